@@ -1,0 +1,151 @@
+"""The command line. Imports nothing heavy until a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from evoprompt.errors import UserError
+
+app = typer.Typer(
+    help="Evolve prompts for open-weight language models, and see why they improve.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SetOption = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. evolution.generations=5. Repeatable.")]
+
+
+@app.command("run")
+def run_command(
+    config: Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")],
+    out: Annotated[Optional[Path], typer.Option(help="The run's folder; default runs/<config name>, numbered where it exists.")] = None,
+    overrides: SetOption = None,
+    ray_address: Annotated[Optional[str], typer.Option(help="Join a running Ray cluster, e.g. auto or ray://host:10001.")] = None,
+) -> None:
+    """Evolve prompts as a config says."""
+    from evoprompt.config import load_config
+    from evoprompt.session import start
+
+    extra = [f"workers.ray_address={ray_address}"] if ray_address else []
+    start(load_config(config, [*(overrides or []), *extra]), out)
+
+
+@app.command("resume")
+def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run that did not end.")]) -> None:
+    """Go on with a run from its last committed generation."""
+    from evoprompt.session import resume
+
+    resume(run)
+
+
+@app.command("report")
+def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Make a run's report.html again, from its folder alone."""
+    from evoprompt.report.page import write_page
+    from evoprompt.runtime.checkpoint import CHECKPOINT, RunFolder
+
+    folder = RunFolder.open(run)
+    if folder.read(CHECKPOINT) is None:
+        raise UserError(f"the run in {run} has not committed a generation yet; there is nothing to report")
+    typer.echo(write_page(folder))
+
+
+@app.command("ui")
+def ui_command(
+    runs: Annotated[Path, typer.Option(help="The folder that holds the runs.")] = Path("runs"),
+    host: Annotated[str, typer.Option(help="The address to listen on; anything but this machine's own opens the store to others.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+) -> None:
+    """Open the MLflow UI on the runs."""
+    import os
+
+    from evoprompt.tracking.mlflow_tracker import serve
+
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
+        raise UserError(f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the folder with --runs")
+    typer.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)")
+    raise typer.Exit(serve(runs, host, port))
+
+
+@app.command("score")
+def score_command(
+    input: Annotated[Path, typer.Option(help='JSONL, a line each: {"id", "context", "continuation"}.')],
+    output: Annotated[Path, typer.Option(help="Where the scores go, in the input's order.")],
+    model: Annotated[str, typer.Option(help="An embedded model's name, a local folder, or a hub id.")] = "smollm2-135m",
+    stats: Annotated[Optional[Path], typer.Option(help="Where the counts of work go, as JSON.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[Optional[int], typer.Option(help="CPU threads; default: torch's choice.")] = None,
+    chunk_tokens: Annotated[int, typer.Option(help="The most tokens in one forward pass.")] = 256,
+) -> None:
+    """Write log p(continuation | context) of every request."""
+    from evoprompt.scoring.files import score_file
+
+    score_file(model, input, output, stats, dtype=dtype, device=device, threads=threads, chunk_tokens=chunk_tokens)
+
+
+@app.command("models")
+def models_command(
+    fetch: Annotated[Optional[str], typer.Option(help="Fetch and convert an embedded model now, rather than when it is first used.")] = None,
+) -> None:
+    """List the embedded models and where the cache has them."""
+    from evoprompt.errors import nearest
+    from evoprompt.scoring.models import EMBEDDED, MANIFEST, embedded_folder, fetch_embedded
+
+    if fetch is not None:
+        if fetch not in EMBEDDED:
+            raise UserError(f"there is no embedded model '{fetch}'; {nearest(fetch, EMBEDDED)}")
+        if not (embedded_folder(fetch) / MANIFEST).exists():
+            typer.echo(f"fetching and converting {fetch}, once; this takes about a minute")
+            fetch_embedded(fetch)
+    for name, model in EMBEDDED.items():
+        folder = embedded_folder(name)
+        typer.echo(f"{name}: {model.about}; {folder if (folder / MANIFEST).exists() else 'not fetched yet'}")
+
+
+@app.callback(invoke_without_command=True)
+def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Evolve prompts for open-weight language models, and see why they improve."""
+    if version:
+        from evoprompt import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: exit 0 on success, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        typer.echo(f"evoprompt: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("evoprompt: interrupted; what was committed is kept: evoprompt resume RUN goes on with it", err=True)
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(_other(error))
+
+
+def _other(error: Exception) -> int:
+    """Print what ended the command and return its exit status; usage errors of the command line are the user's (2)."""
+    show = getattr(error, "show", None)
+    if show is not None:  # click's own errors: an unknown option, a missing argument
+        show()
+        return int(getattr(error, "exit_code", 2))
+    if isinstance(error, typer.Abort):
+        return 130
+    import traceback
+
+    traceback.print_exception(error)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""The strict schema of a run's configuration, and its reader.
+
+Every key has a default except the task, so the shortest config is `task: {name: inbox}`. An unknown key is an error that names
+the nearest valid one. Relative paths are read from the folder of the config file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evoprompt.errors import UserError, nearest
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """Which language model scores the prompts."""
+
+    name: str = "smollm2-135m"  #: an embedded model's name, a local folder, or a hub id
+    revision: str | None = None  #: of a hub id
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    chunk_tokens: Annotated[int, Field(ge=16)] = 256  #: the most tokens in one forward pass
+
+
+class PolicyConfig(Section):
+    """A starting prompt."""
+
+    instruction: str = ""
+    demonstrations: list[tuple[str, str]] = []
+    input_prefix: str = "Input: "
+    output_prefix: str = "\nOutput:"
+    separator: str = "\n\n"
+    label_words: dict[str, str] = {}
+
+
+class TaskConfig(Section):
+    """Where the examples come from, how many of each split are used, and what the operators may draw from.
+
+    `name` is a task of the package; `path` is JSONL that is split by the hash of each line's content. With `test_path`, all of
+    that file is the test split and the rest is split among the other three.
+    """
+
+    name: str | None = None
+    path: Path | None = None
+    test_path: Path | None = None
+    fitness_examples: Positive = 48
+    validation_examples: Positive = 64
+    test_examples: Positive = 200
+    demonstration_pool: Annotated[int, Field(ge=0)] = 200
+    starting_policies: list[PolicyConfig] = []
+    phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
+    label_words: dict[str, list[str]] = {}  #: further words for each choice
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.name is None) == (self.path is None):
+            raise ValueError("give either task.name (a task of the package) or task.path (a JSONL file)")
+        if self.test_path is not None and self.path is None:
+            raise ValueError("task.test_path goes with task.path")
+        return self
+
+
+class FitnessConfig(Section):
+    """Which number selection uses; `auto` is label_normalized where there are choices and per_token where there are none."""
+
+    kind: Literal["auto", "sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"] = "auto"
+    prompt_token_penalty: Share = 0.0  #: taken off the fitness for every token of the prompt
+
+
+class SelectionConfig(Section):
+    """A selection scheme of DEAP."""
+
+    method: Literal["tournament", "truncation", "sus", "epsilon_lexicase", "nsga2"] = "tournament"
+    tournament_size: Positive = 2
+    #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
+    weights: Literal["rank", "boltzmann"] = "rank"
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+
+
+class EvolutionConfig(Section):
+    """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the children alone."""
+
+    scheme: Literal["plus", "comma"] = "plus"
+    population: Positive = 6  #: mu, the births selected in each generation
+    children: Positive = 8  #: lambda, the new births of each generation
+    generations: Positive = 10
+    max_demonstrations: Annotated[int, Field(ge=0)] = 8
+    parent_selection: SelectionConfig = SelectionConfig()
+    survival_selection: SelectionConfig = SelectionConfig(method="truncation")
+    #: how often each operator is drawn, relative to the others; operators that are not named keep their default
+    operators: dict[str, Share] = {}
+
+    @model_validator(mode="after")
+    def _enough_children(self) -> Self:
+        if self.scheme == "comma" and self.children < self.population:
+            raise ValueError(f"the comma scheme selects {self.population} (population) of {self.children} (children): it needs as many children")
+        return self
+
+
+class BudgetConfig(Section):
+    """When the search stops before its last generation: at the first generation that would exceed a limit."""
+
+    prefill_tokens: Positive | None = None  #: forwarded by the search and the validation
+    seconds: Annotated[float, Field(gt=0)] | None = None  #: of the search; a run that stops by the clock is not reproducible
+
+
+class WorkersConfig(Section):
+    """How the scoring is spread. On CPU the cores are divided among the workers."""
+
+    backend: Literal["ray", "local"] = "ray"
+    count: Positive | None = None  #: default: one per GPU, or per `threads` cores
+    threads: Positive = 1  #: of each worker on CPU; scores are equal to the bit for equal `threads`, whatever the count
+    gpus_per_worker: Share | None = None  #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
+    ray_address: str | None = None  #: of a running cluster; default: a local one that ends with the run
+    max_restarts: Annotated[int, Field(ge=0)] = 3  #: of all workers together, before the run gives up
+
+
+class FinalConfig(Section):
+    """The held-out check: the best policies of the search are compared on validation examples, one goes to the test."""
+
+    candidates: Positive = 3
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05  #: intervals cover 1 - alpha
+
+
+class TrackingConfig(Section):
+    """MLflow. The store is MLFLOW_TRACKING_URI where that is set, else SQLite beside the runs."""
+
+    enabled: bool = True
+    experiment: str = "evoprompt"
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str = "run"
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig
+    fitness: FitnessConfig = FitnessConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
+    budget: BudgetConfig = BudgetConfig()
+    workers: WorkersConfig = WorkersConfig()
+    final: FinalConfig = FinalConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied (values are YAML).
+
+    Raises:
+        UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is not valid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise UserError(f"the config {path}{where} is not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"the config {path} is not a mapping of keys to values; the shortest one is 'task: {{name: inbox}}'")
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(values, override)
+    config = check_config(values, str(path))
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+def check_config(values: Mapping[str, Any], source: str) -> Config:
+    """Return the configuration of plain values; `source` names them in errors."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: " + "; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def dump_config(config: Config) -> str:
+    """Return the configuration as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override!r}: expected dotted.key=value, e.g. --set evolution.generations=5")
+    *parents, last = key.split(".")
+    node = values
+    for name in parents:
+        child = node.get(name)
+        if child is None:
+            child = node[name] = {}
+        if not isinstance(child, dict):
+            raise UserError(f"--set {override!r}: '{name}' is a value, not a section")
+        node = child
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    paths = {k: (folder / p).resolve() for k in ("path", "test_path") if (p := getattr(config.task, k)) is not None}
+    return config.model_copy(update={"task": config.task.model_copy(update=paths)}) if paths else config
+
+
+def _sentence(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{key}'; {nearest(location[-1], _keys_at(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"'{key}' is missing"
+    message = error["msg"].removeprefix("Value error, ").lower() if error["type"] != "value_error" else error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "value_error" else f" (given: {error['input']!r})"
+    return f"{key + ': ' if key else ''}{message}{given}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    section: Any = Config
+    for name in location:
+        field = section.model_fields.get(name) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        section = field.annotation if field is not None else PolicyConfig
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

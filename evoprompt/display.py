@@ -1,0 +1,122 @@
+"""What a person sees in the terminal while a run goes on, and at its end. Plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from evoprompt.config import Config
+from evoprompt.records import TokenCount
+from evoprompt.report.tables import interval
+from evoprompt.runtime.executor import ModelInfo
+
+
+class Display:
+    """Follows a run. Implements `run.Observer`; use it as a context."""
+
+    def __init__(self, config: Config, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._config = config
+        self._tokens = 0
+        self._policies = 0
+        self._begun = time.monotonic()
+        self._latest = "no generation yet"
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=18), TextColumn("{task.fields[status]}"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
+        self._task = self._progress.add_task("starting Ray, MLflow and the model", total=None, status="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        if not self.console.is_terminal:
+            self.console.print("starting Ray, MLflow and the model")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def loaded(self, info: ModelInfo, config: Config) -> None:
+        """Say what the model is and how it is scored."""
+        self._begun = time.monotonic()
+        self.console.print(f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} ({info.reason})")
+
+    def phase(self, name: str, num_policies: int) -> None:
+        """Begin a bar for the scoring of a phase."""
+        of = f" of {self._config.evolution.generations}" if name.startswith("generation") else ""
+        self._progress.update(self._task, description=f"{name}{of}", total=max(num_policies, 1), completed=0, status=self._status())
+
+    def scored(self, count: TokenCount) -> None:
+        """Move the bar."""
+        self._tokens += count.body_tokens
+        self._policies += 1
+        self._progress.update(self._task, advance=1, status=self._status())
+
+    def generation(self, line: Mapping[str, Any]) -> None:
+        """Print the line of a generation that is done."""
+        fitness = line["fitness"]
+        self._latest = f"best {fitness['best']:.4f}  mean {fitness['mean']:.4f}"
+        left = self._seconds_left(line["generation"])
+        self.console.print(
+            f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean {fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
+            f"tokens {line['tokens']['total']:>9,}  left about {_clock(left)}"
+        )
+
+    def _status(self) -> str:
+        rate = self._tokens / max(time.monotonic() - self._begun, 1e-9)
+        return f"{self._latest}  {self._tokens:,} tokens, {rate:.0f}/s"
+
+    def _seconds_left(self, generation: int) -> float:
+        """Forecast from the policies scored so far: each child, finalist and test policy costs about as long as one of them did."""
+        config = self._config
+        elapsed = time.monotonic() - self._begun
+        to_score = (config.evolution.generations - generation) * config.evolution.children
+        held_out = config.final.candidates * config.task.validation_examples + 2 * config.task.test_examples
+        forecast = elapsed / max(self._policies, 1) * (to_score + held_out / config.task.fitness_examples)
+        limit = config.budget.prefill_tokens
+        if limit is not None and self._tokens:
+            forecast = min(forecast, elapsed / self._tokens * max(limit - self._tokens, 0) + elapsed / max(self._policies, 1))
+        return forecast
+
+
+def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str) -> None:
+    """Print the table at the end of a run."""
+    test, tokens = summary["test"], summary["tokens"]
+    console.print()
+    console.print(Text("Champion prompt", style="bold"))
+    console.print(Text(summary["champion"]["prompt"]))
+    console.print()
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    value, bounds = interval(test["baseline"])
+    table.add_row("held-out accuracy before", f"{value}  {bounds}  (best starting prompt)")
+    value, bounds = interval(test["champion"])
+    table.add_row("held-out accuracy after", Text(f"{value}  {bounds}", style="bold"))
+    value, bounds = interval(test["difference"], signed=True)
+    table.add_row("difference", f"{value}  {bounds}  (paired, {test['num_examples']} test examples)")
+    phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens["by_phase"].items())
+    table.add_row("tokens forwarded", f"{tokens['prefill']:,}  ({phases})")
+    table.add_row("time", f"{_clock(summary['seconds']['total'])}  (of it scoring {_clock(summary['seconds'].get('scoring', 0))})")
+    table.add_row("Price residual, at most", f"{summary['price_residual_max']:.1g}")
+    table.add_row("run folder", str(folder))
+    table.add_row("report", str(folder / "report.html"))
+    table.add_row("MLflow", mlflow_location)
+    table.add_row("see the charts with", Text(f"evoprompt ui --runs {_short(folder.parent)}", style="bold"))
+    console.print(table)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,1 @@
+"""Pure mathematics of evolution: no torch, no files, no policies."""

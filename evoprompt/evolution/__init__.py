@@ -1,0 +1,1 @@
+"""Evolution: ask and tell over a frozen state. Knows policies and fitness, not models."""

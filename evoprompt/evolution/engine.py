@@ -1,0 +1,136 @@
+"""The evolution strategy, as pure functions of a frozen State.
+
+    found(policies) -> Brood 0;   ask(State) -> Matings;   vary(State, Matings) -> Brood;   tell(State, Brood, evaluations) -> State
+
+Every generator follows from (seed, stream, generation, island, index), so a state always has the same future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evoprompt.config import EvolutionConfig
+from evoprompt.policy import Policy
+from evoprompt.records import FOUND, SURVIVE, Birth, Brood, Evaluation, LineageEntry, Materials, Mating, Member, State
+from evoprompt.seeding import Stream, generator
+from evoprompt.selection import Candidates, select_parents, select_survivors
+from evoprompt.variation.base import Operator
+
+#: How often a child is drawn again when it cannot be made, does not fit the model's window, or has been seen in this run.
+MAX_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What stays the same over a run: settings, operators with their weights, and what they draw from."""
+
+    config: EvolutionConfig
+    operators: Mapping[str, Operator]
+    weights: Mapping[str, float]
+    materials: Materials
+
+
+def found(policies: Sequence[Policy]) -> Brood:
+    """Return generation 0: one birth without parents for each different policy."""
+    births = tuple(Birth(_birth_id(0, 0, i), policy, (), (), FOUND) for i, policy in enumerate(dict.fromkeys(policies)))
+    return Brood(0, 0, births)
+
+
+def ask(state: State, strategy: Strategy) -> tuple[Mating, ...]:
+    """Return the matings of the next generation: an operator each, and as many selected parents as it takes."""
+    generation = state.generation + 1
+    rng = generator(state.seed, Stream.MATING, generation, state.island)
+    names = list(strategy.weights)
+    shares = np.array([strategy.weights[n] for n in names])
+    drawn = [names[i] for i in rng.choice(len(names), size=strategy.config.children, p=shares / shares.sum())]
+    needed = sum(strategy.operators[name].num_parents for name in drawn)
+    queue = select_parents(_candidates(state.members), needed, strategy.config.parent_selection, rng)
+    queue = [queue[i] for i in rng.permutation(needed)]  # some schemes return in order of fitness
+    matings = []
+    for name in drawn:
+        count = strategy.operators[name].num_parents
+        matings.append(Mating(tuple(queue[:count]), name))
+        queue = queue[count:]
+    return tuple(matings)
+
+
+def vary(state: State, matings: Sequence[Mating], strategy: Strategy, seen: set[str], fits: Callable[[Policy], bool]) -> Brood:
+    """Return the next brood: a child for each mating, and with the plus scheme each member again by the operator `survive`.
+
+    A child that cannot be made, does not fit, or has been seen is drawn again, from the second half of the attempts on by any
+    one-parent operator; after `MAX_ATTEMPTS` the last that fits is taken, or the parent itself: its score is known and costs nothing.
+
+    Args:
+        seen: ids of the policies of earlier generations.
+        fits: whether a policy's prompt can be scored at all.
+    """
+    generation = state.generation + 1
+    survivors = state.members if strategy.config.scheme == "plus" else ()
+    births = [
+        Birth(_birth_id(generation, state.island, i), m.birth.policy, (m.birth.birth_id,), (1.0,), SURVIVE) for i, m in enumerate(survivors)
+    ]
+    taken = set(seen) | {m.birth.policy.policy_id for m in state.members}
+    for index, mating in enumerate(matings):
+        policy, operator = _child(state, generation, index, mating, strategy, taken, fits)
+        taken.add(policy.policy_id)
+        parents = [state.members[p] for p in mating.parents[: strategy.operators[operator].num_parents]]
+        shares = tuple(1.0 / len(parents) for _ in parents)
+        births.append(Birth(_birth_id(generation, state.island, len(births)), policy, tuple(p.birth.birth_id for p in parents), shares, operator))
+    return Brood(generation, state.island, tuple(births))
+
+
+def tell(state: State | None, brood: Brood, evaluations: Sequence[Evaluation], strategy: Strategy, seed: int) -> tuple[State, tuple[LineageEntry, ...]]:
+    """Return the state after survival, and every birth's line of the lineage. Founders are all selected.
+
+    Of births with equal policies at most one can survive: the first.
+    """
+    members = tuple(Member(b, e) for b, e in zip(brood.births, evaluations, strict=True))
+    if state is None:
+        chosen = list(range(len(members)))
+    else:
+        rng = generator(seed, Stream.SURVIVAL, brood.generation, brood.island)
+        first = list({m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values())
+        first.sort()
+        pool = _candidates([members[i] for i in first])
+        count = min(strategy.config.population, len(first))
+        chosen = [first[i] for i in select_survivors(pool, count, strategy.config.survival_selection, rng)]
+    kept = set(chosen)
+    entries = tuple(LineageEntry(brood.generation, brood.island, m, i in kept) for i, m in enumerate(members))
+    return State(seed, brood.generation, tuple(members[i] for i in chosen), brood.island), entries
+
+
+def _child(
+    state: State, generation: int, index: int, mating: Mating, strategy: Strategy, taken: set[str], fits: Callable[[Policy], bool]
+) -> tuple[Policy, str]:
+    """Return a child of a mating, and the operator that made it in the end."""
+    parents = [state.members[p].birth.policy for p in mating.parents]
+    rng = generator(state.seed, Stream.VARIATION, generation, state.island, index)
+    simple = [n for n, o in strategy.operators.items() if o.num_parents == 1 and strategy.weights[n] > 0]
+    shares = np.array([strategy.weights[n] for n in simple])
+    fallback = (parents[0], mating.operator)
+    for attempt in range(MAX_ATTEMPTS):
+        again = attempt >= MAX_ATTEMPTS // 2 and len(simple) > 0
+        name = simple[int(rng.choice(len(simple), p=shares / shares.sum()))] if again else mating.operator
+        operator = strategy.operators[name]
+        child = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
+        if child is None or not fits(child):
+            continue
+        if child.policy_id not in taken:
+            return child, name
+        fallback = (child, name)
+    return fallback
+
+
+def _candidates(members: Sequence[Member]) -> Candidates:
+    return Candidates(
+        fitness=np.array([m.evaluation.fitness for m in members]),
+        case_fitness=np.array([m.evaluation.case_fitness for m in members]),
+        prompt_tokens=np.array([m.evaluation.traits["prompt_tokens"] for m in members]),
+    )
+
+
+def _birth_id(generation: int, island: int, index: int) -> str:
+    return f"{generation}.{island}.{index}"

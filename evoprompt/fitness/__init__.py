@@ -1,0 +1,1 @@
+"""Fitness: pure functions of what was measured. Knows nothing of models."""

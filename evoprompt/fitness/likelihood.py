@@ -1,0 +1,78 @@
+"""LabelScores -> fitness. Every measure is a number per (policy, example), higher is better, averaged over the examples.
+
+With l_c the log-likelihood (nats) of candidate c, y the right one, n its tokens, b its bytes in UTF-8:
+
+    sum               l_y
+    per_token         l_y / n_y
+    per_byte          l_y / b_y
+    label_normalized  l_y - log sum_c exp(l_c)        the log of the probability among the choices; chance is -log C
+    pmi               the same of l_c - prior_c        prior: the candidate after a content-free input
+    accuracy          1 where y has the greatest l_c, else 0; free form: 1 where y is the model's greedy answer
+
+label_normalized and pmi are undefined without choices. Sources: Brown et al. 2020 (per token), Holtzman et al. 2021 (PMI), Zhao et
+al. 2021 (content-free input).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.records import LabelScores
+
+#: Fitness is rounded to this many digits before anything compares it, so that the last bits of a score, which depend on the
+#: shape of a forward pass, do not decide who survives.
+FITNESS_DIGITS = 6
+
+KINDS = ("sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy")
+
+
+def case_fitness(scores: LabelScores, kind: str) -> NDArray[np.float64]:
+    """Return the fitness of each policy on each example, shape (policy, example), unrounded.
+
+    Raises:
+        ValueError: the kind is unknown, needs choices that the examples lack, or needs a prior that was not measured.
+    """
+    if kind == "sum":
+        return scores.of_gold(scores.log_likelihood)
+    if kind == "per_token":
+        return scores.of_gold(_ratio(scores.log_likelihood, scores.num_tokens))
+    if kind == "per_byte":
+        return scores.of_gold(_ratio(scores.log_likelihood, scores.num_bytes))
+    if kind == "label_normalized":
+        return scores.of_gold(_log_softmax(scores.log_likelihood, scores, kind))
+    if kind == "pmi":
+        if scores.prior is None:
+            raise ValueError("fitness 'pmi' needs the candidates' prior, and it was not measured")
+        shifted = np.where(scores.present, scores.log_likelihood - np.where(scores.present, scores.prior, 0.0), -np.inf)
+        return scores.of_gold(_log_softmax(shifted, scores, kind))
+    if kind == "accuracy":
+        return correct(scores).astype(np.float64)
+    raise ValueError(f"unknown fitness '{kind}'; valid are: {', '.join(KINDS)}")
+
+
+def correct(scores: LabelScores) -> NDArray[np.bool_]:
+    """Return which answers are right, shape (policy, example). A tie between candidates goes to the first of them."""
+    if not _has_choices(scores):
+        return scores.of_gold(scores.is_greedy)
+    return predicted(scores) == scores.gold[None, :]
+
+
+def predicted(scores: LabelScores) -> NDArray[np.int64]:
+    """Return the index of the likeliest candidate, shape (policy, example)."""
+    return np.argmax(scores.log_likelihood, axis=2)
+
+
+def _has_choices(scores: LabelScores) -> bool:
+    return bool((scores.present.sum(axis=2) > 1).all())
+
+
+def _log_softmax(values: NDArray[np.float64], scores: LabelScores, kind: str) -> NDArray[np.float64]:
+    if not _has_choices(scores):
+        raise ValueError(f"fitness '{kind}' compares choices, and an example has none; use per_token")
+    top = values.max(axis=2, keepdims=True)
+    return values - top - np.log(np.exp(values - top).sum(axis=2, keepdims=True))
+
+
+def _ratio(values: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    return values / np.maximum(sizes, 1)

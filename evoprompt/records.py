@@ -1,0 +1,175 @@
+"""The frozen records that travel between the parts; nothing else does.
+
+    State --ask--> Matings --vary--> Brood --render--> Queries --score--> LabelScores --interpret--> Evaluations --tell--> State
+
+Array axes are always in the order (policy, example, candidate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.policy import Demonstration, Policy, Template
+
+SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
+FOUND = "found"  #: the operator of a birth without parents
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One item of a task. Without `choices` the answer is free text and `target` is scored alone."""
+
+    example_id: str
+    input: str
+    target: str
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The continuations that are scored: all choices, or the target alone."""
+        return self.choices if self.choices is not None else (self.target,)
+
+    @property
+    def gold(self) -> int:
+        """The index of the target among the candidates."""
+        return self.candidates.index(self.target)
+
+
+class QueryKind(StrEnum):
+    """What a query measures."""
+
+    CANDIDATE = "candidate"  #: the continuation under the prompt with the example's input
+    PRIOR = "prior"  #: the same continuation under the prompt with a content-free input
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One likelihood to measure: log p(continuation | context)."""
+
+    policy_id: str
+    example_id: str
+    candidate: int
+    kind: QueryKind
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """What was measured, and all that was measured. Everything that interprets it is a pure function of it.
+
+    An absent candidate (an example with fewer choices than the widest) has `num_tokens` 0 and log-likelihood -inf.
+    """
+
+    policy_ids: tuple[str, ...]
+    example_ids: tuple[str, ...]
+    gold: NDArray[np.int64]  #: index of the right candidate, shape (example,)
+    log_likelihood: NDArray[np.float64]  #: nats, summed over the continuation, shape (policy, example, candidate)
+    num_tokens: NDArray[np.int64]  #: of the continuation, shape (policy, example, candidate)
+    num_bytes: NDArray[np.int64]  #: of the continuation in UTF-8, shape (policy, example, candidate)
+    is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
+    prior: NDArray[np.float64] | None = None  #: log-likelihood after a content-free input, same shape; for PMI only
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which candidates exist, shape (policy, example, candidate)."""
+        return self.num_tokens > 0
+
+    def of_gold(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pick the right candidate's entry of an array of this shape; shape (policy, example)."""
+        return np.take_along_axis(values, self.gold[None, :, None], axis=2)[:, :, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Mating:
+    """Parents chosen to have a child by an operator: indices into the population, as many as the operator takes."""
+
+    parents: tuple[int, ...]
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A policy entering a generation. Parents are births of the generation before; `shares` sum to 1, or there are none."""
+
+    birth_id: str
+    policy: Policy
+    parent_ids: tuple[str, ...]
+    shares: tuple[float, ...]
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Brood:
+    """All births of one generation on one island, survivors included."""
+
+    generation: int
+    island: int
+    births: tuple[Birth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one policy is worth on the fitness examples. `fitness` and `case_fitness` are rounded: see `fitness.FITNESS_DIGITS`."""
+
+    fitness: float
+    case_fitness: tuple[float, ...]  #: by example, in the task's order
+    traits: Mapping[str, float]  #: includes `fitness`
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A birth together with its evaluation."""
+
+    birth: Birth
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEntry:
+    """A member's line in the lineage: what it was, and whether it was selected. Births that are not selected are kept too."""
+
+    generation: int
+    island: int
+    member: Member
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The population after a generation's survival. It is the checkpoint: no generator, no model, no open file."""
+
+    seed: int
+    generation: int
+    members: tuple[Member, ...]
+    island: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Work done by the model. `floor_*` is what a forward of every distinct prefix once would need."""
+
+    body_tokens: int = 0
+    floor_body_tokens: int = 0
+    head_rows: int = 0
+    floor_head_rows: int = 0
+    forwards: int = 0
+
+    def __add__(self, other: TokenCount) -> TokenCount:
+        return TokenCount(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What operators draw from. Pools are tuples: their order is part of the task, not of the machine."""
+
+    phrases: tuple[str, ...] = ()
+    demonstrations: tuple[Demonstration, ...] = ()
+    templates: tuple[Template, ...] = ()
+    label_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    max_demonstrations: int = 8

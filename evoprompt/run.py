@@ -1,0 +1,245 @@
+"""A run, from the starting prompts to the held-out check: the loop, readable in one sitting.
+
+    found or ask -> vary -> measure -> interpret -> tell -> explain -> commit -> track, until generations or budget end;
+    then the best few meet the validation examples, and one goes to the test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from evoprompt.build import Parts
+from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
+from evoprompt.config import Config
+from evoprompt.dynamics.price import GenerationTerms, generation_terms
+from evoprompt.evolution.engine import ask, found, tell, vary
+from evoprompt.fitness.traits import evaluate
+from evoprompt.policy import Policy
+from evoprompt.records import Brood, Evaluation, Example, LabelScores, LineageEntry, State, TokenCount
+from evoprompt.report.page import write_page
+from evoprompt.runtime.checkpoint import GENERATIONS, SUMMARY, TRACKING, RunFolder
+from evoprompt.runtime.executor import ModelInfo
+from evoprompt.runtime.journal import Journal
+from evoprompt.runtime.ledger import Ledger
+from evoprompt.scoring.trie import count_rows
+from evoprompt.tracking.base import Dataset
+from evoprompt.tracking.metrics import digest, flat_parameters, generation_metrics, summary_metrics
+
+#: Price's parts must add up to this, relative to the trait's greatest value or 1.
+RESIDUAL_LIMIT = 1e-12
+
+
+class Observer(Protocol):
+    """Who watches a run."""
+
+    def loaded(self, info: ModelInfo, config: Config) -> None:
+        """The model is ready."""
+
+    def phase(self, name: str, num_policies: int) -> None:
+        """Scoring of this many policies begins."""
+
+    def scored(self, count: TokenCount) -> None:
+        """A policy has been scored."""
+
+    def generation(self, line: Mapping[str, Any]) -> None:
+        """A generation is committed; the line is that of `generations.jsonl`."""
+
+
+def run(parts: Parts, folder: RunFolder, observer: Observer) -> dict[str, Any]:
+    """Begin a run or go on with it, to its end; return its summary, which is also written.
+
+    Raises:
+        UserError: a prompt does not fit the model, or the model returns NaN.
+        ArithmeticError: Price's parts do not add up, which is a bug.
+    """
+    begun = time.perf_counter()
+    journal, state = restore(parts, folder)
+    before = sum(journal.ledger.seconds.values())
+    with journal.ledger.timed("model_load"):
+        info = parts.executor.info()
+    with journal.ledger.timed("tracking"):
+        _open_tracking(parts, folder, state)
+    observer.loaded(info, parts.config)
+    state = search(parts, journal, state, observer)
+    summary = _check_held_out(parts, state, journal, observer)
+    summary["model"] |= {"path": info.path, "reason": info.reason, "dtype": info.dtype, "placement": info.placement}
+    with journal.ledger.timed("report"):
+        write_page(folder, summary)
+    journal.ledger.seconds["other"] = max(0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values()))
+    seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
+    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
+    parts.tracker.log(summary_metrics(summary), state.generation, int(time.time() * 1000))
+    folder.write(SUMMARY, summary)
+    return summary
+
+
+def search(parts: Parts, journal: Journal, state: State | None, observer: Observer) -> State:
+    """Evolve from a state, or from the starting policies, until the generations or the budget end; return the last state."""
+    while state is None or _goes_on(parts, state, journal):
+        with journal.ledger.timed("evolution"):
+            brood = found(parts.task.starting_policies) if state is None else _next_brood(parts, state, journal)
+        if state is not None and _over_budget(parts, brood, journal):
+            break
+        observer.phase(f"generation {brood.generation}", len(_unscored(brood, journal)))
+        evaluations, measured = _evaluate(parts, brood, journal, observer)
+        with journal.ledger.timed("evolution"):
+            state, entries = tell(state, brood, evaluations, parts.strategy, parts.config.seed)
+            terms = generation_terms(journal.selected, entries) if journal.selected else {}
+            line = _generation_line(state, entries, terms, journal)
+        with journal.ledger.timed("commit"):
+            journal.folder.commit(state, entries, line, measured, journal.ledger)
+        _remember(journal, entries, terms)
+        parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
+        observer.generation(line)
+    return state
+
+
+def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
+    """Return what an earlier part of this run left, or an empty journal and no state."""
+    checkpoint = folder.restore()
+    journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger())
+    if checkpoint is None:
+        return journal, None
+    generations: dict[int, list[LineageEntry]] = {}
+    for entry in folder.lineage():
+        generations.setdefault(entry.generation, []).append(entry)
+        policy = entry.member.birth.policy
+        journal.policies[policy.policy_id] = policy
+    for policy_id, scores in folder.measurements().items():
+        journal.evaluations[policy_id] = _interpret(parts, journal.policies[policy_id], scores)
+    for generation, entries in sorted(generations.items()):
+        _remember(journal, entries, generation_terms(generations[generation - 1], entries) if generation else {})
+    return journal, checkpoint.state
+
+
+def _open_tracking(parts: Parts, folder: RunFolder, state: State | None) -> None:
+    """Open the MLflow run, or open it again and tell the last committed generation once more: it may not have arrived."""
+    identity = folder.read(TRACKING)
+    if identity:
+        parts.tracker.resume(identity)
+        if state is not None:
+            line = folder.lines(GENERATIONS)[-1]
+            parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
+        return
+    task, config = parts.task, parts.config
+    source = str(config.task.path or f"evoprompt:{config.task.name}")
+    splits = (("fitness", task.fitness), ("validation", task.validation), ("test", task.test))
+    datasets = [Dataset(task.name, digest(examples), source, split, len(examples)) for split, examples in splits]
+    tags = {"evoprompt.folder": str(folder.path), "evoprompt.task": task.name, "evoprompt.model": config.model.name}
+    identity = parts.tracker.begin(folder.path.name, flat_parameters(config.model_dump(mode="json")), tags, datasets)
+    folder.write(TRACKING, identity)
+
+
+def _goes_on(parts: Parts, state: State, journal: Journal) -> bool:
+    limit = parts.config.budget.seconds
+    in_time = limit is None or sum(journal.ledger.seconds.values()) < limit
+    return state.generation < parts.config.evolution.generations and in_time
+
+
+def _next_brood(parts: Parts, state: State, journal: Journal) -> Brood:
+    return vary(state, ask(state, parts.strategy), parts.strategy, set(journal.evaluations), parts.fits)
+
+
+def _unscored(brood: Brood, journal: Journal) -> list[Policy]:
+    return [p for p in dict.fromkeys(b.policy for b in brood.births) if p.policy_id not in journal.evaluations]
+
+
+def _over_budget(parts: Parts, brood: Brood, journal: Journal) -> bool:
+    """Whether this brood and the validation after it would take more tokens than the budget has left.
+
+    The brood is counted exactly, before anything is forwarded. The validation is forecast from the dearest policy so far.
+    """
+    limit = parts.config.budget.prefill_tokens
+    if limit is None:
+        return False
+    units = parts.measurer.prepare(_unscored(brood, journal), parts.task.fitness)
+    longest_prompt = max(e.traits["prompt_tokens"] for e in journal.evaluations.values())
+    spent = journal.ledger.tokens["search"]
+    per_example = spent.floor_body_tokens / (len(journal.evaluations) * len(parts.task.fitness))
+    validation = parts.config.final.candidates * (longest_prompt + per_example * len(parts.task.validation))
+    return spent.body_tokens + sum(count_rows(unit.requests) for unit in units) + validation > limit
+
+
+def _evaluate(parts: Parts, brood: Brood, journal: Journal, observer: Observer) -> tuple[list[Evaluation], list[LabelScores]]:
+    """Return an evaluation for each birth, and what was newly measured for them."""
+    new = _unscored(brood, journal)
+    measured = _measure(parts, new, parts.task.fitness, "search", journal, observer)
+    for policy in new:
+        journal.policies[policy.policy_id] = policy
+        journal.evaluations[policy.policy_id] = _interpret(parts, policy, measured[policy.policy_id])
+    return [journal.evaluations[b.policy.policy_id] for b in brood.births], [measured[p.policy_id] for p in new]
+
+
+def _measure(
+    parts: Parts, policies: Sequence[Policy], examples: Sequence[Example], phase: str, journal: Journal, observer: Observer
+) -> dict[str, LabelScores]:
+    measured = parts.measurer.measure(policies, examples, observer.scored, journal.ledger.timed)
+    for _, count in measured.values():
+        journal.ledger.count(phase, count)
+    return {policy_id: scores for policy_id, (scores, _) in measured.items()}
+
+
+def _interpret(parts: Parts, policy: Policy, scores: LabelScores) -> Evaluation:
+    tokens = parts.measurer.prompt_tokens(policy)
+    return evaluate(policy, scores, parts.fitness_kind, tokens, parts.config.fitness.prompt_token_penalty)
+
+
+def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Observer) -> dict[str, Any]:
+    """Pick the champion on the validation examples; measure it and the best starting policy on the test examples, once."""
+    candidates = finalists(parts, journal)
+    observer.phase("validation", len(candidates))
+    validated = _measure(parts, candidates, parts.task.validation, "validation", journal, observer)
+    champion, baseline = pick_champion(parts, journal, validated), pick_baseline(parts, journal)
+    compared = list(dict.fromkeys([baseline, champion]))
+    observer.phase("test", len(compared))
+    tested = _measure(parts, compared, parts.task.test, "test", journal, observer)
+    return summarize(parts, state, journal, champion, baseline, validated, tested)
+
+
+def _remember(journal: Journal, entries: Sequence[LineageEntry], terms: Mapping[str, GenerationTerms]) -> None:
+    journal.selected = tuple(e for e in entries if e.selected)
+    for name, term in terms.items():
+        scale = max(1.0, *(abs(e.member.evaluation.traits[name]) for e in entries))
+        if abs(term.residual) > RESIDUAL_LIMIT * scale:
+            raise ArithmeticError(f"Price's parts of '{name}' leave {term.residual:.3g} in generation {entries[0].generation}; please report this")
+        journal.residual_max = max(journal.residual_max, abs(term.residual))
+
+
+def _generation_line(state: State, entries: Sequence[LineageEntry], terms: Mapping[str, GenerationTerms], journal: Journal) -> dict[str, Any]:
+    """Return the generation as `generations.jsonl` has it."""
+    members = [m.evaluation for m in state.members]
+    births = [e.member.evaluation for e in entries]
+    return {
+        "generation": state.generation,
+        "island": state.island,
+        "time_ms": int(time.time() * 1000),
+        "num_births": len(births),
+        "num_selected": len(members),
+        "fitness": {
+            "best": max(e.fitness for e in members),
+            "mean": float(np.mean([e.fitness for e in members])),
+            "births_mean": float(np.mean([e.fitness for e in births])),
+        },
+        "traits": {name: float(np.mean([e.traits[name] for e in members])) for name in members[0].traits},
+        "best_accuracy": max(members, key=lambda e: e.fitness).traits["accuracy"],
+        "price": {name: _price_line(term) for name, term in terms.items()},
+        "tokens": journal.ledger.token_summary(),
+        "seconds": round(sum(journal.ledger.seconds.values()), 3),
+    }
+
+
+def _price_line(terms: GenerationTerms) -> dict[str, Any]:
+    stage = terms.reproduction
+    return {
+        "reproduction": {"selection": stage.selection},
+        "transmission": sum(stage.transmission.values()),
+        "transmission_by_operator": dict(stage.transmission),
+        "immigration": stage.immigration,
+        "survival": {"selection": terms.survival},
+        "change": terms.change,
+        "residual": terms.residual,
+    }

@@ -1,0 +1,1 @@
+"""Runtime: where the work is done, and what survives when it ends."""

@@ -1,0 +1,254 @@
+"""The run folder: what is written, when, and how a run goes on from it after any end.
+
+`config.yaml` and `provenance.json` come first. Each generation appends to the three `.jsonl` files and then commits: the checkpoint is
+replaced in one step and says how long each file was. What lies behind that length when a run is resumed was never committed, and is
+cut off. `summary.json` comes last: its existence means that the run is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evoprompt.config import Config, check_config, dump_config
+from evoprompt.errors import UserError
+from evoprompt.policy import Policy
+from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
+from evoprompt.runtime.ledger import Ledger
+
+LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
+CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = "checkpoint.json", "config.yaml", "provenance.json", "summary.json", "tracking.json"
+_APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a run goes on from."""
+
+    state: State
+    ledger: Ledger
+
+
+class RunFolder:
+    """One run's folder. Only this class knows its files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path | None, name: str, runs: Path = Path("runs")) -> RunFolder:
+        """Make a new folder: `out`, or `runs/<name>`, numbered where that exists.
+
+        Raises:
+            UserError: `out` is in use (exists and is not an empty folder), or cannot be made.
+        """
+        path = out if out is not None else _unused(runs / name)
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                hint = f"to go on with it: evoprompt resume {path}" if (path / CONFIG).exists() else "give a folder that does not exist"
+                raise UserError(f"the output folder {path} is in use, and nothing in it is overwritten; {hint}")
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the output folder {path}: {error.strerror}") from None
+        return cls(path.resolve())
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Return an existing run's folder.
+
+        Raises:
+            UserError: there is no run in it.
+        """
+        if not (path / CONFIG).exists():
+            raise UserError(f"there is no run in {path}: it has no {CONFIG}; give the folder that evoprompt run printed")
+        return cls(path.resolve())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has ended with its summary."""
+        return (self.path / SUMMARY).exists()
+
+    def begin(self, config: Config, provenance: Mapping[str, Any]) -> None:
+        """Write what the run is, before anything of it happens."""
+        _replace(self.path / CONFIG, dump_config(config))
+        _replace(self.path / PROVENANCE, _pretty(provenance))
+
+    def config(self) -> Config:
+        """Return the configuration that the run was begun with."""
+        import yaml
+
+        return check_config(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")), str(self.path / CONFIG))
+
+    def read(self, name: str) -> Any:
+        """Return the content of one of the folder's JSON files, or None where it does not exist yet."""
+        file = self.path / name
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write one of the folder's JSON files in one step."""
+        _replace(self.path / name, _pretty(content))
+
+    def commit(
+        self,
+        state: State,
+        entries: Sequence[LineageEntry],
+        generation_line: Mapping[str, Any],
+        measured: Iterable[LabelScores],
+        ledger: Ledger,
+    ) -> None:
+        """Append a generation to the files, then make it count by replacing the checkpoint."""
+        self._append(LINEAGE, [lineage_line(e) for e in entries])
+        self._append(GENERATIONS, [generation_line])
+        self._append(MEASUREMENTS, [measurement_line(m) for m in measured])
+        content = {
+            "version": 1,
+            "seed": state.seed,
+            "generation": state.generation,
+            "island": state.island,
+            "members": [{**_birth_dict(m.birth), **_evaluation_dict(m.evaluation), "case_fitness": m.evaluation.case_fitness} for m in state.members],
+            "ledger": ledger.to_dict(),
+            "sizes": {name: (self.path / name).stat().st_size for name in _APPENDED},
+        }
+        _replace(self.path / CHECKPOINT, json.dumps(content))
+
+    def restore(self) -> Checkpoint | None:
+        """Cut off what was never committed; return the checkpoint, or None where no generation was committed.
+
+        Raises:
+            UserError: a file is shorter than its checkpoint says, so the folder was damaged.
+        """
+        content = self.read(CHECKPOINT)
+        for name in _APPENDED:
+            file, size = self.path / name, content["sizes"][name] if content else 0
+            found = file.stat().st_size if file.exists() else 0
+            if found < size:
+                raise UserError(f"{file} has {found} bytes where its checkpoint says {size}: the run folder is damaged and cannot be resumed")
+            if found > size:
+                os.truncate(file, size)
+        if content is None:
+            return None
+        members = tuple(
+            Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"])) for m in content["members"]
+        )
+        state = State(content["seed"], content["generation"], members, content["island"])
+        return Checkpoint(state, Ledger.from_dict(content["ledger"]))
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of one of the `.jsonl` files."""
+        file = self.path / name
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+    def lineage(self) -> list[LineageEntry]:
+        """Return every birth of the run, in order. Case fitness is not in the lineage, and is empty."""
+        return [
+            LineageEntry(row["generation"], row["island"], Member(_birth(row), Evaluation(row["fitness"], (), row["traits"])), row["selected"])
+            for row in self.lines(LINEAGE)
+        ]
+
+    def measurements(self) -> dict[str, LabelScores]:
+        """Return what was measured of every policy on the fitness examples, by policy id."""
+        return {row["policy_id"]: _measurement(row) for row in self.lines(MEASUREMENTS)}
+
+    def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def lineage_line(entry: LineageEntry) -> dict[str, Any]:
+    """Return a birth as `lineage.jsonl` has it."""
+    birth, evaluation = entry.member.birth, entry.member.evaluation
+    return {
+        "generation": entry.generation,
+        "island": entry.island,
+        "birth_id": birth.birth_id,
+        "policy_id": birth.policy.policy_id,
+        "parent_ids": list(birth.parent_ids),
+        "shares": list(birth.shares),
+        "operator": birth.operator,
+        "selected": entry.selected,
+        **_evaluation_dict(evaluation),
+        "policy": birth.policy.to_dict(),
+    }
+
+
+def measurement_line(scores: LabelScores) -> dict[str, Any]:
+    """Return one policy's scores as `measurements.jsonl` has them; absent candidates have null for -inf."""
+
+    def plain(values: np.ndarray) -> list[list[float | None]]:
+        return [[float(v) if np.isfinite(v) else None for v in row] for row in values[0]]
+
+    [policy_id] = scores.policy_ids
+    return {
+        "policy_id": policy_id,
+        "example_ids": list(scores.example_ids),
+        "gold": scores.gold.tolist(),
+        "log_likelihood": plain(scores.log_likelihood),
+        "num_tokens": scores.num_tokens[0].tolist(),
+        "num_bytes": scores.num_bytes[0].tolist(),
+        "is_greedy": scores.is_greedy[0].tolist(),
+        "prior": plain(scores.prior) if scores.prior is not None else None,
+    }
+
+
+def _measurement(row: Mapping[str, Any]) -> LabelScores:
+    def array(values: list[list[float | None]]) -> np.ndarray:
+        return np.array([[[-np.inf if v is None else v for v in example] for example in values]])
+
+    return LabelScores(
+        policy_ids=(row["policy_id"],),
+        example_ids=tuple(row["example_ids"]),
+        gold=np.array(row["gold"]),
+        log_likelihood=array(row["log_likelihood"]),
+        num_tokens=np.array([row["num_tokens"]]),
+        num_bytes=np.array([row["num_bytes"]]),
+        is_greedy=np.array([row["is_greedy"]]),
+        prior=array(row["prior"]) if row["prior"] is not None else None,
+    )
+
+
+def _birth_dict(birth: Birth) -> dict[str, Any]:
+    return {
+        "birth_id": birth.birth_id,
+        "parent_ids": list(birth.parent_ids),
+        "shares": list(birth.shares),
+        "operator": birth.operator,
+        "policy": birth.policy.to_dict(),
+    }
+
+
+def _birth(row: Mapping[str, Any]) -> Birth:
+    return Birth(row["birth_id"], Policy.from_dict(row["policy"]), tuple(row["parent_ids"]), tuple(row["shares"]), row["operator"])
+
+
+def _evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
+    return {"fitness": evaluation.fitness, "traits": dict(evaluation.traits)}
+
+
+def _unused(path: Path) -> Path:
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _pretty(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file so that a kill at any moment leaves the old content or the new, never a part."""
+    scratch = file.with_name(f".{file.name}.new")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(file)

@@ -1,0 +1,200 @@
+"""A fleet of scoring workers on Ray, each with the model. The only file that imports ray.
+
+Workers hold no state but the model: a unit that was lost with its worker is given to another, and comes back the same. Ray starts
+here by itself, bound to this machine, or is joined at an address.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evoprompt.config import ModelConfig, WorkersConfig
+from evoprompt.errors import UserError
+from evoprompt.runtime.executor import ModelInfo, WorkUnit, describe
+from evoprompt.scoring.engine import Scorer, TokenScores
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a worker may take to load its model.
+LOAD_TIMEOUT = 600
+#: Bytes for objects in shared memory; units and scores are small, and Ray's own choice is 30 % of the memory.
+OBJECT_STORE_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How many workers, and what each is given."""
+
+    count: int
+    cpus: int
+    gpus: float
+
+    def __str__(self) -> str:
+        each = f"{self.gpus:g} GPU" if self.gpus else f"{self.cpus} CPU thread{'s' if self.cpus > 1 else ''}"
+        return f"{self.count} Ray worker{'s' if self.count > 1 else ''} with {each} each"
+
+
+def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
+    """Return the placement on a cluster with these resources: one worker per GPU (or fraction), else the cores divided.
+
+    Raises:
+        UserError: more is asked for than there is; Ray would wait for it without end.
+    """
+    share = (1.0 if gpus else 0.0) if config.gpus_per_worker is None else config.gpus_per_worker
+    if share > 1 and share != int(share):
+        raise UserError(f"workers.gpus_per_worker is {share:g}; give a whole number or a fraction below 1")
+    threads = 1 if share else config.threads
+    fit = int(cpus // threads)
+    if share:
+        per_gpu = int(1 // share) if share < 1 else 1
+        fit = min(fit, int(gpus) * per_gpu if share < 1 else int(gpus // share))
+    count = config.count if config.count is not None else max(fit, 1)
+    if count > fit:
+        asked = f"{count} workers with {share:g} GPU and {threads} CPU each" if share else f"{count} workers with {threads} CPU threads each"
+        raise UserError(f"{asked} do not fit on {cpus:g} CPUs and {gpus:g} GPUs; at most {fit} do: set workers.count, workers.threads or workers.gpus_per_worker")
+    return Placement(count, threads, share)
+
+
+class RayFleet:
+    """Scores units on Ray actors. Implements `executor.Executor`. Loading begins at once; `info` waits for it."""
+
+    def __init__(self, folder: Path, model: ModelConfig, workers: WorkersConfig) -> None:
+        import ray
+
+        self._ray = ray
+        self._owns_ray = not ray.is_initialized()
+        if self._owns_ray:
+            _start_ray(ray, workers)
+        total = ray.cluster_resources()
+        try:
+            self.placement = place(workers, total.get("CPU", 0), total.get("GPU", 0))
+        except UserError:
+            self.close()
+            raise
+        device = model.device if self.placement.gpus or model.device != "auto" else "cpu"
+        self._arguments = (str(folder), model.dtype, device, model.chunk_tokens, self.placement.cpus)
+        self._worker = ray.remote(num_cpus=self.placement.cpus, num_gpus=self.placement.gpus, max_restarts=0)(Worker)
+        self._restarts_left = workers.max_restarts
+        self._actors = [self._spawn() for _ in range(self.placement.count)]
+
+    def info(self) -> ModelInfo:
+        """Wait until a worker has loaded the model; return what it knows."""
+        try:
+            known = self._ray.get(self._actors[0].info.remote(), timeout=LOAD_TIMEOUT)
+        except self._ray.exceptions.RayError as error:
+            raise _cause(error) from None
+        return replace(known, num_workers=self.placement.count, placement=str(self.placement))
+
+    def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
+        """Return the scores by key. The largest units go first; a unit lost with its worker is done again.
+
+        Raises:
+            UserError: a worker refused a unit (a prompt too long, NaN from the model).
+            RuntimeError: more workers died than `workers.max_restarts`.
+        """
+        waiting = deque(sorted(units, key=lambda u: -sum(len(r.context) for r in u.requests)))
+        idle = list(self._actors)
+        running: dict[Any, tuple[Any, WorkUnit]] = {}
+        results: dict[str, TokenScores] = {}
+        while waiting or running:
+            while waiting and idle:
+                actor, unit = idle.pop(), waiting.popleft()
+                running[actor.score.remote(unit)] = (actor, unit)
+            [done], _ = self._ray.wait(list(running), num_returns=1)
+            actor, unit = running.pop(done)
+            try:
+                results[unit.key] = self._ray.get(done)
+            except self._ray.exceptions.RayError as error:
+                if isinstance(error, self._ray.exceptions.RayTaskError):  # the code raised; another worker would raise too
+                    self._forget(running)
+                    raise _cause(error) from None
+                actor = self._replace(actor, error)
+                waiting.appendleft(unit)
+            else:
+                on_result(unit.key, results[unit.key])
+            idle.append(actor)
+        return results
+
+    def worker_pids(self) -> list[int]:
+        """Return the process id of each worker."""
+        return list(self._ray.get([a.pid.remote() for a in self._actors]))
+
+    def close(self) -> None:
+        """End the workers, and Ray where it was started here."""
+        for actor in getattr(self, "_actors", []):
+            self._ray.kill(actor)
+        if self._owns_ray:
+            self._ray.shutdown()
+
+    def _spawn(self) -> Any:
+        return self._worker.remote(*self._arguments)
+
+    def _replace(self, actor: Any, error: Exception) -> Any:
+        if self._restarts_left == 0:
+            raise RuntimeError(
+                f"a scoring worker died ({type(error).__name__}) and workers.max_restarts is used up; the checkpoint is saved: "
+                "look for the cause (memory?), then resume"
+            ) from None
+        self._restarts_left -= 1
+        logger.warning("a scoring worker died (%s); it is replaced and its work is done again", type(error).__name__)
+        self._ray.kill(actor)
+        self._actors[self._actors.index(actor)] = fresh = self._spawn()
+        return fresh
+
+    def _forget(self, running: dict[Any, Any]) -> None:
+        for reference in running:
+            self._ray.cancel(reference)
+
+
+class Worker:
+    """What runs in a worker's process: one loaded model."""
+
+    def __init__(self, folder: str, dtype: str, device: str, chunk_tokens: int, threads: int) -> None:
+        from evoprompt.scoring.lm import TransformersLM
+
+        self._scorer = Scorer(TransformersLM(Path(folder), dtype=dtype, device=device, threads=threads), chunk_tokens=chunk_tokens)
+
+    def info(self) -> ModelInfo:
+        """Return what is known of the model."""
+        return describe(self._scorer, num_workers=1, placement="")
+
+    def score(self, unit: WorkUnit) -> TokenScores:
+        """Return the scores of one unit."""
+        return self._scorer.score(unit.requests)
+
+    def pid(self) -> int:
+        """Return the id of this process."""
+        return os.getpid()
+
+
+def _start_ray(ray: Any, workers: WorkersConfig) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if workers.ray_address:
+        try:
+            ray.init(address=workers.ray_address, **quiet)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"no Ray cluster answers at {workers.ray_address} ({str(error).splitlines()[0][:150]})") from None
+        return
+    # Without this Ray listens on every interface of the machine, even for a run of one process.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+
+
+def _cause(error: Exception) -> Exception:
+    """Return the user's mistake behind an error of Ray, if there is one, else the error itself."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, UserError):
+        return UserError(str(cause))
+    # An exception in a worker's constructor arrives as text only.
+    marker = "evoprompt.errors.UserError: "
+    text = str(error)
+    if marker in text:
+        return UserError(text.split(marker, 1)[1].splitlines()[0])
+    return error

@@ -1,0 +1,60 @@
+"""What a run has cost so far, by phase: tokens and seconds. Counts are of work done in this run, resumed parts included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from evoprompt.records import TokenCount
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Tokens by phase (`search`, `validation`, `test`) and seconds by phase."""
+
+    tokens: dict[str, TokenCount] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def count(self, phase: str, work: TokenCount) -> None:
+        """Add work to a phase."""
+        self.tokens[phase] = self.tokens.get(phase, TokenCount()) + work
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time inside the block to a phase."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
+
+    @property
+    def total(self) -> TokenCount:
+        """All phases together."""
+        return sum(self.tokens.values(), TokenCount())
+
+    def token_summary(self) -> dict[str, Any]:
+        """Return the tokens as `summary.json` has them. Nothing is generated yet, so `generated` is 0."""
+        total = self.total
+        return {
+            "prefill": total.body_tokens,
+            "generated": 0,
+            "total": total.body_tokens,
+            "floor": total.floor_body_tokens,
+            "head_rows": total.head_rows,
+            "floor_head_rows": total.floor_head_rows,
+            "forwards": total.forwards,
+            "by_phase": {phase: work.body_tokens for phase, work in self.tokens.items()},
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"tokens": {p: asdict(w) for p, w in self.tokens.items()}, "seconds": dict(self.seconds)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Ledger:
+        """Return the ledger of `to_dict`'s values."""
+        return cls({p: TokenCount(**w) for p, w in values["tokens"].items()}, dict(values["seconds"]))

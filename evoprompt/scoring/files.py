@@ -1,0 +1,99 @@
+"""`evoprompt score`: a file of requests -> a file of scores. Tokenization is that of the LM Evaluation Harness, so numbers compare.
+
+Trailing spaces of a context move to its continuation; an empty context is the model's beginning-of-text token; and what follows
+the context's own tokens in the tokens of the whole text is the continuation, as in the harness, also where the two do not join cleanly.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evoprompt.errors import UserError
+from evoprompt.scoring.engine import Scorer
+from evoprompt.scoring.lm import Tokenizer, TransformersLM
+from evoprompt.scoring.models import resolve_model
+from evoprompt.scoring.trie import TokenRequest
+
+
+def score_file(
+    model: str, source: Path, target: Path, stats: Path | None, *, dtype: str, device: str, threads: int | None, chunk_tokens: int
+) -> None:
+    """Score every request of a JSONL file and write the scores, in order, and the counts of work.
+
+    Raises:
+        UserError: a file cannot be read or already exists, a line is malformed, or a request does not fit the model's window.
+    """
+    if dtype not in ("auto", "float32", "bfloat16", "float16") or device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--dtype {dtype} --device {device}: valid are auto, float32, bfloat16, float16 and auto, cpu, cuda")
+    rows = _read(source)
+    for file in (target, stats):
+        if file is not None and file.exists():
+            raise UserError(f"{file} exists, and nothing is overwritten; give another name")
+    folder = resolve_model(model)
+    begun = time.perf_counter()
+    scorer = Scorer(TransformersLM(folder, dtype=dtype, device=device, threads=threads), chunk_tokens=chunk_tokens)
+    tokenizer = Tokenizer(folder)
+    loaded = time.perf_counter()
+    requests = harness_requests(tokenizer, [(row["context"], row["continuation"]) for row in rows])
+    scores = scorer.score(requests)
+    seconds = time.perf_counter() - loaded
+    with target.open("x", encoding="utf-8") as file:
+        for row, request, value, greedy in zip(rows, requests, scores.log_likelihood, scores.is_greedy, strict=True):
+            line = {"id": row["id"], "log_likelihood": float(value), "num_tokens": len(request.continuation), "is_greedy": bool(greedy)}
+            file.write(json.dumps(line) + "\n")
+    if stats is not None:
+        count = scores.count
+        content = {
+            "body_tokens": count.body_tokens,
+            "floor_body_tokens": count.floor_body_tokens,
+            "head_rows": count.head_rows,
+            "floor_head_rows": count.floor_head_rows,
+            "forwards": count.forwards,
+            "seconds": round(seconds, 4),
+            "load_seconds": round(loaded - begun, 4),
+            "path": scorer.path,
+            "path_reason": scorer.reason,
+            "model_path": str(folder),
+        }
+        stats.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def harness_requests(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
+    """Return the token requests of (context, continuation) pairs as the LM Evaluation Harness 0.4 encodes them."""
+    moved = []
+    for context, continuation in pairs:
+        stripped = context.rstrip()
+        moved.append((stripped, context[len(stripped) :] + continuation))
+    contexts = tokenizer.encode([context for context, _ in moved])
+    wholes = tokenizer.encode([context + continuation for context, continuation in moved])
+    bare = tokenizer.encode([continuation for _, continuation in moved], add_special_tokens=False)
+    requests = []
+    for number, ((context, _), ids, whole, alone) in enumerate(zip(moved, contexts, wholes, bare, strict=True), 1):
+        begin, continuation = (ids, whole[len(ids) :]) if context else ((tokenizer.begin_token,), alone)
+        if not continuation:
+            raise UserError(f"request {number}: the continuation {pairs[number - 1][1]!r} has no tokens of its own, so it has no likelihood")
+        requests.append(TokenRequest(begin, continuation))
+    return requests
+
+
+def _read(source: Path) -> list[dict[str, Any]]:
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the requests {source}: {getattr(error, 'strerror', None) or error}") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{source}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(row, dict) or "id" not in row or not all(isinstance(row.get(k), str) for k in ("context", "continuation")):
+            raise UserError(f'{source}, line {number}: expected {{"id", "context": text, "continuation": text}}, got {line[:80]!r}')
+        rows.append(row)
+    return rows

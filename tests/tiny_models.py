@@ -1,0 +1,55 @@
+"""Tiny random-weight models of many architectures, built from their configs: no download, a second each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 101
+
+
+def architectures() -> dict[str, Callable[[], Any]]:
+    """Return a builder for each architecture; all are seeded, three layers deep, and have a window of 256."""
+    import transformers as t
+
+    base: dict[str, Any] = dict(
+        vocab_size=VOCABULARY, hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
+        max_position_embeddings=256, initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    head = base | {"head_dim": 8}
+    layers = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+    neox = {k: v for k, v in base.items() if k != "num_key_value_heads"}
+    configs: dict[str, tuple[str, Any]] = {
+        "llama": ("LlamaForCausalLM", lambda: t.LlamaConfig(**head)),
+        "qwen2": ("Qwen2ForCausalLM", lambda: t.Qwen2Config(**base)),
+        "qwen3": ("Qwen3ForCausalLM", lambda: t.Qwen3Config(**head)),
+        "mistral with a window": ("MistralForCausalLM", lambda: t.MistralConfig(**head, sliding_window=8)),
+        "gemma2": ("Gemma2ForCausalLM", lambda: t.Gemma2Config(**head, **layers, query_pre_attn_scalar=8)),
+        "gemma3": ("Gemma3ForCausalLM", lambda: t.Gemma3TextConfig(**head, **layers, query_pre_attn_scalar=8)),
+        "phi3": ("Phi3ForCausalLM", lambda: t.Phi3Config(**base)),
+        "gpt-neox": ("GPTNeoXForCausalLM", lambda: t.GPTNeoXConfig(**neox)),
+        "gpt2": ("GPT2LMHeadModel", lambda: t.GPT2Config(vocab_size=VOCABULARY, n_embd=48, n_layer=3, n_head=6, n_positions=256, initializer_range=0.3, bos_token_id=1, eos_token_id=2)),
+        "opt": ("OPTForCausalLM", lambda: t.OPTConfig(vocab_size=VOCABULARY, hidden_size=48, ffn_dim=96, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=256, word_embed_proj_dim=48, init_std=0.3)),
+        "gpt-oss": ("GptOssForCausalLM", lambda: t.GptOssConfig(**head, **layers, num_local_experts=4, num_experts_per_tok=2)),
+        "bloom": ("BloomForCausalLM", lambda: t.BloomConfig(vocab_size=VOCABULARY, hidden_size=48, n_layer=3, n_head=6, initializer_range=0.3)),
+        "mamba": ("MambaForCausalLM", lambda: t.MambaConfig(vocab_size=VOCABULARY, hidden_size=48, state_size=8, num_hidden_layers=2, initializer_range=0.3)),
+    }  # fmt: skip
+
+    def builder(name: str) -> Callable[[], Any]:
+        kind, config = configs[name]
+
+        def build() -> Any:
+            t.set_seed(0)
+            return getattr(t, kind)(config()).eval()
+
+        return build
+
+    return {name: builder(name) for name in configs}
+
+
+def save_model(folder: Path, architecture: str = "llama") -> Path:
+    """Save a tiny model with a word-level tokenizer that splits on spaces and line ends; return the folder."""
+    network = architectures()[architecture]()
+    network.save_pretrained(folder)
+    return folder
