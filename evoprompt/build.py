@@ -81,7 +81,9 @@ def check_task(config: Config) -> tuple[Task, str]:
     if kind == "auto":
         kind = "label_normalized" if task.has_choices else "per_token"
     if kind in ("label_normalized", "pmi") and not task.has_choices:
-        raise UserError(f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples without; use per_token, per_byte, sum or accuracy")
+        raise UserError(
+            f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples without; use per_token, per_byte, sum or accuracy"
+        )
     return task, kind
 
 

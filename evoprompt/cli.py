@@ -18,7 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-SetOption = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. evolution.generations=5. Repeatable.")]
+SetOption = Annotated[
+    Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. evolution.generations=5. Repeatable.")
+]
 
 
 @app.command("run")
@@ -129,7 +131,7 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("evoprompt: interrupted; what was committed is kept: evoprompt resume RUN goes on with it", err=True)
         sys.exit(130)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
         sys.exit(_other(error))
 
 

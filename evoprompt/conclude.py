@@ -47,7 +47,13 @@ def pick_baseline(parts: Parts, journal: Journal) -> Policy:
 
 
 def summarize(
-    parts: Parts, state: State, journal: Journal, champion: Policy, baseline: Policy, validated: dict[str, LabelScores], tested: dict[str, LabelScores]
+    parts: Parts,
+    state: State,
+    journal: Journal,
+    champion: Policy,
+    baseline: Policy,
+    validated: dict[str, LabelScores],
+    tested: dict[str, LabelScores],
 ) -> dict[str, Any]:
     """Return the run's summary, all but the seconds."""
     config = parts.config

@@ -29,7 +29,13 @@ class Display:
         self._policies = 0
         self._begun = time.monotonic()
         self._latest = "no generation yet"
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=18), TextColumn("{task.fields[status]}"), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=18),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+        )
         self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
         self._task = self._progress.add_task("starting Ray, MLflow and the model", total=None, status="")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class LabelScores:
         """Which candidates exist, shape (policy, example, candidate)."""
         return self.num_tokens > 0
 
-    def of_gold(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def of_gold(self, values: NDArray[Any]) -> NDArray[Any]:
         """Pick the right candidate's entry of an array of this shape; shape (policy, example)."""
         return np.take_along_axis(values, self.gold[None, :, None], axis=2)[:, :, 0]
 

@@ -1,7 +1,7 @@
 """A run, from the starting prompts to the held-out check: the loop, readable in one sitting.
 
-    found or ask -> vary -> measure -> interpret -> tell -> explain -> commit -> track, until generations or budget end;
-    then the best few meet the validation examples, and one goes to the test.
+found or ask -> vary -> measure -> interpret -> tell -> explain -> commit -> track, until generations or budget end;
+then the best few meet the validation examples, and one goes to the test.
 """
 
 from __future__ import annotations

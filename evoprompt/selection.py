@@ -88,10 +88,12 @@ def select_survivors(candidates: Candidates, num: int, scheme: SelectionConfig, 
 def safe_weights(fitness: NDArray[np.float64], scheme: SelectionConfig) -> NDArray[np.float64]:
     """Return positive weights for sampling in proportion: linear mid-ranks from 1 to N, or exp((f - max f) / temperature)."""
     if scheme.weights == "boltzmann":
-        return np.maximum(np.exp((fitness - fitness.max()) / scheme.temperature), 1e-12)
+        weights: NDArray[np.float64] = np.exp((fitness - fitness.max()) / scheme.temperature)
+        return np.maximum(weights, 1e-12)
     below = (fitness[None, :] < fitness[:, None]).sum(axis=1)
     equal = (fitness[None, :] == fitness[:, None]).sum(axis=1)
-    return below + (equal + 1) / 2
+    ranks: NDArray[np.float64] = below + (equal + 1) / 2
+    return ranks
 
 
 def _draw(candidates: Candidates, num: int, scheme: SelectionConfig) -> list[_Ticket]:

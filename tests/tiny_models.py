@@ -19,6 +19,11 @@ def architectures() -> dict[str, Callable[[], Any]]:
     )  # fmt: skip
     head = base | {"head_dim": 8}
     layers = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
+    small: dict[str, Any] = dict(vocab_size=VOCABULARY, n_layer=3, n_head=6, initializer_range=0.3)
+    opt: dict[str, Any] = dict(
+        vocab_size=VOCABULARY, hidden_size=48, ffn_dim=96, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=256,
+        word_embed_proj_dim=48, init_std=0.3,
+    )  # fmt: skip
     neox = {k: v for k, v in base.items() if k != "num_key_value_heads"}
     configs: dict[str, tuple[str, Any]] = {
         "llama": ("LlamaForCausalLM", lambda: t.LlamaConfig(**head)),
@@ -29,11 +34,11 @@ def architectures() -> dict[str, Callable[[], Any]]:
         "gemma3": ("Gemma3ForCausalLM", lambda: t.Gemma3TextConfig(**head, **layers, query_pre_attn_scalar=8)),
         "phi3": ("Phi3ForCausalLM", lambda: t.Phi3Config(**base)),
         "gpt-neox": ("GPTNeoXForCausalLM", lambda: t.GPTNeoXConfig(**neox)),
-        "gpt2": ("GPT2LMHeadModel", lambda: t.GPT2Config(vocab_size=VOCABULARY, n_embd=48, n_layer=3, n_head=6, n_positions=256, initializer_range=0.3, bos_token_id=1, eos_token_id=2)),
-        "opt": ("OPTForCausalLM", lambda: t.OPTConfig(vocab_size=VOCABULARY, hidden_size=48, ffn_dim=96, num_hidden_layers=3, num_attention_heads=6, max_position_embeddings=256, word_embed_proj_dim=48, init_std=0.3)),
+        "gpt2": ("GPT2LMHeadModel", lambda: t.GPT2Config(**small, n_embd=48, n_positions=256, bos_token_id=1, eos_token_id=2)),
+        "opt": ("OPTForCausalLM", lambda: t.OPTConfig(**opt)),
         "gpt-oss": ("GptOssForCausalLM", lambda: t.GptOssConfig(**head, **layers, num_local_experts=4, num_experts_per_tok=2)),
-        "bloom": ("BloomForCausalLM", lambda: t.BloomConfig(vocab_size=VOCABULARY, hidden_size=48, n_layer=3, n_head=6, initializer_range=0.3)),
-        "mamba": ("MambaForCausalLM", lambda: t.MambaConfig(vocab_size=VOCABULARY, hidden_size=48, state_size=8, num_hidden_layers=2, initializer_range=0.3)),
+        "bloom": ("BloomForCausalLM", lambda: t.BloomConfig(**small, hidden_size=48)),
+        "mamba": ("MambaForCausalLM", lambda: t.MambaConfig(vocab_size=VOCABULARY, hidden_size=48, state_size=8, num_hidden_layers=2)),
     }  # fmt: skip
 
     def builder(name: str) -> Callable[[], Any]:

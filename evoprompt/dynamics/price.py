@@ -111,7 +111,9 @@ def generation_terms(parents: Sequence[LineageEntry], births: Sequence[LineageEn
     for row, entry in enumerate(births):
         for parent_id, share in zip(entry.member.birth.parent_ids, entry.member.birth.shares, strict=True):
             if parent_id not in index:
-                raise ValueError(f"birth {entry.member.birth.birth_id} names the parent {parent_id}, which is not among the selected births before it")
+                raise ValueError(
+                    f"birth {entry.member.birth.birth_id} names the parent {parent_id}, which is not among the selected births before it"
+                )
             shares[row, index[parent_id]] += share
     operators = [b.member.birth.operator for b in births]
     selected = np.array([b.selected for b in births])
@@ -133,7 +135,9 @@ def _check(
 ) -> NDArray[np.bool_]:
     expected = (len(birth_traits), len(parent_traits))
     if shares.shape != expected or len(operators) != len(birth_traits):
-        raise ValueError(f"shares has shape {shares.shape} and operators length {len(operators)}; expected {expected} (birth, parent) and {expected[0]}")
+        raise ValueError(
+            f"shares has shape {shares.shape} and operators length {len(operators)}; expected {expected} (birth, parent) and {expected[0]}"
+        )
     if not (np.isfinite(parent_traits).all() and np.isfinite(birth_traits).all()):
         raise ValueError("a trait is NaN or infinite: leave failed evaluations out of the lineage before asking for its Price terms")
     totals = shares.sum(axis=1)

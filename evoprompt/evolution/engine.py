@@ -69,9 +69,7 @@ def vary(state: State, matings: Sequence[Mating], strategy: Strategy, seen: set[
     """
     generation = state.generation + 1
     survivors = state.members if strategy.config.scheme == "plus" else ()
-    births = [
-        Birth(_birth_id(generation, state.island, i), m.birth.policy, (m.birth.birth_id,), (1.0,), SURVIVE) for i, m in enumerate(survivors)
-    ]
+    births = [Birth(_birth_id(generation, state.island, i), m.birth.policy, (m.birth.birth_id,), (1.0,), SURVIVE) for i, m in enumerate(survivors)]
     taken = set(seen) | {m.birth.policy.policy_id for m in state.members}
     for index, mating in enumerate(matings):
         policy, operator = _child(state, generation, index, mating, strategy, taken, fits)
@@ -82,7 +80,9 @@ def vary(state: State, matings: Sequence[Mating], strategy: Strategy, seen: set[
     return Brood(generation, state.island, tuple(births))
 
 
-def tell(state: State | None, brood: Brood, evaluations: Sequence[Evaluation], strategy: Strategy, seed: int) -> tuple[State, tuple[LineageEntry, ...]]:
+def tell(
+    state: State | None, brood: Brood, evaluations: Sequence[Evaluation], strategy: Strategy, seed: int
+) -> tuple[State, tuple[LineageEntry, ...]]:
     """Return the state after survival, and every birth's line of the lineage. Founders are all selected.
 
     Of births with equal policies at most one can survive: the first.

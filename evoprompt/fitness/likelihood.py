@@ -55,12 +55,13 @@ def correct(scores: LabelScores) -> NDArray[np.bool_]:
     """Return which answers are right, shape (policy, example). A tie between candidates goes to the first of them."""
     if not _has_choices(scores):
         return scores.of_gold(scores.is_greedy)
-    return predicted(scores) == scores.gold[None, :]
+    return np.equal(predicted(scores), scores.gold[None, :])
 
 
 def predicted(scores: LabelScores) -> NDArray[np.int64]:
     """Return the index of the likeliest candidate, shape (policy, example)."""
-    return np.argmax(scores.log_likelihood, axis=2)
+    best: NDArray[np.int64] = np.argmax(scores.log_likelihood, axis=2)
+    return best
 
 
 def _has_choices(scores: LabelScores) -> bool:
@@ -70,8 +71,9 @@ def _has_choices(scores: LabelScores) -> bool:
 def _log_softmax(values: NDArray[np.float64], scores: LabelScores, kind: str) -> NDArray[np.float64]:
     if not _has_choices(scores):
         raise ValueError(f"fitness '{kind}' compares choices, and an example has none; use per_token")
-    top = values.max(axis=2, keepdims=True)
-    return values - top - np.log(np.exp(values - top).sum(axis=2, keepdims=True))
+    shifted: NDArray[np.float64] = values - values.max(axis=2, keepdims=True)
+    normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+    return normalized
 
 
 def _ratio(values: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:

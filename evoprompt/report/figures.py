@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ def fitness_figure(generations: Sequence[Line], lineage: Sequence[Line], kind: s
     figure, axes = _axes()
     x = [g["generation"] for g in generations]
     births = [(b["generation"], b["fitness"]) for b in lineage if b["operator"] != "survive"]
-    axes.scatter(*zip(*births, strict=True), s=10, color=GREY, alpha=0.5, linewidths=0, label="births")
+    axes.scatter([g for g, _ in births], [f for _, f in births], s=10, color=GREY, alpha=0.5, linewidths=0, label="births")
     axes.plot(x, [g["fitness"]["mean"] for g in generations], color=ORANGE, marker=".", label="mean of the selected")
     axes.plot(x, [g["fitness"]["best"] for g in generations], color=BLUE, marker=".", label="best")
     return _finish(figure, axes, f"fitness ({kind}, nats)" if kind != "accuracy" else "fitness (accuracy)")
@@ -52,7 +53,7 @@ def price_figure(generations: Sequence[Line], trait: str) -> str:
 def operator_figure(effects: Mapping[str, Sequence[float]]) -> str:
     """Return each operator's mean effect on fitness over all of its births, with 95 % intervals (normal, +-1.96 standard errors)."""
     names = sorted(effects, key=lambda n: float(np.mean(effects[n])))
-    figure, axes = _axes(height=0.35 * len(names) + 0.9)
+    figure, axes = _axes(height=0.3 * len(names) + 0.8, left=0.32)
     for row, name in enumerate(names):
         values = np.array(effects[name])
         half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else None
@@ -63,34 +64,45 @@ def operator_figure(effects: Mapping[str, Sequence[float]]) -> str:
     return _svg(figure)
 
 
-def trait_figure(generations: Sequence[Line], trait: str) -> str:
-    """Return the mean of a trait over the selected by generation."""
-    figure, axes = _axes(width=3.1, height=1.9)
-    axes.plot([g["generation"] for g in generations], [g["traits"][trait] for g in generations], color=BLUE, marker=".")
-    axes.set_title(trait.replace("_", " "), fontsize=9, loc="left")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+def trait_figure(generations: Sequence[Line]) -> str:
+    """Return the mean of every trait over the selected by generation, a small panel each."""
+    names = list(generations[-1]["traits"])
+    rows = -(-len(names) // 3)
+    figure = Figure(figsize=(9, 1.7 * rows))
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.28 / rows, top=1 - 0.2 / rows, hspace=0.55, wspace=0.22)
+    for place, name in enumerate(names, 1):
+        axes = figure.add_subplot(rows, 3, place)
+        axes.plot([g["generation"] for g in generations], [g["traits"][name] for g in generations], color=BLUE, marker=".")
+        axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
+        _plain(axes)
     return _svg(figure)
 
 
-def _axes(width: float = 6.6, height: float = 3.2) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
+def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _axes(height: float = 3.2, left: float = 0.11) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.6, height))
+    figure.subplots_adjust(left=left, right=0.98, bottom=0.5 / height, top=1 - 0.1 / height)
+    axes = figure.add_subplot()
+    _plain(axes)
     return figure, axes
 
 
 def _finish(figure: Figure, axes: Axes, label: str) -> str:
     axes.set_xlabel("generation")
     axes.set_ylabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, frameon=False)
     return _svg(figure)
 
 
 def _svg(figure: Figure) -> str:
     stream = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "font.family": ["DejaVu Sans", "sans-serif"]}):  # letters stay text: smaller, and can be searched
+        FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]

@@ -40,13 +40,22 @@ def write_page(folder: RunFolder, summary: Mapping[str, Any] | None = None) -> P
         _section("Fitness", figures.fitness_figure(generations, lineage, kind)),
     ]
     if price_traits:
-        note = "Every bar is a term of Price's equation; together they are the change, exactly. Transmission is judged over all births, survivors or not."
-        sections.append(_section("Why the population changed", "".join(figures.price_figure(generations, t) for t in ("fitness", "accuracy") if t in price_traits), note))
+        note = "Every bar is a term of Price's equation; together they are the change, exactly. Transmission is over all births, survivors or not."
+        sections.append(
+            _section(
+                "Why the population changed",
+                "".join(figures.price_figure(generations, t) for t in ("fitness", "accuracy") if t in price_traits),
+                note,
+            )
+        )
         effects = operator_effects(lineage)
         if effects:
-            sections.append(_section("What each operator did to fitness", figures.operator_figure(effects), "Number of births in brackets; bars are 95 % intervals."))
-        shown = "".join(figures.trait_figure(generations, t) for t in generations[-1]["traits"])
-        sections.append(_section("Traits of the selected", f'<div class="row">{shown}</div>'))
+            sections.append(
+                _section(
+                    "What each operator did to fitness", figures.operator_figure(effects), "Number of births in brackets; bars are 95 % intervals."
+                )
+            )
+        sections.append(_section("Traits of the selected", figures.trait_figure(generations)))
     if summary:
         sections.append(_section("How the champion came about", _ancestry_table(ancestry(lineage, summary["champion"]["policy_id"]))))
         sections.append(_section("Champion", _pre(summary["champion"]["prompt"])))
@@ -61,8 +70,10 @@ def _head(folder: RunFolder, summary: Mapping[str, Any] | None, generations: Seq
     config = folder.config()
     last = generations[-1]
     where = f"{config.model.name} on task {summary['task'] if summary else config.task.name or config.task.path}"
-    scored = f"generation {last['generation']}, {last['tokens']['total']:,} tokens forwarded so far" if not summary else (
-        f"{summary['generations']} generations, {summary['policies_scored']} policies scored, {summary['tokens']['total']:,} tokens forwarded"
+    scored = (
+        f"generation {last['generation']}, {last['tokens']['total']:,} tokens forwarded so far"
+        if not summary
+        else (f"{summary['generations']} generations, {summary['policies_scored']} policies scored, {summary['tokens']['total']:,} tokens forwarded")
     )
     return f'<h1>{escape(folder.path.name)}</h1><p class="muted">{escape(where)}, seed {config.seed}; {scored}.</p>'
 
@@ -81,7 +92,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
 
 
 def _ancestry_table(steps: Sequence[Mapping[str, Any]]) -> str:
-    head = '<tr><th class="n">generation</th><th>operator</th><th class="n">fitness</th><th class="n">gain over parents</th><th class="n">demonstrations</th></tr>'
+    head = '<tr><th class="n">generation</th><th>operator</th><th class="n">fitness</th><th class="n">gain</th><th class="n">demonstrations</th></tr>'
     body = "".join(
         f'<tr><td class="n">{s["generation"]}</td><td>{escape(s["operator"].replace("_", " "))}</td><td class="n">{s["fitness"]:.4f}</td>'
         f'<td class="n">{"" if s["gain"] is None else format(s["gain"], "+.4f")}</td><td class="n">{s["num_demonstrations"]}</td></tr>'

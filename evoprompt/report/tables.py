@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import Any
 
 from evoprompt.records import SURVIVE
@@ -49,4 +50,4 @@ def interval(part: Mapping[str, Any], *, signed: bool = False) -> tuple[str, str
 
 
 def _mid_parent(birth: Line, values: Mapping[str, float]) -> float:
-    return sum(share * values[parent] for parent, share in zip(birth["parent_ids"], birth["shares"], strict=True))
+    return fsum(share * values[parent] for parent, share in zip(birth["parent_ids"], birth["shares"], strict=True))

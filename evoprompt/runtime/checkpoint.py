@@ -133,9 +133,7 @@ class RunFolder:
                 os.truncate(file, size)
         if content is None:
             return None
-        members = tuple(
-            Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"])) for m in content["members"]
-        )
+        members = tuple(Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"])) for m in content["members"])
         state = State(content["seed"], content["generation"], members, content["island"])
         return Checkpoint(state, Ledger.from_dict(content["ledger"]))
 

@@ -57,7 +57,9 @@ def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
     count = config.count if config.count is not None else max(fit, 1)
     if count > fit:
         asked = f"{count} workers with {share:g} GPU and {threads} CPU each" if share else f"{count} workers with {threads} CPU threads each"
-        raise UserError(f"{asked} do not fit on {cpus:g} CPUs and {gpus:g} GPUs; at most {fit} do: set workers.count, workers.threads or workers.gpus_per_worker")
+        raise UserError(
+            f"{asked} do not fit on {cpus:g} CPUs and {gpus:g} GPUs; at most {fit} do: set workers.count, workers.threads or workers.gpus_per_worker"
+        )
     return Placement(count, threads, share)
 
 
@@ -86,7 +88,7 @@ class RayFleet:
     def info(self) -> ModelInfo:
         """Wait until a worker has loaded the model; return what it knows."""
         try:
-            known = self._ray.get(self._actors[0].info.remote(), timeout=LOAD_TIMEOUT)
+            known: ModelInfo = self._ray.get(self._actors[0].info.remote(), timeout=LOAD_TIMEOUT)
         except self._ray.exceptions.RayError as error:
             raise _cause(error) from None
         return replace(known, num_workers=self.placement.count, placement=str(self.placement))

@@ -100,7 +100,7 @@ class Scorer:
                 "the model returned NaN as a log-probability; its weights or its number type are at fault: try model.dtype=float32, "
                 "and check the model's files"
             )
-        log_likelihood = np.bincount(trie.scored_request, weights=rows.log_prob, minlength=trie.num_requests)
+        log_likelihood = np.bincount(trie.scored_request, weights=rows.log_prob, minlength=trie.num_requests).astype(np.float64)
         is_greedy = np.bincount(trie.scored_request, weights=~rows.is_first, minlength=trie.num_requests) == 0
         return TokenScores(log_likelihood, is_greedy, count)
 

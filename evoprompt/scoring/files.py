@@ -41,10 +41,10 @@ def score_file(
     requests = harness_requests(tokenizer, [(row["context"], row["continuation"]) for row in rows])
     scores = scorer.score(requests)
     seconds = time.perf_counter() - loaded
-    with target.open("x", encoding="utf-8") as file:
+    with target.open("x", encoding="utf-8") as stream:
         for row, request, value, greedy in zip(rows, requests, scores.log_likelihood, scores.is_greedy, strict=True):
             line = {"id": row["id"], "log_likelihood": float(value), "num_tokens": len(request.continuation), "is_greedy": bool(greedy)}
-            file.write(json.dumps(line) + "\n")
+            stream.write(json.dumps(line) + "\n")
     if stats is not None:
         count = scores.count
         content = {
@@ -73,10 +73,10 @@ def harness_requests(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> 
     bare = tokenizer.encode([continuation for _, continuation in moved], add_special_tokens=False)
     requests = []
     for number, ((context, _), ids, whole, alone) in enumerate(zip(moved, contexts, wholes, bare, strict=True), 1):
-        begin, continuation = (ids, whole[len(ids) :]) if context else ((tokenizer.begin_token,), alone)
-        if not continuation:
+        begin, predicted = (ids, whole[len(ids) :]) if context else ((tokenizer.begin_token,), alone)
+        if not predicted:
             raise UserError(f"request {number}: the continuation {pairs[number - 1][1]!r} has no tokens of its own, so it has no likelihood")
-        requests.append(TokenRequest(begin, continuation))
+        requests.append(TokenRequest(begin, predicted))
     return requests
 
 

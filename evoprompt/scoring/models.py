@@ -77,7 +77,9 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, ignore_patterns=["*.gguf", "*.onnx", "*.pth", "original/*"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise UserError(f"cannot get the model '{name}' from the hub ({str(error).splitlines()[0][:150]}); give a local folder or smollm2-135m") from None
+        raise UserError(
+            f"cannot get the model '{name}' from the hub ({str(error).splitlines()[0][:150]}); give a local folder or smollm2-135m"
+        ) from None
 
 
 def embedded_folder(name: str) -> Path:
@@ -123,7 +125,9 @@ def file_sha256(path: Path) -> str:
 
 
 def _fingerprint(folder: Path) -> str:
-    parts = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin"} or p.name in {"config.json", "tokenizer.json", "tokenizer_config.json"})
+    parts = sorted(
+        p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin"} or p.name in {"config.json", "tokenizer.json", "tokenizer_config.json"}
+    )
     return hashlib.sha256("".join(f"{p.name} {file_sha256(p)}\n" for p in parts).encode()).hexdigest()[:32]
 
 

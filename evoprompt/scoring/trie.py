@@ -123,7 +123,8 @@ def visible(trie: TriePlan, piece: Pass) -> NDArray[np.bool_]:
     """Return which rows each row of a pass attends to, shape (row of the pass, past rows then rows of the pass)."""
     columns = np.concatenate([np.arange(s, e) for s, e in (*piece.past, (piece.start, piece.end))])
     rows = np.arange(piece.start, piece.end)[:, None]
-    return (columns <= rows) & (rows < trie.subtree_end[columns])
+    seen: NDArray[np.bool_] = (columns <= rows) & (rows < trie.subtree_end[columns])
+    return seen
 
 
 def _common_prefix(a: Tokens, b: Tokens) -> int:

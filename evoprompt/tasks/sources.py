@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from evoprompt.config import PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
@@ -29,7 +30,7 @@ def load_task(config: TaskConfig) -> Task:
             choices, or a split is empty.
     """
     test: list[Example] = []
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     if config.name is not None:
         rows, settings = _builtin(config.name)
         name = config.name
@@ -96,7 +97,7 @@ def content_hash(example: Example) -> str:
     return hashlib.blake2b(json.dumps([example.input, example.target]).encode(), digest_size=8).hexdigest()
 
 
-def _builtin(name: str) -> tuple[list[Example], dict[str, object]]:
+def _builtin(name: str) -> tuple[list[Example], dict[str, Any]]:
     if name not in builtin_names():
         raise UserError(f"the package has no task '{name}'; {nearest(name, builtin_names())}; for a file of your own give task.path")
     folder = resources.files("evoprompt.tasks") / "builtin"
@@ -158,7 +159,7 @@ def _bucket(content: str, held_out: object) -> int:
     return sum(position >= bound for bound in bounds)
 
 
-def _label_words(settings: dict[str, object], config: TaskConfig) -> dict[str, tuple[str, ...]]:
+def _label_words(settings: dict[str, Any], config: TaskConfig) -> dict[str, tuple[str, ...]]:
     own = settings.get("label_words", {})
     assert isinstance(own, dict)
     choices = dict.fromkeys([*own, *config.label_words])
@@ -169,10 +170,12 @@ def _check_label_words(task: Task) -> None:
     named = set(task.label_words) | {c for p in task.starting_policies for c, _ in p.label_words}
     for choice in sorted(named):
         if task.choices is None or choice not in task.choices:
-            raise UserError(f"label words are given for '{choice}'; {nearest(choice, task.choices) if task.choices else 'but the examples share no choices'}")
+            raise UserError(
+                f"label words are given for '{choice}'; {nearest(choice, task.choices) if task.choices else 'but the examples share no choices'}"
+            )
 
 
-def _list(settings: dict[str, object], key: str) -> list:
+def _list(settings: dict[str, Any], key: str) -> list[Any]:
     value = settings.get(key, [])
     assert isinstance(value, list)
     return value

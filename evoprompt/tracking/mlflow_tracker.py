@@ -47,7 +47,8 @@ class MlflowTracker:
         Raises:
             UserError: the store cannot be reached.
         """
-        return self._now(lambda client: self._begin(client, name, parameters, tags, datasets))
+        identity: dict[str, str] = self._now(lambda client: self._begin(client, name, parameters, tags, datasets))
+        return identity
 
     def resume(self, identity: Mapping[str, str]) -> None:
         """Open a run again that did not end; it must be in the same store.
@@ -128,14 +129,16 @@ class MlflowTracker:
             if isinstance(error, (sqlite3.Error, OSError)) or type(error).__module__.startswith(("mlflow", "sqlalchemy", "requests", "urllib3")):
                 self._thread.shutdown(wait=False, cancel_futures=True)
                 reason = str(error).splitlines()[0][:200]
-                raise UserError(f"the MLflow store {self._uri} does not answer ({reason}); mend MLFLOW_TRACKING_URI or set tracking.enabled=false") from None
+                raise UserError(
+                    f"the MLflow store {self._uri} does not answer ({reason}); mend MLFLOW_TRACKING_URI or set tracking.enabled=false"
+                ) from None
             raise
 
     def _later(self, call: Callable[[Any], Any]) -> None:
         def guarded() -> None:
             try:
                 call(self._client.result())
-            except Exception as error:  # noqa: BLE001 - kept and reported by `finish`
+            except Exception as error:  # noqa: BLE001 (kept, and reported by `finish`)
                 self._problem = self._problem or error
 
         self._thread.submit(guarded)
@@ -147,7 +150,20 @@ def serve(runs: Path, host: str, port: int) -> int:
     import sys
 
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(runs), "--host", host, "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        default_uri(runs),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += ["--allowed-hosts", f"localhost:{port},127.0.0.1:{port}", "--default-artifact-root", (runs.resolve() / "mlartifacts").as_uri()]
     process = subprocess.Popen(command, env=environment)
     try:

@@ -10,7 +10,6 @@ import numpy as np
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
 
-
 T = TypeVar("T")
 
 
