@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -123,13 +124,13 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 
 def main() -> None:
     """Run the command line: exit 0 on success, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a run as Ctrl-C does, checkpoint and all
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
         typer.echo(f"evoprompt: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("evoprompt: interrupted; what was committed is kept: evoprompt resume RUN goes on with it", err=True)
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
         sys.exit(_other(error))

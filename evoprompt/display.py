@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ class Display:
     """Follows a run. Implements `run.Observer`; use it as a context."""
 
     def __init__(self, config: Config, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 200)
         self._config = config
         self._tokens = 0
         self._policies = 0
@@ -73,6 +74,11 @@ class Display:
             f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean {fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
             f"tokens {line['tokens']['total']:>9,}  left about {_clock(left)}"
         )
+
+    def interrupted(self, folder: Path) -> None:
+        """Say how to go on."""
+        self._progress.stop()
+        self.console.print(f"interrupted; every committed generation is kept. To go on: evoprompt resume {_short(folder)}", soft_wrap=True)
 
     def _status(self) -> str:
         rate = self._tokens / max(time.monotonic() - self._begun, 1e-9)

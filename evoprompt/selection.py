@@ -9,7 +9,7 @@ global ones as they were; fitness that is not finite is refused; weights for sto
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -104,20 +104,19 @@ def _draw(candidates: Candidates, num: int, scheme: SelectionConfig) -> list[_Ti
             # DEAP keeps the given order among equals; shuffled first, ties fall by chance and not by birth order.
             tickets = _tickets(candidates.fitness[:, None])
             random.shuffle(tickets)
-            return list(tools.selBest(tickets, num))
+            return _in_rounds(tickets, num, tools.selBest)
         case "sus":
             return list(tools.selStochasticUniversalSampling(_tickets(safe_weights(candidates.fitness, scheme)[:, None]), num))
         case "epsilon_lexicase":
             return list(tools.selAutomaticEpsilonLexicase(_tickets(candidates.case_fitness), num))
         case "nsga2":
-            return _nsga2(_tickets(np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)), num)
+            return _in_rounds(_tickets(np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)), num, tools.selNSGA2)
 
 
-def _nsga2(tickets: list[_Ticket], num: int) -> list[_Ticket]:
-    """NSGA-II chooses at most all; where more parents are wanted than there are candidates, whole rounds come first."""
+def _in_rounds(tickets: list[_Ticket], num: int, choose: Callable[[list[_Ticket], int], list[_Ticket]]) -> list[_Ticket]:
+    """A scheme that chooses a set gives at most all; where more parents are wanted, everybody comes as often as fits, then the chosen."""
     rounds, rest = divmod(num, len(tickets))
-    chosen = tickets * rounds
-    return chosen + (list(tools.selNSGA2(tickets, rest, nd="standard")) if rest else [])
+    return tickets * rounds + (list(choose(tickets, rest)) if rest else [])
 
 
 def _tickets(values: NDArray[np.float64]) -> list[_Ticket]:

@@ -75,6 +75,7 @@ def _carry_out(config: Config, folder: RunFolder) -> dict[str, Any]:
             status, champion = "FINISHED", summary["champion"]["prompt"]
         except KeyboardInterrupt:
             status = "KILLED"
+            display.interrupted(folder.path)
             raise
         finally:
             parts.close()

@@ -54,7 +54,16 @@ def architectures() -> dict[str, Callable[[], Any]]:
 
 
 def save_model(folder: Path, architecture: str = "llama") -> Path:
-    """Save a tiny model with a word-level tokenizer that splits on spaces and line ends; return the folder."""
+    """Save a tiny model with a byte-level tokenizer of 101 tokens; return the folder."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    # 95 printable characters (the space as byte-level writes it), the line end, and three specials: every text has tokens.
+    letters = ["<pad>", "<s>", "</s>", "\u0120", "\u010a", *(chr(c) for c in range(33, 127))]
+    backend = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(letters)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     network = architectures()[architecture]()
     network.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>").save_pretrained(folder)
     return folder

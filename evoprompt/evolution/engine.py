@@ -108,7 +108,7 @@ def _child(
     """Return a child of a mating, and the operator that made it in the end."""
     parents = [state.members[p].birth.policy for p in mating.parents]
     rng = generator(state.seed, Stream.VARIATION, generation, state.island, index)
-    simple = [n for n, o in strategy.operators.items() if o.num_parents == 1 and strategy.weights[n] > 0]
+    simple = [name for name in strategy.weights if strategy.operators[name].num_parents == 1]
     shares = np.array([strategy.weights[n] for n in simple])
     fallback = (parents[0], mating.operator)
     for attempt in range(MAX_ATTEMPTS):

@@ -1,0 +1,67 @@
+"""Shared fixtures: a tiny model with its tokenizer on disk, a small task, and one Ray for the whole session."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_models import save_model
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+WORDS = (
+    *("good", "great", "fine", "lovely", "happy", "bad", "poor", "awful", "sad", "broken"),
+    *("film", "book", "meal", "room", "train", "was", "is", "very", "quite", "not", "so"),
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random three-layer Llama with a byte-level tokenizer."""
+    return save_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """160 examples with two choices, as JSONL."""
+    import numpy as np
+
+    rng = np.random.default_rng(7)
+    rows = []
+    for index in range(160):
+        words = [WORDS[i] for i in rng.integers(0, len(WORDS), size=4)]
+        rows.append({"input": " ".join(words), "target": ("bad", "good")[index % 2], "choices": ["bad", "good"], "id": f"e{index}"})
+    path = tmp_path_factory.mktemp("task") / "mood.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
+    """A config that runs in a second or two, in this process, without tracking."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"""
+model: {{name: "{tiny_model}", chunk_tokens: 64}}
+task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20, label_words: {{bad: [poor, sad], good: [great, fine]}}}}
+evolution: {{population: 4, children: 4, generations: 4, max_demonstrations: 3}}
+workers: {{backend: local}}
+tracking: {{enabled: false}}
+"""
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray for all tests that need it, with four CPUs and two GPUs that exist in its books only."""
+    import ray
+
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+    yield
+    ray.shutdown()

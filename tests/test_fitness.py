@@ -1,0 +1,104 @@
+"""Fitness worked by hand: 1 policy, 2 examples; the second has one candidate less."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evoprompt.fitness.likelihood import KINDS, case_fitness, correct
+from evoprompt.fitness.traits import evaluate
+from evoprompt.policy import Policy
+from evoprompt.records import LabelScores
+
+LL = np.log([[[0.5, 0.25, 0.125], [0.1, 0.3, 1.0]]])
+LL[0, 1, 2] = -np.inf
+
+
+def scores(**changes) -> LabelScores:
+    values = dict(
+        policy_ids=(Policy().policy_id,),
+        example_ids=("a", "b"),
+        gold=np.array([1, 1]),
+        log_likelihood=LL,
+        num_tokens=np.array([[[1, 2, 1], [1, 1, 0]]]),
+        num_bytes=np.array([[[4, 8, 4], [4, 5, 0]]]),
+        is_greedy=np.array([[[True, False, False], [False, True, False]]]),
+        prior=np.log([[[0.5, 0.125, 0.125], [0.2, 0.2, 1.0]]]),
+    )
+    return LabelScores(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("sum", [np.log(0.25), np.log(0.3)]),
+        ("per_token", [np.log(0.25) / 2, np.log(0.3)]),
+        ("per_byte", [np.log(0.25) / 8, np.log(0.3) / 5]),
+        ("label_normalized", [np.log(0.25 / 0.875), np.log(0.3 / 0.4)]),
+        # likelihood over prior: 1, 2, 1 and 0.5, 1.5
+        ("pmi", [np.log(2 / 4), np.log(1.5 / 2)]),
+        ("accuracy", [0, 1]),
+    ],
+)
+def test_fitness_worked_by_hand(kind: str, expected: list[float]):
+    np.testing.assert_allclose(case_fitness(scores(), kind), [expected])
+
+
+def test_every_kind_is_covered_above():
+    assert set(KINDS) == {"sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"}
+
+
+def test_adding_a_constant_to_all_candidates_leaves_the_normalized_fitness():
+    np.testing.assert_allclose(case_fitness(scores(log_likelihood=LL - 7), "label_normalized"), case_fitness(scores(), "label_normalized"))
+
+
+def test_pmi_does_not_see_what_a_label_has_in_both():
+    shift = np.array([[[1.0, -2.0, 0.5]] * 2])
+    moved = scores(log_likelihood=LL + shift, prior=scores().prior + shift)
+    np.testing.assert_allclose(case_fitness(moved, "pmi"), case_fitness(scores(), "pmi"))
+
+
+def test_equal_candidates_are_at_chance():
+    even = scores(log_likelihood=np.full((1, 2, 3), -3.0), num_tokens=np.ones((1, 2, 3), dtype=int))
+    np.testing.assert_allclose(case_fitness(even, "label_normalized"), -np.log(3))
+
+
+def free_form() -> LabelScores:
+    one = dict(num_tokens=np.array([[[2], [1]]]), num_bytes=np.array([[[3], [2]]]), is_greedy=np.array([[[True], [False]]]), prior=None)
+    return scores(gold=np.array([0, 0]), log_likelihood=np.log([[[0.5], [0.25]]]), **one)
+
+
+def test_a_free_form_answer_is_right_where_it_is_the_greedy_one():
+    assert correct(free_form()).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("kind", ["label_normalized", "pmi"])
+def test_comparing_choices_without_choices_is_refused(kind: str):
+    with pytest.raises(ValueError, match=r"compares choices|prior"):
+        case_fitness(free_form(), kind)
+
+
+def test_traits_worked_by_hand():
+    evaluation = evaluate(
+        Policy("Sort the mail."), scores(policy_ids=(Policy("Sort the mail.").policy_id,)), "label_normalized", 5, token_penalty=0.1
+    )
+    cases = [np.log(0.25 / 0.875) - 0.5, np.log(0.3 / 0.4) - 0.5]
+    assert evaluation.case_fitness == pytest.approx(cases, abs=1e-6)
+    assert evaluation.fitness == evaluation.traits["fitness"] == pytest.approx(np.mean(cases), abs=1e-6)
+    assert evaluation.traits["accuracy"] == 0.5
+    assert evaluation.traits["instruction_words"] == 3
+    assert evaluation.traits["prompt_tokens"] == 5
+    # leads of the right answer: log(0.25/0.5) and log(0.3/0.1)
+    assert evaluation.traits["margin"] == pytest.approx((np.log(0.5) + np.log(3)) / 2, abs=1e-6)
+    # predicted 0 and 1, true 1 and 1: shares (1/2, 1/2) against (0, 1), half the sum of differences is 1/2
+    assert evaluation.traits["label_bias"] == 0.5
+    assert evaluation.traits["cross_entropy"] == pytest.approx(-(np.log(0.25) / 2 + np.log(0.3)) / 2, abs=1e-6)
+
+
+def test_traits_of_choices_are_absent_without_choices():
+    assert {"margin", "label_bias"}.isdisjoint(evaluate(Policy(), free_form(), "per_token", 0).traits)
+
+
+def test_scores_of_another_policy_are_refused():
+    with pytest.raises(ValueError, match="was given the scores of"):
+        evaluate(Policy("other"), scores(), "sum", 0)

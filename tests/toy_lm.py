@@ -1,0 +1,57 @@
+"""A language model without torch, whose next-token distribution depends on every token before it and on their order."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.scoring.engine import RowScores
+
+Ints = NDArray[np.int64]
+
+
+class ToyLM:
+    """log p(v | t_0 .. t_d) is a softmax of sum_i u[t_i] * (i + 1) over the visible rows i: a wrong mask or depth changes it."""
+
+    window = 512
+    vocabulary = 17
+    dtype = "float32"
+    sliding_window = None
+
+    def __init__(self, *, forget_mask: bool = False, nan: bool = False) -> None:
+        self._table = np.random.default_rng(3).normal(size=(self.vocabulary, self.vocabulary)) / 20
+        self._forget_mask = forget_mask
+        self._nan = nan
+        self._kept: list[tuple[int, int]] = []  # (token, depth)
+        self.body_tokens = 0
+
+    def begin(self) -> None:
+        self._kept = []
+
+    def drop(self, num_rows: int) -> None:
+        del self._kept[len(self._kept) - num_rows :]
+
+    def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
+        assert [d for _, d in self._kept] == past_depth.tolist()
+        new = list(zip(tokens.tolist(), depth.tolist(), strict=True))
+        columns = self._kept + new
+        self.body_tokens += len(new)
+        if self._forget_mask:
+            visible = np.tri(len(new), len(columns), len(columns) - len(new), dtype=bool)
+        rows = [self._log_probs([c for c, seen in zip(columns, row, strict=True) if seen]) for row in visible]
+        if keep:
+            self._kept = columns
+        return self._gather(rows, scored)
+
+    def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
+        columns = [(int(t), d) for d, t in enumerate(tokens)]
+        self.body_tokens += len(columns)
+        return self._gather([self._log_probs(columns[: d + 1]) for d in range(len(columns))], scored)
+
+    def _log_probs(self, columns: list[tuple[int, int]]) -> NDArray[np.float64]:
+        logits = sum(self._table[t] * (d + 1) for t, d in columns)
+        return np.asarray(logits - np.log(np.exp(logits).sum())) * (np.nan if self._nan else 1)
+
+    def _gather(self, rows: list[NDArray[np.float64]], scored: tuple[Ints, Ints]) -> RowScores:
+        pairs = list(zip(scored[0].tolist(), scored[1].tolist(), strict=True))
+        return RowScores(np.array([rows[r][t] for r, t in pairs]), np.array([rows[r].argmax() == t for r, t in pairs], dtype=bool))
