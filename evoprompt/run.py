@@ -49,8 +49,10 @@ class Observer(Protocol):
         """A generation is committed; the line is that of `generations.jsonl`."""
 
 
-def run(parts: Parts, folder: RunFolder, observer: Observer) -> dict[str, Any]:
+def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds: float = 0.0) -> dict[str, Any]:
     """Begin a run or go on with it, to its end; return its summary, which is also written.
+
+    `startup_seconds` is what it took to make the parts; it is counted with the run's other phases.
 
     Raises:
         UserError: a prompt does not fit the model, or the model returns NaN.
@@ -58,6 +60,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer) -> dict[str, Any]:
     """
     begun = time.perf_counter()
     journal, state = restore(parts, folder)
+    journal.ledger.add_seconds("startup", startup_seconds)
     before = sum(journal.ledger.seconds.values())
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()

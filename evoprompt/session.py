@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -67,19 +69,21 @@ def provenance(config: Config, model: Path) -> dict[str, Any]:
 
 def _carry_out(config: Config, folder: RunFolder) -> dict[str, Any]:
     with Display(config) as display:
+        begun = time.perf_counter()
         parts = build(config, folder.path.parent)
         status = "FAILED"
         champion = None
         try:
-            summary = run(parts, folder, display)
+            summary = run(parts, folder, display, startup_seconds=time.perf_counter() - begun)
             status, champion = "FINISHED", summary["champion"]["prompt"]
         except KeyboardInterrupt:
             status = "KILLED"
             display.interrupted(folder.path)
             raise
         finally:
-            parts.close()
-            parts.tracker.finish(status, folder.path if status == "FINISHED" else None, champion)
+            with ThreadPoolExecutor(max_workers=1) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
+                thread.submit(parts.tracker.finish, status, folder.path if status == "FINISHED" else None, champion)
+                parts.close()
     print_result(display.console, summary, folder.path, parts.tracker.location())
     return summary
 

@@ -81,7 +81,7 @@ def test_the_other_commands_name_what_is_missing(evoprompt, tmp_path: Path):
 
 
 def test_a_failure_that_is_not_the_users_exits_1_with_its_traceback(evoprompt, config_file: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("evoprompt.session.run", lambda *_: 1 / 0)
+    monkeypatch.setattr("evoprompt.session.run", lambda *_, **__: 1 / 0)
     code, _, err = evoprompt("run", config_file, "--out", tmp_path / "run")
     assert code == 1
     assert "ZeroDivisionError" in err

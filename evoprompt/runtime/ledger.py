@@ -29,7 +29,11 @@ class Ledger:
         try:
             yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
+            self.add_seconds(phase, time.perf_counter() - begin)
+
+    def add_seconds(self, phase: str, seconds: float) -> None:
+        """Add time to a phase."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     @property
     def total(self) -> TokenCount:

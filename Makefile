@@ -1,0 +1,46 @@
+# make demo: install, fetch the model, run the quickstart.   make test: every check.   make check: the fast ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PACKAGE := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types fast clean
+
+help:
+	@grep '^# make' Makefile | cut -c3-
+
+# torch first and by its pinned version: a range alone would choose the CUDA build of several gigabytes on some machines.
+$(VENV)/.installed: $(PACKAGE)
+	@echo "installing evoprompt into $(VENV), once; this takes about three minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) torch
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/evoprompt models --fetch smollm2-135m
+	@$(BIN)/evoprompt run configs/quickstart.yaml
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not real_model"
+
+check: lint types fast
+
+test: lint types
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,29 @@
+"""Notebooks read run folders only; each is executed on a tiny run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evoprompt.config import load_config
+from evoprompt.session import start
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_runs_from_top_to_bottom(path: Path, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    start(load_config(config_file), tmp_path / "run")
+    monkeypatch.setenv("EVOPROMPT_RUN", str(tmp_path / "run"))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    assert all(not cell.get("outputs") or all(o.output_type != "error" for o in cell.outputs) for cell in notebook.cells)
+
+
+def test_there_is_a_notebook():
+    assert NOTEBOOKS
