@@ -132,7 +132,7 @@ def _executor(config: Config, folder: Path) -> Executor:
     if config.workers.backend == "ray":
         from evoprompt.runtime.fleet import RayFleet
 
-        return RayFleet(folder, config.model, config.workers)
+        return RayFleet(config.model, config.workers)
     from evoprompt.scoring.engine import Scorer
     from evoprompt.scoring.lm import TransformersLM
 

@@ -72,7 +72,7 @@ def ui_command(
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
         raise UserError(f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the folder with --runs")
-    typer.echo(f"MLflow UI on http://{host}:{port} (Ctrl-C ends it)")
+    typer.echo(f"MLflow UI on http://{host}:{port} (ready in about ten seconds; Ctrl-C ends it)")
     raise typer.Exit(serve(runs, host, port))
 
 
@@ -99,17 +99,16 @@ def models_command(
 ) -> None:
     """List the embedded models and where the cache has them."""
     from evoprompt.errors import nearest
-    from evoprompt.scoring.models import EMBEDDED, MANIFEST, embedded_folder, fetch_embedded
+    from evoprompt.scoring.models import EMBEDDED, embedded_folder, fetch_embedded, is_fetched
 
     if fetch is not None:
         if fetch not in EMBEDDED:
             raise UserError(f"there is no embedded model '{fetch}'; {nearest(fetch, EMBEDDED)}")
-        if not (embedded_folder(fetch) / MANIFEST).exists():
+        if not is_fetched(fetch):
             typer.echo(f"fetching and converting {fetch}, once; this takes about a minute")
             fetch_embedded(fetch)
     for name, model in EMBEDDED.items():
-        folder = embedded_folder(name)
-        typer.echo(f"{name}: {model.about}; {folder if (folder / MANIFEST).exists() else 'not fetched yet'}")
+        typer.echo(f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else 'not fetched yet'}")
 
 
 @app.callback(invoke_without_command=True)

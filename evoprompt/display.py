@@ -19,6 +19,9 @@ from evoprompt.records import TokenCount
 from evoprompt.report.tables import interval
 from evoprompt.runtime.executor import ModelInfo
 
+#: Starting policies of a task that brings its own; for the forecast of the time left only.
+FOUNDERS = 4
+
 
 class Display:
     """Follows a run. Implements `run.Observer`; use it as a context."""
@@ -69,10 +72,9 @@ class Display:
         """Print the line of a generation that is done."""
         fitness = line["fitness"]
         self._latest = f"best {fitness['best']:.4f}  mean {fitness['mean']:.4f}"
-        left = self._seconds_left(line["generation"])
         self.console.print(
             f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean {fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
-            f"tokens {line['tokens']['total']:>9,}  left about {_clock(left)}"
+            f"tokens {line['tokens']['total']:>9,}  left about {_clock(self._seconds_left())}"
         )
 
     def interrupted(self, folder: Path) -> None:
@@ -82,13 +84,16 @@ class Display:
 
     def _status(self) -> str:
         rate = self._tokens / max(time.monotonic() - self._begun, 1e-9)
-        return f"{self._latest}  {self._tokens:,} tokens, {rate:.0f}/s"
+        left = f", left about {_clock(self._seconds_left())}" if self._policies else ""
+        return f"{self._latest}  {self._tokens:,} tokens, {rate:.0f}/s{left}"
 
-    def _seconds_left(self, generation: int) -> float:
+    def _seconds_left(self) -> float:
         """Forecast from the policies scored so far: each child, finalist and test policy costs about as long as one of them did."""
         config = self._config
         elapsed = time.monotonic() - self._begun
-        to_score = (config.evolution.generations - generation) * config.evolution.children
+        first, children = len(config.task.starting_policies) or FOUNDERS, config.evolution.children
+        done = min(self._policies, first + config.evolution.generations * children)
+        to_score = first + config.evolution.generations * children - done
         held_out = config.final.candidates * config.task.validation_examples + 2 * config.task.test_examples
         forecast = elapsed / max(self._policies, 1) * (to_score + held_out / config.task.fitness_examples)
         limit = config.budget.prefill_tokens

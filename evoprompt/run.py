@@ -27,7 +27,7 @@ from evoprompt.runtime.journal import Journal
 from evoprompt.runtime.ledger import Ledger
 from evoprompt.scoring.trie import count_rows
 from evoprompt.tracking.base import Dataset
-from evoprompt.tracking.metrics import digest, flat_parameters, generation_metrics, summary_metrics
+from evoprompt.tracking.metrics import digest, flat_parameters, generation_metrics, summary_description, summary_metrics
 
 #: Price's parts must add up to this, relative to the trait's greatest value or 1.
 RESIDUAL_LIMIT = 1e-12
@@ -75,6 +75,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
     journal.ledger.seconds["other"] = max(0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values()))
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
     summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
+    parts.tracker.describe(summary_description(summary))
     parts.tracker.log(summary_metrics(summary), state.generation, int(time.time() * 1000))
     folder.write(SUMMARY, summary)
     return summary

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from evoprompt import __version__
 from evoprompt.build import build, check_task
 from evoprompt.config import Config
@@ -18,7 +20,7 @@ from evoprompt.display import Display, print_result
 from evoprompt.errors import UserError
 from evoprompt.run import run
 from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, PROVENANCE, TRACKING, RunFolder
-from evoprompt.scoring.models import model_fingerprint, resolve_model
+from evoprompt.scoring.models import is_fetched, model_fingerprint, resolve_model
 
 #: The packages whose versions a result may depend on.
 RECORDED = ("deap", "mlflow", "numpy", "ray", "scipy", "tokenizers", "torch", "transformers")
@@ -31,6 +33,8 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
         UserError: before anything is written, where that can be known; a folder without a generation is taken away again.
     """
     check_task(config)
+    if not is_fetched(config.model.name):
+        Console().print(f"fetching and converting {config.model.name}, once; this takes about a minute")
     model = resolve_model(config.model.name, config.model.revision)
     folder = RunFolder.create(out, config.name)
     folder.begin(config, provenance(config, model))

@@ -68,6 +68,19 @@ def test_a_mistake_costs_one_sentence_and_exit_2(evoprompt, config_file: Path, t
     assert not (tmp_path / "run").exists()
 
 
+def test_nan_from_the_model_is_one_sentence_and_exit_2(evoprompt, config_file: Path, tmp_path: Path, tiny_model: Path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    broken = AutoModelForCausalLM.from_pretrained(tiny_model)
+    broken.model.norm.weight.data.fill_(float("nan"))
+    broken.save_pretrained(tmp_path / "broken")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "broken")
+    code, _, err = evoprompt("run", config_file, "--out", tmp_path / "run", "--set", f"model.name={tmp_path / 'broken'}")
+    assert code == 2
+    assert "the model returned NaN" in err
+    assert "Traceback" not in err
+
+
 def test_the_other_commands_name_what_is_missing(evoprompt, tmp_path: Path):
     for arguments, message in [
         (("resume", tmp_path), "there is no run in"),

@@ -29,7 +29,7 @@ def fleet_of(tiny_model: Path):
     fleets = []
 
     def make(**workers) -> RayFleet:
-        fleets.append(RayFleet(tiny_model, ModelConfig(name=str(tiny_model)), WorkersConfig(**({"gpus_per_worker": 0} | workers))))
+        fleets.append(RayFleet(ModelConfig(name=str(tiny_model)), WorkersConfig(**({"gpus_per_worker": 0} | workers))))
         return fleets[-1]
 
     yield make
@@ -101,7 +101,7 @@ def test_a_prompt_too_long_for_a_worker_is_the_users_mistake_here_too(fleet_of):
 
 def test_a_model_that_does_not_load_is_the_users_mistake_here_too(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
-    fleet = RayFleet(tmp_path, ModelConfig(name=str(tmp_path)), WorkersConfig(count=1, gpus_per_worker=0))
+    fleet = RayFleet(ModelConfig(name=str(tmp_path)), WorkersConfig(count=1, gpus_per_worker=0))
     with pytest.raises(UserError, match="cannot load a causal language model"):
         fleet.info()
     fleet.close()
@@ -109,4 +109,4 @@ def test_a_model_that_does_not_load_is_the_users_mistake_here_too(tmp_path: Path
 
 def test_more_workers_than_fit_are_refused_at_once(tiny_model: Path):
     with pytest.raises(UserError, match="at most 4 do"):
-        RayFleet(tiny_model, ModelConfig(name=str(tiny_model)), WorkersConfig(count=9, gpus_per_worker=0))
+        RayFleet(ModelConfig(name=str(tiny_model)), WorkersConfig(count=9, gpus_per_worker=0))

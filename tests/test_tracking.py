@@ -53,6 +53,7 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
     assert run.info.status == "FINISHED"
     assert run.data.params["evolution.population"] == "4"
     assert run.data.tags["evoprompt.task"] == "mood"
+    assert summary["champion"]["prompt"] in run.data.tags["mlflow.note.content"]
     assert {d.tags[0].value for d in run.inputs.dataset_inputs} == {"fitness", "validation", "test"}
     generations = [json.loads(line) for line in (runs / "run" / "generations.jsonl").read_text().splitlines()]
     for name in ("fitness/best", "fitness/mean", "tokens/total", "price/fitness/reproduction/selection", "price/fitness/transmission"):

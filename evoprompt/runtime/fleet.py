@@ -11,13 +11,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from evoprompt.config import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.runtime.executor import ModelInfo, WorkUnit, describe
 from evoprompt.scoring.engine import Scorer, TokenScores
+from evoprompt.scoring.models import resolve_model
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
 class RayFleet:
     """Scores units on Ray actors. Implements `executor.Executor`. Loading begins at once; `info` waits for it."""
 
-    def __init__(self, folder: Path, model: ModelConfig, workers: WorkersConfig) -> None:
+    def __init__(self, model: ModelConfig, workers: WorkersConfig) -> None:
         import ray
 
         self._ray = ray
@@ -80,7 +80,7 @@ class RayFleet:
             self.close()
             raise
         device = model.device if self.placement.gpus or model.device != "auto" else "cpu"
-        self._arguments = (str(folder), model.dtype, device, model.chunk_tokens, self.placement.cpus)
+        self._arguments = (model.model_copy(update={"device": device}), self.placement.cpus)
         self._worker = ray.remote(num_cpus=self.placement.cpus, num_gpus=self.placement.gpus, max_restarts=0)(Worker)
         self._restarts_left = workers.max_restarts
         self._actors = [self._spawn() for _ in range(self.placement.count)]
@@ -157,10 +157,12 @@ class RayFleet:
 class Worker:
     """What runs in a worker's process: one loaded model."""
 
-    def __init__(self, folder: str, dtype: str, device: str, chunk_tokens: int, threads: int) -> None:
+    def __init__(self, model: ModelConfig, threads: int) -> None:
         from evoprompt.scoring.lm import TransformersLM
 
-        self._scorer = Scorer(TransformersLM(Path(folder), dtype=dtype, device=device, threads=threads), chunk_tokens=chunk_tokens)
+        folder = resolve_model(model.name, model.revision)  # here, since a worker of a cluster has a cache of its own
+        network = TransformersLM(folder, dtype=model.dtype, device=model.device, threads=threads)
+        self._scorer = Scorer(network, chunk_tokens=model.chunk_tokens)
 
     def info(self) -> ModelInfo:
         """Return what is known of the model."""

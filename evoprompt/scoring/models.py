@@ -55,6 +55,11 @@ def cache_folder() -> Path:
     return Path(given) if given else user_cache_path("evoprompt")
 
 
+def is_fetched(name: str) -> bool:
+    """Return whether a model can be used at once: all but an embedded one that is not in the cache yet."""
+    return name not in EMBEDDED or (embedded_folder(name) / MANIFEST).exists()
+
+
 def resolve_model(name: str, revision: str | None = None) -> Path:
     """Return the folder of a model, converting or downloading it where needed.
 
@@ -62,8 +67,7 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
         UserError: the name is no embedded model, no folder with a config.json and no hub id that can be reached.
     """
     if name in EMBEDDED:
-        folder = embedded_folder(name)
-        return folder if (folder / MANIFEST).exists() else fetch_embedded(name)
+        return embedded_folder(name) if is_fetched(name) else fetch_embedded(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").exists():

@@ -42,11 +42,6 @@ class Pass:
     past: tuple[tuple[int, int], ...]  #: ranges of rows, in order
     keep: bool
 
-    @property
-    def num_past(self) -> int:
-        """How many rows are kept before this pass."""
-        return sum(end - start for start, end in self.past)
-
 
 @dataclass(frozen=True, slots=True)
 class TriePlan:

@@ -31,6 +31,9 @@ class Tracker(Protocol):
     def log(self, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
         """Record metrics; the same call again changes nothing."""
 
+    def describe(self, text: str) -> None:
+        """Set a description in Markdown."""
+
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with its folder and champion as artifacts."""
 
@@ -49,6 +52,9 @@ class NullTracker:
         """Do nothing."""
 
     def log(self, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
+        """Do nothing."""
+
+    def describe(self, text: str) -> None:
         """Do nothing."""
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:

@@ -36,6 +36,17 @@ def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     return metrics | {"price/residual_max": summary["price_residual_max"], "time/total": summary["seconds"]["total"]}
 
 
+def summary_description(summary: Mapping[str, Any]) -> str:
+    """Return a finished run in a few lines of Markdown: the held-out check and the champion's prompt."""
+    test = summary["test"]
+    rows = "".join(
+        f"| {label} | {test[name]['value']:.3f} | {test[name]['ci'][0]:.3f} to {test[name]['ci'][1]:.3f} |\n"
+        for label, name in (("best starting prompt", "baseline"), ("champion", "champion"), ("difference", "difference"))
+    )
+    head = f"Held-out {test['metric']} on {test['num_examples']} examples\n\n| | {test['metric']} | interval |\n|---|---|---|\n"
+    return f"{head}{rows}\nChampion\n\n```\n{summary['champion']['prompt']}\n```\n"
+
+
 def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested configuration with dotted keys."""
     flat: dict[str, Any] = {}

@@ -6,10 +6,10 @@ loading of the model. Telling goes wrong without harm to the search: the run fol
 
 from __future__ import annotations
 
+import getpass
 import logging
 import math
 import os
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -64,6 +64,10 @@ class MlflowTracker:
         from_caller = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
         self._later(lambda client: self._log(client, from_caller, step, timestamp_ms))
 
+    def describe(self, text: str) -> None:
+        """Set the description that the UI shows on top of the run, in Markdown."""
+        self._later(lambda client: client.set_tag(self._run_id, "mlflow.note.content", text[:MAX_VALUE]))
+
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run, with artifacts; waits until all is told. Trouble is logged, not raised: the run itself is done."""
         if self._run_id is None:
@@ -95,14 +99,16 @@ class MlflowTracker:
             client = mlflow.MlflowClient(tracking_uri=self._uri)
             if client.get_experiment_by_name(self._experiment) is None:
                 local = (self._runs.resolve() / "mlartifacts").as_uri() if self._uri.startswith("sqlite") else None
-                client.create_experiment(self._experiment, artifact_location=local)
+                # The tag makes the UI open on the runs and their charts rather than on its pages for traces.
+                client.create_experiment(self._experiment, artifact_location=local, tags={"mlflow.experimentKind": "custom_model_development"})
         return client
 
     def _begin(self, client: Any, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str], datasets: list[Dataset]) -> dict[str, str]:
         from mlflow import entities
 
         experiment = client.get_experiment_by_name(self._experiment)
-        run = client.create_run(experiment.experiment_id, run_name=name, tags={k: str(v)[:MAX_VALUE] for k, v in tags.items()})
+        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "evoprompt", "mlflow.source.type": "LOCAL", **tags}
+        run = client.create_run(experiment.experiment_id, run_name=name, tags={k: str(v)[:MAX_VALUE] for k, v in own.items()})
         self._run_id = run.info.run_id
         client.log_batch(self._run_id, params=[entities.Param(k, str(v)[:MAX_VALUE]) for k, v in parameters.items()])
         inputs = [
@@ -173,8 +179,3 @@ def serve(runs: Path, host: str, port: int) -> int:
         process.terminate()
         process.wait(timeout=10)
         return 0
-
-
-def timestamp() -> int:
-    """Return the time in milliseconds, as MLflow counts it."""
-    return int(time.time() * 1000)
