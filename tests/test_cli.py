@@ -58,6 +58,7 @@ def test_run_report_and_a_second_run_in_the_same_folder(evoprompt, config_file: 
         (("--set", "task={path: none.jsonl}"), "cannot read the examples"),
         (("--set", "task.fitness_examples=0"), "task.fitness_examples"),
         (("--frobnicate",), "No such option"),
+        (("--set", "workers.backend=ray", "--ray-address", "127.0.0.1:1"), "no Ray cluster answers at 127.0.0.1:1"),
     ],
 )
 def test_a_mistake_costs_one_sentence_and_exit_2(evoprompt, config_file: Path, tmp_path: Path, arguments, message):

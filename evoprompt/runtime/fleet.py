@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from evoprompt.config import ModelConfig, WorkersConfig
@@ -181,6 +183,9 @@ def _start_ray(ray: Any, workers: WorkersConfig) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if workers.ray_address:
+        check_reachable(workers.ray_address)
+        if (Path.home() / ".ray" / "auth_token").exists():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster started where a token exists asks for it; Ray alone would not send it
         try:
             ray.init(address=workers.ray_address, **quiet)
         except (ConnectionError, ValueError) as error:
@@ -188,7 +193,19 @@ def _start_ray(ray: Any, workers: WorkersConfig) -> None:
         return
     # Without this Ray listens on every interface of the machine, even for a run of one process.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    ray.init(include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+    # `local`, or Ray would join any cluster that it finds running on this machine.
+    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+
+
+def check_reachable(address: str) -> None:
+    """Raise UserError where nobody listens at a host:port address; Ray itself takes more than a minute to say so."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto` and the like are Ray's to resolve
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise UserError(f"no Ray cluster answers at {address} ({error.strerror or error}); start one with: ray start --head") from None
 
 
 def _cause(error: Exception) -> Exception:
