@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -80,7 +81,7 @@ class Display:
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""
         self._progress.stop()
-        self.console.print(f"interrupted; every committed generation is kept. To go on: evoprompt resume {_short(folder)}", soft_wrap=True)
+        self.console.print(f"interrupted; every committed generation is kept. To go on: {_program()} resume {_short(folder)}", soft_wrap=True)
 
     def _status(self) -> str:
         rate = self._tokens / max(time.monotonic() - self._begun, 1e-9)
@@ -123,8 +124,13 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlf
     table.add_row("run folder", str(folder))
     table.add_row("report", str(folder / "report.html"))
     table.add_row("MLflow", mlflow_location)
-    table.add_row("see the charts with", Text(f"evoprompt ui --runs {_short(folder.parent)}", style="bold"))
+    table.add_row("see the charts with", Text(f"{_program()} ui --runs {_short(folder.parent)}", style="bold"))
     console.print(table)
+
+
+def _program() -> str:
+    """Return how the user can call this program again: by name where it is on the path, else by where it lies."""
+    return "evoprompt" if shutil.which("evoprompt") else _short(Path(sys.argv[0]).absolute())
 
 
 def _clock(seconds: float) -> str:

@@ -34,7 +34,7 @@ def test_run_report_and_a_second_run_in_the_same_folder(evoprompt, config_file: 
     code, out, _ = evoprompt("run", config_file, "--out", tmp_path / "run", "--set", "evolution.generations=1")
     assert code == 0
     assert "held-out accuracy after" in out
-    assert "evoprompt ui" in out
+    assert " ui --runs " in out
     report = tmp_path / "run" / "report.html"
     first = report.read_text()
     report.unlink()
@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_exits_130(config_file: Path, tmp_path: 
     process.send_signal(stop)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"evoprompt resume {tmp_path / 'run'}" in out
+    assert f"resume {tmp_path / 'run'}" in out
     assert "Traceback" not in err
 
 

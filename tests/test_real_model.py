@@ -71,5 +71,5 @@ def test_the_quickstart_runs_end_to_end_as_a_user_starts_it(tmp_path: Path):
     assert summary["price_residual_max"] < 1e-12
     assert summary["mlflow_run_id"]
     assert (tmp_path / "runs" / "mlflow.db").exists()
-    for text in ("generation   2", "held-out accuracy before", "report.html", "evoprompt ui"):
+    for text in ("generation   2", "held-out accuracy before", "report.html", " ui --runs "):
         assert text in done.stdout
