@@ -101,10 +101,15 @@ def test_a_failure_that_is_not_the_users_exits_1_with_its_traceback(evoprompt, c
     assert "ZeroDivisionError" in err
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts its background jobs with Ctrl-C ignored, and children inherit that; a user's terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_the_checkpoint_and_exits_130(config_file: Path, tmp_path: Path, stop: signal.Signals):
     command = [sys.executable, "-m", "evoprompt.cli", "run", str(config_file), "--out", str(tmp_path / "run"), "--set", "evolution.generations=500"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "checkpoint.json").exists():
         assert time.monotonic() < deadline
