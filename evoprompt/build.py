@@ -116,12 +116,12 @@ def build(config: Config, runs: Path) -> Parts:
     task, kind = check_task(config)
     strategy = strategy_of(config, task)
     folder = resolve_model(config.model.name, config.model.revision)
+    executor = _executor(config, folder)
     tracker: Tracker = NullTracker()
-    if config.tracking.enabled:
+    if config.tracking.enabled:  # after the executor: its imports would slow the start of Ray down, and can wait with the model's loading
         from evoprompt.tracking.mlflow_tracker import MlflowTracker
 
         tracker = MlflowTracker(runs, config.tracking.experiment)
-    executor = _executor(config, folder)
     from evoprompt.scoring.lm import Tokenizer
 
     measurer = Measurer(Tokenizer(folder), executor, with_prior=kind == "pmi")

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from threading import Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +65,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
     journal, state = restore(parts, folder)
     journal.ledger.add_seconds("startup", startup_seconds)
     before = sum(journal.ledger.seconds.values())
+    Thread(target=import_module, args=["evoprompt.report.figures"], daemon=True).start()  # a second of imports, while the model is loaded
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()
     with journal.ledger.timed("tracking"):
@@ -70,8 +74,10 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer)
     summary["model"] |= {"path": info.path, "reason": info.reason, "dtype": info.dtype, "placement": info.placement}
-    with journal.ledger.timed("report"):
+    with journal.ledger.timed("report"), ThreadPoolExecutor(max_workers=1) as thread:
+        closing = thread.submit(parts.close)  # Ray takes a second to end
         write_page(folder, summary)
+        closing.result()
     journal.ledger.seconds["other"] = max(0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values()))
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
     summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}

@@ -23,7 +23,7 @@ from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, PROVENANCE, TRACKIN
 from evoprompt.scoring.models import is_fetched, model_fingerprint, resolve_model
 
 #: The packages whose versions a result may depend on.
-RECORDED = ("deap", "mlflow", "numpy", "ray", "scipy", "tokenizers", "torch", "transformers")
+RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
 
 
 def start(config: Config, out: Path | None) -> dict[str, Any]:

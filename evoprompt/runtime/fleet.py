@@ -72,6 +72,7 @@ class RayFleet:
         import ray
 
         self._ray = ray
+        self._actors: list[Any] = []
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             _start_ray(ray, workers)
@@ -130,10 +131,12 @@ class RayFleet:
         return list(self._ray.get([a.pid.remote() for a in self._actors]))
 
     def close(self) -> None:
-        """End the workers, and Ray where it was started here."""
-        for actor in getattr(self, "_actors", []):
+        """End the workers, and Ray where it was started here. A second call does nothing."""
+        actors, self._actors = self._actors, []
+        for actor in actors:
             self._ray.kill(actor)
         if self._owns_ray:
+            self._owns_ray = False
             self._ray.shutdown()
 
     def _spawn(self) -> Any:

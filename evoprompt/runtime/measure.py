@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 
 import numpy as np
 
@@ -43,9 +44,11 @@ class Measurer:
             UserError: a prompt is longer than the model's window, or the boundary between prompt and answer falls inside a token.
         """
         window = self.executor.info().window
+        queries = [render_queries(policy, examples, with_prior=self.with_prior) for policy in policies]
+        tokenized = iter(tokenize(self.tokenizer, [query for of_policy in queries for query in of_policy]))  # one call: it runs in threads
         units = []
-        for policy in policies:
-            requests = tokenize(self.tokenizer, render_queries(policy, examples, with_prior=self.with_prior))
+        for policy, of_policy in zip(policies, queries, strict=True):
+            requests = tuple(islice(tokenized, len(of_policy)))
             longest = max(len(r.fed) for r in requests)
             if longest > window:
                 raise UserError(
