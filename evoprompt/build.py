@@ -10,8 +10,10 @@ from evoprompt.errors import UserError, nearest
 from evoprompt.evolution.engine import Strategy
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
-from evoprompt.runtime.executor import Executor, LocalExecutor
+from evoprompt.runtime.executor import Executor, LocalExecutor, ModelInfo
 from evoprompt.runtime.measure import Measurer
+from evoprompt.scoring.load import load_scorer, open_memo
+from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.models import resolve_model
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.render import render_input
@@ -63,7 +65,7 @@ class Parts:
 
     def close(self) -> None:
         """Give the workers back."""
-        self.executor.close()
+        self.measurer.close()
 
 
 def check_task(config: Config) -> tuple[Task, str]:
@@ -116,27 +118,25 @@ def build(config: Config, runs: Path) -> Parts:
     task, kind = check_task(config)
     strategy = strategy_of(config, task)
     folder = resolve_model(config.model.name, config.model.revision)
-    executor = _executor(config, folder)
+    executor = _executor(config)
     tracker: Tracker = NullTracker()
     if config.tracking.enabled:  # after the executor: its imports would slow the start of Ray down, and can wait with the model's loading
         from evoprompt.tracking.mlflow_tracker import MlflowTracker
 
         tracker = MlflowTracker(runs, config.tracking.experiment)
-    from evoprompt.scoring.lm import Tokenizer
+    from evoprompt.scoring.tokenizer import Tokenizer
 
-    measurer = Measurer(Tokenizer(folder), executor, with_prior=kind == "pmi")
+    def memo(info: ModelInfo) -> Memo:
+        how = {"dtype": info.dtype, "device": info.device, "path": info.path}
+        return open_memo(folder, **how, chunk_tokens=info.chunk_tokens, threads=config.workers.threads)
+
+    measurer = Measurer(Tokenizer(folder), executor, with_prior=kind == "pmi", open_memo=memo if config.model.memo else None)
     return Parts(config, task, folder, strategy, measurer, executor, tracker, kind)
 
 
-def _executor(config: Config, folder: Path) -> Executor:
+def _executor(config: Config) -> Executor:
     if config.workers.backend == "ray":
         from evoprompt.runtime.fleet import RayFleet
 
         return RayFleet(config.model, config.workers)
-    from evoprompt.scoring.engine import Scorer
-    from evoprompt.scoring.lm import TransformersLM
-
-    model, threads = config.model, config.workers.threads
-    return LocalExecutor(
-        lambda: Scorer(TransformersLM(folder, dtype=model.dtype, device=model.device, threads=threads), chunk_tokens=model.chunk_tokens)
-    )
+    return LocalExecutor(load_scorer(config.model, config.workers.threads))

@@ -85,21 +85,25 @@ def score_command(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[Optional[int], typer.Option(help="CPU threads; default: torch's choice.")] = None,
-    chunk_tokens: Annotated[int, typer.Option(help="The most tokens in one forward pass.")] = 256,
+    chunk_tokens: Annotated[Optional[int], typer.Option(help="The most tokens in one forward pass; default: what fits device and memory.")] = None,
+    memo: Annotated[bool, typer.Option(help="Answer from the memo what was scored before.")] = True,
 ) -> None:
     """Write log p(continuation | context) of every request."""
     from evoprompt.scoring.files import score_file
 
-    score_file(model, input, output, stats, dtype=dtype, device=device, threads=threads, chunk_tokens=chunk_tokens)
+    score_file(model, input, output, stats, dtype=dtype, device=device, threads=threads, chunk_tokens=chunk_tokens, memo=memo)
 
 
 @app.command("models")
 def models_command(
     fetch: Annotated[Optional[str], typer.Option(help="Fetch and convert an embedded model now, rather than when it is first used.")] = None,
+    clear_memo: Annotated[bool, typer.Option("--clear-memo", help="Delete the scores that are kept of earlier runs.")] = False,
 ) -> None:
-    """List the embedded models and where the cache has them."""
+    """List the embedded models, where the cache has them, and what the memo of scores has."""
     from evoprompt.errors import nearest
-    from evoprompt.scoring.models import EMBEDDED, embedded_folder, fetch_embedded, is_fetched
+    from evoprompt.scoring.memo import clear_memo as clear
+    from evoprompt.scoring.memo import describe_memo
+    from evoprompt.scoring.models import EMBEDDED, embedded_folder, fetch_embedded, is_fetched, memo_file
 
     if fetch is not None:
         if fetch not in EMBEDDED:
@@ -107,8 +111,11 @@ def models_command(
         if not is_fetched(fetch):
             typer.echo(f"fetching and converting {fetch}, once; this takes about a minute")
             fetch_embedded(fetch)
+    if clear_memo:
+        clear(memo_file())
     for name, model in EMBEDDED.items():
         typer.echo(f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else 'not fetched yet'}")
+    typer.echo(f"memo of scores: {describe_memo(memo_file())}")
 
 
 @app.callback(invoke_without_command=True)

@@ -32,7 +32,9 @@ class ModelConfig(Section):
     revision: str | None = None  #: of a hub id
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    chunk_tokens: Annotated[int, Field(ge=16)] = 256  #: the most tokens in one forward pass
+    chunk_tokens: Annotated[int, Field(ge=16)] | None = None  #: the most tokens in one forward pass; None sizes it to device and memory
+    prefix_store_mib: Annotated[int, Field(ge=0)] = 256  #: of each worker, for what was computed for the beginnings of prompts
+    memo: bool = True  #: answer from the memo of earlier runs what was scored before
 
 
 class PolicyConfig(Section):

@@ -119,6 +119,10 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlf
     table.add_row("difference", f"{value}  {bounds}  (paired, {test['num_examples']} test examples)")
     phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens["by_phase"].items())
     table.add_row("tokens forwarded", f"{tokens['prefill']:,}  ({phases})")
+    spared = [f"{tokens['stored']:,} from the prefix store"] if tokens["stored"] else []
+    spared += [f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests from the memo"] if tokens["memo_requests"] else []
+    if spared:
+        table.add_row("tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})")
     table.add_row("time", f"{_clock(summary['seconds']['total'])}  (of it scoring {_clock(summary['seconds'].get('scoring', 0))})")
     table.add_row("Price residual, at most", f"{summary['price_residual_max']:.1g}")
     table.add_row("run folder", str(folder))

@@ -153,13 +153,17 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Work done by the model. `floor_*` is what a forward of every distinct prefix once would need."""
+    """Work done by the model. `floor_*` is what a forward of every distinct prefix once would need, without store and memo."""
 
     body_tokens: int = 0
     floor_body_tokens: int = 0
     head_rows: int = 0
     floor_head_rows: int = 0
     forwards: int = 0
+    requests: int = 0
+    stored_tokens: int = 0  #: taken from the prefix store instead of being forwarded
+    memo_requests: int = 0  #: answered from the memo
+    halvings: int = 0  #: times that memory did not suffice and the passes were made half as long
 
     def __add__(self, other: TokenCount) -> TokenCount:
         return TokenCount(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))

@@ -73,7 +73,13 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
     observer.loaded(info, parts.config)
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer)
-    summary["model"] |= {"path": info.path, "reason": info.reason, "dtype": info.dtype, "placement": info.placement}
+    summary["model"] |= {
+        "path": info.path,
+        "reason": info.reason,
+        "dtype": info.dtype,
+        "placement": info.placement,
+        "chunk_tokens": info.chunk_tokens,
+    }
     with journal.ledger.timed("report"), ThreadPoolExecutor(max_workers=1) as thread:
         closing = thread.submit(parts.close)  # Ray takes a second to end
         write_page(folder, summary)
@@ -103,6 +109,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         with journal.ledger.timed("commit"):
             journal.folder.commit(state, entries, line, measured, journal.ledger)
         _remember(journal, entries, terms)
+        parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
         observer.generation(line)
     return state
@@ -161,6 +168,7 @@ def _unscored(brood: Brood, journal: Journal) -> list[Policy]:
 def _over_budget(parts: Parts, brood: Brood, journal: Journal) -> bool:
     """Whether this brood and the validation after it would take more tokens than the budget has left.
 
+    A policy is charged the distinct prefixes of its own prompts, whatever store and memo spare: so the search is the same each time.
     The brood is counted exactly, before anything is forwarded. The validation is forecast from the dearest policy so far.
     """
     limit = parts.config.budget.prefill_tokens
@@ -171,7 +179,7 @@ def _over_budget(parts: Parts, brood: Brood, journal: Journal) -> bool:
     spent = journal.ledger.tokens["search"]
     per_example = spent.floor_body_tokens / (len(journal.evaluations) * len(parts.task.fitness))
     validation = parts.config.final.candidates * (longest_prompt + per_example * len(parts.task.validation))
-    return spent.body_tokens + sum(count_rows(unit.requests) for unit in units) + validation > limit
+    return spent.floor_body_tokens + sum(count_rows(unit.requests) for unit in units) + validation > limit
 
 
 def _evaluate(parts: Parts, brood: Brood, journal: Journal, observer: Observer) -> tuple[list[Evaluation], list[LabelScores]]:

@@ -46,7 +46,7 @@ def config_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(
         f"""
-model: {{name: "{tiny_model}", chunk_tokens: 64}}
+model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20, label_words: {{bad: [poor, sad], good: [great, fine]}}}}
 evolution: {{population: 4, children: 4, generations: 4, max_demonstrations: 3}}
 workers: {{backend: local}}

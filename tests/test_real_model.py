@@ -14,8 +14,9 @@ from evoprompt.config import TaskConfig
 from evoprompt.policy import Policy
 from evoprompt.runtime.measure import tokenize
 from evoprompt.scoring.engine import Scorer
-from evoprompt.scoring.lm import Tokenizer, TransformersLM
+from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.models import model_fingerprint, resolve_model
+from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.tasks.render import render_queries
 from evoprompt.tasks.sources import load_task
 

@@ -42,7 +42,9 @@ def test_a_run_leaves_the_whole_record(finished: Path):
     for part in ("baseline", "champion", "difference"):
         low, high = summary["test"][part]["ci"]
         assert low <= summary["test"][part]["value"] <= high
-    assert summary["tokens"]["prefill"] == summary["tokens"]["floor"] == sum(summary["tokens"]["by_phase"].values())
+    tokens = summary["tokens"]
+    assert tokens["prefill"] == sum(tokens["by_phase"].values()) == tokens["floor"] - tokens["stored"]
+    assert tokens["stored"] > 0, "no child began as its parent"
     assert json.loads((finished / "provenance.json").read_text())["model"]["fingerprint"]
 
 

@@ -18,7 +18,9 @@ from evoprompt.runtime.fleet import place
 from evoprompt.runtime.ledger import Ledger
 from evoprompt.runtime.measure import Measurer, tokenize
 from evoprompt.scoring.engine import Scorer
-from evoprompt.scoring.lm import Tokenizer, TransformersLM
+from evoprompt.scoring.lm import TransformersLM
+from evoprompt.scoring.prefix_store import PrefixStore
+from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.tasks.render import render_prompt, render_queries
 
 EXAMPLES = (Example("a", "fine film", "good", ("bad", "good", "so so")), Example("b", "poor", "bad", ("bad", "good")))
@@ -26,7 +28,7 @@ EXAMPLES = (Example("a", "fine film", "good", ("bad", "good", "so so")), Example
 
 @pytest.fixture(scope="module")
 def measurer(tiny_model: Path) -> Measurer:
-    executor = LocalExecutor(lambda: Scorer(TransformersLM(tiny_model, threads=1), chunk_tokens=48))
+    executor = LocalExecutor(Scorer(TransformersLM(tiny_model, threads=1), chunk_tokens=48, store=PrefixStore(2**20)))
     return Measurer(Tokenizer(tiny_model), executor, with_prior=True)
 
 
@@ -161,11 +163,12 @@ def test_nothing_that_exists_is_overwritten(tmp_path: Path):
 
 def test_the_ledger_adds_up_and_survives_json():
     ledger = Ledger()
-    ledger.count("search", TokenCount(5, 4, 3, 2, 1))
-    ledger.count("search", TokenCount(5, 4, 3, 2, 1))
+    ledger.count("search", TokenCount(5, 4, 3, 2, 1, 7, 8, 9))
+    ledger.count("search", TokenCount(5, 4, 3, 2, 1, 7, 8, 9, 1))
     ledger.count("test", TokenCount(1, 1, 1, 1, 1))
     assert ledger.token_summary() | {"by_phase": None} == {
         "prefill": 11, "generated": 0, "total": 11, "floor": 9, "head_rows": 7, "floor_head_rows": 5, "forwards": 3, "by_phase": None,
+        "requests": 14, "stored": 16, "memo_requests": 18, "halvings": 1,
     }  # fmt: skip
     assert Ledger.from_dict(json.loads(json.dumps(ledger.to_dict()))) == ledger
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprompt.scoring.trie import TokenRequest, count_rows, plan, visible
+from evoprompt.scoring.trie import TokenRequest, count_rows, plan, trunk_cuts, visible
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple)  # three tokens only, so that prefixes are shared a lot
 request_lists = st.lists(st.builds(TokenRequest, tokens, tokens), min_size=1, max_size=25)
@@ -91,3 +93,45 @@ def test_what_fits_the_budget_goes_in_one_pass():
 def test_an_empty_part_is_refused():
     with pytest.raises(ValueError, match="neither may be empty"):
         TokenRequest((), (1,))
+
+
+@given(request_lists, st.lists(st.integers(1, 12), max_size=4), st.integers(1, 40))
+def test_cuts_give_the_trunk_passes_of_its_own_and_change_nothing_else(requests, steps, budget):
+    shared = min(len(_shared([r.context for r in requests])), min(len(r.context) for r in requests))
+    cuts = [c for c in np.cumsum(steps).tolist() if c <= shared]
+    cut, whole = plan(requests, budget, cuts), plan(requests, budget)
+    assert cut.tokens.tolist() == whole.tokens.tolist()
+    trunk = [p for p in cut.passes if p.is_trunk]
+    assert [p.end for p in trunk] == cuts
+    assert all(p.keep for p in trunk)
+    covered = sorted((p.start, p.end) for p in cut.passes)
+    assert [row for start, end in covered for row in range(start, end)] == list(range(cut.num_rows))
+
+
+def test_a_cut_beyond_what_all_share_is_refused():
+    requests = [TokenRequest((1, 2, 3), (4,)), TokenRequest((1, 2, 5), (4,))]
+    plan(requests, 16, [2])
+    for cuts in ([3], [4], [2, 2], [9]):
+        with pytest.raises(ValueError, match="not ascending within the tokens that all requests share"):
+            plan(requests, 16, cuts)
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=40), st.lists(st.lists(st.integers(0, 3), max_size=9), min_size=1, max_size=4))
+def test_trunks_that_begin_alike_are_cut_alike(trunk, endings):
+    """The property that lets a stored segment serve another prompt: a cut depends on nothing after it."""
+    breaks = frozenset([0])
+    alone = trunk_cuts([tuple(trunk)], breaks, 3, 7)
+    together = trunk_cuts([(*trunk, *ending) for ending in endings], breaks, 3, 7)
+    assert together[: len(alone)] == alone
+    for start, end in zip((0, *alone), alone, strict=False):
+        assert end - start == 7 or (end - start >= 3 and trunk[end - 1] == 0)
+
+
+def test_a_trunk_cut_by_hand():
+    contexts = [(5, 5, 0, 5, 0, 5, 5, 5, 5, 5, 1), (5, 5, 0, 5, 0, 5, 5, 5, 5, 5, 2)]
+    assert trunk_cuts(contexts, frozenset([0]), 4, 5) == (5, 10)  # the line end at 3 comes too early, that at 5 ends one; then the longest
+    assert trunk_cuts(contexts, frozenset([0]), 1, 99) == (3, 5)
+
+
+def _shared(contexts):
+    return list(takewhile(lambda column: len(set(column)) == 1, zip(*contexts, strict=False)))

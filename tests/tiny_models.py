@@ -39,6 +39,14 @@ def architectures() -> dict[str, Callable[[], Any]]:
         "gpt-oss": ("GptOssForCausalLM", lambda: t.GptOssConfig(**head, **layers, num_local_experts=4, num_experts_per_tok=2)),
         "bloom": ("BloomForCausalLM", lambda: t.BloomConfig(**small, hidden_size=48)),
         "mamba": ("MambaForCausalLM", lambda: t.MambaConfig(vocab_size=VOCABULARY, hidden_size=48, state_size=8, num_hidden_layers=2)),
+        "mamba2": ("Mamba2ForCausalLM", lambda: t.Mamba2Config(
+            vocab_size=VOCABULARY, hidden_size=48, state_size=8, num_hidden_layers=2, num_heads=12, head_dim=8, n_groups=2, chunk_size=16)),
+        "lfm2 (hybrid)": ("Lfm2ForCausalLM", lambda: t.Lfm2Config(**base, layer_types=["conv", "full_attention", "conv"], block_multiple_of=8)),
+        "falcon-h1 (hybrid)": ("FalconH1ForCausalLM", lambda: t.FalconH1Config(
+            **base, mamba_d_ssm=48, mamba_n_heads=6, mamba_d_head=8, mamba_n_groups=1, mamba_d_state=8, mamba_chunk_size=16)),
+        "jamba (hybrid)": ("JambaForCausalLM", lambda: t.JambaConfig(
+            **base, num_experts=2, attn_layer_period=3, attn_layer_offset=1, use_mamba_kernels=False, mamba_d_state=8, mamba_dt_rank=4)),
+        "granite (scaled logits)": ("GraniteForCausalLM", lambda: t.GraniteConfig(**base, logits_scaling=4.0)),
     }  # fmt: skip
 
     def builder(name: str) -> Callable[[], Any]:

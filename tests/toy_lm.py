@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.scoring.engine import RowScores
+from evoprompt.scoring.language_model import OutOfMemoryError, RowScores
 
 Ints = NDArray[np.int64]
 
@@ -16,17 +18,22 @@ class ToyLM:
     window = 512
     vocabulary = 17
     dtype = "float32"
+    device = "cpu"
     sliding_window = None
 
-    def __init__(self, *, forget_mask: bool = False, nan: bool = False) -> None:
+    def __init__(self, *, forget_mask: bool = False, forget_state: bool = False, nan: bool = False) -> None:
         self._table = np.random.default_rng(3).normal(size=(self.vocabulary, self.vocabulary)) / 20
         self._forget_mask = forget_mask
+        self._forget_state = forget_state
         self._nan = nan
         self._kept: list[tuple[int, int]] = []  # (token, depth)
+        self._states: list[list[tuple[int, int]]] = []
+        self.memory = 10**9  #: tokens of the longest pass that finds memory
         self.body_tokens = 0
 
     def begin(self) -> None:
         self._kept = []
+        self._states = [[]]
 
     def drop(self, num_rows: int) -> None:
         del self._kept[len(self._kept) - num_rows :]
@@ -34,6 +41,8 @@ class ToyLM:
     def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
         assert [d for _, d in self._kept] == past_depth.tolist()
         new = list(zip(tokens.tolist(), depth.tolist(), strict=True))
+        if len(new) > self.memory:
+            raise OutOfMemoryError(f"a pass of {len(new)} tokens")
         columns = self._kept + new
         self.body_tokens += len(new)
         if self._forget_mask:
@@ -42,6 +51,31 @@ class ToyLM:
         if keep:
             self._kept = columns
         return self._gather(rows, scored)
+
+    def take(self, num_rows: int) -> tuple[list[tuple[int, int]], int]:
+        return self._kept[len(self._kept) - num_rows :], num_rows
+
+    def put(self, segments: Sequence[list[tuple[int, int]]]) -> None:
+        self._kept = [row for segment in segments for row in segment]
+
+    def grow(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
+        below = self._states[-1]
+        rows = below + [(int(t), len(below) + i) for i, t in enumerate(tokens)]
+        self.body_tokens += len(tokens)
+        self._states.append(rows)
+        return self._gather([self._log_probs(rows[: len(below) + i + 1]) for i in range(len(tokens))], scored)
+
+    def shrink(self) -> None:
+        self._states.pop()
+
+    def branch(self, tokens: Ints, scored: tuple[Ints, Ints, Ints]) -> RowScores:
+        which, place, targets = scored
+        self.body_tokens += tokens.size
+        below = [] if self._forget_state else self._states[-1]
+        rows = []
+        for w, p in zip(which.tolist(), place.tolist(), strict=True):
+            rows.append(self._log_probs(below + [(int(t), len(below) + i) for i, t in enumerate(tokens[w, : p + 1])]))
+        return self._gather(rows, (np.arange(len(rows)), targets))
 
     def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
         columns = [(int(t), d) for d, t in enumerate(tokens)]

@@ -28,7 +28,9 @@ def wilson_interval(num_successes: int, num_trials: int, alpha: float = 0.05) ->
     center = p + z * z / (2 * n)
     half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
+    low = (center - half) / scale if num_successes > 0 else 0.0  # exact at the ends, where rounding would leave 1e-17
+    high = (center + half) / scale if num_successes < num_trials else 1.0
+    return low, high
 
 
 def paired_bootstrap_interval(differences: NDArray[np.float64], rng: np.random.Generator, alpha: float = 0.05) -> tuple[float, float]:

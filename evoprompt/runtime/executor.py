@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evoprompt.scoring.engine import Scorer, TokenScores
-from evoprompt.scoring.trie import TokenRequest
+from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class WorkUnit:
 
     key: str
     requests: tuple[TokenRequest, ...]
+    cuts: tuple[int, ...] = ()  #: where the tokens that they share are cut into segments for the prefix store
+
+    def beginnings(self) -> list[int]:
+        """Return a hash of the requests' beginning up to each cut."""
+        return [hash(self.requests[0].context[:cut]) for cut in self.cuts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,12 @@ class ModelInfo:
 
     window: int
     dtype: str
-    path: str  #: `packed` or `plain`
+    path: str  #: `packed`, `branched` or `plain`
     reason: str
     num_workers: int
     placement: str  #: for people: where the workers run
+    device: str
+    chunk_tokens: int
 
 
 class Executor(Protocol):
@@ -42,6 +49,9 @@ class Executor(Protocol):
     def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
         """Return the scores by key; `on_result` is called as each is done."""
 
+    def pin(self, prompts: Sequence[Tokens]) -> None:
+        """Prefer to keep what was computed for the beginnings of these prompts."""
+
     def close(self) -> None:
         """Give everything back."""
 
@@ -49,8 +59,8 @@ class Executor(Protocol):
 class LocalExecutor:
     """Scores in this process."""
 
-    def __init__(self, load: Callable[[], Scorer]) -> None:
-        self._scorer = load()
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
 
     def info(self) -> ModelInfo:
         """Return what is known of the model."""
@@ -60,9 +70,14 @@ class LocalExecutor:
         """Return the scores by key, unit after unit."""
         results = {}
         for unit in units:
-            results[unit.key] = self._scorer.score(unit.requests)
+            results[unit.key] = self._scorer.score(unit.requests, unit.cuts)
             on_result(unit.key, results[unit.key])
         return results
+
+    def pin(self, prompts: Sequence[Tokens]) -> None:
+        """Prefer to keep what was computed for the beginnings of these prompts."""
+        if self._scorer.store is not None:
+            self._scorer.store.pin(prompts)
 
     def close(self) -> None:
         """Nothing is held but memory."""
@@ -70,4 +85,5 @@ class LocalExecutor:
 
 def describe(scorer: Scorer, *, num_workers: int, placement: str) -> ModelInfo:
     """Return what the driver must know of a scorer."""
-    return ModelInfo(scorer.model.window, scorer.model.dtype, scorer.path, scorer.reason, num_workers, placement)
+    model = scorer.model
+    return ModelInfo(model.window, model.dtype, scorer.path, scorer.reason, num_workers, placement, model.device, scorer.chunk_tokens)

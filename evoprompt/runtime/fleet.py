@@ -18,8 +18,9 @@ from typing import Any
 from evoprompt.config import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.runtime.executor import ModelInfo, WorkUnit, describe
-from evoprompt.scoring.engine import Scorer, TokenScores
-from evoprompt.scoring.models import resolve_model
+from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.load import load_scorer
+from evoprompt.scoring.trie import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class RayFleet:
 
         self._ray = ray
         self._actors: list[Any] = []
+        self._info: ModelInfo | None = None
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             _start_ray(ray, workers)
@@ -86,15 +88,18 @@ class RayFleet:
         self._arguments = (model.model_copy(update={"device": device}), self.placement.cpus)
         self._worker = ray.remote(num_cpus=self.placement.cpus, num_gpus=self.placement.gpus, max_restarts=0)(Worker)
         self._restarts_left = workers.max_restarts
+        self._known: dict[Any, set[int]] = {}  # by worker: hashes of the beginnings that it was given, so that its store may have them
         self._actors = [self._spawn() for _ in range(self.placement.count)]
 
     def info(self) -> ModelInfo:
         """Wait until a worker has loaded the model; return what it knows."""
-        try:
-            known: ModelInfo = self._ray.get(self._actors[0].info.remote(), timeout=LOAD_TIMEOUT)
-        except self._ray.exceptions.RayError as error:
-            raise _cause(error) from None
-        return replace(known, num_workers=self.placement.count, placement=str(self.placement))
+        if self._info is None:
+            try:
+                known: ModelInfo = self._ray.get(self._actors[0].info.remote(), timeout=LOAD_TIMEOUT)
+            except self._ray.exceptions.RayError as error:
+                raise _cause(error) from None
+            self._info = replace(known, num_workers=self.placement.count, placement=str(self.placement))
+        return self._info
 
     def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
         """Return the scores by key. The largest units go first; a unit lost with its worker is done again.
@@ -103,13 +108,15 @@ class RayFleet:
             UserError: a worker refused a unit (a prompt too long, NaN from the model).
             RuntimeError: more workers died than `workers.max_restarts`.
         """
-        waiting = deque(sorted(units, key=lambda u: -sum(len(r.context) for r in u.requests)))
+        queues = self._spread(units)
         idle = list(self._actors)
         running: dict[Any, tuple[Any, WorkUnit]] = {}
         results: dict[str, TokenScores] = {}
-        while waiting or running:
-            while waiting and idle:
-                actor, unit = idle.pop(), waiting.popleft()
+        while running or any(queues.values()):
+            while idle and any(queues.values()):
+                actor = idle.pop()
+                own = queues[actor] or max(queues.values(), key=len)  # who is done takes from who has most left
+                unit = own.popleft() if own is queues[actor] else own.pop()
                 running[actor.score.remote(unit)] = (actor, unit)
             [done], _ = self._ray.wait(list(running), num_returns=1)
             actor, unit = running.pop(done)
@@ -119,12 +126,37 @@ class RayFleet:
                 if isinstance(error, self._ray.exceptions.RayTaskError):  # the code raised; another worker would raise too
                     self._forget(running)
                     raise _cause(error) from None
-                actor = self._replace(actor, error)
-                waiting.appendleft(unit)
+                fresh = self._replace(actor, error)
+                queues[fresh] = queues.pop(actor)
+                queues[fresh].appendleft(unit)
+                actor = fresh
             else:
                 on_result(unit.key, results[unit.key])
             idle.append(actor)
         return results
+
+    def pin(self, prompts: Sequence[Tokens]) -> None:
+        """Prefer to keep what was computed for the beginnings of these prompts; nobody waits for it."""
+        for actor in self._actors:
+            actor.pin.remote(list(prompts))
+
+    def _spread(self, units: Sequence[WorkUnit]) -> dict[Any, deque[WorkUnit]]:
+        """Return a queue for each worker: the largest units first, each to where it would be done first, given what a worker's store has.
+
+        Scores do not depend on it. Where two workers' stores hold the same segment, it was forwarded twice.
+        """
+        queues: dict[Any, deque[WorkUnit]] = {actor: deque() for actor in self._actors}
+        load = dict.fromkeys(self._actors, 0)
+        for unit in sorted(units, key=lambda u: -_cost(u, 0)):
+            beginnings = unit.beginnings()
+            costs = {}
+            for actor, known in self._known.items():
+                costs[actor] = _cost(unit, max((c for c, b in zip(unit.cuts, beginnings, strict=True) if b in known), default=0))
+            actor = min(self._actors, key=lambda a: load[a] + costs[a])
+            load[actor] += costs[actor]
+            self._known[actor].update(beginnings)
+            queues[actor].append(unit)
+        return queues
 
     def worker_pids(self) -> list[int]:
         """Return the process id of each worker."""
@@ -140,7 +172,9 @@ class RayFleet:
             self._ray.shutdown()
 
     def _spawn(self) -> Any:
-        return self._worker.remote(*self._arguments)
+        actor = self._worker.remote(*self._arguments)
+        self._known[actor] = set()
+        return actor
 
     def _replace(self, actor: Any, error: Exception) -> Any:
         if self._restarts_left == 0:
@@ -152,6 +186,7 @@ class RayFleet:
         logger.warning("a scoring worker died (%s); it is replaced and its work is done again", type(error).__name__)
         self._ray.kill(actor)
         self._actors[self._actors.index(actor)] = fresh = self._spawn()
+        del self._known[actor]
         return fresh
 
     def _forget(self, running: dict[Any, Any]) -> None:
@@ -163,11 +198,7 @@ class Worker:
     """What runs in a worker's process: one loaded model."""
 
     def __init__(self, model: ModelConfig, threads: int) -> None:
-        from evoprompt.scoring.lm import TransformersLM
-
-        folder = resolve_model(model.name, model.revision)  # here, since a worker of a cluster has a cache of its own
-        network = TransformersLM(folder, dtype=model.dtype, device=model.device, threads=threads)
-        self._scorer = Scorer(network, chunk_tokens=model.chunk_tokens)
+        self._scorer = load_scorer(model, threads)
 
     def info(self) -> ModelInfo:
         """Return what is known of the model."""
@@ -175,11 +206,22 @@ class Worker:
 
     def score(self, unit: WorkUnit) -> TokenScores:
         """Return the scores of one unit."""
-        return self._scorer.score(unit.requests)
+        return self._scorer.score(unit.requests, unit.cuts)
+
+    def pin(self, prompts: Sequence[Tokens]) -> None:
+        """Prefer to keep what was computed for the beginnings of these prompts."""
+        if self._scorer.store is not None:
+            self._scorer.store.pin(prompts)
 
     def pid(self) -> int:
         """Return the id of this process."""
         return os.getpid()
+
+
+def _cost(unit: WorkUnit, stored: int) -> int:
+    """Return about how many tokens a unit takes: the shared ones that are not stored, and each example's own."""
+    shared = unit.cuts[-1] if unit.cuts else 0
+    return shared - stored + sum(len(context) - shared for context in {r.context for r in unit.requests})
 
 
 def _start_ray(ray: Any, workers: WorkersConfig) -> None:

@@ -41,7 +41,10 @@ class Ledger:
         return sum(self.tokens.values(), TokenCount())
 
     def token_summary(self) -> dict[str, Any]:
-        """Return the tokens as `summary.json` has them. Nothing is generated yet, so `generated` is 0."""
+        """Return the tokens as `summary.json` has them. Nothing is generated yet, so `generated` is 0.
+
+        `prefill` was forwarded. `floor` is what each policy's distinct prefixes need by themselves: the store and the memo go below it.
+        """
         total = self.total
         return {
             "prefill": total.body_tokens,
@@ -51,6 +54,10 @@ class Ledger:
             "head_rows": total.head_rows,
             "floor_head_rows": total.floor_head_rows,
             "forwards": total.forwards,
+            "stored": total.stored_tokens,
+            "requests": total.requests,
+            "memo_requests": total.memo_requests,
+            "halvings": total.halvings,
             "by_phase": {phase: work.body_tokens for phase, work in self.tokens.items()},
         }
 

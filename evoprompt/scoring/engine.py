@@ -1,26 +1,34 @@
 """The scorer: requests of token ids -> exact log-likelihoods, each distinct prefix forwarded once.
 
-Knows the plan and a language model behind a narrow protocol. A model is probed when it is loaded: if packed passes do not
-reproduce the plain forward on it, every sequence is forwarded by itself and the reason is kept. A wrong number is never silent.
+Knows the plan and a language model behind a narrow protocol. A model is probed when it is loaded, and takes the first way down this
+ladder that reproduces the plain forward on it; the reason is kept, and a wrong number is never silent:
+
+- `packed`: the branches of the trie go through in one sequence under a tree mask.
+- `branched`: the state after a prompt (keys and values, or the state of a recurrent model) is copied to a batch of its branches.
+- `plain`: every distinct sequence is forwarded by itself.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
 from evoprompt.records import TokenCount
-from evoprompt.scoring.trie import Pass, TokenRequest, TriePlan, plan, visible
+from evoprompt.scoring.language_model import LEAST_CHUNK, Ints, LanguageModel, OutOfMemoryError, RowScores
+from evoprompt.scoring.prefix_store import PrefixStore
+from evoprompt.scoring.trie import Pass, TokenRequest, Tokens, TriePlan, branches, plan, visible
 from evoprompt.seeding import Stream, generator
 
-#: A packed pass may differ from the plain forward by this many nats per token plus as many parts of its log-probability, or the model
-#: is scored plainly. On the probe's random tokens (log-probabilities near -20) the order of summation alone moves SmolLM2 by 1.3e-4
-#: nats. On text the limit of 1e-4 nats is held by a test with the real model. The limits of the 16-bit types are chosen, not measured.
+logger = logging.getLogger(__name__)
+
+#: A way may differ from the plain forward by this many nats per token plus as many parts of its log-probability, or the next is taken.
+#: On the probe's random tokens (log-probabilities near -20) the order of summation alone moves SmolLM2 by 1.3e-4 nats. On text the
+#: limit of 1e-4 nats is held by a test with the real model. The limits of the 16-bit types are chosen, not measured.
 PROBE_TOLERANCE = {"float32": (1e-4, 2e-5), "float16": (0.1, 0.01), "bfloat16": (0.3, 0.03)}
 
 
@@ -33,59 +41,45 @@ class TokenScores:
     count: TokenCount
 
 
-@dataclass(frozen=True, slots=True)
-class RowScores:
-    """Log-probabilities at the scored tokens of a pass."""
+class _Sheet:
+    """Where the answers of one call are written, by scored token."""
 
-    log_prob: NDArray[np.float64]  #: nats, shape (scored token,)
-    is_first: NDArray[np.bool_]  #: the token is the model's first choice
+    def __init__(self, trie: TriePlan) -> None:
+        self.log_prob = np.full(len(trie.scored_row), np.nan)
+        self.is_first = np.zeros(len(trie.scored_row), dtype=bool)
+        self.is_done = np.zeros(len(trie.scored_row), dtype=bool)
+        self._by_row = np.argsort(trie.scored_row, kind="stable")
+        self._rows = trie.scored_row[self._by_row]
 
+    def of_rows(self, start: int, end: int) -> Ints:
+        """Return the scored tokens that the rows [start, end) predict, in order of the rows."""
+        low, high = np.searchsorted(self._rows, [start, end])
+        return self._by_row[low:high]
 
-class LanguageModel(Protocol):
-    """What the scorer asks of a model. `lm.TransformersLM` is the implementation."""
-
-    window: int  #: the longest sequence it reads, in tokens
-    vocabulary: int
-    dtype: str
-    sliding_window: int | None
-
-    def begin(self) -> None:
-        """Forget all kept rows."""
-
-    def forward(
-        self,
-        tokens: NDArray[np.int64],
-        depth: NDArray[np.int64],
-        past_depth: NDArray[np.int64],
-        visible: NDArray[np.bool_],
-        scored: tuple[NDArray[np.int64], NDArray[np.int64]],
-        *,
-        keep: bool,
-    ) -> RowScores:
-        """Forward one packed pass after the kept rows; `scored` are rows of the pass and the tokens they predict."""
-
-    def drop(self, num_rows: int) -> None:
-        """Forget the last rows kept."""
-
-    def forward_plain(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
-        """Forward one whole sequence by itself: the reference that everything else is held against."""
+    def write(self, scored: Ints, scores: RowScores) -> None:
+        """Write the answers to these scored tokens."""
+        self.log_prob[scored], self.is_first[scored], self.is_done[scored] = scores.log_prob, scores.is_first, True
 
 
 class Scorer:
-    """Scores requests with one model. `path` says how (`packed` or `plain`), `reason` why."""
+    """Scores requests with one model. `path` says how (`packed`, `branched` or `plain`), `reason` why."""
 
-    def __init__(self, model: LanguageModel, *, chunk_tokens: int = 256, path: str | None = None) -> None:
+    def __init__(self, model: LanguageModel, *, chunk_tokens: int = 256, path: str | None = None, store: PrefixStore | None = None) -> None:
         self.model = model
         self.chunk_tokens = chunk_tokens
-        self.path, self.reason = ("packed", "being probed") if path is None else (path, "asked for")
-        if path is None:
-            self.path, self.reason = self._probe()
+        self.store = store
+        self._ways = {"packed": self._packed, "branched": self._branched, "plain": self._plain}
+        self.path, self.reason = (path, "asked for") if path is not None else self._probe()
 
-    def score(self, requests: Sequence[TokenRequest]) -> TokenScores:
+    def score(self, requests: Sequence[TokenRequest], cuts: Sequence[int] = ()) -> TokenScores:
         """Return the log-likelihood of every request, in order.
 
+        Args:
+            requests: any.
+            cuts: where the tokens that all requests share are cut (`trie.trunk_cuts`); the segments go through the prefix store.
+
         Raises:
-            UserError: a request is longer than the model's window, or the model returns NaN.
+            UserError: a request is longer than the model's window, the model returns NaN, or the shortest pass finds no memory.
         """
         if not requests:
             return TokenScores(np.zeros(0), np.zeros(0, dtype=bool), TokenCount())
@@ -95,28 +89,52 @@ class Scorer:
                 f"a prompt of {longest} tokens is longer than the model's window of {self.model.window}; nothing is ever cut off, "
                 "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a model with a longer window"
             )
-        trie = plan(requests, self.chunk_tokens)
-        rows, count = self._packed(trie) if self.path == "packed" else self._plain(requests, trie)
-        if np.isnan(rows.log_prob).any():
+        log_likelihood = np.zeros(len(requests))
+        is_greedy = np.zeros(len(requests), dtype=bool)
+        trie = plan(requests, self.chunk_tokens, cuts)
+        floor = TokenCount(0, trie.num_rows, 0, int(trie.needs_head.sum()), requests=len(requests))
+        left = np.arange(len(requests))
+        spent = TokenCount()
+        while len(left):
+            sheet = _Sheet(trie)
+            try:
+                spent += self._ways[self.path](trie, sheet)
+            except OutOfMemoryError as error:
+                spent += self._halve(error)
+            answered = np.bincount(trie.scored_request, weights=~sheet.is_done, minlength=len(left)) == 0
+            sums = np.bincount(trie.scored_request, weights=sheet.log_prob, minlength=len(left))
+            log_likelihood[left[answered]] = sums[answered]
+            is_greedy[left[answered]] = (np.bincount(trie.scored_request, weights=~sheet.is_first, minlength=len(left)) == 0)[answered]
+            left = left[~answered]
+            if len(left):
+                trie = plan([requests[i] for i in left], self.chunk_tokens, cuts)
+        if np.isnan(log_likelihood).any():
             raise UserError(
                 "the model returned NaN as a log-probability; its weights or its number type are at fault: try model.dtype=float32, "
                 "and check the model's files"
             )
-        log_likelihood = np.bincount(trie.scored_request, weights=rows.log_prob, minlength=trie.num_requests).astype(np.float64)
-        is_greedy = np.bincount(trie.scored_request, weights=~rows.is_first, minlength=trie.num_requests) == 0
-        return TokenScores(log_likelihood, is_greedy, count)
+        return TokenScores(log_likelihood, is_greedy, floor + spent)
 
-    def _packed(self, trie: TriePlan) -> tuple[RowScores, TokenCount]:
-        log_prob = np.full(len(trie.scored_row), np.nan)
-        is_first = np.zeros(len(trie.scored_row), dtype=bool)
-        by_row = np.argsort(trie.scored_row, kind="stable")
-        sorted_rows = trie.scored_row[by_row]
-        kept: tuple[tuple[int, int], ...] = ()
+    def _halve(self, error: OutOfMemoryError) -> TokenCount:
+        """Make passes half as long after one that found no memory."""
+        if self.chunk_tokens <= LEAST_CHUNK:
+            raise UserError(
+                f"there is no memory even for passes of {self.chunk_tokens} tokens ({error}); use a smaller model, fewer workers "
+                "(workers.count) or a smaller prefix store (model.prefix_store_mib)"
+            ) from None
+        self.chunk_tokens = max(LEAST_CHUNK, self.chunk_tokens // 2)
+        if self.store is not None:
+            self.store.clear()
+        logger.warning("out of memory in a forward pass; passes have at most %d tokens from now on", self.chunk_tokens)
+        return TokenCount(halvings=1)
+
+    def _packed(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
         self.model.begin()
-        for piece in trie.passes:
+        count = self._from_store(trie, sheet)
+        kept = tuple((p.start, p.end) for p in trie.passes if p.end <= count.stored_tokens)
+        for piece in trie.passes[len(kept) :]:
             kept = self._drop_to(kept, piece)
-            low, high = np.searchsorted(sorted_rows, [piece.start, piece.end])
-            wanted = by_row[low:high]
+            wanted = sheet.of_rows(piece.start, piece.end)
             past = np.concatenate([np.arange(s, e) for s, e in piece.past]) if piece.past else np.zeros(0, dtype=np.int64)
             scores = self.model.forward(
                 trie.tokens[piece.start : piece.end],
@@ -126,10 +144,27 @@ class Scorer:
                 (trie.scored_row[wanted] - piece.start, trie.scored_token[wanted]),
                 keep=piece.keep,
             )
-            log_prob[wanted], is_first[wanted] = scores.log_prob, scores.is_first
+            sheet.write(wanted, scores)
+            count += _one_pass(trie, wanted, piece.end - piece.start)
             if piece.keep:
                 kept = (*kept, (piece.start, piece.end))
-        return RowScores(log_prob, is_first), self._count(trie, trie.num_rows, int(trie.needs_head.sum()), len(trie.passes))
+            if piece.is_trunk and self.store is not None:
+                self.store.add(_segments(trie, (*piece.past, (piece.start, piece.end))), *self.model.take(piece.end - piece.start))
+        return count
+
+    def _from_store(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+        """Give the model what the store has of the trunk; a segment that predicts a scored token must be forwarded."""
+        if self.store is None:
+            return TokenCount()
+        ranges = []
+        for piece in trie.passes:
+            if not piece.is_trunk or len(sheet.of_rows(piece.start, piece.end)):
+                break
+            ranges.append((piece.start, piece.end))
+        found = self.store.match(_segments(trie, ranges))
+        if found:
+            self.model.put(found)
+        return TokenCount(stored_tokens=ranges[len(found) - 1][1] if found else 0)
 
     def _drop_to(self, kept: tuple[tuple[int, int], ...], piece: Pass) -> tuple[tuple[int, int], ...]:
         surplus = sum(end - start for start, end in kept[len(piece.past) :])
@@ -137,53 +172,85 @@ class Scorer:
             self.model.drop(surplus)
         return kept[: len(piece.past)]
 
-    def _plain(self, requests: Sequence[TokenRequest], trie: TriePlan) -> tuple[RowScores, TokenCount]:
-        """Forward every distinct sequence by itself."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault(request.fed, []).append(index)
-        first = np.concatenate([[0], np.cumsum([len(r.continuation) for r in requests])])
-        log_prob = np.full(len(trie.scored_row), np.nan)
-        is_first = np.zeros(len(trie.scored_row), dtype=bool)
-        head_rows = 0
-        for fed, members in groups.items():
-            wanted = np.concatenate([np.arange(first[i], first[i + 1]) for i in members])
-            rows = np.concatenate([np.arange(len(requests[i].context) - 1, len(fed)) for i in members])
-            scores = self.model.forward_plain(np.array(fed), (rows, trie.scored_token[wanted]))
-            log_prob[wanted], is_first[wanted] = scores.log_prob, scores.is_first
-            head_rows += len(np.unique(rows))
-        return RowScores(log_prob, is_first), self._count(trie, sum(map(len, groups)), head_rows, len(groups))
+    def _branched(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+        self.model.begin()
+        count = TokenCount()
+        height = 0
+        for piece in trie.passes:
+            for _ in range(height - len(piece.past)):
+                self.model.shrink()
+            height = len(piece.past)
+            if piece.keep:
+                wanted = sheet.of_rows(piece.start, piece.end)
+                scored = (trie.scored_row[wanted] - piece.start, trie.scored_token[wanted])
+                sheet.write(wanted, self.model.grow(trie.tokens[piece.start : piece.end], scored))
+                count += _one_pass(trie, wanted, piece.end - piece.start)
+                height += 1
+            else:
+                count += self._batches(trie, sheet, piece)
+        return count
 
-    @staticmethod
-    def _count(trie: TriePlan, body_tokens: int, head_rows: int, forwards: int) -> TokenCount:
-        return TokenCount(body_tokens, trie.num_rows, head_rows, int(trie.needs_head.sum()), forwards)
+    def _batches(self, trie: TriePlan, sheet: _Sheet, piece: Pass) -> TokenCount:
+        """Forward the paths through a pass in batches of about equal length, padded on the right, where nothing looks back at it."""
+        count = TokenCount()
+        todo = sorted(branches(trie, piece), key=lambda b: -len(b.rows))
+        while todo:
+            length = len(todo[0].rows)
+            size = max(1, self.chunk_tokens // length)
+            batch, todo = todo[:size], todo[size:]
+            tokens = np.zeros((len(batch), length), dtype=np.int64)
+            answers = [sheet.of_rows(b.first, int(b.rows[-1]) + 1) for b in batch]
+            for row, b in zip(tokens, batch, strict=True):
+                row[: len(b.rows)] = trie.tokens[b.rows]
+            wanted = np.concatenate(answers)
+            which = np.repeat(np.arange(len(batch)), [len(a) for a in answers])
+            place = trie.depth[trie.scored_row[wanted]] - trie.depth[batch[0].rows[0]]  # all paths of a pass begin at one depth
+            sheet.write(wanted, self.model.branch(tokens, (which, place, trie.scored_token[wanted])))
+            count += _one_pass(trie, wanted, tokens.size)
+        return count
+
+    def _plain(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+        """Forward every sequence that is not the beginning of another by itself."""
+        count = TokenCount()
+        for branch in branches(trie, Pass(0, trie.num_rows, (), keep=False)):
+            wanted = sheet.of_rows(branch.first, int(branch.rows[-1]) + 1)
+            scored = (trie.depth[trie.scored_row[wanted]], trie.scored_token[wanted])
+            sheet.write(wanted, self.model.forward_plain(trie.tokens[branch.rows], scored))
+            count += _one_pass(trie, wanted, len(branch.rows))
+        return count
 
     def _probe(self) -> tuple[str, str]:
-        """Score a random tree both ways; return the path to use and why."""
+        """Score a random tree in every way, down the ladder; return the first that is exact, and why those above it are not."""
         requests = probe_requests(self.model.vocabulary, self.model.sliding_window, self.model.window)
-        budget, self.chunk_tokens = self.chunk_tokens, 24  # small passes, so that keeping and dropping are probed too
+        trie = plan(requests, budget=24)  # small passes, so that keeping and dropping are probed too
+        plain = _Sheet(trie)
+        self._plain(trie, plain)
         absolute, relative = PROBE_TOLERANCE[self.model.dtype]
+        refused = ""
+        budget, self.chunk_tokens, store, self.store = self.chunk_tokens, 24, self.store, None
         try:
-            trie = plan(requests, self.chunk_tokens)
-            packed, _ = self._packed(trie)
-            plain, _ = self._plain(requests, trie)
-        except (TypeError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-            # Architectures refuse masks and kept rows in many ways; each is a reason to score plainly, and is reported.
-            return "plain", f"packed passes are refused by this architecture ({type(error).__name__}: {str(error)[:120]})"
+            for path in ("packed", "branched"):
+                sheet = _Sheet(trie)
+                try:
+                    self._ways[path](trie, sheet)
+                except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, IndexError, NotImplementedError) as error:
+                    # Architectures refuse masks and kept rows in many ways; each is a reason to go down the ladder, and is reported.
+                    refused += f"; {path} passes are refused by this architecture ({type(error).__name__}: {str(error)[:120]})"
+                    continue
+                errors = np.abs(sheet.log_prob - plain.log_prob)
+                if (errors <= absolute + relative * np.abs(plain.log_prob)).all():  # never when NaN
+                    return path, f"{path} passes reproduce the plain forward within {errors.max():.1g} nats{refused}"
+                refused += f"; {path} passes differ from the plain forward by {errors.max():.2g} nats on this model"
         finally:
-            self.chunk_tokens = budget
-        errors = np.abs(packed.log_prob - plain.log_prob)
-        error_nats = float(errors.max())
-        if not (errors <= absolute + relative * np.abs(plain.log_prob)).all():  # also when NaN
-            return "plain", f"packed passes differ from the plain forward by {error_nats:.2g} nats on this model"
-        return "packed", f"packed passes reproduce the plain forward within {error_nats:.1g} nats"
+            self.chunk_tokens, self.store = budget, store
+        return "plain", refused.removeprefix("; ")
 
 
 def probe_requests(vocabulary: int, sliding_window: int | None, window: int) -> list[TokenRequest]:
     """Return a random tree of requests: 2 prompts, 3 examples each, 2 continuations of up to 3 tokens, longer than a sliding window."""
     rng = generator(0, Stream.PROBE)
 
-    def draw(length: int) -> tuple[int, ...]:
+    def draw(length: int) -> Tokens:
         return tuple(int(t) for t in rng.integers(0, vocabulary, size=length))
 
     root = draw(min(6 + (sliding_window or 0), window - 24))
@@ -194,3 +261,11 @@ def probe_requests(vocabulary: int, sliding_window: int | None, window: int) -> 
             context = prompt + draw(int(rng.integers(3, 7)))
             requests += [TokenRequest(context, draw(length)) for length in (1, 3)]
     return requests
+
+
+def _one_pass(trie: TriePlan, wanted: Ints, body_tokens: int) -> TokenCount:
+    return TokenCount(body_tokens=body_tokens, head_rows=len(np.unique(trie.scored_row[wanted])), forwards=1)
+
+
+def _segments(trie: TriePlan, ranges: Sequence[tuple[int, int]]) -> list[Tokens]:
+    return [tuple(trie.tokens[start:end].tolist()) for start, end in ranges]

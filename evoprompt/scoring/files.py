@@ -9,18 +9,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from evoprompt.config import ModelConfig
 from evoprompt.errors import UserError
-from evoprompt.scoring.engine import Scorer
-from evoprompt.scoring.lm import Tokenizer, TransformersLM
+from evoprompt.records import TokenCount
+from evoprompt.scoring.engine import Scorer, TokenScores
+from evoprompt.scoring.load import load_scorer, open_memo
+from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.models import resolve_model
-from evoprompt.scoring.trie import TokenRequest
+from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.scoring.trie import TokenRequest, count_rows
 
 
 def score_file(
-    model: str, source: Path, target: Path, stats: Path | None, *, dtype: str, device: str, threads: int | None, chunk_tokens: int
+    model: str, source: Path, target: Path, stats: Path | None, *, dtype: str, device: str, threads: int | None, chunk_tokens: int | None, memo: bool
 ) -> None:
     """Score every request of a JSONL file and write the scores, in order, and the counts of work.
 
@@ -33,33 +40,46 @@ def score_file(
     for file in (target, stats):
         if file is not None and file.exists():
             raise UserError(f"{file} exists, and nothing is overwritten; give another name")
-    folder = resolve_model(model)
+    settings = ModelConfig.model_validate({"name": model, "dtype": dtype, "device": device, "chunk_tokens": chunk_tokens, "prefix_store_mib": 0})
     begun = time.perf_counter()
-    scorer = Scorer(TransformersLM(folder, dtype=dtype, device=device, threads=threads), chunk_tokens=chunk_tokens)
+    scorer = load_scorer(settings, threads)
+    folder = resolve_model(model)
     tokenizer = Tokenizer(folder)
     loaded = time.perf_counter()
     requests = harness_requests(tokenizer, [(row["context"], row["continuation"]) for row in rows])
-    scores = scorer.score(requests)
+    how = {"dtype": scorer.model.dtype, "device": scorer.model.device, "path": scorer.path}
+    kept = open_memo(folder, **how, chunk_tokens=scorer.chunk_tokens, threads=threads) if memo else None
+    scores = score_with_memo(scorer, requests, kept)
     seconds = time.perf_counter() - loaded
     with target.open("x", encoding="utf-8") as stream:
         for row, request, value, greedy in zip(rows, requests, scores.log_likelihood, scores.is_greedy, strict=True):
             line = {"id": row["id"], "log_likelihood": float(value), "num_tokens": len(request.continuation), "is_greedy": bool(greedy)}
             stream.write(json.dumps(line) + "\n")
     if stats is not None:
-        count = scores.count
-        content = {
-            "body_tokens": count.body_tokens,
-            "floor_body_tokens": count.floor_body_tokens,
-            "head_rows": count.head_rows,
-            "floor_head_rows": count.floor_head_rows,
-            "forwards": count.forwards,
+        content = asdict(scores.count) | {
             "seconds": round(seconds, 4),
             "load_seconds": round(loaded - begun, 4),
             "path": scorer.path,
             "path_reason": scorer.reason,
+            "chunk_tokens": scorer.chunk_tokens,
             "model_path": str(folder),
         }
         stats.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def score_with_memo(scorer: Scorer, requests: Sequence[TokenRequest], memo: Memo | None) -> TokenScores:
+    """Return the scores of requests: those that the memo has from there, the others scored and kept in it."""
+    known = memo.find(requests).scores if memo is not None else {}
+    new = [i for i in range(len(requests)) if i not in known]
+    scored = scorer.score([requests[i] for i in new])
+    if memo is not None:
+        memo.keep([requests[i] for i in new], scored)
+    log_likelihood, is_greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=bool)
+    log_likelihood[new], is_greedy[new] = scored.log_likelihood, scored.is_greedy
+    for index, (value, greedy) in known.items():
+        log_likelihood[index], is_greedy[index] = value, greedy
+    floor = TokenCount(floor_body_tokens=count_rows(requests) - scored.count.floor_body_tokens, requests=len(known), memo_requests=len(known))
+    return TokenScores(log_likelihood, is_greedy, scored.count + floor)
 
 
 def harness_requests(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:

@@ -5,9 +5,10 @@ Knows tensors, masks and caches. Does not know plans, policies or why a token is
 
 from __future__ import annotations
 
-import json
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
-from evoprompt.scoring.engine import RowScores
+from evoprompt.scoring.language_model import LEAST_CHUNK, OutOfMemoryError, RowScores
 
-#: Rows that go through the vocabulary head at once: 64 rows of the largest vocabulary in use (262,144) are 64 MiB in fp32.
-HEAD_ROWS = 256
-
-
-class Tokenizer:
-    """Text -> token ids, in batches."""
-
-    def __init__(self, folder: Path) -> None:
-        self._fast: Any = None
-        self._slow: Any = None
-        settings = _read_json(folder / "tokenizer_config.json")
-        if (folder / "tokenizer.json").exists() and settings.get("tokenizer_class") == "TokenizersBackend":
-            # This class says that tokenizer.json is the whole tokenizer; reading it alone spares the 4 s import of transformers.
-            from tokenizers import Tokenizer as Backend
-
-            self._fast = Backend.from_file(str(folder / "tokenizer.json"))
-            self._fast.no_padding()
-            self._fast.no_truncation()
-        else:
-            from transformers import AutoTokenizer
-
-            self._slow = AutoTokenizer.from_pretrained(folder)
-        model = _read_json(folder / "config.json")
-        model = model.get("text_config", model)
-        begin = model.get("bos_token_id")
-        self.begin_token: int = int(begin if begin is not None else _first(model.get("eos_token_id", 0)))
-
-    def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[tuple[int, ...]]:
-        """Return the token ids of each text; each distinct text is encoded once."""
-        unique = list(dict.fromkeys(texts))
-        if self._fast is not None:
-            ids = [tuple(e.ids) for e in self._fast.encode_batch(unique, add_special_tokens=add_special_tokens)]
-        else:
-            ids = [tuple(i) for i in self._slow(unique, add_special_tokens=add_special_tokens)["input_ids"]] if unique else []
-        table = dict(zip(unique, ids, strict=True))
-        return [table[t] for t in texts]
+#: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of Gemma's 262,144 words in float32).
+HEAD_BYTES = 64 * 2**20
+#: Tokens per pass: on a CPU more is no faster (SmolLM2 has the same rate from 64 on); a GPU computes best with thousands.
+CPU_CHUNK, CUDA_CHUNK = 256, 4096
 
 
 class TransformersLM:
-    """A frozen causal language model. Implements `engine.LanguageModel`.
+    """A frozen causal language model. Implements `language_model.LanguageModel`.
 
     Args:
         folder: a model folder as `save_pretrained` writes it.
@@ -89,6 +58,7 @@ class TransformersLM:
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}") from None
         text = self.network.config.get_text_config()
+        self.device = self._device.type
         self.dtype = str(kind).removeprefix("torch.")
         self.vocabulary = int(text.vocab_size)
         self.window = int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2**20)
@@ -98,14 +68,49 @@ class TransformersLM:
         self._eager = text._attn_implementation == "eager"
         self._cache = transformers.DynamicCache()
         self._new_cache = transformers.DynamicCache  # without a config: full keys and values on sliding layers too
+        self._states: list[Any] = []  # of `grow`
+        self._cache_name = "past_key_values"  # recurrent models call it otherwise
+        self._head = self._plain_head()
+
+    def chunk_tokens(self) -> int:
+        """Return how long passes may be: what is fast on this device, or less where a quarter of its free memory does not hold that."""
+        text = self.network.config.get_text_config()
+        size = self.network.dtype.itemsize
+        hidden, heads = text.hidden_size, getattr(text, "num_attention_heads", 0)
+        inner = getattr(text, "intermediate_size", None) or 4 * hidden
+        scores = 2 * heads * self.window if self._eager else 0  # attention weights, which only eager attention holds in memory
+        per_token = size * (8 * hidden + 3 * inner + scores) + self.window
+        tokens = CUDA_CHUNK if self._device.type == "cuda" else CPU_CHUNK
+        while tokens > LEAST_CHUNK and tokens * per_token > self._free_bytes() / 4:
+            tokens //= 2
+        return tokens
+
+    def _free_bytes(self) -> int:
+        if self._device.type == "cuda":
+            return int(self._torch.cuda.mem_get_info(self._device)[0])
+        import psutil
+
+        return int(psutil.virtual_memory().available)
 
     def begin(self) -> None:
-        """Forget all kept rows."""
+        """Forget all that is kept."""
         self._cache = self._new_cache()
+        self._states = [None]
 
     def drop(self, num_rows: int) -> None:
         """Forget the last rows kept."""
         self._cache.crop(-num_rows)  # negative: how many to remove
+
+    def take(self, num_rows: int) -> tuple[list[tuple[Any, Any]], int]:
+        """Return a copy of the last rows kept, keys and values by layer, and its size in bytes."""
+        rows = [(layer.keys[..., -num_rows:, :].clone(), layer.values[..., -num_rows:, :].clone()) for layer in self._cache.layers]
+        return rows, sum(t.numel() * t.element_size() for pair in rows for t in pair)
+
+    def put(self, segments: Sequence[list[tuple[Any, Any]]]) -> None:
+        """Keep these rows, as `take` returned them."""
+        for layer, parts in enumerate(zip(*segments, strict=True)):
+            keys, values = (self._torch.cat(tensors, dim=-2) for tensors in zip(*parts, strict=True))
+            self._cache.update(keys, values, layer)
 
     def forward(
         self,
@@ -118,7 +123,6 @@ class TransformersLM:
         keep: bool,
     ) -> RowScores:
         """Forward one packed pass after the kept rows."""
-        torch = self._torch
         inputs = {
             "input_ids": self._tensor(tokens)[None],  # (1, row)
             "position_ids": self._tensor(depth)[None],  # (1, row)
@@ -126,42 +130,97 @@ class TransformersLM:
             "past_key_values": self._cache,
             "use_cache": True,
         }
-        rows, targets = scored
-        with torch.inference_mode():
-            if len(rows) == 0:
-                self.network.base_model(**inputs)  # nothing is predicted here: spare the head
-                scores = RowScores(np.zeros(0), np.zeros(0, dtype=bool))
-            else:
-                needed, place = np.unique(rows, return_inverse=True)
-                logits = self._logits(inputs, needed, len(tokens))
-                scores = self._gather(logits, place, targets)
-        if not keep:
-            self._cache.crop(-len(tokens))
+        with self._guarded():
+            scores = self._score_rows(inputs, *scored)[0]
+            if not keep:
+                self._cache.crop(-len(tokens))
         return scores
+
+    def grow(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
+        """Forward one sequence after the state on top, and put the state after it there."""
+        inputs: dict[str, Any] = {"input_ids": self._tensor(tokens)[None], "use_cache": True}
+        if self._states[-1] is not None:
+            inputs[self._cache_name] = copy.deepcopy(self._states[-1])
+        with self._guarded():
+            scores, outputs = self._score_rows(inputs, *scored)
+        self._cache_name = next(name for name in ("past_key_values", "cache_params") if getattr(outputs, name, None) is not None)
+        self._states.append(getattr(outputs, self._cache_name))
+        return scores
+
+    def shrink(self) -> None:
+        """Forget the state on top."""
+        self._states.pop()
+
+    def branch(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
+        """Forward a batch of sequences, each from a copy of the state on top; what they leave is forgotten."""
+        which, rows, targets = scored
+        inputs: dict[str, Any] = {"input_ids": self._tensor(tokens), "use_cache": self._states[-1] is not None}
+        with self._guarded():
+            if self._states[-1] is not None:
+                inputs[self._cache_name] = copy.deepcopy(self._states[-1])
+                inputs[self._cache_name].reorder_cache(self._torch.zeros(len(tokens), dtype=self._torch.long, device=self._device))
+            return self._score_rows(inputs, which * tokens.shape[1] + rows, targets)[0]
 
     def forward_plain(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
         """Forward one whole sequence by itself, without cache, mask or positions of our own."""
-        rows, targets = scored
-        needed, place = np.unique(rows, return_inverse=True)
-        with self._torch.inference_mode():
-            logits = self._logits({"input_ids": self._tensor(tokens)[None], "use_cache": False}, needed, len(tokens))
-            return self._gather(logits, place, targets)
+        with self._guarded():
+            return self._score_rows({"input_ids": self._tensor(tokens)[None], "use_cache": False}, *scored)[0]
 
-    def _logits(self, inputs: dict[str, Any], needed: NDArray[np.int64], num_tokens: int) -> Any:
-        """Return the logits of the needed rows only, shape (needed row, vocabulary); the model's own head computes them."""
-        keep = self._torch.zeros(1, num_tokens, dtype=self._torch.bool, device=self._device)
-        keep[0, self._tensor(needed)] = True
-        logits = self.network(**inputs, logits_to_keep=keep).logits  # a boolean mask means rows; integers would mean positions
-        logits = logits.reshape(-1, logits.shape[-1])
-        return logits if len(logits) == len(needed) else logits[keep[0]]  # some architectures ignore logits_to_keep
-
-    def _gather(self, logits: Any, place: NDArray[np.int64], targets: NDArray[np.int64]) -> RowScores:
+    def _score_rows(self, inputs: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.int64]) -> tuple[RowScores, Any]:
+        """Forward the body; return the scores of the targets at these rows of the flattened batch, and the body's outputs."""
         torch = self._torch
-        rows, wanted = self._tensor(place), self._tensor(targets)
-        normalizer = torch.cat([part.float().logsumexp(-1) for part in logits.split(HEAD_ROWS)])  # (needed row,)
-        first = torch.cat([part.argmax(-1) for part in logits.split(HEAD_ROWS)])
-        log_prob = logits[rows, wanted].double() - normalizer[rows].double()  # (scored token,)
-        return RowScores(log_prob.cpu().numpy(), (first[rows] == wanted).cpu().numpy())
+        if len(rows) == 0:  # nothing is predicted here: spare the head
+            return RowScores(np.zeros(0), np.zeros(0, dtype=bool)), self.network.base_model(**inputs)
+        needed, place = np.unique(rows, return_inverse=True)
+        if self._head is not None:
+            outputs = self.network.base_model(**inputs)
+            hidden = outputs.last_hidden_state.flatten(0, 1)[self._tensor(needed)]  # (needed row, hidden size)
+            head = self._head
+        else:
+            keep = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool, device=self._device)
+            keep.view(-1)[self._tensor(needed)] = True
+            outputs = self.network(**inputs, logits_to_keep=keep)  # a boolean mask means rows; integers would mean positions
+            hidden = outputs.logits.reshape(-1, outputs.logits.shape[-1])
+            hidden = hidden if len(hidden) == len(needed) else hidden[keep.view(-1)]  # some architectures ignore logits_to_keep
+            head = torch.nn.Identity()
+        return self._gather(hidden, head, place, targets), outputs
+
+    def _gather(self, hidden: Any, head: Any, place: NDArray[np.int64], targets: NDArray[np.int64]) -> RowScores:
+        """Return the scores of targets at places of `hidden`, (needed row, hidden size or vocabulary), in chunks of rows."""
+        log_prob, is_first = np.zeros(len(place)), np.zeros(len(place), dtype=bool)
+        step = max(1, HEAD_BYTES // (4 * self.vocabulary))
+        for start in range(0, len(hidden), step):
+            inside = np.flatnonzero((place >= start) & (place < start + step))
+            row, wanted = self._tensor(place[inside] - start), self._tensor(targets[inside])
+            logits = head(hidden[start : start + step]).float()  # (row of the chunk, vocabulary)
+            values = logits[row, wanted].double() - logits.logsumexp(-1)[row].double()  # (scored token,)
+            log_prob[inside], is_first[inside] = values.cpu().numpy(), (logits.argmax(-1)[row] == wanted).cpu().numpy()
+        return RowScores(log_prob, is_first)
+
+    def _plain_head(self) -> Any:
+        """Return the vocabulary head if it alone makes the model's logits, bit for bit, so that its rows can be taken in chunks; else None.
+
+        Architectures that scale or cap their logits afterwards keep their own head, on the needed rows of a pass at once.
+        """
+        tokens = self._tensor(np.arange(8) % self.vocabulary)[None]
+        head = self.network.get_output_embeddings()
+        if head is None:
+            return None
+        with self._guarded():
+            own = self.network(input_ids=tokens, use_cache=False).logits
+            alone = head(self.network.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
+        return head if own.shape == alone.shape and self._torch.equal(own, alone) else None
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Compute without gradients, and say in one way that there is no memory."""
+        try:
+            with self._torch.inference_mode():
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, (self._torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+                raise OutOfMemoryError(str(error).splitlines()[0][:200]) from None
+            raise
 
     def _masks(self, depth: NDArray[np.int64], past_depth: NDArray[np.int64], visible: NDArray[np.bool_]) -> Any:
         """Return the 4-D mask in the form that the architecture takes: one tensor, or one for each type of layer."""
@@ -213,11 +272,3 @@ def _pick_dtype(torch: Any, config: Any, asked: str, device: Any) -> Any:
         return own if own != torch.bfloat16 or torch.cuda.is_bf16_supported() else torch.float16
     native = own == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return own if native else torch.float32  # emulated bf16 is 10 to 40 times slower than float32
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value

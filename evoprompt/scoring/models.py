@@ -55,6 +55,11 @@ def cache_folder() -> Path:
     return Path(given) if given else user_cache_path("evoprompt")
 
 
+def memo_file() -> Path:
+    """Return where the scores of earlier runs are kept."""
+    return cache_folder() / "memo.sqlite"
+
+
 def is_fetched(name: str) -> bool:
     """Return whether a model can be used at once: all but an embedded one that is not in the cache yet."""
     return name not in EMBEDDED or (embedded_folder(name) / MANIFEST).exists()

@@ -41,6 +41,15 @@ class Pass:
     end: int
     past: tuple[tuple[int, int], ...]  #: ranges of rows, in order
     keep: bool
+    is_trunk: bool = False  #: a segment between two cuts: what it computes depends on its own prefix only, so it may come from a store
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A path through a pass down to a leaf. Of its rows, those from `first` on are on no earlier path."""
+
+    rows: NDArray[np.int64]
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,17 @@ class TriePlan:
         return len(self.tokens)
 
 
-def plan(requests: Sequence[TokenRequest], budget: int) -> TriePlan:
-    """Return the plan that forwards every distinct prefix of the requests once, in passes of at most `budget` tokens."""
+def plan(requests: Sequence[TokenRequest], budget: int, cuts: Sequence[int] = ()) -> TriePlan:
+    """Return the plan that forwards every distinct prefix of the requests once, in passes of at most `budget` tokens.
+
+    Args:
+        requests: at least one.
+        budget: tokens per pass.
+        cuts: ascending ends of the trunk's segments, in tokens from the start; each segment gets a pass of its own, whatever its length.
+
+    Raises:
+        ValueError: a cut lies beyond the tokens that all requests share.
+    """
     order = sorted(range(len(requests)), key=lambda r: requests[r].fed)
     tokens: list[int] = []
     depth: list[int] = []
@@ -96,12 +114,38 @@ def plan(requests: Sequence[TokenRequest], budget: int) -> TriePlan:
         depth=np.array(depth, dtype=np.int64),
         subtree_end=subtree_end,
         needs_head=needs_head,
-        passes=tuple(_cut(end, 0, len(tokens), (), budget)),
+        passes=tuple(_passes(end, depth, budget, cuts)),
         scored_row=np.array(rows, dtype=np.int64),
         scored_token=np.array([t for q in requests for t in q.continuation], dtype=np.int64),
         scored_request=np.repeat(np.arange(len(requests)), [len(q.continuation) for q in requests]),
         num_requests=len(requests),
     )
+
+
+def trunk_cuts(contexts: Sequence[Tokens], breaks: frozenset[int], least: int, most: int) -> tuple[int, ...]:
+    """Return where the trunk of these contexts is cut: a segment ends after a break token once it has `least` tokens, or at `most`.
+
+    The trunk is what all contexts share. A cut depends on nothing but the tokens before it, so contexts that begin alike are cut
+    alike, whatever follows: that is what lets a segment be computed for one of them and used for another, to the bit.
+    """
+    shared = min(contexts)
+    trunk = shared[: _common_prefix(shared, max(contexts))]  # what the first and the last in order share, all share
+    cuts: list[int] = []
+    start = 0
+    for end in range(1, len(trunk) + 1):
+        length = end - start
+        if length == most or (length >= least and trunk[end - 1] in breaks):
+            cuts.append(end)
+            start = end
+    return tuple(cuts)
+
+
+def branches(trie: TriePlan, piece: Pass) -> list[Branch]:
+    """Return the paths through a pass, from where the kept rows end to each leaf, in order of the leaves."""
+    ends = trie.subtree_end[piece.start : piece.end] - piece.start
+    leaves = np.flatnonzero(ends == np.arange(1, len(ends) + 1))
+    firsts = [0, *(leaves[:-1] + 1)]
+    return [Branch(piece.start + np.flatnonzero(ends[: leaf + 1] > leaf), piece.start + int(own)) for leaf, own in zip(leaves, firsts, strict=True)]
 
 
 def count_rows(requests: Sequence[TokenRequest]) -> int:
@@ -127,6 +171,18 @@ def _common_prefix(a: Tokens, b: Tokens) -> int:
     if a[:length] == b[:length]:
         return length
     return next(i for i in range(length) if a[i] != b[i])
+
+
+def _passes(end: list[int], depth: list[int], budget: int, cuts: Sequence[int]) -> Iterator[Pass]:
+    past: tuple[tuple[int, int], ...] = ()
+    start = 0
+    for cut in cuts:
+        if not start < cut <= len(end) or depth[cut - 1] != cut - 1 or end[cut - 1] != len(end):
+            raise ValueError(f"plan(cuts={tuple(cuts)}): {cut} is not ascending within the tokens that all requests share")
+        yield Pass(start, cut, past, keep=True, is_trunk=True)
+        past = (*past, (start, cut))
+        start = cut
+    yield from _cut(end, start, len(end), past, budget)
 
 
 def _cut(end: list[int], start: int, stop: int, past: tuple[tuple[int, int], ...], budget: int) -> Iterator[Pass]:

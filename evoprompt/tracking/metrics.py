@@ -16,7 +16,8 @@ def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a line of `generations.jsonl`."""
     metrics: dict[str, float] = {f"fitness/{name}": value for name, value in line["fitness"].items()}
     metrics |= {f"traits/{name}": value for name, value in line["traits"].items()}
-    metrics |= {"fitness/best_accuracy": line["best_accuracy"], "tokens/total": line["tokens"]["total"], "tokens/floor": line["tokens"]["floor"]}
+    metrics |= {"fitness/best_accuracy": line["best_accuracy"]}
+    metrics |= {f"tokens/{name}": line["tokens"][name] for name in ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")}
     metrics |= {"time/seconds": line["seconds"], "population/births": line["num_births"], "population/selected": line["num_selected"]}
     for trait, price in line["price"].items():
         group = f"price/{trait}"

@@ -1,0 +1,67 @@
+"""What the scorer asks of a language model, and nothing else: arrays in, log-probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+#: Passes are not made shorter than this when memory does not suffice.
+LEAST_CHUNK = 8
+
+
+class OutOfMemoryError(RuntimeError):
+    """The model's device has no memory for a pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """Log-probabilities at scored tokens."""
+
+    log_prob: NDArray[np.float64]  #: nats, shape (scored token,)
+    is_first: NDArray[np.bool_]  #: the token is the model's first choice
+
+
+class LanguageModel(Protocol):
+    """What the scorer asks of a model. `lm.TransformersLM` is the implementation.
+
+    `scored` are rows of what is forwarded and the tokens that they predict.
+    """
+
+    window: int  #: the longest sequence it reads, in tokens
+    vocabulary: int
+    dtype: str
+    device: str
+    sliding_window: int | None
+
+    def begin(self) -> None:
+        """Forget all that is kept."""
+
+    def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
+        """Forward one packed pass after the kept rows."""
+
+    def drop(self, num_rows: int) -> None:
+        """Forget the last rows kept."""
+
+    def take(self, num_rows: int) -> tuple[Any, int]:
+        """Return a copy of the last rows kept, and its size in bytes."""
+
+    def put(self, segments: Sequence[Any]) -> None:
+        """Keep these rows, as `take` returned them, after those that are kept."""
+
+    def grow(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
+        """Forward one sequence after the kept state, and keep the state after it on top."""
+
+    def shrink(self) -> None:
+        """Forget the state on top."""
+
+    def branch(self, tokens: Ints, scored: tuple[Ints, Ints, Ints]) -> RowScores:
+        """Forward a batch, each from a copy of the state on top; tokens are (branch, row), `scored` are branches, rows and tokens."""
+
+    def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
+        """Forward one whole sequence by itself: the reference that everything else is held against."""

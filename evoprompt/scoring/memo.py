@@ -1,0 +1,167 @@
+"""Scores kept on disk, shared by every run of a user: what was scored once is not scored again.
+
+One SQLite file, written in transactions of one unit, so that a kill at any moment leaves whole entries, and several runs may read and
+write at once. An entry is found by a hash of the model, how it computes, and the tokens; it is believed only if a second hash, of another
+kind and over the score as well, agrees. Trouble with the file is told once and costs the memo, never the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evoprompt.records import TokenCount
+from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.trie import TokenRequest, count_rows
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that the file may have; about 130 are needed for each score.
+LIMIT_BYTES = 512 * 2**20
+
+#: Changes when the numbers that the engine computes change, so that scores of another version are not found.
+ENGINE = "1"
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS score (id INTEGER PRIMARY KEY, key BLOB UNIQUE, seal BLOB, company BLOB, log_likelihood REAL, is_greedy INTEGER)"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Scores that the memo has, by place in the list that was asked for."""
+
+    scores: dict[int, tuple[float, bool]]
+    in_company: bool  #: all of them are there, and they were scored together, in this order
+
+
+class Memo:
+    """The scores of one model, computed in one way.
+
+    Args:
+        path: of the file; it is made where there is none.
+        signature: everything but the tokens that a score depends on: model fingerprint, number type, device, way, lengths of passes.
+        limit_bytes: the oldest tenth goes when the file is larger.
+    """
+
+    def __init__(self, path: Path, signature: str, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.path = path
+        self._salt = hashlib.blake2b(f"{ENGINE}|{signature}".encode(), digest_size=16).digest()
+        self._limit = limit_bytes
+        self._connection: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", SCHEMA):
+                self._connection.execute(statement)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def find(self, requests: Sequence[TokenRequest]) -> Known:
+        """Return what is known of these requests."""
+        keys = [self._key(r) for r in requests]
+        rows: dict[bytes, tuple[bytes, bytes, float, int]] = {}
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), 500):
+            part = wanted[start : start + 500]
+            question = f"SELECT key, seal, company, log_likelihood, is_greedy FROM score WHERE key IN ({','.join('?' * len(part))})"
+            rows |= {row[0]: row[1:] for row in self._execute(question, part)}
+        company = self._company(keys)
+        scores: dict[int, tuple[float, bool]] = {}
+        together = True
+        for index, (key, request) in enumerate(zip(keys, requests, strict=True)):
+            row = rows.get(key)
+            if row is not None and row[0] == self._seal(request, row[2], bool(row[3])):
+                scores[index] = (row[2], bool(row[3]))
+                together &= row[1] == company
+        return Known(scores, together and len(scores) == len(requests))
+
+    def recall(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
+        """Return the scores of requests that were scored together before, or None.
+
+        The last bits of a score depend on what was scored with it; in the same company they are the bits of scoring it again.
+        """
+        known = self.find(requests)
+        if not known.in_company:
+            return None
+        values = [known.scores[i] for i in range(len(requests))]
+        count = TokenCount(floor_body_tokens=count_rows(requests), requests=len(requests), memo_requests=len(requests))
+        return TokenScores(np.array([v for v, _ in values]), np.array([g for _, g in values], dtype=bool), count)
+
+    def keep(self, requests: Sequence[TokenRequest], scores: TokenScores) -> None:
+        """Write the scores of requests that were scored together, all or none."""
+        keys = [self._key(r) for r in requests]
+        company = self._company(keys)
+        values = zip(scores.log_likelihood.tolist(), scores.is_greedy.tolist(), strict=True)
+        rows = [(key, self._seal(r, *value), company, *value) for key, r, value in zip(keys, requests, values, strict=True)]
+        if self._connection is None:
+            return
+        try:
+            with self._connection as transaction:
+                transaction.executemany("INSERT OR REPLACE INTO score(key, seal, company, log_likelihood, is_greedy) VALUES (?,?,?,?,?)", rows)
+                self._bound(transaction)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _bound(self, transaction: sqlite3.Connection) -> None:
+        """Delete the oldest tenth when what is used of the file is over the limit; the file itself does not shrink, its pages are used again."""
+        [pages], [free], [size] = (transaction.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size"))
+        if (pages - free) * size > self._limit:
+            transaction.execute("DELETE FROM score WHERE id <= (SELECT min(id) + (max(id) - min(id) + 1) / 10 FROM score)")
+
+    def _execute(self, question: str, values: Sequence[bytes]) -> list[tuple[bytes, bytes, bytes, float, int]]:
+        if self._connection is None:
+            return []
+        try:
+            return self._connection.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return []
+
+    def _give_up(self, error: Exception) -> None:
+        self._connection = None
+        logger.warning("the memo %s cannot be used (%s), so everything is scored; `evoprompt models --clear-memo` makes a new one", self.path, error)
+
+    def _key(self, request: TokenRequest) -> bytes:
+        return hashlib.blake2b(_bytes(request), digest_size=16, key=self._salt).digest()
+
+    def _seal(self, request: TokenRequest, log_likelihood: float, is_greedy: bool) -> bytes:
+        return hashlib.sha256(self._salt + _bytes(request) + struct.pack("<d?", log_likelihood, is_greedy)).digest()[:16]
+
+    @staticmethod
+    def _company(keys: Sequence[bytes]) -> bytes:
+        return hashlib.blake2b(b"".join(keys), digest_size=8).digest()
+
+
+def describe_memo(path: Path) -> str:
+    """Return in a line what a memo has, for people."""
+    if not path.exists():
+        return "empty"
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        [scores] = connection.execute("SELECT count(*) FROM score").fetchone()
+        connection.close()
+    except sqlite3.Error as error:
+        return f"{path} cannot be read ({error}); --clear-memo makes a new one"
+    return f"{scores:,} scores, {path.stat().st_size / 2**20:.1f} MiB, {path}"
+
+
+def clear_memo(path: Path) -> None:
+    """Delete a memo with its journals. Runs that use it go on without."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _bytes(request: TokenRequest) -> bytes:
+    return np.array([len(request.context), *request.context, *request.continuation], dtype=np.uint32).tobytes()
