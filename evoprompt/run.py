@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from threading import Thread
 from typing import Any, Protocol
@@ -80,10 +79,9 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
         "placement": info.placement,
         "chunk_tokens": info.chunk_tokens,
     }
-    with journal.ledger.timed("report"), ThreadPoolExecutor(max_workers=1) as thread:
-        closing = thread.submit(parts.close)  # Ray takes a second to end
+    Thread(target=parts.close).start()  # Ray takes a second to end
+    with journal.ledger.timed("report"):
         write_page(folder, summary)
-        closing.result()
     journal.ledger.seconds["other"] = max(0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values()))
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
     summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}

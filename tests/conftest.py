@@ -19,6 +19,13 @@ WORDS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def own_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a memo of its own, so that none is answered by another's scores or leaves any with the user."""
+    monkeypatch.setenv("EVOPROMPT_MEMO", str(tmp_path / "memo.sqlite"))
+    return tmp_path / "memo.sqlite"
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random three-layer Llama with a byte-level tokenizer."""

@@ -159,6 +159,28 @@ def test_score_writes_every_request_in_order_and_the_counts(evoprompt, tiny_mode
     assert evoprompt("score", "--model", tiny_model, "--input", source, "--output", tmp_path / "out.jsonl")[0] == 2
 
 
+def test_what_was_scored_before_is_answered_by_the_memo_which_models_shows_and_clears(evoprompt, tiny_model: Path, tmp_path: Path):
+    rows = [{"id": i, "context": f"the film {i} was", "continuation": w} for i in range(3) for w in (" good", " bad")]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows[:4]))
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+    def score(source: str, *options: str) -> tuple[list[float], dict]:
+        target, stats = tmp_path / f"{source}{len(options)}.out", tmp_path / f"{source}{len(options)}.stats"
+        command = ("score", "--model", tiny_model, "--input", tmp_path / f"{source}.jsonl", "--output", target, "--stats", stats, *options)
+        assert evoprompt(*command)[0] == 0
+        return [json.loads(line)["log_likelihood"] for line in target.read_text().splitlines()], json.loads(stats.read_text())
+
+    assert "memo of scores: empty" in evoprompt("models")[1]
+    score("few")
+    assert "memo of scores: 4 scores" in evoprompt("models")[1]
+    values, stats = score("all")
+    fresh, whole = score("all", "--no-memo")
+    assert values == pytest.approx(fresh, abs=1e-5)
+    assert (stats["memo_requests"], stats["requests"], whole["memo_requests"]) == (4, 6, 0)
+    assert 0 < stats["body_tokens"] < whole["body_tokens"] == whole["floor_body_tokens"] == stats["floor_body_tokens"]
+    assert "memo of scores: empty" in evoprompt("models", "--clear-memo")[1]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -94,6 +94,23 @@ def test_gpus_are_given_out_one_each_in_fractions_or_several(fleet_of, workers, 
     assert ray.available_resources().get("GPU", 0) == pytest.approx(2 - share * count)
 
 
+def test_a_child_goes_to_the_worker_that_has_its_beginning(fleet_of):
+    fleet = fleet_of(count=2)
+
+    def units(last: int) -> list[WorkUnit]:
+        trunks = {key: tuple(5 + (i * salt) % 90 for i in range(100)) for key, salt in (("a", 3), ("b", 7), ("c", 11), ("d", 13))}
+        return [WorkUnit(k, tuple(TokenRequest((*t, last, j), (9,)) for j in range(3)), (50, 100)) for k, t in trunks.items()]
+
+    assert sum(s.count.stored_tokens for s in fleet.score(units(6), lambda *_: None).values()) == 0
+    fleet.pin([u.requests[0].context for u in units(6)])
+    spread = fleet._spread(units(7))
+    assert sorted(len(queue) for queue in spread.values()) == [2, 2]
+    counts = [s.count for s in fleet.score(units(7), lambda *_: None).values()]
+    # Who is done first takes over from the other, so a unit may go where its beginning is not; most go where it is.
+    assert sum(c.stored_tokens == 100 for c in counts) >= 2
+    assert all(c.body_tokens + c.stored_tokens == c.floor_body_tokens for c in counts)
+
+
 def test_a_prompt_too_long_for_a_worker_is_the_users_mistake_here_too(fleet_of):
     with pytest.raises(UserError, match="longer than the model's window of 256"):
         fleet_of(count=1).score([WorkUnit("long", (TokenRequest((1,) * 300, (2,)),))], lambda *_: None)

@@ -50,13 +50,28 @@ def test_where_context_ends_and_continuation_begins_is_part_of_the_key(memo: Mem
     assert memo.find([REQUESTS[1]]).scores == {}  # the same tokens, split elsewhere
 
 
-@pytest.mark.parametrize("asked", [REQUESTS[:3], REQUESTS[::-1], [*REQUESTS, REQUESTS[0]]])
-def test_other_company_is_found_one_by_one_but_not_recalled_as_a_whole(memo: Memo, asked):
+def test_other_company_is_found_one_by_one_but_not_recalled_as_a_whole(memo: Memo):
     memo.keep(REQUESTS, scores_of(REQUESTS))
-    known = memo.find(asked)
-    assert len(known.scores) == len(asked)
+    known = memo.find(REQUESTS[:3])
+    assert len(known.scores) == 3
     assert not known.in_company
-    assert memo.recall(asked) is None
+    assert memo.recall(REQUESTS[:3]) is None
+    assert memo.recall([*REQUESTS, TokenRequest((8,), (8,))]) is None
+
+
+def test_a_request_in_two_companies_is_recalled_with_each(memo: Memo):
+    memo.keep(REQUESTS[:2], scores_of(REQUESTS[:2]))
+    memo.keep(REQUESTS[1:], scores_of(REQUESTS[1:], offset=1e-6))
+    assert memo.recall(REQUESTS[:2]).log_likelihood.tolist() == scores_of(REQUESTS[:2]).log_likelihood.tolist()
+    assert memo.recall(REQUESTS[1:]).log_likelihood.tolist() == scores_of(REQUESTS[1:], offset=1e-6).log_likelihood.tolist()
+    assert not memo.find(REQUESTS).in_company
+
+
+@pytest.mark.parametrize("asked", [REQUESTS[::-1], [*REQUESTS, REQUESTS[0]]])
+def test_order_and_repetition_are_the_same_company(memo: Memo, asked):
+    kept = dict(zip(REQUESTS, scores_of(REQUESTS).log_likelihood.tolist(), strict=True))
+    memo.keep(REQUESTS, scores_of(REQUESTS))
+    assert memo.recall(asked).log_likelihood.tolist() == [kept[r] for r in asked]
 
 
 def test_another_model_finds_nothing(tmp_path: Path, memo: Memo):

@@ -180,3 +180,23 @@ def test_free_form_tasks_run_too(config_file: Path, tmp_path: Path):
     summary = start(load_config(config_file, override), tmp_path / "run")
     assert summary["fitness"]["kind"] == "per_token"
     assert CHECKPOINT in {p.name for p in (tmp_path / "run").iterdir()}
+
+
+def test_a_run_again_is_all_memo_and_the_same_to_the_byte(config_file: Path, tmp_path: Path):
+    tokens = {}
+    for name, memo in (("without", "false"), ("first", "true"), ("again", "true")):
+        start(load_config(config_file, [f"model.memo={memo}"]), tmp_path / name)
+        tokens[name] = json.loads((tmp_path / name / SUMMARY).read_text())["tokens"]
+    assert len({(tmp_path / name / LINEAGE).read_bytes() for name in tokens}) == 1
+    assert tokens["first"]["prefill"] > 0
+    assert (tokens["again"]["prefill"], tokens["again"]["forwards"]) == (0, 0)
+    assert tokens["again"]["memo_requests"] == tokens["again"]["requests"] == tokens["first"]["requests"] > 0
+    assert tokens["again"]["floor"] == tokens["without"]["floor"], "a budget would have been spent otherwise"
+
+
+def test_the_lineage_does_not_depend_on_the_prefix_store(config_file: Path, tmp_path: Path):
+    for mib in (0, 1, 256):
+        start(load_config(config_file, [f"model.prefix_store_mib={mib}"]), tmp_path / str(mib))
+    assert len({(tmp_path / str(mib) / LINEAGE).read_bytes() for mib in (0, 1, 256)}) == 1
+    stored = [json.loads((tmp_path / str(mib) / SUMMARY).read_text())["tokens"]["stored"] for mib in (0, 256)]
+    assert stored[0] == 0 < stored[1]

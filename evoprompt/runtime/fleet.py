@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from evoprompt.config import ModelConfig, WorkersConfig
@@ -74,6 +75,7 @@ class RayFleet:
 
         self._ray = ray
         self._actors: list[Any] = []
+        self._closing = Lock()
         self._info: ModelInfo | None = None
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
@@ -163,13 +165,14 @@ class RayFleet:
         return list(self._ray.get([a.pid.remote() for a in self._actors]))
 
     def close(self) -> None:
-        """End the workers, and Ray where it was started here. A second call does nothing."""
-        actors, self._actors = self._actors, []
-        for actor in actors:
-            self._ray.kill(actor)
-        if self._owns_ray:
-            self._owns_ray = False
-            self._ray.shutdown()
+        """End the workers, and Ray where it was started here. A second call waits for the first and does nothing."""
+        with self._closing:
+            actors, self._actors = self._actors, []
+            for actor in actors:
+                self._ray.kill(actor)
+            if self._owns_ray:
+                self._owns_ray = False
+                self._ray.shutdown()
 
     def _spawn(self) -> Any:
         actor = self._worker.remote(*self._arguments)

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,15 @@ from evoprompt.scoring.trie import TokenRequest, count_rows
 
 logger = logging.getLogger(__name__)
 
-#: Bytes that the file may have; about 130 are needed for each score.
+#: Bytes that the file may have; about 90 are needed for each score.
 LIMIT_BYTES = 512 * 2**20
 
 #: Changes when the numbers that the engine computes change, so that scores of another version are not found.
 ENGINE = "1"
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS score (id INTEGER PRIMARY KEY, key BLOB UNIQUE, seal BLOB, company BLOB, log_likelihood REAL, is_greedy INTEGER)"
+#: A request has a row for each company in which it was scored.
+SCHEMA = """CREATE TABLE IF NOT EXISTS score
+    (id INTEGER PRIMARY KEY, key BLOB, company BLOB, seal BLOB, log_likelihood REAL, is_greedy INTEGER, UNIQUE (key, company))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Known:
     """Scores that the memo has, by place in the list that was asked for."""
 
     scores: dict[int, tuple[float, bool]]
-    in_company: bool  #: all of them are there, and they were scored together, in this order
+    in_company: bool  #: all of them are there, and were scored together and with no others
 
 
 class Memo:
@@ -65,21 +68,23 @@ class Memo:
     def find(self, requests: Sequence[TokenRequest]) -> Known:
         """Return what is known of these requests."""
         keys = [self._key(r) for r in requests]
-        rows: dict[bytes, tuple[bytes, bytes, float, int]] = {}
+        company = self._company(keys)
+        rows: dict[bytes, list[Any]] = {}  # (company, seal, log-likelihood, greedy)
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), 500):
             part = wanted[start : start + 500]
-            question = f"SELECT key, seal, company, log_likelihood, is_greedy FROM score WHERE key IN ({','.join('?' * len(part))})"
-            rows |= {row[0]: row[1:] for row in self._execute(question, part)}
-        company = self._company(keys)
+            question = f"SELECT key, company, seal, log_likelihood, is_greedy FROM score WHERE key IN ({','.join('?' * len(part))}) ORDER BY id"
+            for key, *row in self._execute(question, part):
+                rows.setdefault(key, []).append(tuple(row))
         scores: dict[int, tuple[float, bool]] = {}
-        together = True
+        num_together = 0
         for index, (key, request) in enumerate(zip(keys, requests, strict=True)):
-            row = rows.get(key)
-            if row is not None and row[0] == self._seal(request, row[2], bool(row[3])):
+            sound = [row for row in rows.get(key, []) if row[1] == self._seal(request, row[2], bool(row[3]))]
+            together = [row for row in sound if row[0] == company]
+            num_together += bool(together)
+            for row in (together or sound)[:1]:
                 scores[index] = (row[2], bool(row[3]))
-                together &= row[1] == company
-        return Known(scores, together and len(scores) == len(requests))
+        return Known(scores, num_together == len(requests))
 
     def recall(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
         """Return the scores of requests that were scored together before, or None.
@@ -98,12 +103,12 @@ class Memo:
         keys = [self._key(r) for r in requests]
         company = self._company(keys)
         values = zip(scores.log_likelihood.tolist(), scores.is_greedy.tolist(), strict=True)
-        rows = [(key, self._seal(r, *value), company, *value) for key, r, value in zip(keys, requests, values, strict=True)]
+        rows = [(key, company, self._seal(r, *value), *value) for key, r, value in zip(keys, requests, values, strict=True)]
         if self._connection is None:
             return
         try:
             with self._connection as transaction:
-                transaction.executemany("INSERT OR REPLACE INTO score(key, seal, company, log_likelihood, is_greedy) VALUES (?,?,?,?,?)", rows)
+                transaction.executemany("INSERT OR REPLACE INTO score(key, company, seal, log_likelihood, is_greedy) VALUES (?,?,?,?,?)", rows)
                 self._bound(transaction)
         except sqlite3.Error as error:
             self._give_up(error)
@@ -120,7 +125,7 @@ class Memo:
         if (pages - free) * size > self._limit:
             transaction.execute("DELETE FROM score WHERE id <= (SELECT min(id) + (max(id) - min(id) + 1) / 10 FROM score)")
 
-    def _execute(self, question: str, values: Sequence[bytes]) -> list[tuple[bytes, bytes, bytes, float, int]]:
+    def _execute(self, question: str, values: Sequence[bytes]) -> list[Any]:
         if self._connection is None:
             return []
         try:
@@ -141,7 +146,7 @@ class Memo:
 
     @staticmethod
     def _company(keys: Sequence[bytes]) -> bytes:
-        return hashlib.blake2b(b"".join(keys), digest_size=8).digest()
+        return hashlib.blake2b(b"".join(sorted(set(keys))), digest_size=8).digest()  # order and repetition change nothing in the trie
 
 
 def describe_memo(path: Path) -> str:

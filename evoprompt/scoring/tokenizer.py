@@ -41,7 +41,7 @@ class Tokenizer:
         """Return the token ids of each text; each distinct text is encoded once, also across calls while it is remembered."""
         new = [t for t in dict.fromkeys(texts) if (t, add_special_tokens) not in self._memo]
         if self._fast is not None:
-            ids = [tuple(e.ids) for e in self._fast.encode_batch(new, add_special_tokens=add_special_tokens)]
+            ids = [tuple(e.ids) for e in self._fast.encode_batch_fast(new, add_special_tokens=add_special_tokens)]
         else:
             ids = [tuple(i) for i in self._slow(new, add_special_tokens=add_special_tokens)["input_ids"]] if new else []
         self._memo |= {(t, add_special_tokens): i for t, i in zip(new, ids, strict=True)}
