@@ -26,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -262,6 +261,10 @@ class Bench:
         figures = {k: v / part for k, v in figures.items()}
         return figures | {"gflops": rate, "scores": scores.tolist() if part == 1.0 else None}
 
+    def rate(self, units: Units) -> dict[str, Any]:
+        """Return GFLOP/s of the bare matrix products, then of the engine."""
+        return {"matrix": matrix_rate(self.network, 256), "a": self._scaled(lambda: self.ours(units, None), 1.0)["gflops"]}
+
     @staticmethod
     def _errors(truth: np.ndarray, found: np.ndarray) -> dict[str, Any]:
         return {"requests": len(truth), "error_max": float(np.abs(truth - found).max())}
@@ -277,9 +280,7 @@ class Bench:
                 self.ours(before, store)
             self.keep(f"{name} warm #{repeat}", lambda store=store: self._scaled(lambda: self.ours(units, store), 1.0))
             self.keep(f"{name} cold #{repeat}", lambda: self._scaled(lambda: self.ours(units, PrefixStore(2**28)), 1.0))
-        self.keep(
-            f"{name} same bits", lambda: {"equal": self.done[f"{name} warm #0"]["scores"] == self.done[f"{name} cold #0"]["scores"]}
-        )
+        self.keep(f"{name} same bits", lambda: {"equal": self.done[f"{name} warm #0"]["scores"] == self.done[f"{name} cold #0"]["scores"]})
 
     def again(self, policies: list[Policy], chosen: list[Example]) -> None:
         """Measure a generation, and the same one by a measurer that has nothing but the memo's file."""
@@ -364,7 +365,7 @@ def main() -> None:
         bench.compare("a", a, arguments.share[0])
     if "rate" in arguments.only:
         for repeat in range(arguments.repeats):
-            bench.keep(f"rate {repeat}", lambda: {"matrix": matrix_rate(bench.network, 256), "a": bench._scaled(lambda: bench.ours(a, None), 1.0)["gflops"]})
+            bench.keep(f"rate {repeat}", lambda: bench.rate(a))
     if "c" in arguments.only:
         for shots, count in ((4, 32), (16, 32), (16, 8)):
             bench.children(f"c ({shots} shots, {count} examples)", shots=shots, count=count)
