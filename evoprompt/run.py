@@ -17,13 +17,15 @@ import numpy as np
 from evoprompt.build import Parts
 from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.config import Config
-from evoprompt.dynamics.price import GenerationTerms, generation_terms
+from evoprompt.dynamics.account import Account, price_account
+from evoprompt.dynamics.population import Births, births_of, generations
+from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import ask, found, tell, vary
 from evoprompt.fitness.traits import evaluate
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, LineageEntry, State, TokenCount
 from evoprompt.report.page import write_page
-from evoprompt.runtime.checkpoint import GENERATIONS, SUMMARY, TRACKING, RunFolder
+from evoprompt.runtime.checkpoint import GENERATIONS, LINEAGE, SUMMARY, TRACKING, RunFolder, lineage_line
 from evoprompt.runtime.executor import ModelInfo
 from evoprompt.runtime.journal import Journal
 from evoprompt.runtime.ledger import Ledger
@@ -102,11 +104,12 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         evaluations, measured = _evaluate(parts, brood, journal, observer)
         with journal.ledger.timed("evolution"):
             state, entries = tell(state, brood, evaluations, parts.strategy, parts.config.seed)
-            terms = generation_terms(journal.selected, entries) if journal.selected else {}
-            line = _generation_line(state, entries, terms, journal)
+            births = births_of([lineage_line(e) for e in entries], journal.index())
+            account = _account(journal, births)
+            line = _generation_line(state, entries, account, journal)
         with journal.ledger.timed("commit"):
             journal.folder.commit(state, entries, line, measured, journal.ledger)
-        _remember(journal, entries, terms)
+        _remember(journal, births, account)
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
         observer.generation(line)
@@ -119,15 +122,13 @@ def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
     journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger())
     if checkpoint is None:
         return journal, None
-    generations: dict[int, list[LineageEntry]] = {}
     for entry in folder.lineage():
-        generations.setdefault(entry.generation, []).append(entry)
         policy = entry.member.birth.policy
         journal.policies[policy.policy_id] = policy
     for policy_id, scores in folder.measurements().items():
         journal.evaluations[policy_id] = _interpret(parts, journal.policies[policy_id], scores)
-    for generation, entries in sorted(generations.items()):
-        _remember(journal, entries, generation_terms(generations[generation - 1], entries) if generation else {})
+    for births in generations(folder.lines(LINEAGE)):
+        _remember(journal, births, _account(journal, births))
     return journal, checkpoint.state
 
 
@@ -216,16 +217,21 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
     return summarize(parts, state, journal, champion, baseline, validated, tested)
 
 
-def _remember(journal: Journal, entries: Sequence[LineageEntry], terms: Mapping[str, GenerationTerms]) -> None:
-    journal.selected = tuple(e for e in entries if e.selected)
-    for name, term in terms.items():
-        scale = max(1.0, *(abs(e.member.evaluation.traits[name]) for e in entries))
-        if abs(term.residual) > RESIDUAL_LIMIT * scale:
-            raise ArithmeticError(f"Price's parts of '{name}' leave {term.residual:.3g} in generation {entries[0].generation}; please report this")
-        journal.residual_max = max(journal.residual_max, abs(term.residual))
+def _account(journal: Journal, births: Births) -> dict[str, Account]:
+    """Return why the traits' means changed since the last generation, by trait; nothing for the first."""
+    return price_account(generation_terms(journal.births, births)) if journal.births is not None else {}
 
 
-def _generation_line(state: State, entries: Sequence[LineageEntry], terms: Mapping[str, GenerationTerms], journal: Journal) -> dict[str, Any]:
+def _remember(journal: Journal, births: Births, account: Mapping[str, Account]) -> None:
+    for name, terms in account.items():
+        scale = max(1.0, float(np.abs(births.trait(name)).max()))
+        if abs(terms["residual"]) > RESIDUAL_LIMIT * scale:
+            raise ArithmeticError(f"Price's parts of '{name}' leave {terms['residual']:.3g} in generation {births.generation}; please report this")
+        journal.residual_max = max(journal.residual_max, abs(terms["residual"]))
+    journal.births = births
+
+
+def _generation_line(state: State, entries: Sequence[LineageEntry], account: Mapping[str, Account], journal: Journal) -> dict[str, Any]:
     """Return the generation as `generations.jsonl` has it."""
     members = [m.evaluation for m in state.members]
     births = [e.member.evaluation for e in entries]
@@ -242,20 +248,7 @@ def _generation_line(state: State, entries: Sequence[LineageEntry], terms: Mappi
         },
         "traits": {name: float(np.mean([e.traits[name] for e in members])) for name in members[0].traits},
         "best_accuracy": max(members, key=lambda e: e.fitness).traits["accuracy"],
-        "price": {name: _price_line(term) for name, term in terms.items()},
+        "price": account,
         "tokens": journal.ledger.token_summary(),
         "seconds": round(sum(journal.ledger.seconds.values()), 3),
-    }
-
-
-def _price_line(terms: GenerationTerms) -> dict[str, Any]:
-    stage = terms.reproduction
-    return {
-        "reproduction": {"selection": stage.selection},
-        "transmission": sum(stage.transmission.values()),
-        "transmission_by_operator": dict(stage.transmission),
-        "immigration": stage.immigration,
-        "survival": {"selection": terms.survival},
-        "change": terms.change,
-        "residual": terms.residual,
     }

@@ -9,142 +9,203 @@ Knows traits, parentage and operators. Does not know prompts, models, where a tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import fsum
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evoprompt.records import LineageEntry
-
-#: Parentage shares of a birth must sum to 1 within this; more is an error in the lineage, not rounding.
-SHARE_TOLERANCE = 1e-12
+from evoprompt.dynamics.population import Births, Floats, Integers
+from evoprompt.records import SURVIVE
 
 
 @dataclass(frozen=True, slots=True)
-class PriceTerms:
-    """The parts of the change of one trait's mean over one stage, in the trait's own unit; they add up to `change`."""
+class SelectionTerms:
+    """One stage's selection and its parts, each of shape (trait,): `total` = `expected` + `drift` = `between` + `within` islands."""
 
-    selection: float
-    transmission: Mapping[str, float]  #: by operator
-    immigration: float
-    change: float
+    total: Floats
+    between: Floats
+    within: Floats
+    num_islands: int
+    expected: Floats | None = None  #: None where the scheme's probabilities are not known
+    drift: Floats | None = None
+    drift_variance: Floats | None = None  #: of `drift`, for parents drawn independently of each other
+
+
+@dataclass(frozen=True, slots=True)
+class Remeasurement:
+    """What scoring the parents again brought to light, each of shape (trait,); both are zero where nothing was measured again."""
+
+    shift: Floats  #: mean change of the parents' trait: the new examples are easier or harder
+    giveback: Floats  #: the same weighted by reproductive success: selected luck that did not come again
+
+
+@dataclass(frozen=True, slots=True)
+class ReproductionTerms:
+    """The selected births of one generation -> all births of the next, each of shape (trait,)."""
+
+    selection: SelectionTerms
+    remeasurement: Remeasurement | None
+    transmission: Mapping[str, Floats]  #: by operator
+    immigration: Floats
+    change: Floats
 
     @property
-    def residual(self) -> float:
-        """What the parts leave unexplained: rounding only, about 1e-16 of the traits' size."""
-        return self.change - fsum([self.selection, *self.transmission.values(), self.immigration])
-
-
-def price_terms(
-    parent_traits: NDArray[np.float64],
-    birth_traits: NDArray[np.float64],
-    shares: NDArray[np.float64],
-    operators: Sequence[str],
-) -> PriceTerms:
-    """Split the change of a trait's mean into selection, transmission by operator, and immigration.
-
-    With z the parents' trait, w their reproductive success (the column sums of the shares A), z' the births' trait, D the
-    births that have parents and m the fraction that have none:
-
-        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean_D(z' - A z) ] + m [ mean_immigrants(z') - mean(z) ]
-
-    The covariance is that of the whole population (ddof = 0): with ddof = 1 the identity fails by N / (N - 1).
-
-    Args:
-        parent_traits: z, shape (parent,).
-        birth_traits: z', shape (birth,).
-        shares: A, shape (birth, parent), each row the parents' shares in a birth: it sums to 1, or to 0 for an immigrant.
-        operators: the name of each birth's operator, length birth.
-
-    Raises:
-        ValueError: a trait is not finite, shapes disagree, a row of shares sums to neither 0 nor 1, or no birth has parents
-            (selection is then undefined).
-
-    Source: Price 1970 and 1972; split by operator after Potter, Bassett and De Jong 2003; members without ancestors after
-    Kerr and Godfrey-Smith 2009.
-    """
-    has_parents = _check(parent_traits, birth_traits, shares, operators)
-    native = float(has_parents.mean())  # 1 - m
-    success = shares.sum(axis=0)  # (parent,)
-    parent_mean = parent_traits.mean()
-    effect = (birth_traits - shares @ parent_traits)[has_parents]  # (native birth,)
-
-    deviation = (success - success.mean()) * (parent_traits - parent_mean)
-    selection = native * float(deviation.mean() / success.mean())
-    names = np.asarray(operators)[has_parents]
-    transmission = {str(name): native * float(effect[names == name].sum() / effect.size) for name in dict.fromkeys(names)}
-    newcomers = birth_traits[~has_parents]
-    immigration = (1 - native) * float(newcomers.mean() - parent_mean) if newcomers.size else 0.0
-    return PriceTerms(selection, transmission, immigration, float(birth_traits.mean() - parent_mean))
+    def explained(self) -> Floats:
+        """The sum of the parts."""
+        parts = [self.selection.total, *self.transmission.values(), self.immigration]
+        if self.remeasurement is not None:
+            parts += [self.remeasurement.shift, self.remeasurement.giveback]
+        total: Floats = np.sum(parts, axis=0)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationTerms:
-    """The change of one trait's mean from the selected births of one generation to those of the next, in two stages."""
+    """The change of every trait's mean from the selected births of one generation to those of the next, in two stages."""
 
-    reproduction: PriceTerms
-    survival: float  #: selection among all births: mean of the selected ones - mean of all
-    change: float
+    trait_names: tuple[str, ...]
+    reproduction: ReproductionTerms
+    survival: SelectionTerms
+    change: Floats
 
     @property
-    def residual(self) -> float:
-        """What both stages leave unexplained."""
-        stage = self.reproduction
-        return self.change - fsum([stage.selection, *stage.transmission.values(), stage.immigration, self.survival])
+    def residual(self) -> Floats:
+        """What both stages leave unexplained: rounding only, about 1e-16 of the traits' size."""
+        return self.change - self.reproduction.explained - self.survival.total
 
 
-def generation_terms(parents: Sequence[LineageEntry], births: Sequence[LineageEntry]) -> dict[str, GenerationTerms]:
-    """Return the terms of every trait that all entries have, by name.
+def generation_terms(before: Births, births: Births) -> GenerationTerms:
+    """Return the terms of every trait that both generations have.
 
     Args:
-        parents: the selected births of one generation (others are left out).
+        before: the generation before; those of it that were not selected are left out.
         births: all births of the next, survivors included.
 
     Raises:
-        ValueError: a parent is missing, no birth is selected, or as `price_terms`.
+        ValueError: a parent was not selected, no birth has parents (the stage is a restart, selection is undefined), or none is selected.
     """
-    parents = [p for p in parents if p.selected]
-    index = {p.member.birth.birth_id: i for i, p in enumerate(parents)}
-    shares = np.zeros((len(births), len(parents)))
-    for row, entry in enumerate(births):
-        for parent_id, share in zip(entry.member.birth.parent_ids, entry.member.birth.shares, strict=True):
-            if parent_id not in index:
-                raise ValueError(
-                    f"birth {entry.member.birth.birth_id} names the parent {parent_id}, which is not among the selected births before it"
-                )
-            shares[row, index[parent_id]] += share
-    operators = [b.member.birth.operator for b in births]
-    selected = np.array([b.selected for b in births])
-    if not selected.any():
-        raise ValueError("no birth is selected, so survival is undefined")
-    names = [n for n in births[0].member.evaluation.traits if all(n in e.member.evaluation.traits for e in (*parents, *births))]
-    terms = {}
-    for name in names:
-        before = np.array([p.member.evaluation.traits[name] for p in parents])
-        after = np.array([b.member.evaluation.traits[name] for b in births])
-        survival = float(after[selected].mean() - after.mean())
-        change = float(after[selected].mean() - before.mean())
-        terms[name] = GenerationTerms(price_terms(before, after, shares, operators), survival, change)
-    return terms
+    names = tuple(name for name in births.trait_names if name in before.trait_names)
+    z, after = _columns(before, names), _columns(births, names)
+    if not births.selected.any():
+        raise ValueError(f"no birth of generation {births.generation} is selected, so survival is undefined")
+    survival = selection_terms(births.selected.astype(np.float64), after, births.island, births.survival_probability)
+    change = after[births.selected].mean(axis=0) - z[before.selected].mean(axis=0)
+    return GenerationTerms(names, _reproduction(before, births, z, after, names), survival, change)
 
 
-def _check(
-    parent_traits: NDArray[np.float64], birth_traits: NDArray[np.float64], shares: NDArray[np.float64], operators: Sequence[str]
-) -> NDArray[np.bool_]:
-    expected = (len(birth_traits), len(parent_traits))
-    if shares.shape != expected or len(operators) != len(birth_traits):
-        raise ValueError(
-            f"shares has shape {shares.shape} and operators length {len(operators)}; expected {expected} (birth, parent) and {expected[0]}"
-        )
-    if not (np.isfinite(parent_traits).all() and np.isfinite(birth_traits).all()):
-        raise ValueError("a trait is NaN or infinite: leave failed evaluations out of the lineage before asking for its Price terms")
-    totals = shares.sum(axis=1)
-    has_parents: NDArray[np.bool_] = totals != 0
-    off = np.flatnonzero(has_parents & (np.abs(totals - 1) > SHARE_TOLERANCE))
-    if off.size:
-        raise ValueError(f"the shares of birth {off[0]} sum to {totals[off[0]]:.12g}; a birth's shares sum to 1, an immigrant's to 0")
+def _reproduction(before: Births, births: Births, z: Floats, after: Floats, names: tuple[str, ...]) -> ReproductionTerms:
+    """Split the change of the means over reproduction.
+
+    With z the parents' trait, d what measuring it again adds, w their reproductive success (the column sums of the shares A), z' the births'
+    trait, D the births that have parents and m the fraction that have none:
+
+        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w) + mean_D(z' - A (z + d)) ]
+                             + m [ mean_immigrants(z') - mean(z) ]
+
+    The covariance is that of the whole population (ddof = 0): with ddof = 1 the identity fails by N / (N - 1).
+
+    Source: Price 1970 and 1972; split by operator after Potter, Bassett and De Jong 2003; members without ancestors after Kerr and
+    Godfrey-Smith 2009.
+    """
+    has_parents = births.has_parents
     if not has_parents.any():
-        raise ValueError("no birth has parents, so selection is undefined; log the stage as a restart instead")
-    return has_parents
+        raise ValueError(f"no birth of generation {births.generation} has parents, so selection is undefined; it is a restart")
+    dead = np.flatnonzero(~before.selected[births.parent])
+    if dead.size:
+        child, parent = births.birth_ids[births.child[dead[0]]], before.birth_ids[births.parent[dead[0]]]
+        raise ValueError(f"birth {child} names the parent {parent}, which was not selected: only selected births are parents")
+    native = float(has_parents.mean())
+    success = births.success(len(before))
+    chosen = before.selected
+    again = _again(before, z, names)
+    parental = z if again is None else z + again
+    effect = (after - births.mid_parent(parental))[has_parents]  # (native birth, trait)
+
+    expected, variance = _expected(before, births, z)
+    terms = selection_terms(success[chosen], z[chosen], before.island[chosen], None if expected is None else expected[chosen])
+    selection = _scaled(terms, native, variance)
+    remeasurement = None
+    if again is not None:
+        giveback = selection_terms(success[chosen], again[chosen], before.island[chosen]).total
+        remeasurement = Remeasurement(native * again[chosen].mean(axis=0), native * giveback)
+    operator = births.operator[has_parents]
+    share = native / len(effect)
+    transmission = {name: share * effect[operator == i].sum(axis=0) for i, name in enumerate(births.operator_names) if (operator == i).any()}
+    mean = z[chosen].mean(axis=0)
+    immigration = (1 - native) * (after[~has_parents].mean(axis=0) - mean) if native < 1 else np.zeros(len(names))
+    return ReproductionTerms(selection, remeasurement, transmission, immigration, after.mean(axis=0) - mean)
+
+
+def selection_terms(weight: Floats, traits: Floats, island: Integers, expected: Floats | None = None) -> SelectionTerms:
+    """Return the change of the traits' means by weights alone, and its parts.
+
+    With W = weight / sum(weight), N cov(W, z) = sum W z - mean z (ddof = 0). With q_g the share of island g in the population, W_g its share of
+    the weight and Z_g its mean trait: between = sum_g (W_g - q_g) Z_g, within = the rest. With E the expected weight in the same way, expected =
+    N cov(E, z) and drift = N cov(W - E, z), whose mean over repeated selection is 0 (shares are used since E[w / mean w] is not E[w] / E[mean w]).
+
+    Args:
+        weight: shape (individual,), not negative, not all zero.
+        traits: shape (individual, trait).
+        island: of each individual; islands without individuals do not count.
+        expected: expected weight, shape (individual,).
+
+    Source: Price 1972 (levels); Rice 2008 (expected part and drift).
+    """
+    share, deviation = weight / weight.sum(), traits - traits.mean(axis=0)
+    total = share @ deviation
+    _, group = np.unique(island, return_inverse=True)
+    size = np.bincount(group).astype(np.float64)
+    means = np.stack([np.bincount(group, deviation[:, t]) / size for t in range(traits.shape[1])], axis=1) if traits.shape[1] else deviation[:0]
+    between = (np.bincount(group, share) - size / size.sum()) @ means if traits.shape[1] else total
+    if expected is None:
+        return SelectionTerms(total, between, total - between, len(size))
+    hoped = (expected / expected.sum()) @ deviation
+    return SelectionTerms(total, between, total - between, len(size), hoped, total - hoped)
+
+
+def _scaled(terms: SelectionTerms, native: float, variance: Floats | None) -> SelectionTerms:
+    """Return selection among the parents as a part of the change among all births, of which `native` have parents."""
+    return SelectionTerms(
+        native * terms.total,
+        native * terms.between,
+        native * terms.within,
+        terms.num_islands,
+        None if terms.expected is None else native * terms.expected,
+        None if terms.drift is None else native * terms.drift,
+        None if variance is None else native**2 * variance,
+    )
+
+
+def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None, Floats | None]:
+    """Return expected reproductive success, shape (parent,), and the variance of drift, shape (trait,), for independent draws.
+
+    A survivor is a birth of its own with certainty. The other births' shares are drawn with probabilities p: E[w] = survivors + p sum(shares).
+    With V_p = sum p z^2 - (sum p z)^2: var = V_p sum(share^2) / |D|^2 over the drawn shares.
+    """
+    p = before.selection_probability
+    if p is None:
+        return None, None
+    p = np.where(before.selected, p, 0.0)
+    drawn = ~births.is_operator(SURVIVE)[births.child]
+    survivors = np.bincount(births.parent[~drawn], births.share[~drawn], len(before))
+    center = p @ z
+    spread = p @ (z - center) ** 2
+    num_native = int(births.has_parents.sum())
+    return survivors + p * births.share[drawn].sum(), spread * (births.share[drawn] ** 2).sum() / num_native**2
+
+
+def _again(before: Births, z: Floats, names: tuple[str, ...]) -> Floats | None:
+    """Return what measuring the parents again adds to their traits, or None where they were not measured again."""
+    if before.remeasured is None:
+        return None
+    again = before.remeasured[:, [before.trait_names.index(name) for name in names]]
+    if not np.isfinite(again[before.selected]).all():
+        raise ValueError(
+            f"some parents of generation {before.generation} were measured again and others not: batch shift and transmission are confounded; "
+            "measure all of them again or none"
+        )
+    return np.where(before.selected[:, None], again - z, 0.0)
+
+
+def _columns(births: Births, names: tuple[str, ...]) -> Floats:
+    return births.traits[:, [births.trait_names.index(name) for name in names]]

@@ -1,0 +1,90 @@
+"""A generation's account: every term by name, with its standard error where the traits are means over examples. Plain numbers, for files.
+
+    Births, Births --> GenerationTerms --> {trait: {term: number}}
+
+Given the lineage, every term is linear in the traits. A trait that is a mean over examples makes each term a mean over examples too, of the
+term of each example's own column: so standard errors need no resampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.price import GenerationTerms, SelectionTerms, generation_terms
+
+Account = dict[str, Any]
+
+
+def price_account(terms: GenerationTerms) -> dict[str, Account]:
+    """Return every term of every trait, in the trait's own unit.
+
+    A trait's terms: `reproduction` and `survival` (each with `selection`, and where they are known `expected`, `drift`, and `drift_variance` of
+    reproduction; with several islands `between` and `within`), `transmission`, `transmission_by_operator`, `immigration`, where parents
+    were measured again `batch_shift`, `noise_giveback` and `selection_honest`, `change`, and `residual`: the change less all its terms.
+    """
+    return {name: _trait(terms, place) for place, name in enumerate(terms.trait_names)}
+
+
+def example_errors(before: Births, births: Births, cases_before: Floats, cases: Floats) -> Account:
+    """Return the standard error of every term of a trait that is a mean over examples, as `price_account` names them; `residual` is left out.
+
+    With u_e a term computed from example e's own values: sd(u, ddof=1) / sqrt(examples). This is the uncertainty from which examples were asked,
+    given who was born and selected; drift, the uncertainty of who was, is a term of its own.
+
+    Args:
+        before: the generation before.
+        births: all births of the next.
+        cases_before: the trait by example, shape (birth, example).
+        cases: the same of the next generation.
+
+    Raises:
+        ValueError: fewer than two examples; the error is then undefined.
+    """
+    num = cases.shape[1]
+    if num < 2:
+        raise ValueError(f"example_errors: {num} example(s); a standard error needs at least two")
+    names = tuple(str(e) for e in range(num))
+    columns = generation_terms(
+        replace(before, trait_names=names, traits=cases_before, remeasured=None), replace(births, trait_names=names, traits=cases)
+    )
+    return _errors([_trait(columns, place) for place in range(num)])
+
+
+def _trait(terms: GenerationTerms, place: int) -> Account:
+    stage = terms.reproduction
+    by_operator = {name: float(values[place]) for name, values in stage.transmission.items()}
+    account: Account = {
+        "reproduction": _selection(stage.selection, place),
+        "transmission": float(sum(values[place] for values in stage.transmission.values())),
+        "transmission_by_operator": by_operator,
+        "immigration": float(stage.immigration[place]),
+        "survival": _selection(terms.survival, place),
+    }
+    if stage.remeasurement is not None:
+        shift, giveback = float(stage.remeasurement.shift[place]), float(stage.remeasurement.giveback[place])
+        account |= {"batch_shift": shift, "noise_giveback": giveback, "selection_honest": float(stage.selection.total[place]) + giveback}
+    return account | {"change": float(terms.change[place]), "residual": float(terms.residual[place])}
+
+
+def _selection(terms: SelectionTerms, place: int) -> dict[str, float]:
+    parts = {"selection": terms.total, "expected": terms.expected, "drift": terms.drift, "drift_variance": terms.drift_variance}
+    parts |= {"between": terms.between, "within": terms.within} if terms.num_islands > 1 else {}
+    return {name: float(values[place]) for name, values in parts.items() if values is not None}
+
+
+def _errors(columns: list[Account]) -> Account:
+    errors: Account = {}
+    for name, value in columns[0].items():
+        if name in ("residual", "drift_variance"):
+            continue
+        if isinstance(value, Mapping):
+            errors[name] = _errors([column[name] for column in columns])
+        else:
+            errors[name] = float(np.std([column[name] for column in columns], ddof=1)) / sqrt(len(columns))
+    return errors

@@ -1,0 +1,180 @@
+"""A lineage as arrays: what the mathematics of evolution needs of each generation, and nothing else.
+
+    lineage lines --> Births, one for each generation --> terms
+
+Knows traits, parentage, operators, islands. Does not know prompts or models. One generation is held at a time with the one before it, so a
+lineage may be longer than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: Parentage shares of a birth must sum to 1 within this; more is an error in the lineage, not rounding.
+SHARE_TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Births:
+    """All births of one generation on all islands, survivors included, in the lineage's order.
+
+    Parentage is the sparse matrix A of shape (birth, birth of the generation before), as triples: `share[k]` of birth `child[k]` comes from
+    birth `parent[k]`. A birth's shares sum to 1; a birth without parents is an immigrant or a founder.
+    """
+
+    generation: int
+    birth_ids: tuple[str, ...]
+    policy_ids: tuple[str, ...]
+    island: Integers  #: shape (birth,)
+    selected: NDArray[np.bool_]  #: shape (birth,)
+    operator: Integers  #: index into `operator_names`, shape (birth,)
+    operator_names: tuple[str, ...]
+    trait_names: tuple[str, ...]
+    traits: Floats  #: shape (birth, trait)
+    child: Integers  #: shape (link,)
+    parent: Integers  #: shape (link,)
+    share: Floats  #: shape (link,)
+    selection_probability: Floats | None = None  #: of filling a parent slot of the next generation, shape (birth,); NaN where not selected
+    survival_probability: Floats | None = None  #: of being selected among all births, shape (birth,)
+    remeasured: Floats | None = None  #: traits measured again under the next generation's conditions, shape (birth, trait)
+
+    def __len__(self) -> int:
+        return len(self.selected)
+
+    @property
+    def has_parents(self) -> NDArray[np.bool_]:
+        """Which births have parents, shape (birth,)."""
+        return np.bincount(self.child, minlength=len(self)) > 0
+
+    def trait(self, name: str) -> Floats:
+        """Return one trait, shape (birth,)."""
+        return self.traits[:, self.trait_names.index(name)]
+
+    def is_operator(self, name: str) -> NDArray[np.bool_]:
+        """Return which births are by this operator, shape (birth,)."""
+        found: NDArray[np.bool_] = self.operator == (self.operator_names.index(name) if name in self.operator_names else -1)
+        return found
+
+    def mid_parent(self, parental: Floats) -> Floats:
+        """Return A z: the mean of each birth's parents by their shares, 0 for births without.
+
+        Args:
+            parental: z of the generation before, shape (parent,) or (parent, trait).
+        """
+        if parental.ndim == 1:
+            return np.asarray(np.bincount(self.child, self.share * parental[self.parent], len(self)), dtype=np.float64)
+        columns = [np.bincount(self.child, self.share * parental[self.parent, t], len(self)) for t in range(parental.shape[1])]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0))
+
+    def success(self, num_parents: int) -> Floats:
+        """Return w: the shares that each birth of the generation before has in these, shape (parent,)."""
+        return np.asarray(np.bincount(self.parent, self.share, num_parents), dtype=np.float64)
+
+
+def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
+    """Yield each generation of a lineage; `lines` are those of `lineage.jsonl`, generation after generation.
+
+    Optional keys beside the documented ones: `selection_probability`, `survival_probability` and `remeasured` (a mapping as `traits`).
+
+    Raises:
+        ValueError: generations are out of order, a birth names a parent that is not among the births before, shares do not sum to 1, a birth
+            id comes twice, or a trait is not finite. The message names the birth.
+    """
+    index: dict[str, int] = {}
+    before: int | None = None
+    for generation, rows in groupby(lines, key=itemgetter("generation")):
+        if before is not None and generation <= before:
+            raise ValueError(f"the lineage has generation {generation} after generation {before}; lines must be in order of generation")
+        births = births_of(list(rows), index)
+        yield births
+        index = {name: i for i, name in enumerate(births.birth_ids)}
+        before = generation
+
+
+def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> Births:
+    """Return the births of one generation.
+
+    Args:
+        rows: lines of the lineage, all of one generation.
+        parents: the index of each birth of the generation before, by birth id.
+
+    Raises:
+        ValueError: as `generations`.
+    """
+    names = tuple(name for name in rows[0]["traits"] if all(name in row["traits"] for row in rows))
+    operators = {name: i for i, name in enumerate(dict.fromkeys(row["operator"] for row in rows))}
+    ids = tuple(row["birth_id"] for row in rows)
+    if len(set(ids)) < len(ids):
+        twice = next(name for i, name in enumerate(ids) if name in ids[:i])
+        raise ValueError(f"birth {twice} comes twice in generation {rows[0]['generation']}")
+    links = [(i, _parent(row, name, parents), share) for i, row in enumerate(rows) for name, share in _shares(row)]
+    births = Births(
+        generation=rows[0]["generation"],
+        birth_ids=ids,
+        policy_ids=tuple(row.get("policy_id", row["birth_id"]) for row in rows),
+        island=np.array([row.get("island", 0) for row in rows], dtype=np.int64),
+        selected=np.array([row["selected"] for row in rows], dtype=bool),
+        operator=np.array([operators[row["operator"]] for row in rows], dtype=np.int64),
+        operator_names=tuple(operators),
+        trait_names=names,
+        traits=np.array([[row["traits"][name] for name in names] for row in rows], dtype=np.float64).reshape(len(rows), len(names)),
+        child=np.array([link[0] for link in links], dtype=np.int64),
+        parent=np.array([link[1] for link in links], dtype=np.int64),
+        share=np.array([link[2] for link in links], dtype=np.float64),
+        selection_probability=_optional(rows, "selection_probability"),
+        survival_probability=_optional(rows, "survival_probability"),
+        remeasured=_remeasured(rows, names),
+    )
+    check(births)
+    return births
+
+
+def check(births: Births) -> None:
+    """Refuse births whose parentage or traits are broken.
+
+    Raises:
+        ValueError: a trait is not finite, or the shares of a birth do not sum to 1.
+    """
+    broken = np.flatnonzero(~np.isfinite(births.traits).all(axis=1))
+    if broken.size:
+        raise ValueError(f"a trait of birth {births.birth_ids[broken[0]]} is NaN or infinite: leave failed evaluations out of the lineage")
+    totals = np.bincount(births.child, births.share, len(births))
+    off = np.flatnonzero(births.has_parents & (np.abs(totals - 1) > SHARE_TOLERANCE))
+    if off.size:
+        name = births.birth_ids[off[0]]
+        raise ValueError(f"the shares of birth {name} sum to {totals[off[0]]:.12g}; a birth's shares sum to 1, an immigrant has none")
+
+
+def _shares(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    if len(row["parent_ids"]) != len(row["shares"]):
+        raise ValueError(f"birth {row['birth_id']} has {len(row['parent_ids'])} parents and {len(row['shares'])} shares; expected one share each")
+    return zip(row["parent_ids"], row["shares"], strict=True)
+
+
+def _parent(row: Mapping[str, Any], name: str, parents: Mapping[str, int]) -> int:
+    if name not in parents:
+        raise ValueError(f"birth {row['birth_id']} names the parent {name}, which is not among the births of the generation before")
+    return parents[name]
+
+
+def _optional(rows: Sequence[Mapping[str, Any]], key: str) -> Floats | None:
+    values = [row.get(key) for row in rows]
+    if all(v is None for v in values):
+        return None
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _remeasured(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Floats | None:
+    if not any(row.get("remeasured") for row in rows):
+        return None
+    return np.array([[(row.get("remeasured") or {}).get(name, np.nan) for name in names] for row in rows], dtype=np.float64)
