@@ -82,6 +82,14 @@ class FitnessConfig(Section):
     prompt_token_penalty: Share = 0.0  #: taken off the fitness for every token of the prompt
 
 
+class TraitsConfig(Section):
+    """Which traits are followed beside those that cost nothing."""
+
+    prompt_cross_entropy: bool = False  #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
+    #: further traits by name: "package.module:function", a function of (policy, scores) that returns a finite number
+    extra: dict[str, str] = {}
+
+
 class SelectionConfig(Section):
     """A selection scheme of DEAP."""
 
@@ -152,6 +160,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     task: TaskConfig
     fitness: FitnessConfig = FitnessConfig()
+    traits: TraitsConfig = TraitsConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     budget: BudgetConfig = BudgetConfig()
     workers: WorkersConfig = WorkersConfig()

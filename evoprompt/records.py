@@ -75,6 +75,7 @@ class LabelScores:
     num_bytes: NDArray[np.int64]  #: of the continuation in UTF-8, shape (policy, example, candidate)
     is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
     prior: NDArray[np.float64] | None = None  #: log-likelihood after a content-free input, same shape; for PMI only
+    prompt_cross_entropy: NDArray[np.float64] | None = None  #: nats per token of the prompt itself, shape (policy,); where it was asked for
 
     @property
     def present(self) -> NDArray[np.bool_]:

@@ -17,11 +17,11 @@ import numpy as np
 from evoprompt.build import Parts
 from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.config import Config
-from evoprompt.dynamics.account import Account, price_account
+from evoprompt.dynamics.account import Account, example_errors, price_account
 from evoprompt.dynamics.population import Births, births_of, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import ask, found, tell, vary
-from evoprompt.fitness.traits import evaluate
+from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, LineageEntry, State, TokenCount
 from evoprompt.report.page import write_page
@@ -122,11 +122,9 @@ def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
     journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger())
     if checkpoint is None:
         return journal, None
-    for entry in folder.lineage():
-        policy = entry.member.birth.policy
-        journal.policies[policy.policy_id] = policy
+    policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in folder.lineage()}
     for policy_id, scores in folder.measurements().items():
-        journal.evaluations[policy_id] = _interpret(parts, journal.policies[policy_id], scores)
+        _interpret(parts, policies[policy_id], scores, journal)
     for births in generations(folder.lines(LINEAGE)):
         _remember(journal, births, _account(journal, births))
     return journal, checkpoint.state
@@ -186,8 +184,7 @@ def _evaluate(parts: Parts, brood: Brood, journal: Journal, observer: Observer) 
     new = _unscored(brood, journal)
     measured = _measure(parts, new, parts.task.fitness, "search", journal, observer)
     for policy in new:
-        journal.policies[policy.policy_id] = policy
-        journal.evaluations[policy.policy_id] = _interpret(parts, policy, measured[policy.policy_id])
+        _interpret(parts, policy, measured[policy.policy_id], journal)
     return [journal.evaluations[b.policy.policy_id] for b in brood.births], [measured[p.policy_id] for p in new]
 
 
@@ -200,9 +197,12 @@ def _measure(
     return {policy_id: scores for policy_id, (scores, _) in measured.items()}
 
 
-def _interpret(parts: Parts, policy: Policy, scores: LabelScores) -> Evaluation:
-    tokens = parts.measurer.prompt_tokens(policy)
-    return evaluate(policy, scores, parts.fitness_kind, tokens, parts.config.fitness.prompt_token_penalty)
+def _interpret(parts: Parts, policy: Policy, scores: LabelScores, journal: Journal) -> None:
+    """Enter what a policy is worth into the journal."""
+    tokens, penalty = parts.measurer.prompt_tokens(policy), parts.config.fitness.prompt_token_penalty
+    evaluation = evaluate(policy, scores, parts.fitness_kind, tokens, penalty, parts.task.choices or (), parts.extra_traits)
+    cases = {"fitness": np.array(evaluation.case_fitness)} | {name: values[0] for name, values in case_traits(scores).items()}
+    journal.enter(policy, evaluation, cases)
 
 
 def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Observer) -> dict[str, Any]:
@@ -219,7 +219,14 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
 
 def _account(journal: Journal, births: Births) -> dict[str, Account]:
     """Return why the traits' means changed since the last generation, by trait; nothing for the first."""
-    return price_account(generation_terms(journal.births, births)) if journal.births is not None else {}
+    if journal.births is None:
+        return {}
+    account = price_account(generation_terms(journal.births, births))
+    for name in journal.case_names:
+        account[name]["standard_error"] = example_errors(
+            journal.births, births, journal.cases_of(journal.births, name), journal.cases_of(births, name)
+        )
+    return account
 
 
 def _remember(journal: Journal, births: Births, account: Mapping[str, Account]) -> None:

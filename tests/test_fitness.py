@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evoprompt.errors import UserError
 from evoprompt.fitness.likelihood import KINDS, case_fitness, correct
-from evoprompt.fitness.traits import evaluate
-from evoprompt.policy import Policy
+from evoprompt.fitness.traits import case_traits, evaluate
+from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import LabelScores
 
 LL = np.log([[[0.5, 0.25, 0.125], [0.1, 0.3, 1.0]]])
@@ -93,6 +94,42 @@ def test_traits_worked_by_hand():
     # predicted 0 and 1, true 1 and 1: shares (1/2, 1/2) against (0, 1), half the sum of differences is 1/2
     assert evaluation.traits["label_bias"] == 0.5
     assert evaluation.traits["cross_entropy"] == pytest.approx(-(np.log(0.25) / 2 + np.log(0.3)) / 2, abs=1e-6)
+
+
+def test_traits_of_demonstrations_worked_by_hand():
+    # Labels a, a, b, and c is missing: shares (2/3, 1/3, 0) against thirds, total variation 1/3. Word sets of the inputs: {x, y}, {y, z} and {w}:
+    # Jaccard distances 1 - 1/3, 1, 1, mean 8/9.
+    shown = Policy(demonstrations=(Demonstration("x y", "a"), Demonstration("Y z", "a"), Demonstration("w", "b")))
+    traits = evaluate(shown, scores(policy_ids=(shown.policy_id,)), "sum", 0, labels=("a", "b", "c")).traits
+    assert traits["demonstration_balance"] == pytest.approx(2 / 3, abs=1e-6)
+    assert traits["demonstration_diversity"] == pytest.approx(8 / 9, abs=1e-6)
+    bare = evaluate(Policy(), scores(), "sum", 0, labels=("a", "b", "c")).traits
+    assert (bare["demonstration_balance"], bare["demonstration_diversity"]) == (1, 0)
+
+
+def test_calibration_worked_by_hand():
+    # Likeliest choices: 0.5/0.875 = 0.571 and wrong; 0.3/0.4 = 0.75 and right. Two bins: (0.571 + 0.25) / 2.
+    expected = (0.5 / 0.875 + 0.25) / 2
+    assert evaluate(Policy(), scores(), "sum", 0).traits["calibration_error"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_log_probabilities_by_label_worked_by_hand():
+    traits = evaluate(Policy(), scores(), "sum", 0, labels=("no", "yes, sir", "c")).traits
+    assert traits["log_probability_yes__sir"] == pytest.approx((np.log(0.25 / 0.875) + np.log(0.3 / 0.4)) / 2, abs=1e-6)
+    assert "log_probability_no" not in traits  # no example has this answer
+
+
+def test_traits_by_example_have_the_traits_as_their_means():
+    traits = evaluate(Policy(), scores(), "sum", 0).traits
+    for name, values in case_traits(scores()).items():
+        assert traits[name] == pytest.approx(values.mean(), abs=1e-6)
+
+
+def test_a_trait_of_your_own_is_a_function_and_must_be_finite():
+    own = {"shouting": lambda policy, scores: float(policy.instruction.count("!"))}
+    assert evaluate(Policy("Now!!"), scores(policy_ids=(Policy("Now!!").policy_id,)), "sum", 0, extra=own).traits["shouting"] == 2
+    with pytest.raises(UserError, match="'broken' of policy .* is nan"):
+        evaluate(Policy(), scores(), "sum", 0, extra={"broken": lambda policy, scores: float("nan")})
 
 
 def test_traits_of_choices_are_absent_without_choices():

@@ -81,7 +81,11 @@ def two_parents(**more):
 
 
 def three_births():
-    return [line("x", {"z": 3.0}, {"b": 1.0}, "survive"), line("y", {"z": 4.0}, {"b": 1.0}, "edit"), line("c", {"z": 2.0}, {"a": 0.5, "b": 0.5}, "cross")]
+    return [
+        line("x", {"z": 3.0}, {"b": 1.0}, "survive"),
+        line("y", {"z": 4.0}, {"b": 1.0}, "edit"),
+        line("c", {"z": 2.0}, {"a": 0.5, "b": 0.5}, "cross"),
+    ]
 
 
 def test_two_parents_and_three_births_worked_by_hand():

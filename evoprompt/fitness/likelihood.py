@@ -53,7 +53,7 @@ def case_fitness(scores: LabelScores, kind: str) -> NDArray[np.float64]:
 
 def correct(scores: LabelScores) -> NDArray[np.bool_]:
     """Return which answers are right, shape (policy, example). A tie between candidates goes to the first of them."""
-    if not _has_choices(scores):
+    if not has_choices(scores):
         return scores.of_gold(scores.is_greedy)
     return np.equal(predicted(scores), scores.gold[None, :])
 
@@ -64,12 +64,13 @@ def predicted(scores: LabelScores) -> NDArray[np.int64]:
     return best
 
 
-def _has_choices(scores: LabelScores) -> bool:
+def has_choices(scores: LabelScores) -> bool:
+    """Return whether every example has more than one candidate."""
     return bool((scores.present.sum(axis=2) > 1).all())
 
 
 def _log_softmax(values: NDArray[np.float64], scores: LabelScores, kind: str) -> NDArray[np.float64]:
-    if not _has_choices(scores):
+    if not has_choices(scores):
         raise ValueError(f"fitness '{kind}' compares choices, and an example has none; use per_token")
     shifted: NDArray[np.float64] = values - values.max(axis=2, keepdims=True)
     normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))

@@ -193,6 +193,7 @@ def measurement_line(scores: LabelScores) -> dict[str, Any]:
         "num_bytes": scores.num_bytes[0].tolist(),
         "is_greedy": scores.is_greedy[0].tolist(),
         "prior": plain(scores.prior) if scores.prior is not None else None,
+        "prompt_cross_entropy": scores.prompt_cross_entropy.tolist() if scores.prompt_cross_entropy is not None else None,
     }
 
 
@@ -209,6 +210,7 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
         num_bytes=np.array([row["num_bytes"]]),
         is_greedy=np.array([row["is_greedy"]]),
         prior=array(row["prior"]) if row["prior"] is not None else None,
+        prompt_cross_entropy=np.array(row["prompt_cross_entropy"]) if row.get("prompt_cross_entropy") is not None else None,
     )
 
 

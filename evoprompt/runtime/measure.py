@@ -20,7 +20,7 @@ from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, trunk_cuts
-from evoprompt.tasks.render import render_prefix, render_queries
+from evoprompt.tasks.render import CONTENT_FREE, render_prefix, render_prompt, render_queries
 
 #: Tokens of a trunk's segment, which ends after a line end. Shorter ones would be slower to forward (SmolLM2 on a CPU: 250 tokens/s at
 #: 32, 325 at 48, 356 at 64); of a longer one more is lost where a child changes it.
@@ -30,10 +30,19 @@ LEAST_SEGMENT, MOST_SEGMENT = 48, 128
 class Measurer:
     """Measures policies on examples with one model."""
 
-    def __init__(self, tokenizer: Tokenizer, executor: Executor, *, with_prior: bool, open_memo: Callable[[ModelInfo], Memo] | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        executor: Executor,
+        *,
+        with_prior: bool,
+        with_prompt: bool = False,
+        open_memo: Callable[[ModelInfo], Memo] | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.executor = executor
         self.with_prior = with_prior
+        self.with_prompt = with_prompt  #: whether the prompt's own likelihood is measured: its tokens are forwarded anyway, its head rows are not
         self._open_memo = open_memo  #: once the model is loaded: how it computes is part of the memo's key
         self._memo: Memo | None = None
         self._prompt_tokens: dict[str, int] = {}
@@ -55,7 +64,7 @@ class Measurer:
         tokenized = iter(tokenize(self.tokenizer, [query for of_policy in queries for query in of_policy]))  # one call: it runs in threads
         units = []
         for policy, of_policy in zip(policies, queries, strict=True):
-            requests = tuple(islice(tokenized, len(of_policy)))
+            requests = tuple(islice(tokenized, len(of_policy))) + (self._prompt_request(policy) if self.with_prompt else ())
             longest = max(len(r.fed) for r in requests)
             if longest > window:
                 raise UserError(
@@ -65,6 +74,11 @@ class Measurer:
             cuts = trunk_cuts([r.context for r in requests], self.tokenizer.break_tokens, LEAST_SEGMENT, MOST_SEGMENT)
             units.append(WorkUnit(policy.policy_id, requests, cuts))
         return units
+
+    def _prompt_request(self, policy: Policy) -> tuple[TokenRequest]:
+        """Return the request that scores the prompt with a content-free input, all of its tokens but the first."""
+        [tokens] = self.tokenizer.encode([render_prompt(policy, CONTENT_FREE)])
+        return (TokenRequest(tokens[:1], tokens[1:]),)
 
     def pin(self, policies: Sequence[Policy]) -> None:
         """Prefer to keep what was computed for these policies: their children begin alike."""
@@ -121,7 +135,7 @@ class Measurer:
         log_likelihood, prior = np.full(shape, -np.inf), np.full(shape, -np.inf)
         num_tokens, num_bytes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         is_greedy = np.zeros(shape, dtype=bool)
-        for query, request, value, greedy in zip(queries, unit.requests, scores.log_likelihood, scores.is_greedy, strict=True):
+        for query, request, value, greedy in zip(queries, unit.requests, scores.log_likelihood, scores.is_greedy, strict=not self.with_prompt):
             at = (0, place[query.example_id], query.candidate)
             if query.kind is QueryKind.PRIOR:
                 prior[at] = value
@@ -137,6 +151,7 @@ class Measurer:
             num_bytes=num_bytes,
             is_greedy=is_greedy,
             prior=prior if self.with_prior else None,
+            prompt_cross_entropy=-scores.log_likelihood[-1:] / len(unit.requests[-1].continuation) if self.with_prompt else None,
         )
 
 
