@@ -140,6 +140,7 @@ class LineageEntry:
     island: int
     member: Member
     selected: bool
+    survival_probability: float | None = None  #: of being selected, given all births; None where it was not worked out
 
 
 @dataclass(frozen=True, slots=True)

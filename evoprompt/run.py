@@ -18,14 +18,14 @@ from evoprompt.build import Parts
 from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.config import Config
 from evoprompt.dynamics.account import Account, example_errors, price_account
-from evoprompt.dynamics.population import Births, births_of, generations
+from evoprompt.dynamics.population import Births, births_of
 from evoprompt.dynamics.price import generation_terms
-from evoprompt.evolution.engine import ask, found, tell, vary
+from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, LineageEntry, State, TokenCount
 from evoprompt.report.page import write_page
-from evoprompt.runtime.checkpoint import GENERATIONS, LINEAGE, SUMMARY, TRACKING, RunFolder, lineage_line
+from evoprompt.runtime.checkpoint import GENERATIONS, SUMMARY, TRACKING, RunFolder, lineage_line
 from evoprompt.runtime.executor import ModelInfo
 from evoprompt.runtime.journal import Journal
 from evoprompt.runtime.ledger import Ledger
@@ -97,7 +97,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     """Evolve from a state, or from the starting policies, until the generations or the budget end; return the last state."""
     while state is None or _goes_on(parts, state, journal):
         with journal.ledger.timed("evolution"):
-            brood = found(parts.task.starting_policies) if state is None else _next_brood(parts, state, journal)
+            brood, chances = _founders(parts) if state is None else _next_brood(parts, state, journal)
         if state is not None and _over_budget(parts, brood, journal):
             break
         observer.phase(f"generation {brood.generation}", len(_unscored(brood, journal)))
@@ -105,8 +105,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         with journal.ledger.timed("evolution"):
             state, entries = tell(state, brood, evaluations, parts.strategy, parts.config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.index())
-            account = _account(journal, births)
-            line = _generation_line(state, entries, account, journal)
+            account = _account(journal, births, chances)
+            line = _generation_line(state, entries, account, chances, journal)
         with journal.ledger.timed("commit"):
             journal.folder.commit(state, entries, line, measured, journal.ledger)
         _remember(journal, births, account)
@@ -125,8 +125,8 @@ def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
     policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in folder.lineage()}
     for policy_id, scores in folder.measurements().items():
         _interpret(parts, policies[policy_id], scores, journal)
-    for births in generations(folder.lines(LINEAGE)):
-        _remember(journal, births, _account(journal, births))
+    for births in folder.births():
+        _remember(journal, births, _account(journal, births, None))
     return journal, checkpoint.state
 
 
@@ -154,8 +154,15 @@ def _goes_on(parts: Parts, state: State, journal: Journal) -> bool:
     return state.generation < parts.config.evolution.generations and in_time
 
 
-def _next_brood(parts: Parts, state: State, journal: Journal) -> Brood:
-    return vary(state, ask(state, parts.strategy), parts.strategy, set(journal.evaluations), parts.fits)
+def _founders(parts: Parts) -> tuple[Brood, None]:
+    return found(parts.task.starting_policies), None
+
+
+def _next_brood(parts: Parts, state: State, journal: Journal) -> tuple[Brood, list[float]]:
+    """Return the next brood, and the chance that each member had to be a parent."""
+    matings = ask(state, parts.strategy)
+    chances = mating_chances(state, matings, parts.strategy).probability.tolist()
+    return vary(state, matings, parts.strategy, set(journal.evaluations), parts.fits), chances
 
 
 def _unscored(brood: Brood, journal: Journal) -> list[Policy]:
@@ -217,15 +224,14 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
     return summarize(parts, state, journal, champion, baseline, validated, tested)
 
 
-def _account(journal: Journal, births: Births) -> dict[str, Account]:
+def _account(journal: Journal, births: Births, chances: Sequence[float] | None) -> dict[str, Account]:
     """Return why the traits' means changed since the last generation, by trait; nothing for the first."""
     if journal.births is None:
         return {}
-    account = price_account(generation_terms(journal.births, births))
+    before = journal.births.with_chances(chances)
+    account = price_account(generation_terms(before, births))
     for name in journal.case_names:
-        account[name]["standard_error"] = example_errors(
-            journal.births, births, journal.cases_of(journal.births, name), journal.cases_of(births, name)
-        )
+        account[name]["standard_error"] = example_errors(before, births, journal.cases_of(before, name), journal.cases_of(births, name))
     return account
 
 
@@ -238,7 +244,9 @@ def _remember(journal: Journal, births: Births, account: Mapping[str, Account]) 
     journal.births = births
 
 
-def _generation_line(state: State, entries: Sequence[LineageEntry], account: Mapping[str, Account], journal: Journal) -> dict[str, Any]:
+def _generation_line(
+    state: State, entries: Sequence[LineageEntry], account: Mapping[str, Account], chances: Sequence[float] | None, journal: Journal
+) -> dict[str, Any]:
     """Return the generation as `generations.jsonl` has it."""
     members = [m.evaluation for m in state.members]
     births = [e.member.evaluation for e in entries]
@@ -255,6 +263,7 @@ def _generation_line(state: State, entries: Sequence[LineageEntry], account: Map
         },
         "traits": {name: float(np.mean([e.traits[name] for e in members])) for name in members[0].traits},
         "best_accuracy": max(members, key=lambda e: e.fitness).traits["accuracy"],
+        "selection_probability": chances,
         "price": account,
         "tokens": journal.ledger.token_summary(),
         "seconds": round(sum(journal.ledger.seconds.values()), 3),

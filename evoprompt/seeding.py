@@ -18,6 +18,8 @@ class Stream(IntEnum):
     SURVIVAL = 3
     BOOTSTRAP = 4
     PROBE = 5
+    EXPECTATION = 6
+    SWEEP = 9
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

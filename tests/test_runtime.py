@@ -123,7 +123,7 @@ def test_a_committed_generation_comes_back_as_it_was(tmp_path: Path):
 
 def test_the_lineage_line_has_the_documented_keys():
     _, entries, _ = sample_entries()
-    keys = "generation island birth_id policy_id parent_ids shares operator selected fitness traits policy"
+    keys = "generation island birth_id policy_id parent_ids shares operator selected fitness traits policy survival_probability"
     assert list(lineage_line(entries[0])) == keys.split()
 
 

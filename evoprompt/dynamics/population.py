@@ -9,7 +9,7 @@ lineage may be longer than memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -55,6 +55,14 @@ class Births:
     def has_parents(self) -> NDArray[np.bool_]:
         """Which births have parents, shape (birth,)."""
         return np.bincount(self.child, minlength=len(self)) > 0
+
+    def with_chances(self, chances: Sequence[float] | None) -> Births:
+        """Return these births with the selection probability of the selected ones, in order; None leaves them as they are."""
+        if chances is None:
+            return self
+        probability = np.full(len(self), np.nan)
+        probability[self.selected] = chances
+        return replace(self, selection_probability=probability)
 
     def trait(self, name: str) -> Floats:
         """Return one trait, shape (birth,)."""

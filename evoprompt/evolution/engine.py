@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evoprompt.config import EvolutionConfig
+from evoprompt.evolution.expectation import Expectation, parent_probabilities, survival_probabilities
 from evoprompt.policy import Policy
 from evoprompt.records import FOUND, SURVIVE, Birth, Brood, Evaluation, LineageEntry, Materials, Mating, Member, State
 from evoprompt.seeding import Stream, generator
@@ -57,6 +58,13 @@ def ask(state: State, strategy: Strategy) -> tuple[Mating, ...]:
     return tuple(matings)
 
 
+def mating_chances(state: State, matings: Sequence[Mating], strategy: Strategy) -> Expectation:
+    """Return the probability of each member to fill one of the matings' slots, before they were drawn."""
+    rng = generator(state.seed, Stream.EXPECTATION, state.generation + 1, state.island, 0)
+    slots = sum(len(m.parents) for m in matings)
+    return parent_probabilities(_candidates(state.members), slots, strategy.config.parent_selection, rng)
+
+
 def vary(state: State, matings: Sequence[Mating], strategy: Strategy, seen: set[str], fits: Callable[[Policy], bool]) -> Brood:
     """Return the next brood: a child for each mating, and with the plus scheme each member again by the operator `survive`.
 
@@ -89,16 +97,18 @@ def tell(
     """
     members = tuple(Member(b, e) for b, e in zip(brood.births, evaluations, strict=True))
     if state is None:
-        chosen = list(range(len(members)))
+        chosen, chances = list(range(len(members))), np.ones(len(members))
     else:
-        rng = generator(seed, Stream.SURVIVAL, brood.generation, brood.island)
-        first = list({m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values())
-        first.sort()
+        first = sorted({m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values())
         pool = _candidates([members[i] for i in first])
-        count = min(strategy.config.population, len(first))
-        chosen = [first[i] for i in select_survivors(pool, count, strategy.config.survival_selection, rng)]
+        count, scheme = min(strategy.config.population, len(first)), strategy.config.survival_selection
+        rng = generator(seed, Stream.SURVIVAL, brood.generation, brood.island)
+        chosen = [first[i] for i in select_survivors(pool, count, scheme, rng)]
+        chances = np.zeros(len(members))
+        rng = generator(seed, Stream.EXPECTATION, brood.generation, brood.island, 1)
+        chances[first] = survival_probabilities(pool, count, scheme, rng).probability
     kept = set(chosen)
-    entries = tuple(LineageEntry(brood.generation, brood.island, m, i in kept) for i, m in enumerate(members))
+    entries = tuple(LineageEntry(brood.generation, brood.island, m, i in kept, float(chances[i])) for i, m in enumerate(members))
     return State(seed, brood.generation, tuple(members[i] for i in chosen), brood.island), entries
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from evoprompt.config import Config, check_config, dump_config
+from evoprompt.dynamics.population import Births, generations
 from evoprompt.errors import UserError
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
@@ -149,6 +150,12 @@ class RunFolder:
             for row in self.lines(LINEAGE)
         ]
 
+    def births(self) -> Iterator[Births]:
+        """Yield each generation as arrays, with the chances that selection gave to each birth."""
+        chances = {line["generation"] - 1: line.get("selection_probability") for line in self.lines(GENERATIONS)}
+        for births in generations(self.lines(LINEAGE)):
+            yield births.with_chances(chances.get(births.generation))
+
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""
         return {row["policy_id"]: _measurement(row) for row in self.lines(MEASUREMENTS)}
@@ -174,6 +181,7 @@ def lineage_line(entry: LineageEntry) -> dict[str, Any]:
         "selected": entry.selected,
         **_evaluation_dict(evaluation),
         "policy": birth.policy.to_dict(),
+        "survival_probability": entry.survival_probability,
     }
 
 
