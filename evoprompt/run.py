@@ -17,13 +17,14 @@ import numpy as np
 from evoprompt.build import Parts
 from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.config import Config
-from evoprompt.dynamics.account import Account, example_errors, price_account
+from evoprompt.dynamics.account import Account, example_errors, population_account, price_account
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
+from evoprompt.evolution.expectation import Expectation
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.policy import Policy
-from evoprompt.records import Brood, Evaluation, Example, LabelScores, LineageEntry, State, TokenCount
+from evoprompt.records import Brood, Evaluation, Example, LabelScores, State, TokenCount
 from evoprompt.report.page import write_page
 from evoprompt.runtime.checkpoint import GENERATIONS, SUMMARY, TRACKING, RunFolder, lineage_line
 from evoprompt.runtime.executor import ModelInfo
@@ -106,7 +107,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             state, entries = tell(state, brood, evaluations, parts.strategy, parts.config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.index())
             account = _account(journal, births, chances)
-            line = _generation_line(state, entries, account, chances, journal)
+            line = _generation_line(births, account, chances, journal)
         with journal.ledger.timed("commit"):
             journal.folder.commit(state, entries, line, measured, journal.ledger)
         _remember(journal, births, account)
@@ -158,10 +159,10 @@ def _founders(parts: Parts) -> tuple[Brood, None]:
     return found(parts.task.starting_policies), None
 
 
-def _next_brood(parts: Parts, state: State, journal: Journal) -> tuple[Brood, list[float]]:
+def _next_brood(parts: Parts, state: State, journal: Journal) -> tuple[Brood, Expectation]:
     """Return the next brood, and the chance that each member had to be a parent."""
     matings = ask(state, parts.strategy)
-    chances = mating_chances(state, matings, parts.strategy).probability.tolist()
+    chances = mating_chances(state, matings, parts.strategy)
     return vary(state, matings, parts.strategy, set(journal.evaluations), parts.fits), chances
 
 
@@ -224,11 +225,11 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
     return summarize(parts, state, journal, champion, baseline, validated, tested)
 
 
-def _account(journal: Journal, births: Births, chances: Sequence[float] | None) -> dict[str, Account]:
+def _account(journal: Journal, births: Births, chances: Expectation | None) -> dict[str, Account]:
     """Return why the traits' means changed since the last generation, by trait; nothing for the first."""
     if journal.births is None:
         return {}
-    before = journal.births.with_chances(chances)
+    before = journal.births.with_chances(chances.probability.tolist(), independent=chances.independent) if chances else journal.births
     account = price_account(generation_terms(before, births))
     for name in journal.case_names:
         account[name]["standard_error"] = example_errors(before, births, journal.cases_of(before, name), journal.cases_of(births, name))
@@ -244,26 +245,16 @@ def _remember(journal: Journal, births: Births, account: Mapping[str, Account]) 
     journal.births = births
 
 
-def _generation_line(
-    state: State, entries: Sequence[LineageEntry], account: Mapping[str, Account], chances: Sequence[float] | None, journal: Journal
-) -> dict[str, Any]:
+def _generation_line(births: Births, account: Mapping[str, Account], chances: Expectation | None, journal: Journal) -> dict[str, Any]:
     """Return the generation as `generations.jsonl` has it."""
-    members = [m.evaluation for m in state.members]
-    births = [e.member.evaluation for e in entries]
     return {
-        "generation": state.generation,
-        "island": state.island,
+        "generation": births.generation,
+        "island": int(births.island[0]),
         "time_ms": int(time.time() * 1000),
-        "num_births": len(births),
-        "num_selected": len(members),
-        "fitness": {
-            "best": max(e.fitness for e in members),
-            "mean": float(np.mean([e.fitness for e in members])),
-            "births_mean": float(np.mean([e.fitness for e in births])),
-        },
-        "traits": {name: float(np.mean([e.traits[name] for e in members])) for name in members[0].traits},
-        "best_accuracy": max(members, key=lambda e: e.fitness).traits["accuracy"],
-        "selection_probability": chances,
+        **population_account(births),
+        "parent_selection": {"probability": chances.probability.tolist(), "how": chances.how, "independent": chances.independent}
+        if chances
+        else None,
         "price": account,
         "tokens": journal.ledger.token_summary(),
         "seconds": round(sum(journal.ledger.seconds.values()), 3),

@@ -90,9 +90,9 @@ def safe_weights(fitness: NDArray[np.float64], scheme: SelectionConfig) -> NDArr
     if scheme.weights == "boltzmann":
         weights: NDArray[np.float64] = np.exp((fitness - fitness.max()) / scheme.temperature)
         return np.maximum(weights, 1e-12)
-    below = (fitness[None, :] < fitness[:, None]).sum(axis=1)
-    equal = (fitness[None, :] == fitness[:, None]).sum(axis=1)
-    ranks: NDArray[np.float64] = below + (equal + 1) / 2
+    order = np.sort(fitness)
+    below, up_to = np.searchsorted(order, fitness, "left"), np.searchsorted(order, fitness, "right")
+    ranks: NDArray[np.float64] = (below + up_to + 1) / 2
     return ranks
 
 

@@ -21,6 +21,27 @@ from evoprompt.dynamics.price import GenerationTerms, SelectionTerms, generation
 Account = dict[str, Any]
 
 
+def population_account(births: Births) -> Account:
+    """Return how many were born and selected, and the selected births' best and mean fitness and mean traits.
+
+    `best_accuracy` is that of the fittest, where accuracy is a trait.
+
+    Raises:
+        ValueError: none is selected, or fitness is not among the traits.
+    """
+    if "fitness" not in births.trait_names or not births.selected.any():
+        raise ValueError(f"generation {births.generation} needs a fitness for every birth, and at least one that is selected")
+    fitness, chosen = births.trait("fitness"), births.traits[births.selected]
+    best = int(np.argmax(np.where(births.selected, fitness, -np.inf)))
+    account: Account = {
+        "num_births": len(births),
+        "num_selected": len(chosen),
+        "fitness": {"best": float(fitness[best]), "mean": float(fitness[births.selected].mean()), "births_mean": float(fitness.mean())},
+        "traits": dict(zip(births.trait_names, chosen.mean(axis=0).tolist(), strict=True)),
+    }
+    return account | ({"best_accuracy": float(births.trait("accuracy")[best])} if "accuracy" in births.trait_names else {})
+
+
 def price_account(terms: GenerationTerms) -> dict[str, Account]:
     """Return every term of every trait, in the trait's own unit.
 

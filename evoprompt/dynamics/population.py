@@ -44,7 +44,9 @@ class Births:
     child: Integers  #: shape (link,)
     parent: Integers  #: shape (link,)
     share: Floats  #: shape (link,)
-    selection_probability: Floats | None = None  #: of filling a parent slot of the next generation, shape (birth,); NaN where not selected
+    #: of filling a parent slot of the next generation, shape (birth,); sums to 1 over all islands; NaN where not selected
+    selection_probability: Floats | None = None
+    independent_slots: bool = True  #: whether each slot is filled independently of the others
     survival_probability: Floats | None = None  #: of being selected among all births, shape (birth,)
     remeasured: Floats | None = None  #: traits measured again under the next generation's conditions, shape (birth, trait)
 
@@ -56,13 +58,13 @@ class Births:
         """Which births have parents, shape (birth,)."""
         return np.bincount(self.child, minlength=len(self)) > 0
 
-    def with_chances(self, chances: Sequence[float] | None) -> Births:
+    def with_chances(self, chances: Sequence[float] | None, *, independent: bool = True) -> Births:
         """Return these births with the selection probability of the selected ones, in order; None leaves them as they are."""
         if chances is None:
             return self
         probability = np.full(len(self), np.nan)
         probability[self.selected] = chances
-        return replace(self, selection_probability=probability)
+        return replace(self, selection_probability=probability, independent_slots=independent)
 
     def trait(self, name: str) -> Floats:
         """Return one trait, shape (birth,)."""
@@ -119,7 +121,8 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
     Raises:
         ValueError: as `generations`.
     """
-    names = tuple(name for name in rows[0]["traits"] if all(name in row["traits"] for row in rows))
+    traits = [_traits(row) for row in rows]
+    names = tuple(name for name in traits[0] if all(name in of_birth for of_birth in traits))
     operators = {name: i for i, name in enumerate(dict.fromkeys(row["operator"] for row in rows))}
     ids = tuple(row["birth_id"] for row in rows)
     if len(set(ids)) < len(ids):
@@ -135,7 +138,7 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
         operator=np.array([operators[row["operator"]] for row in rows], dtype=np.int64),
         operator_names=tuple(operators),
         trait_names=names,
-        traits=np.array([[row["traits"][name] for name in names] for row in rows], dtype=np.float64).reshape(len(rows), len(names)),
+        traits=np.array([[of_birth[name] for name in names] for of_birth in traits], dtype=np.float64).reshape(len(rows), len(names)),
         child=np.array([link[0] for link in links], dtype=np.int64),
         parent=np.array([link[1] for link in links], dtype=np.int64),
         share=np.array([link[2] for link in links], dtype=np.float64),
@@ -161,6 +164,12 @@ def check(births: Births) -> None:
     if off.size:
         name = births.birth_ids[off[0]]
         raise ValueError(f"the shares of birth {name} sum to {totals[off[0]]:.12g}; a birth's shares sum to 1, an immigrant has none")
+
+
+def _traits(row: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return a birth's traits; its fitness is one of them, also where the lineage has it only beside them."""
+    own: Mapping[str, float] = row["traits"]
+    return own if "fitness" in own or "fitness" not in row else {"fitness": row["fitness"], **own}
 
 
 def _shares(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

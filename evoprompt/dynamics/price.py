@@ -28,7 +28,7 @@ class SelectionTerms:
     num_islands: int
     expected: Floats | None = None  #: None where the scheme's probabilities are not known
     drift: Floats | None = None
-    drift_variance: Floats | None = None  #: of `drift`, for parents drawn independently of each other
+    drift_variance: Floats | None = None  #: of `drift`; known where parents are drawn independently of each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,8 @@ def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None,
     survivors = np.bincount(births.parent[~drawn], births.share[~drawn], len(before))
     center = p @ z
     spread = p @ (z - center) ** 2
-    num_native = int(births.has_parents.sum())
-    return survivors + p * births.share[drawn].sum(), spread * (births.share[drawn] ** 2).sum() / num_native**2
+    variance = spread * (births.share[drawn] ** 2).sum() / int(births.has_parents.sum()) ** 2
+    return survivors + p * births.share[drawn].sum(), variance if before.independent_slots else None
 
 
 def _again(before: Births, z: Floats, names: tuple[str, ...]) -> Floats | None:

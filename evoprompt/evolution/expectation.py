@@ -15,10 +15,10 @@ from evoprompt.config import SelectionConfig
 from evoprompt.dynamics import expected
 from evoprompt.selection import Candidates, safe_weights, select_parents, select_survivors
 
-#: Simulated draws of one parent by epsilon-lexicase: 0.08 s for 14 candidates with 48 cases on a core of 2020; the SE is at most 0.022.
-PARENT_DRAWS = 500
-#: Simulated survivals where they have no closed form: 0.09 s each for 6 of 14 candidates with 48 cases; the SE is at most 0.065 and 0.034.
-SURVIVAL_DRAWS = {"epsilon_lexicase": 60, "sus": 220}
+#: Simulated draws of one parent by epsilon-lexicase: 0.1 s for 14 candidates with 48 cases on a slow core; the SE is at most 0.025.
+PARENT_DRAWS = 400
+#: Simulated survivals where they have no closed form: 0.1 s for 6 of 14 candidates with 48 cases; the SE is at most 0.071 and 0.036.
+SURVIVAL_DRAWS = {"epsilon_lexicase": 50, "sus": 200}
 
 
 @dataclass(frozen=True, slots=True)

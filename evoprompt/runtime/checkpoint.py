@@ -152,9 +152,10 @@ class RunFolder:
 
     def births(self) -> Iterator[Births]:
         """Yield each generation as arrays, with the chances that selection gave to each birth."""
-        chances = {line["generation"] - 1: line.get("selection_probability") for line in self.lines(GENERATIONS)}
+        chances = {line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)}
         for births in generations(self.lines(LINEAGE)):
-            yield births.with_chances(chances.get(births.generation))
+            known = chances.get(births.generation)
+            yield births.with_chances(known["probability"], independent=known["independent"]) if known else births
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""
