@@ -17,7 +17,7 @@ import numpy as np
 from evoprompt.build import Parts
 from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.config import Config
-from evoprompt.dynamics.account import Account, example_errors, population_account, price_account
+from evoprompt.dynamics.account import Account, example_errors, example_terms, population_account, price_account
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
@@ -232,7 +232,8 @@ def _account(journal: Journal, births: Births, chances: Expectation | None) -> d
     before = journal.births.with_chances(chances.probability.tolist(), independent=chances.independent) if chances else journal.births
     account = price_account(generation_terms(before, births))
     for name in journal.case_names:
-        account[name]["standard_error"] = example_errors(before, births, journal.cases_of(before, name), journal.cases_of(births, name))
+        terms = example_terms(before, births, journal.cases_of(before, name), journal.cases_of(births, name))
+        account[name]["standard_error"] = example_errors(terms)
     return account
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evoprompt.dynamics.account import example_errors, price_account
+from evoprompt.dynamics.account import example_errors, example_terms, flat, price_account
 from evoprompt.dynamics.population import generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.tracking.metrics import generation_metrics
@@ -62,19 +62,12 @@ def test_standard_errors_are_those_of_a_bootstrap_over_examples():
     rows = lineage(rng)
     cases = rng.normal(size=(len(rows), 200)) + rng.normal(size=200)  # examples differ in difficulty
     first, second = generations(rows)
-    errors = example_errors(first, second, cases[: len(first)], cases[len(first) :])
-    draws = [account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1))) for _ in range(2000)]
-    for path in (("reproduction", "selection"), ("transmission_by_operator", "edit"), ("survival", "selection"), ("change",)):
-        values = []
-        for draw in draws:
-            value = draw
-            for key in path:
-                value = value[key]
-            values.append(value)
-        found = errors
-        for key in path:
-            found = found[key]
-        assert found == pytest.approx(np.std(values), rel=0.08)
+    terms = example_terms(first, second, cases[: len(first)], cases[len(first) :])
+    whole = flat(account_of(with_traits(rows, cases.mean(axis=1))))
+    draws = [flat(account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1)))) for _ in range(2000)]
+    for name in ("reproduction/selection", "transmission/edit", "survival/selection", "change"):
+        assert terms[name].mean() == pytest.approx(whole[name], abs=1e-12)
+        assert example_errors(terms)[name] == pytest.approx(np.std([draw[name] for draw in draws]), rel=0.08)
 
 
 def test_intervals_over_examples_cover_at_their_rate():
@@ -83,16 +76,14 @@ def test_intervals_over_examples_cover_at_their_rate():
     rows = lineage(rng)
     first, second = generations(rows)
     ability = rng.normal(size=(len(rows), 1))
-    truth = account_of(with_traits(rows, ability[:, 0]))
+    truth = flat(account_of(with_traits(rows, ability[:, 0])))
     inside = {"selection": 0, "edit": 0, "twice too small": 0}
     for _ in range(2000):
         cases = ability + rng.normal(size=(len(rows), 60)) + rng.exponential(size=60)
-        account = account_of(with_traits(rows, cases.mean(axis=1)))
-        errors = example_errors(first, second, cases[: len(first)], cases[len(first) :])
-        selection = abs(account["reproduction"]["selection"] - truth["reproduction"]["selection"]) / errors["reproduction"]["selection"]
-        edit = (
-            abs(account["transmission_by_operator"]["edit"] - truth["transmission_by_operator"]["edit"]) / errors["transmission_by_operator"]["edit"]
-        )
+        account = flat(account_of(with_traits(rows, cases.mean(axis=1))))
+        errors = example_errors(example_terms(first, second, cases[: len(first)], cases[len(first) :]))
+        off = {name: abs(account[name] - truth[name]) / errors[name] for name in ("reproduction/selection", "transmission/edit")}
+        selection, edit = off.values()
         inside["selection"] += selection < 1.96
         inside["edit"] += edit < 1.96
         inside["twice too small"] += selection < 0.98
@@ -105,4 +96,4 @@ def test_one_example_has_no_standard_error():
     rows = lineage(np.random.default_rng(0))
     first, second = generations(rows)
     with pytest.raises(ValueError, match="at least two"):
-        example_errors(first, second, np.zeros((len(first), 1)), np.zeros((len(second), 1)))
+        example_errors(example_terms(first, second, np.zeros((len(first), 1)), np.zeros((len(second), 1))))

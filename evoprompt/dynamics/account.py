@@ -52,29 +52,46 @@ def price_account(terms: GenerationTerms) -> dict[str, Account]:
     return {name: _trait(terms, place) for place, name in enumerate(terms.trait_names)}
 
 
-def example_errors(before: Births, births: Births, cases_before: Floats, cases: Floats) -> Account:
-    """Return the standard error of every term of a trait that is a mean over examples, as `price_account` names them; `residual` is left out.
-
-    With u_e a term computed from example e's own values: sd(u, ddof=1) / sqrt(examples). This is the uncertainty from which examples were asked,
-    given who was born and selected; drift, the uncertainty of who was, is a term of its own.
+def example_terms(before: Births, births: Births, cases_before: Floats, cases: Floats) -> dict[str, Floats]:
+    """Return every term of a trait that is a mean over examples, by example: shape (example,) each; their means are the terms.
 
     Args:
         before: the generation before.
         births: all births of the next.
         cases_before: the trait by example, shape (birth, example).
         cases: the same of the next generation.
+    """
+    names = tuple(str(e) for e in range(cases.shape[1]))
+    columns = generation_terms(
+        replace(before, trait_names=names, traits=cases_before, remeasured=None), replace(births, trait_names=names, traits=cases)
+    )
+    accounts = [flat(_trait(columns, place)) for place in range(len(names))]
+    left_out = ("residual", "reproduction/drift_variance")
+    return {name: np.array([account[name] for account in accounts]) for name in accounts[0] if name not in left_out}
+
+
+def example_errors(terms: Mapping[str, Floats]) -> dict[str, float]:
+    """Return the standard error of every term over examples: sd(u, ddof=1) / sqrt(examples), u as `example_terms` has it.
+
+    This is the uncertainty from which examples were asked, given who was born and selected; drift, the uncertainty of who was, is a term of its
+    own. Terms of several generations may be added up before: the same examples were asked in all of them.
 
     Raises:
         ValueError: fewer than two examples; the error is then undefined.
     """
-    num = cases.shape[1]
+    num = len(next(iter(terms.values())))
     if num < 2:
         raise ValueError(f"example_errors: {num} example(s); a standard error needs at least two")
-    names = tuple(str(e) for e in range(num))
-    columns = generation_terms(
-        replace(before, trait_names=names, traits=cases_before, remeasured=None), replace(births, trait_names=names, traits=cases)
-    )
-    return _errors([_trait(columns, place) for place in range(num)])
+    return {name: float(np.std(values, ddof=1)) / sqrt(num) for name, values in terms.items()}
+
+
+def flat(account: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return a trait's account by name; each operator's transmission stands below the whole: `transmission`, `transmission/edit`."""
+    found: dict[str, float] = {}
+    for name, value in account.items():
+        place = f"{prefix}{name.removesuffix('_by_operator')}"
+        found |= flat(value, f"{place}/") if isinstance(value, Mapping) else {place: value}
+    return found
 
 
 def _trait(terms: GenerationTerms, place: int) -> Account:
@@ -97,15 +114,3 @@ def _selection(terms: SelectionTerms, place: int) -> dict[str, float]:
     parts = {"selection": terms.total, "expected": terms.expected, "drift": terms.drift, "drift_variance": terms.drift_variance}
     parts |= {"between": terms.between, "within": terms.within} if terms.num_islands > 1 else {}
     return {name: float(values[place]) for name, values in parts.items() if values is not None}
-
-
-def _errors(columns: list[Account]) -> Account:
-    errors: Account = {}
-    for name, value in columns[0].items():
-        if name in ("residual", "drift_variance"):
-            continue
-        if isinstance(value, Mapping):
-            errors[name] = _errors([column[name] for column in columns])
-        else:
-            errors[name] = float(np.std([column[name] for column in columns], ddof=1)) / sqrt(len(columns))
-    return errors

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evoprompt.dynamics.account import flat
 from evoprompt.records import Example
 
 
@@ -20,7 +21,7 @@ def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     metrics |= {f"tokens/{name}": line["tokens"][name] for name in ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")}
     metrics |= {"time/seconds": line["seconds"], "population/births": line["num_births"], "population/selected": line["num_selected"]}
     for trait, price in line["price"].items():
-        metrics |= _flat(price, f"price/{trait}/")
+        metrics |= flat(price, f"price/{trait}/")
     return metrics
 
 
@@ -43,15 +44,6 @@ def summary_description(summary: Mapping[str, Any]) -> str:
     )
     head = f"Held-out {test['metric']} on {test['num_examples']} examples\n\n| | {test['metric']} | interval |\n|---|---|---|\n"
     return f"{head}{rows}\nChampion\n\n```\n{summary['champion']['prompt']}\n```\n"
-
-
-def _flat(account: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Return a trait's account by name; each operator's transmission stands below the whole."""
-    flat: dict[str, float] = {}
-    for name, value in account.items():
-        place = f"{prefix}{name.removesuffix('_by_operator')}"
-        flat |= _flat(value, f"{place}/") if isinstance(value, Mapping) else {place: value}
-    return flat
 
 
 def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
