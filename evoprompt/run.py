@@ -17,9 +17,7 @@ import numpy as np
 from evoprompt.build import Parts
 from evoprompt.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.config import Config
-from evoprompt.dynamics.account import Account, example_errors, example_terms, population_account, price_account
 from evoprompt.dynamics.population import Births, births_of
-from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.evolution.expectation import Expectation
 from evoprompt.fitness.traits import case_traits, evaluate
@@ -105,12 +103,10 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         evaluations, measured = _evaluate(parts, brood, journal, observer)
         with journal.ledger.timed("evolution"):
             state, entries = tell(state, brood, evaluations, parts.strategy, parts.config.seed)
-            births = births_of([lineage_line(e) for e in entries], journal.index())
-            account = _account(journal, births, chances)
-            line = _generation_line(births, account, chances, journal)
+            births = births_of([lineage_line(e) for e in entries], journal.history.index)
+            line = _explain(journal, births, chances)
         with journal.ledger.timed("commit"):
             journal.folder.commit(state, entries, line, measured, journal.ledger)
-        _remember(journal, births, account)
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
         observer.generation(line)
@@ -127,7 +123,7 @@ def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
     for policy_id, scores in folder.measurements().items():
         _interpret(parts, policies[policy_id], scores, journal)
     for births in folder.births():
-        _remember(journal, births, _account(journal, births, None))
+        _check_price(journal, births, journal.history.add(births, journal.cases_of(births)))
     return journal, checkpoint.state
 
 
@@ -225,38 +221,20 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
     return summarize(parts, state, journal, champion, baseline, validated, tested)
 
 
-def _account(journal: Journal, births: Births, chances: Expectation | None) -> dict[str, Account]:
-    """Return why the traits' means changed since the last generation, by trait; nothing for the first."""
-    if journal.births is None:
-        return {}
-    before = journal.births.with_chances(chances.probability.tolist(), independent=chances.independent) if chances else journal.births
-    account = price_account(generation_terms(before, births))
-    for name in journal.case_names:
-        terms = example_terms(before, births, journal.cases_of(before, name), journal.cases_of(births, name))
-        account[name]["standard_error"] = example_errors(terms)
-    return account
+def _explain(journal: Journal, births: Births, chances: Expectation | None) -> dict[str, Any]:
+    """Return the generation as `generations.jsonl` has it: who was born and selected, why the traits' means changed, and what it cost so far."""
+    how = {"probability": chances.probability.tolist(), "how": chances.how, "independent": chances.independent} if chances else None
+    known = {"chances": how["probability"], "independent": how["independent"]} if how else {}
+    line = journal.history.add(births, journal.cases_of(births), **known)
+    _check_price(journal, births, line)
+    now = {"island": int(births.island[0]), "time_ms": int(time.time() * 1000)}
+    cost = {"tokens": journal.ledger.token_summary(), "seconds": round(sum(journal.ledger.seconds.values()), 3)}
+    return {**now, **line, "parent_selection": how, **cost}
 
 
-def _remember(journal: Journal, births: Births, account: Mapping[str, Account]) -> None:
-    for name, terms in account.items():
+def _check_price(journal: Journal, births: Births, line: Mapping[str, Any]) -> None:
+    for name, terms in line["price"].items():
         scale = max(1.0, float(np.abs(births.trait(name)).max()))
         if abs(terms["residual"]) > RESIDUAL_LIMIT * scale:
             raise ArithmeticError(f"Price's parts of '{name}' leave {terms['residual']:.3g} in generation {births.generation}; please report this")
         journal.residual_max = max(journal.residual_max, abs(terms["residual"]))
-    journal.births = births
-
-
-def _generation_line(births: Births, account: Mapping[str, Account], chances: Expectation | None, journal: Journal) -> dict[str, Any]:
-    """Return the generation as `generations.jsonl` has it."""
-    return {
-        "generation": births.generation,
-        "island": int(births.island[0]),
-        "time_ms": int(time.time() * 1000),
-        **population_account(births),
-        "parent_selection": {"probability": chances.probability.tolist(), "how": chances.how, "independent": chances.independent}
-        if chances
-        else None,
-        "price": account,
-        "tokens": journal.ledger.token_summary(),
-        "seconds": round(sum(journal.ledger.seconds.values()), 3),
-    }

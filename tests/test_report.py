@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evoprompt.report.tables import ancestry, interval, operator_effects
+from evoprompt.report.tables import ancestry, interval, operator_effects, what_changed
 
 
 def birth(generation: int, name: str, fitness: float, parents: dict[str, float], operator: str) -> dict:
@@ -35,6 +35,15 @@ def test_the_ancestry_follows_the_fitter_parent_to_a_founder():
     assert [(s["generation"], s["operator"], s["fitness"]) for s in steps] == [(0, "found", 3.0), (1, "survive", 3.0), (2, "cross", 4.0)]
     assert [s["gain"] for s in steps] == [None, 0, pytest.approx(1.25)]
     assert [s["num_demonstrations"] for s in steps] == [0, 1, 2]
+
+
+def test_a_step_says_what_changed_slot_by_slot():
+    parent = {"instruction": "Sort.", "demonstrations": [["x", "1"], ["y", "2"]], "label_words": [["1", "one"]]}
+    assert what_changed(parent, parent | {"instruction": "Decide."}) == "instruction: 'Decide.'"
+    assert what_changed(parent, parent | {"demonstrations": [["y", "2"], ["x", "1"]]}) == "demonstrations in another order"
+    assert what_changed(parent, parent | {"demonstrations": [["y", "2"], ["z", "1"]]}) == "+ demonstration 'z': '1'; - demonstration 'x': '1'"
+    assert what_changed(parent, parent | {"label_words": [["1", "uno"]]}) == 'label words: [["1", "uno"]]'
+    assert what_changed(parent, dict(parent)) == ""
 
 
 def test_an_interval_is_written_with_its_sign_where_it_is_a_difference():

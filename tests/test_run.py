@@ -32,7 +32,7 @@ def finished(config_file: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_leaves_the_whole_record(finished: Path):
-    assert {p.name for p in finished.iterdir()} == RUN_FILES | {"report.html", "summary.json"}
+    assert {p.name for p in finished.iterdir()} == RUN_FILES | {"dynamics.json", "report.html", "summary.json"}
     summary = json.loads((finished / SUMMARY).read_text())
     assert {"champion", "fitness", "test", "tokens", "seconds", "price_residual_max", "mlflow_run_id", "seed"} <= set(summary)
     assert {"policy", "policy_id", "prompt"} <= set(summary["champion"])

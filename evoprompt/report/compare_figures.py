@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from evoprompt.dynamics.comparison import TERMS, band
 from evoprompt.dynamics.significance import Estimate
 from evoprompt.report.compare import Comparison, GroupResult
-from evoprompt.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, _axes, _plain, _svg
+from evoprompt.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_axes, plain, svg
 
 #: Of groups, in their order; after the last the first comes again, dashed. Okabe and Ito 2008.
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
@@ -23,7 +23,7 @@ AXIS_LABELS = {"tokens": "tokens that the search needed", "evaluations": "polici
 
 def curves_figure(comparison: Comparison) -> str:
     """Return each group's mean curve over the common range with its interval band, and its single runs as thin lines to their own ends."""
-    figure, axes = _axes(height=3.8)
+    figure, axes = new_axes(height=3.8)
     low, high = comparison.range
     grid = np.linspace(low, high, GRID_POINTS)
     for place, result in enumerate(comparison.groups):
@@ -50,7 +50,7 @@ def curves_figure(comparison: Comparison) -> str:
     axes.set_xlabel(AXIS_LABELS[str(comparison.settings.align)])
     axes.set_ylabel(comparison.curve_label)
     axes.legend(fontsize=8, frameon=False, loc="best")
-    return _svg(figure)
+    return svg(figure)
 
 
 def points_figure(comparison: Comparison) -> str:
@@ -68,7 +68,7 @@ def points_figure(comparison: Comparison) -> str:
         _rows(axes, [_short(result) for result in comparison.groups] if place == 1 else [""] * num)
         axes.set_xlabel(label, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    return _svg(figure)
+    return svg(figure)
 
 
 def terms_figure(comparison: Comparison) -> str:
@@ -88,7 +88,7 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
     rows = [row for row in rows if _matters(comparison.groups, row[0])] or list(rows[:1])
     groups = comparison.groups
     height = len(rows) * (0.14 * len(groups) + 0.16) + 0.35 * len(groups) ** 0.5 + 0.7
-    figure, axes = _axes(height=height, left=0.26)
+    figure, axes = new_axes(height=height, left=0.26)
     thickness = 0.8 / len(groups)
     for place, result in enumerate(groups):
         for row, (name, _) in enumerate(rows):
@@ -102,7 +102,7 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(7))
     axes.legend(fontsize=8, frameon=False, loc="best")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _interval(axes: Axes, estimate: Estimate, y: float, color: str) -> None:
@@ -112,7 +112,7 @@ def _interval(axes: Axes, estimate: Estimate, y: float, color: str) -> None:
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    _plain(axes)
+    plain(axes)
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(labelsize=8)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evoprompt.report.compare import Comparison, comparison_dict
 from evoprompt.report.compare_tables import TextTable, group_table, part_table, power_notes, test_table
-from evoprompt.report.page import STYLE
+from evoprompt.report.markup import STYLE
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
 

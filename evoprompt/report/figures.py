@@ -21,18 +21,18 @@ Line = Mapping[str, Any]
 
 def fitness_figure(generations: Sequence[Line], lineage: Sequence[Line], kind: str) -> str:
     """Return best and mean fitness of the selected by generation, over a dot for every birth."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     x = [g["generation"] for g in generations]
     births = [(b["generation"], b["fitness"]) for b in lineage if b["operator"] != "survive"]
     axes.scatter([g for g, _ in births], [f for _, f in births], s=10, color=GREY, alpha=0.5, linewidths=0, label="births")
     axes.plot(x, [g["fitness"]["mean"] for g in generations], color=ORANGE, marker=".", label="mean of the selected")
     axes.plot(x, [g["fitness"]["best"] for g in generations], color=BLUE, marker=".", label="best")
-    return _finish(figure, axes, f"fitness ({kind}, nats)" if kind != "accuracy" else "fitness (accuracy)")
+    return finish(figure, axes, f"fitness ({kind}, nats)" if kind != "accuracy" else "fitness (accuracy)")
 
 
 def price_figure(generations: Sequence[Line], trait: str) -> str:
     """Return the parts of the change of a trait's mean by generation, stacked, with their sum as a line."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     rows = [g for g in generations if trait in g["price"]]
     x = np.array([g["generation"] for g in rows])
     parts = {
@@ -47,13 +47,13 @@ def price_figure(generations: Sequence[Line], trait: str) -> str:
         above, below = above + np.maximum(height, 0), below + np.minimum(height, 0)
     axes.plot(x, [g["price"][trait]["change"] for g in rows], color="black", marker=".", linewidth=1, label="change (their sum)")
     axes.axhline(0, color="black", linewidth=0.6)
-    return _finish(figure, axes, f"change of mean {trait.replace('_', ' ')}")
+    return finish(figure, axes, f"change of mean {trait.replace('_', ' ')}")
 
 
 def operator_figure(effects: Mapping[str, Sequence[float]]) -> str:
     """Return each operator's mean effect on fitness over all of its births, with 95 % intervals (normal, +-1.96 standard errors)."""
     names = sorted(effects, key=lambda n: float(np.mean(effects[n])))
-    figure, axes = _axes(height=0.3 * len(names) + 0.8, left=0.32)
+    figure, axes = new_axes(height=0.3 * len(names) + 0.8, left=0.32)
     for row, name in enumerate(names):
         values = np.array(effects[name])
         half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else None
@@ -61,7 +61,7 @@ def operator_figure(effects: Mapping[str, Sequence[float]]) -> str:
     axes.set_yticks(range(len(names)), [f"{n.replace('_', ' ')} ({len(effects[n])})" for n in names])
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel("mean of (birth's fitness - parents' mean fitness)")
-    return _svg(figure)
+    return svg(figure)
 
 
 def trait_figure(generations: Sequence[Line]) -> str:
@@ -74,33 +74,37 @@ def trait_figure(generations: Sequence[Line]) -> str:
         axes = figure.add_subplot(rows, 3, place)
         axes.plot([g["generation"] for g in generations], [g["traits"][name] for g in generations], color=BLUE, marker=".")
         axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
-        _plain(axes)
-    return _svg(figure)
+        plain(axes)
+    return svg(figure)
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Take away what a chart does not need."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _axes(height: float = 3.2, left: float = 0.11) -> tuple[Figure, Axes]:
+def new_axes(height: float = 3.2, left: float = 0.11) -> tuple[Figure, Axes]:
+    """Return a new figure with one chart; sizes in inches, `left` the share of the width that labels take."""
     figure = Figure(figsize=(6.6, height))
     figure.subplots_adjust(left=left, right=0.98, bottom=0.5 / height, top=1 - 0.1 / height)
     axes = figure.add_subplot()
-    _plain(axes)
+    plain(axes)
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, label: str) -> str:
+def finish(figure: Figure, axes: Axes, label: str) -> str:
+    """Label the axes, add the legend, and return the figure as SVG."""
     axes.set_xlabel("generation")
     axes.set_ylabel(label)
     axes.legend(fontsize=8, frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG text."""
     stream = io.StringIO()
     with rc_context({"svg.fonttype": "none", "font.family": ["DejaVu Sans", "sans-serif"]}):  # letters stay text: smaller, and can be searched
         FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})

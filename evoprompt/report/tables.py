@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Any
@@ -35,11 +36,29 @@ def ancestry(lineage: Sequence[Line], policy_id: str) -> list[dict[str, Any]]:
                 "operator": birth["operator"],
                 "fitness": birth["fitness"],
                 "gain": gain,
-                "num_demonstrations": len(birth["policy"].get("demonstrations", [])),
+                "num_demonstrations": len(birth.get("policy", {}).get("demonstrations", [])),
             }
         )
-        birth = max((by_id[p] for p in birth["parent_ids"]), key=lambda b: b["fitness"], default=None)
+        parent = max((by_id[p] for p in birth["parent_ids"]), key=lambda b: b["fitness"], default=None)
+        steps[-1]["change"] = what_changed(parent["policy"], birth["policy"]) if parent and "policy" in birth and "policy" in parent else ""
+        birth = parent
     return steps[::-1]
+
+
+def what_changed(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
+    """Return in words how a policy differs from another, slot by slot; both as `lineage.jsonl` has them."""
+    changes = []
+    if parent.get("instruction", "") != child.get("instruction", ""):
+        changes.append(f"instruction: {child.get('instruction', '')!r}")
+    before, after = ([tuple(d) if isinstance(d, list) else tuple(d.values()) for d in p.get("demonstrations", [])] for p in (parent, child))
+    changes += [f"+ demonstration {d[0]!r}: {d[1]!r}" for d in after if d not in before]
+    changes += [f"- demonstration {d[0]!r}: {d[1]!r}" for d in before if d not in after]
+    if sorted(before) == sorted(after) and before != after:
+        changes.append("demonstrations in another order")
+    for slot in ("template", "label_words"):
+        if parent.get(slot) != child.get(slot):
+            changes.append(f"{slot.replace('_', ' ')}: {json.dumps(child.get(slot), ensure_ascii=False)}")
+    return "; ".join(changes)
 
 
 def interval(part: Mapping[str, Any], *, signed: bool = False) -> tuple[str, str]:

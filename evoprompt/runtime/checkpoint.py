@@ -25,6 +25,7 @@ from evoprompt.runtime.ledger import Ledger
 
 LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
 CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = "checkpoint.json", "config.yaml", "provenance.json", "summary.json", "tracking.json"
+DYNAMICS = "dynamics.json"
 _APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
 
 

@@ -22,6 +22,8 @@ def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     metrics |= {"time/seconds": line["seconds"], "population/births": line["num_births"], "population/selected": line["num_selected"]}
     for trait, price in line["price"].items():
         metrics |= flat(price, f"price/{trait}/")
+    for group in ("diversity", "selection", "gradients", "reward"):
+        metrics |= {name: value for name, value in flat(line.get(group, {}), f"{group}/").items() if isinstance(value, (int, float))}
     return metrics
 
 

@@ -1,0 +1,85 @@
+"""How often an operator's child beats its parents, and by how much: over all that were born, never over those that survived.
+
+Knows traits, parentage and operators. Does not know prompts or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from evoprompt.dynamics.clusters import ClusterSums, Pair, common_traits, root_variance, varied
+from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.resampling import wilson_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Evolvability:
+    """How one operator's children compare with their parents, all that were born being counted."""
+
+    num_children: int
+    num_better: int  #: strictly better than the best parent
+    num_clusters: int  #: parents, or groups of them where there are more than `MAX_CLUSTERS`
+    mean_effect: float  #: mean of child minus mid-parent
+    standard_error: float | None  #: of `mean_effect`, clustered on parents; None with fewer than `MIN_CLUSTERS`
+
+    @property
+    def share_better(self) -> float:
+        """Return the share of children that are strictly better than their best parent."""
+        return self.num_better / self.num_children
+
+    def confidence_interval(self, alpha: float = 0.05) -> tuple[float, float]:
+        """Return Wilson's interval for `share_better`; it takes children as independent, and is too narrow where siblings are alike."""
+        return wilson_interval(self.num_better, self.num_children, alpha)
+
+
+def evolvability(pairs: Iterable[Pair], fitness: str = "fitness") -> dict[str, Evolvability]:
+    """Return by operator how children compare with their parents in fitness, pooled over the pairs, which may be a stream.
+
+    All births that have parents count, but survivors. An operator without children is absent.
+
+    Raises:
+        ValueError: as `common_traits`.
+
+    Source: Altenberg 1994 (share of offspring better than their parents).
+    """
+    counts = EvolvabilityCounts(fitness)
+    for before, births in pairs:
+        counts.add(before, births)
+    return counts.result()
+
+
+class EvolvabilityCounts:
+    """`evolvability`, pair by pair."""
+
+    def __init__(self, fitness: str = "fitness") -> None:
+        self._fitness = fitness
+        self._sums, self._better = ClusterSums(), dict[str, int]()
+
+    def add(self, before: Births, births: Births) -> None:
+        """Add the next pair."""
+        _, z, after = common_traits(before, births, (self._fitness,))
+        children = varied(births)
+        effect = after[children] - births.mid_parent(z)[children]
+        self._sums.add(before, births, children, np.stack([np.ones_like(effect), effect], axis=2))
+        best = np.full(len(births), -np.inf)
+        np.maximum.at(best, births.child, z[births.parent, 0])
+        wins = births.operator[children[after[children, 0] > best[children]]]
+        for operator, count in zip(births.operator_names, np.bincount(wins, minlength=len(births.operator_names)).tolist(), strict=True):
+            self._better[operator] = self._better.get(operator, 0) + count
+
+    def result(self) -> dict[str, Evolvability]:
+        """Return the comparison of all pairs so far."""
+        result = {}
+        for operator, own in self._sums:
+            n, mean = int(own.total[0, 0]), float(_mean(own.total)[0])
+            error = root_variance(own.variance(_mean)[0], own.num_clusters)
+            result[operator] = Evolvability(n, self._better[operator], own.num_clusters, mean, error)
+        return result
+
+
+def _mean(sums: Floats) -> Floats:
+    n, total = np.moveaxis(sums, -1, 0)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)

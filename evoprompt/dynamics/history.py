@@ -1,0 +1,269 @@
+"""A whole run's dynamics, in one pass over its generations with two of them in memory at a time.
+
+    for births in generations(lines):
+        line = history.add(births)         what happened in this generation
+    history.summary()                      what holds over the run
+
+Both are plain numbers by name, ready for JSON. What is undefined is a mapping with its `undefined` reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.dynamics.account import Account, example_errors, example_terms, flat, population_account, price_account
+from evoprompt.dynamics.drift import drift_test
+from evoprompt.dynamics.evolvability import EvolvabilityCounts
+from evoprompt.dynamics.genealogy import Genealogy
+from evoprompt.dynamics.gradients import Gradients, RewardFeatures, lande_arnold, reward_features, selection_gradients
+from evoprompt.dynamics.inheritance import (
+    Regressions,
+    Response,
+    Slope,
+    Undefined,
+    breeders_equation,
+    operator_responses,
+    realised_heritability,
+    response,
+)
+from evoprompt.dynamics.intensity import intensity
+from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.price import generation_terms
+
+#: Births that gradients and reward features are pooled over, at most.
+POOLED_ROWS = 100_000
+
+#: A trait by birth and example, by trait name: those traits that are means over examples.
+Cases = Mapping[str, Floats]
+
+
+class History:
+    """Follows a run."""
+
+    def __init__(self) -> None:
+        self.genealogy = Genealogy()
+        self.lines: list[Account] = []  #: by generation: what `add` returned
+        self._before: Births | None = None
+        self._cases: Cases = {}
+        self._totals: dict[str, dict[str, Floats]] = {}
+        self._responses: list[Response] = []
+        self._regressions, self._evolvability = Regressions(), EvolvabilityCounts()
+        self._operator_responses: list[Any] = []
+        self._drift: list[tuple[float, float]] = []
+        self._pool = Pool()
+
+    @property
+    def index(self) -> dict[str, int]:
+        """The place of each birth of the last generation, by birth id."""
+        return {name: i for i, name in enumerate(self._before.birth_ids)} if self._before else {}
+
+    def add(self, births: Births, cases: Cases | None = None, chances: Sequence[float] | None = None, *, independent: bool = True) -> Account:
+        """Return a generation's line: the population's account, and how it came from the one before.
+
+        Args:
+            births: the next generation.
+            cases: for standard errors over examples, shape (birth, example) each.
+            chances: of each selected birth of the generation before to fill a parent slot, where they are not known from the lineage.
+            independent: whether the slots were filled independently.
+
+        Raises:
+            ValueError: as `generation_terms` and `population_account`.
+        """
+        self.genealogy.add(births)
+        diversity = self.genealogy.diversity()[-1]
+        line: Account = {"generation": births.generation, **population_account(births), "price": {}}
+        line["diversity"] = {k: v for k, v in asdict(diversity).items() if k not in ("generation", "num_selected")} | {
+            "effective_size": diversity.effective_size
+        }
+        if self._before is not None:
+            line |= self._step(self._before.with_chances(chances, independent=independent), births, cases or {})
+        self._before, self._cases = births, cases or {}
+        self.lines.append(line)
+        return line
+
+    def _step(self, before: Births, births: Births, cases: Cases) -> Account:
+        terms = generation_terms(before, births)
+        price = price_account(terms)
+        for name in cases:
+            if name in self._cases and name in price and cases[name].shape[1] > 1:
+                by_example = example_terms(before, births, self._cases[name], cases[name])
+                price[name]["standard_error"] = example_errors(by_example)
+                self._add_up(name, by_example)
+        self._responses.append(response(before, births))
+        self._operator_responses.append(operator_responses(before, births))
+        self._pool.add(before, births)
+        self._regressions.add(before, births)
+        self._evolvability.add(before, births)
+        selection = terms.reproduction.selection
+        if selection.drift is not None and selection.drift_variance is not None:
+            at = terms.trait_names.index("fitness")
+            self._drift.append((float(selection.drift[at]), float(selection.drift_variance[at])))
+        return {"price": price, "selection": _selection(before, births), "gradients": _gradients(before, births), "reward": _reward(births)}
+
+    def _add_up(self, name: str, by_example: Mapping[str, Floats]) -> None:
+        total = self._totals.setdefault(name, {})
+        for term, values in by_example.items():
+            total[term] = total[term] + values if term in total else values
+
+    def summary(self) -> Account:
+        """Return what holds over the whole run.
+
+        `price`: each trait's terms summed over the generations, with standard errors where there are examples; `heritability`: sum R / sum S;
+        `operators`: births, effect on fitness, evolvability, and by trait the regression on parents and the breeder's equation; `drift`: the
+        test of the selection operator; `coalescence`; `gradients` and `reward` of all generations together: see `Pool`.
+        """
+        slopes = self._regressions.result()
+        steps = [line for line in self.lines if line["price"]]
+        return {
+            "price": {name: self._price_total(name, steps) for name in (steps[-1]["price"] if steps else {})},
+            "heritability": _heritability(self._responses),
+            "operators": {name: self._operator(name, value, slopes) for name, value in self._evolvability.result().items()},
+            **self._pool.summary(),
+            "drift": _plain(drift_test(*np.array(self._drift).T)) if self._drift else None,
+            "coalescence": self._coalescence(),
+        }
+
+    def _price_total(self, name: str, steps: list[Account]) -> Account:
+        total: dict[str, float] = {}
+        for line in steps:
+            terms = {k: v for k, v in line["price"].get(name, {}).items() if k != "standard_error"}
+            for term, value in flat(terms).items():
+                total[term] = total.get(term, 0.0) + value
+        errors = example_errors(self._totals[name]) if name in self._totals else None
+        return total | ({"standard_error": errors} if errors else {})
+
+    def _operator(self, name: str, found: Any, slopes: Mapping[tuple[str, str], Slope | Undefined]) -> Account:
+        own = {trait: slope for (operator, trait), slope in slopes.items() if operator == name}
+        return {
+            "num_children": found.num_children,
+            "mean_effect": found.mean_effect,
+            "standard_error": found.standard_error,
+            "share_better": found.share_better,
+            "share_better_ci": found.confidence_interval(),
+            "slopes": {trait: _slope(slope) for trait, slope in own.items()},
+            "bias": self._bias(name, slopes),
+        }
+
+    def _bias(self, name: str, slopes: Mapping[tuple[str, str], Slope | Undefined]) -> dict[str, float]:
+        """Return where an operator moves each trait whoever was selected: the mean bias of the breeder's equation, weighted by births."""
+        sums: dict[str, float] = {}
+        weight = 0.0
+        for parts in self._operator_responses:
+            if name in parts:
+                weight += parts[name].share
+                for (_, trait), found in breeders_equation({name: parts[name]}, slopes).items():
+                    if not isinstance(found, Undefined):
+                        sums[trait] = sums.get(trait, 0.0) + parts[name].share * found.bias
+        return {trait: value / weight for trait, value in sums.items()}
+
+    def _coalescence(self) -> Account:
+        found = self.genealogy.coalescence()
+        return {
+            "common_ancestor": _plain(found.common_ancestor),
+            "mean_pair_time": _plain(found.mean_pair_time),
+            "num_lineages": found.num_lineages.tolist(),
+        }
+
+
+class Pool:
+    """Individuals of all generations, each measured from the mean of its own: a small population tells many traits apart only so.
+
+    Selection gradients from the parents' traits and relative success; reward features from all births' traits and fitness. The traits are those
+    of the first generation but fitness; after `POOLED_ROWS` births no more are kept, since a large population has both in each generation.
+    """
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._parents: list[tuple[Floats, Floats]] = []  # traits and relative success
+        self._births: list[tuple[Floats, Floats]] = []  # traits and fitness
+        self._num = 0
+
+    def add(self, before: Births, births: Births) -> None:
+        """Add a pair of generations."""
+        if not self._names:
+            self._names = tuple(name for name in before.trait_names if name != "fitness")
+        complete = all(name in b.trait_names for b in (before, births) for name in self._names)
+        if not complete or self._num > POOLED_ROWS:
+            return
+        success = births.success(len(before))[before.selected]
+        self._parents.append((self._deviations(before, before.selected), success / success.mean()))
+        fitness = births.trait("fitness")
+        self._births.append((self._deviations(births, np.ones(len(births), dtype=bool)), fitness - fitness.mean()))
+        self._num += len(births)
+
+    def _deviations(self, births: Births, rows: NDArray[np.bool_]) -> Floats:
+        columns = births.traits[:, [births.trait_names.index(name) for name in self._names]][rows]
+        return np.asarray(columns - columns.mean(axis=0), dtype=np.float64)
+
+    def summary(self) -> dict[str, Account]:
+        """Return gradients and reward over all generations."""
+        if not self._parents:
+            return {}
+        traits, weight = (np.concatenate(columns) for columns in zip(*self._parents, strict=True))
+        all_traits, fitness = (np.concatenate(columns) for columns in zip(*self._births, strict=True))
+        gradients = selection_gradients(traits, self._names, weight, rng=np.random.default_rng(0))
+        return {"gradients": _described_gradients(gradients), "reward": _described_reward(reward_features(all_traits, self._names, fitness))}
+
+
+def _selection(before: Births, births: Births) -> Account:
+    """Return how strong selection on fitness was in both stages, in standard deviations and per unit of variance."""
+    stages = {
+        "reproduction": intensity(before.trait("fitness")[before.selected], births.success(len(before))[before.selected]),
+        "survival": intensity(births.trait("fitness"), births.selected.astype(np.float64)),
+    }
+    return {name: _plain(found) for name, found in stages.items()}
+
+
+def _gradients(before: Births, births: Births) -> Account:
+    return _described_gradients(lande_arnold(before, births))
+
+
+def _described_gradients(found: Gradients | Undefined) -> Account:
+    if isinstance(found, Undefined):
+        return {"undefined": found.reason}
+    errors = found.standard_error.tolist() if found.standard_error is not None else None
+    return {
+        "gradient": dict(zip(found.trait_names, found.gradient.tolist(), strict=True)),
+        "standard_error": dict(zip(found.trait_names, errors, strict=True)) if errors else None,
+        "differential": dict(zip(found.trait_names, found.differential.tolist(), strict=True)),
+        "warning": found.warning,
+    }
+
+
+def _reward(births: Births) -> Account:
+    names = tuple(name for name in births.trait_names if name != "fitness")
+    columns = births.traits[:, [births.trait_names.index(name) for name in names]]
+    return _described_reward(reward_features(columns, names, births.trait("fitness")))
+
+
+def _described_reward(found: RewardFeatures | Undefined) -> Account:
+    if isinstance(found, Undefined):
+        return {"undefined": found.reason}
+    return {"weight": dict(zip(found.trait_names, found.weight.tolist(), strict=True)), "r_squared": found.r_squared, "warning": found.warning}
+
+
+def _heritability(responses: list[Response]) -> Account:
+    if not responses:
+        return {}
+    shared = [name for name in responses[0].trait_names if all(name in r.trait_names for r in responses)]
+    return {name: _plain(value) for name, value in realised_heritability([_only(r, shared) for r in responses]).items()}
+
+
+def _only(found: Response, names: list[str]) -> Response:
+    at = [found.trait_names.index(name) for name in names]
+    return Response(tuple(names), found.selection_differential[at], found.response[at], found.rounding[at])
+
+
+def _slope(slope: Slope | Undefined) -> Any:
+    return _plain(slope) if isinstance(slope, Undefined) else asdict(slope) | {"ci": slope.confidence_interval()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Undefined):
+        return {"undefined": value.reason}
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
