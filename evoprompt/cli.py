@@ -40,23 +40,71 @@ def run_command(
 
 
 @app.command("resume")
-def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run that did not end.")]) -> None:
+def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run or a sweep that did not end.")]) -> None:
     """Go on with a run from its last committed generation."""
+    if (run / "sweep.json").exists():
+        from evoprompt.sweep import resume as resume_sweep
+
+        raise typer.Exit(1 if resume_sweep(run) else 0)
     from evoprompt.session import resume
 
     resume(run)
 
 
+@app.command("sweep")
+def sweep_command(
+    config: Annotated[Optional[Path], typer.Argument(help="A YAML sweep, e.g. configs/sweeps/quick.yaml.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The sweep's folder; default runs/<sweep name>, numbered where it exists.")] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs with a forecast of their tokens; load no model.")] = False,
+    resume: Annotated[Optional[Path], typer.Option(help="Go on with the sweep in this folder; failed runs are tried again.")] = None,
+) -> None:
+    """Run a configuration over many settings, on one loaded model, and compare them. Exit 1 when a run failed."""
+    from evoprompt import sweep
+
+    if (config is None) == (resume is None):
+        raise UserError("give either a sweep config, or --resume with the folder of a sweep")
+    if config is None:
+        if out is not None or overrides or dry_run:
+            raise UserError("--resume goes on with a sweep as it was begun; it takes no --out, --set or --dry-run")
+        raise typer.Exit(1 if sweep.resume(resume or Path()) else 0)
+    if dry_run:
+        sweep.show_plan(config, overrides or [])
+        return
+    raise typer.Exit(1 if sweep.start(config, out, overrides or []) else 0)
+
+
 @app.command("report")
 def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Make a run's report.html again, from its folder alone."""
-    from evoprompt.report.page import write_page
-    from evoprompt.runtime.checkpoint import CHECKPOINT, RunFolder
+    """Make a run's report.html again, from its folder alone; or that of any lineage.jsonl in the documented format."""
+    from evoprompt.report.page import write_lineage_page, write_page
+    from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, LINEAGE, RunFolder
 
+    if (run / LINEAGE).exists() and not (run / CONFIG).exists():
+        typer.echo(write_lineage_page(run))
+        return
     folder = RunFolder.open(run)
     if folder.read(CHECKPOINT) is None:
         raise UserError(f"the run in {run} has not committed a generation yet; there is nothing to report")
     typer.echo(write_page(folder))
+
+
+@app.command("compare")
+def compare_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or folders around them, e.g. of a sweep.")],
+    by: Annotated[Optional[list[str]], typer.Option(metavar="KEY", help="A config key to group by; default: all that differ. Repeatable.")] = None,
+    align: Annotated[Optional[str], typer.Option(help="tokens, evaluations, generations or seconds; default: tokens where all have them.")] = None,
+    trait: Annotated[str, typer.Option(help="fitness (the best so far), or a trait (its mean over the selected).")] = "fitness",
+    target: Annotated[Optional[float], typer.Option(help="The value to reach; default: the baseline's mean at the end of the range.")] = None,
+    baseline: Annotated[Optional[str], typer.Option(metavar="GROUP", help="The group that others are compared with; default: the first.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The comparison's folder; default comparisons/<name> beside the runs, numbered.")] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Record the comparison in the runs' MLflow store.")] = True,
+) -> None:
+    """Compare runs: curves, final values, and which part of the evolution differs, with tests over seeds."""
+    from evoprompt.compare import compare
+    from evoprompt.report.compare import Settings
+
+    compare(runs, Settings(tuple(by or ()), align, trait, target, baseline), out, mlflow=mlflow)
 
 
 @app.command("ui")

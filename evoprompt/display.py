@@ -75,17 +75,17 @@ class Display:
         self._latest = f"best {fitness['best']:.4f}  mean {fitness['mean']:.4f}"
         self.console.print(
             f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean {fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
-            f"tokens {line['tokens']['total']:>9,}  left about {_clock(self._seconds_left())}"
+            f"tokens {line['tokens']['total']:>9,}  left about {clock(self._seconds_left())}"
         )
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""
         self._progress.stop()
-        self.console.print(f"interrupted; every committed generation is kept. To go on: {_program()} resume {_short(folder)}", soft_wrap=True)
+        self.console.print(f"interrupted; every committed generation is kept. To go on: {program()} resume {short_path(folder)}", soft_wrap=True)
 
     def _status(self) -> str:
         rate = self._tokens / max(time.monotonic() - self._begun, 1e-9)
-        left = f", left about {_clock(self._seconds_left())}" if self._policies else ""
+        left = f", left about {clock(self._seconds_left())}" if self._policies else ""
         return f"{self._latest}  {self._tokens:,} tokens, {rate:.0f}/s{left}"
 
     def _seconds_left(self) -> float:
@@ -103,8 +103,8 @@ class Display:
         return forecast
 
 
-def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str) -> None:
-    """Print the table at the end of a run."""
+def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str, runs: Path) -> None:
+    """Print the table at the end of a run; `runs` is the folder with the MLflow store."""
     test, tokens = summary["test"], summary["tokens"]
     console.print()
     console.print(Text("Champion prompt", style="bold"))
@@ -123,26 +123,28 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlf
     spared += [f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests from the memo"] if tokens["memo_requests"] else []
     if spared:
         table.add_row("tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})")
-    table.add_row("time", f"{_clock(summary['seconds']['total'])}  (of it scoring {_clock(summary['seconds'].get('scoring', 0))})")
+    table.add_row("time", f"{clock(summary['seconds']['total'])}  (of it scoring {clock(summary['seconds'].get('scoring', 0))})")
     table.add_row("Price residual, at most", f"{summary['price_residual_max']:.1g}")
     table.add_row("run folder", str(folder))
     table.add_row("report", str(folder / "report.html"))
     table.add_row("MLflow", mlflow_location)
-    table.add_row("see the charts with", Text(f"{_program()} ui --runs {_short(folder.parent)}", style="bold"))
+    table.add_row("see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold"))
     console.print(table)
 
 
-def _program() -> str:
+def program() -> str:
     """Return how the user can call this program again: by name where it is on the path, else by where it lies."""
-    return "evoprompt" if shutil.which("evoprompt") else _short(Path(sys.argv[0]).absolute())
+    return "evoprompt" if shutil.which("evoprompt") else short_path(Path(sys.argv[0]).absolute())
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time for people."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
+    """Return a path as seen from where the user is."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

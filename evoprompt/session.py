@@ -14,13 +14,17 @@ from typing import Any
 from rich.console import Console
 
 from evoprompt import __version__
-from evoprompt.build import build, check_task
+from evoprompt.build import build, check_task, open_tracker
 from evoprompt.config import Config
 from evoprompt.display import Display, print_result
 from evoprompt.errors import UserError
-from evoprompt.run import run
-from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, PROVENANCE, TRACKING, RunFolder
+from evoprompt.run import Observer, run
+from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.runtime.shared import Shared
 from evoprompt.scoring.models import is_fetched, model_fingerprint, resolve_model
+
+#: The state of a sweep, in the folder around the folders of its runs.
+SWEEP = "sweep.json"
 
 #: The packages whose versions a result may depend on.
 RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
@@ -39,7 +43,7 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
     folder = RunFolder.create(out, config.name)
     folder.begin(config, provenance(config, model))
     try:
-        return _carry_out(config, folder)
+        return _show(config, folder)
     except UserError:
         if folder.read(CHECKPOINT) is None:
             _take_away(folder)
@@ -55,7 +59,7 @@ def resume(path: Path) -> dict[str, Any]:
     folder = RunFolder.open(path)
     if folder.is_complete:
         raise UserError(f"the run in {path} is complete; its result is in summary.json, and evoprompt report {path} makes its page again")
-    return _carry_out(folder.config(), folder)
+    return _show(folder.config(), folder)
 
 
 def provenance(config: Config, model: Path) -> dict[str, Any]:
@@ -71,24 +75,60 @@ def provenance(config: Config, model: Path) -> dict[str, Any]:
     }
 
 
-def _carry_out(config: Config, folder: RunFolder) -> dict[str, Any]:
+def carry_out(config: Config, folder: RunFolder, observer: Observer, shared: Shared | None = None) -> tuple[dict[str, Any], str]:
+    """Begin a run or go on with it, to its end; return the summary, and where the tracker has it.
+
+    Args:
+        config: of the run.
+        folder: has the configuration already.
+        observer: sees it happen.
+        shared: lends workers that are not to end with this run.
+    """
+    begun = time.perf_counter()
+    parts = build(config, home(folder.path), shared, _parent(folder.path))
+    status = "FAILED"
+    champion = None
+    try:
+        summary = run(parts, folder, observer, startup_seconds=time.perf_counter() - begun)
+        status, champion = "FINISHED", summary["champion"]["prompt"]
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with ThreadPoolExecutor(max_workers=1) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
+            thread.submit(parts.tracker.finish, status, folder.path if status == "FINISHED" else None, champion)
+            parts.close()
+    return summary, parts.tracker.location()
+
+
+def tell_end(config: Config, folder: RunFolder) -> None:
+    """Tell the tracker of a complete run that it is complete: a kill may have come between the two."""
+    identity = folder.read(TRACKING)
+    if identity:
+        tracker = open_tracker(config, home(folder.path))
+        tracker.resume(identity)
+        tracker.finish("FINISHED", folder.path, folder.read(SUMMARY)["champion"]["prompt"])
+
+
+def home(run: Path) -> Path:
+    """Return the folder whose MLflow store a run is in: the one around it, or for a run of a sweep the one around the sweep."""
+    return run.parent.parent if (run.parent / SWEEP).exists() else run.parent
+
+
+def _parent(run: Path) -> str | None:
+    """Return the id of the MLflow run of the sweep that a run belongs to."""
+    identity = (RunFolder(run.parent).read(SWEEP) or {}).get("tracking") or {}
+    return identity.get("run_id")
+
+
+def _show(config: Config, folder: RunFolder) -> dict[str, Any]:
     with Display(config) as display:
-        begun = time.perf_counter()
-        parts = build(config, folder.path.parent)
-        status = "FAILED"
-        champion = None
         try:
-            summary = run(parts, folder, display, startup_seconds=time.perf_counter() - begun)
-            status, champion = "FINISHED", summary["champion"]["prompt"]
+            summary, location = carry_out(config, folder, display)
         except KeyboardInterrupt:
-            status = "KILLED"
             display.interrupted(folder.path)
             raise
-        finally:
-            with ThreadPoolExecutor(max_workers=1) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
-                thread.submit(parts.tracker.finish, status, folder.path if status == "FINISHED" else None, champion)
-                parts.close()
-    print_result(display.console, summary, folder.path, parts.tracker.location())
+    print_result(display.console, summary, folder.path, location, home(folder.path))
     return summary
 
 

@@ -5,7 +5,7 @@ import pytest
 from evoprompt.config import dump_config, load_config
 from evoprompt.errors import UserError
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+CONFIGS = sorted(p for p in (Path(__file__).parent.parent / "configs").rglob("*.yaml") if p.parent.name != "sweeps")
 
 
 def write(tmp_path: Path, text: str) -> Path:

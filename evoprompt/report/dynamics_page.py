@@ -87,10 +87,10 @@ def _acts(summary: Mapping[str, Any]) -> str:
     parts = []
     gradients, reward = summary.get("gradients", {}), summary.get("reward", {})
     if "gradient" in gradients:
-        label = "selection gradient in reproduction (relative success per standard deviation)"
+        label = "selection gradient (relative success per sd)"
         parts.append(figures.weights_figure(gradients["gradient"], gradients["standard_error"], label) + _warning(gradients))
     if "weight" in reward:
-        label = f"fitness per standard deviation (the traits explain {reward['r_squared']:.0%} of its variance)"
+        label = f"fitness per sd (traits explain {reward['r_squared']:.0%})"
         parts.append(figures.weights_figure(reward["weight"], None, label) + _warning(reward))
     note = "All generations together, each individual from the mean of its own generation; every trait while the others stand still."
     return section("What selection acts on, and what makes fitness", "".join(parts), note) if parts else ""

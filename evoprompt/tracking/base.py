@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,9 @@ class Tracker(Protocol):
     def describe(self, text: str) -> None:
         """Set a description in Markdown."""
 
+    def attach(self, files: Sequence[Path]) -> None:
+        """Keep files as artifacts."""
+
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with its folder and champion as artifacts."""
 
@@ -55,6 +58,9 @@ class NullTracker:
         """Do nothing."""
 
     def describe(self, text: str) -> None:
+        """Do nothing."""
+
+    def attach(self, files: Sequence[Path]) -> None:
         """Do nothing."""
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:

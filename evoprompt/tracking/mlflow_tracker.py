@@ -10,7 +10,7 @@ import getpass
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,16 @@ def default_uri(runs: Path) -> str:
 
 
 class MlflowTracker:
-    """One MLflow run. Implements `base.Tracker`."""
+    """One MLflow run. Implements `base.Tracker`.
 
-    def __init__(self, runs: Path, experiment: str) -> None:
+    Args:
+        runs: the folder of the runs, where the store is if no other is set.
+        experiment: its name.
+        parent: the id of the MLflow run that this one is shown under.
+    """
+
+    def __init__(self, runs: Path, experiment: str, parent: str | None = None) -> None:
+        self._parent = {"mlflow.parentRunId": parent} if parent else {}
         self._runs = runs
         self._uri = default_uri(runs)
         self._experiment = experiment
@@ -67,6 +74,10 @@ class MlflowTracker:
     def describe(self, text: str) -> None:
         """Set the description that the UI shows on top of the run, in Markdown."""
         self._later(lambda client: client.set_tag(self._run_id, "mlflow.note.content", text[:MAX_VALUE]))
+
+    def attach(self, files: Sequence[Path]) -> None:
+        """Keep files as artifacts."""
+        self._later(lambda client: [client.log_artifact(self._run_id, str(file)) for file in files])
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run, with artifacts; waits until all is told. Trouble is logged, not raised: the run itself is done."""
@@ -107,7 +118,7 @@ class MlflowTracker:
         from mlflow import entities
 
         experiment = client.get_experiment_by_name(self._experiment)
-        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "evoprompt", "mlflow.source.type": "LOCAL", **tags}
+        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "evoprompt", "mlflow.source.type": "LOCAL", **self._parent, **tags}
         run = client.create_run(experiment.experiment_id, run_name=name, tags={k: str(v)[:MAX_VALUE] for k, v in own.items()})
         self._run_id = run.info.run_id
         client.log_batch(self._run_id, params=[entities.Param(k, str(v)[:MAX_VALUE]) for k, v in parameters.items()])
