@@ -106,9 +106,10 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_the_checkpoint_and_exits_130(config_file: Path, tmp_path: Path, stop: signal.Signals):
-    command = [sys.executable, "-m", "evoprompt.cli", "run", str(config_file), "--out", str(tmp_path / "run"), "--set", "evolution.generations=500"]
+@pytest.mark.parametrize(("stop", "backend"), [(signal.SIGINT, "local"), (signal.SIGTERM, "local"), (signal.SIGTERM, "ray")])
+def test_ctrl_c_keeps_the_checkpoint_and_exits_130(config_file: Path, tmp_path: Path, stop: signal.Signals, backend: str):
+    command = [sys.executable, "-m", "evoprompt.cli", "run", str(config_file), "--out", str(tmp_path / "run")]
+    command += ["--set", "evolution.generations=500", "--set", f"workers.backend={backend}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "checkpoint.json").exists():

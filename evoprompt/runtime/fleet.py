@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -228,6 +230,16 @@ def _cost(unit: WorkUnit, stored: int) -> int:
 
 
 def _start_ray(ray: Any, workers: WorkersConfig) -> None:
+    """Start Ray or join a cluster. Ray takes SIGTERM for itself, and its handler would end the process in the middle of a write."""
+    polite = signal.getsignal(signal.SIGTERM)
+    try:
+        _open_ray(ray, workers)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, polite)
+
+
+def _open_ray(ray: Any, workers: WorkersConfig) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if workers.ray_address:
