@@ -39,6 +39,16 @@ def test_a_line_is_the_account_of_its_generation(births):
         assert line["diversity"]["num_policies"] == len({p for p, s in zip(after.policy_ids, after.selected, strict=True) if s})
 
 
+def test_the_continuous_form_agrees_on_fitness_and_leaves_other_traits_what_came_with_it():
+    """On fitness itself cov(f, f) S_f / var(f) is S_f; a trait that is twice the fitness moves twice as far."""
+    rows = lineage(12, 2, np.random.default_rng(3), mutation=0.3)
+    history = followed(list(generations(row | {"traits": {"fitness": row["traits"]["z"], "twice": 2 * row["traits"]["z"]}} for row in rows)))
+    for line in history.lines[1:]:
+        terms = line["price"]["fitness"]["reproduction"]
+        assert terms["continuous"] == pytest.approx(terms["selection"])
+        assert line["price"]["twice"]["reproduction"]["continuous"] == pytest.approx(2 * terms["selection"])
+
+
 def test_the_terms_of_the_whole_run_are_its_change(births):
     total = followed(births).summary()["price"]["fitness"]
     parts = total["reproduction/selection"] + total["transmission"] + total["immigration"] + total["survival/selection"]

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprompt.dynamics.clusters import t_quantile
 from evoprompt.dynamics.evolvability import Evolvability, evolvability
 from evoprompt.dynamics.inheritance import (
     Breeder,
@@ -347,7 +346,3 @@ def test_a_restart_a_dead_parent_and_an_unknown_trait_are_refused():
         response(before, births_of([[1.0, 1.0]], [(0, 1, 1.0)], ["edit"]))
     with pytest.raises(ValueError, match="no trait 'length'"):
         parent_offspring([(before, births_of([[1.0, 1.0]], [(0, 0, 1.0)], ["edit"]))], ("length",))
-
-
-def test_students_quantile_is_that_of_the_tables():
-    assert [t_quantile(0.975, n) for n in (3, 5, 10, 63, 10**9)] == pytest.approx([3.182, 2.571, 2.228, 1.998, 1.960], rel=3e-3)

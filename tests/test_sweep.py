@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from evoprompt import build, cli, sweep
 from evoprompt.config import load_config
+from evoprompt.dynamics.significance import t_quantile
 from evoprompt.errors import UserError
-from evoprompt.report.sweep_tables import best_group, by_level, csv_text, lookup, mean_interval, mean_of, t_quantile
+from evoprompt.report.sweep_tables import best_group, by_level, csv_text, lookup, mean_interval, mean_of
 from evoprompt.runtime.executor import LocalExecutor
 from evoprompt.runtime.shared import Shared
 from evoprompt.session import home, start
@@ -462,16 +463,6 @@ def row(number: int, method: str, seed: int, objective: float | None) -> dict:
         "number": number, "folder": f"{number:03d}", "settings": {METHOD: method, "seed": seed}, "status": "failed" if result is None else "done",
         "reason": None if result else "it broke", "result": result,
     }  # fmt: skip
-
-
-def test_students_quantile_is_the_tabulated_one():
-    assert [round(t_quantile(0.975, df), 3) for df in (1, 2, 4, 30)] == [12.706, 4.303, 2.776, 2.042]
-    stats = pytest.importorskip("scipy.stats")
-    for df in (1, 2, 3, 8, 51):
-        for p in (0.6, 0.9, 0.995):
-            assert t_quantile(p, df) == pytest.approx(stats.t.ppf(p, df), rel=1e-9)
-    with pytest.raises(ValueError, match="expected"):
-        t_quantile(0.5, 3)
 
 
 def test_a_mean_has_its_interval_where_values_differ():

@@ -113,6 +113,14 @@ def test_the_same_metrics_told_twice_are_one_point_and_values_that_are_not_finit
     assert len(client(runs).get_metric_history(identity["run_id"], "fitness/best")) == 1
 
 
+def test_more_metrics_than_mlflow_takes_in_one_call_all_arrive(runs: Path):
+    tracker = MlflowTracker(runs, "evoprompt")
+    identity = tracker.begin("run", {}, {}, [])
+    tracker.log({f"x/{i}": i for i in range(2300)}, 0, 1)
+    tracker.finish("FINISHED")
+    assert len(client(runs).get_run(identity["run_id"]).data.metrics) == 2300
+
+
 def test_a_store_that_does_not_answer_is_the_users_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////dev/null/m.db")
     tracker = MlflowTracker(tmp_path, "evoprompt")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 
@@ -98,10 +97,9 @@ class ClusterSums:
         operator = births.operator[children]
         for i in np.unique(operator):
             own = operator[child] == i
-            new = (cluster[own], rows[child[own]]), (family[operator == i], rows[operator == i])
+            clusters, families = _grouped(cluster[own], rows[child[own]]), _grouped(family[operator == i], rows[operator == i])
             old = self._sums.get(births.operator_names[i])
-            clusters, families = new if old is None else (_joined(a, b) for a, b in zip(old, new, strict=True))
-            self._sums[births.operator_names[i]] = _grouped(*clusters), _grouped(*families)
+            self._sums[births.operator_names[i]] = (clusters, families) if old is None else (_merged(old[0], clusters), _merged(old[1], families))
         self._follow_survivors(births)
 
     def _name_clusters(self, parent: Integers) -> None:
@@ -144,20 +142,16 @@ def root_variance(variance: float, num_clusters: int) -> float | None:
     return sqrt(variance) if num_clusters >= MIN_CLUSTERS and variance >= 0 else None
 
 
-def t_quantile(probability: float, degrees: int) -> float:
-    """Return Student's quantile; at 0.975 to 0.3 % for 3 degrees of freedom and more. Source: Abramowitz and Stegun 1964, 26.7.5."""
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / float(degrees) ** (i + 1) for i, term in enumerate(terms))
-
-
-def _joined(a: tuple[Integers, Floats], b: tuple[Integers, Floats]) -> tuple[Integers, Floats]:
-    return np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
+def _merged(old: tuple[Integers, Floats], new: tuple[Integers, Floats]) -> tuple[Integers, Floats]:
+    """Add new sums to old ones, both sorted by key; the old ones are changed in place where they have all keys."""
+    place = np.minimum(np.searchsorted(old[0], new[0]), len(old[0]) - 1)
+    known = old[0][place] == new[0]
+    old[1][place[known]] += new[1][known]
+    if known.all():
+        return old
+    key = np.concatenate([old[0], new[0][~known]])
+    order = np.argsort(key)
+    return key[order], np.concatenate([old[1], new[1][~known]])[order]
 
 
 def _grouped(key: Integers, rows: Floats) -> tuple[Integers, Floats]:

@@ -96,6 +96,9 @@ class History:
                 self._add_up(name, by_example)
         self._responses.append(response(before, births))
         self._operator_responses.append(operator_responses(before, births))
+        strength = _selection(before, births)
+        for name, value in _continuous(before, strength["reproduction"].get("beta_eff"), terms.trait_names).items():
+            price[name]["reproduction"]["continuous"] = value
         self._pool.add(before, births)
         self._regressions.add(before, births)
         self._evolvability.add(before, births)
@@ -103,7 +106,7 @@ class History:
         if selection.drift is not None and selection.drift_variance is not None:
             at = terms.trait_names.index("fitness")
             self._drift.append((float(selection.drift[at]), float(selection.drift_variance[at])))
-        return {"price": price, "selection": _selection(before, births), "gradients": _gradients(before, births), "reward": _reward(births)}
+        return {"price": price, "selection": strength, "gradients": _gradients(before, births), "reward": _reward(births)}
 
     def _add_up(self, name: str, by_example: Mapping[str, Floats]) -> None:
         total = self._totals.setdefault(name, {})
@@ -217,6 +220,20 @@ def _selection(before: Births, births: Births) -> Account:
         "survival": intensity(births.trait("fitness"), births.selected.astype(np.float64)),
     }
     return {name: _plain(found) for name, found in stages.items()}
+
+
+def _continuous(before: Births, beta: float | None, names: Sequence[str]) -> dict[str, float]:
+    """Return cov(z, f) beta of every trait: d/dt E(z) = cov(z, f) of the replicator equation, run for the time beta that moves fitness as it moved.
+
+    beta = S_f / var(f) is the inverse temperature of the softmax selection that is as strong, to first order. None: fitness did not vary.
+    Source: Page and Nowak 2002.
+    """
+    if beta is None:
+        return {}
+    chosen = before.traits[before.selected]
+    fitness = before.trait("fitness")[before.selected]
+    covariance = (fitness - fitness.mean()) @ (chosen - chosen.mean(axis=0)) / len(chosen)
+    return {name: float(beta * covariance[before.trait_names.index(name)]) for name in names}
 
 
 def _gradients(before: Births, births: Births) -> Account:

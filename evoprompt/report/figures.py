@@ -31,7 +31,7 @@ def fitness_figure(generations: Sequence[Line], lineage: Sequence[Line], kind: s
 
 
 def price_figure(generations: Sequence[Line], trait: str) -> str:
-    """Return the parts of the change of a trait's mean by generation, stacked, with their sum as a line."""
+    """Return the parts of the change of a trait's mean by generation, stacked, with their sum as a line and its 95 % intervals over examples."""
     figure, axes = new_axes()
     rows = [g for g in generations if trait in g["price"]]
     x = np.array([g["generation"] for g in rows])
@@ -45,7 +45,10 @@ def price_figure(generations: Sequence[Line], trait: str) -> str:
         height = np.array(values)
         axes.bar(x, height, bottom=np.where(height >= 0, above, below), color=color, width=0.7, label=label)
         above, below = above + np.maximum(height, 0), below + np.minimum(height, 0)
-    axes.plot(x, [g["price"][trait]["change"] for g in rows], color="black", marker=".", linewidth=1, label="change (their sum)")
+    errors = [g["price"][trait].get("standard_error", {}).get("change") for g in rows]
+    spread = [1.96 * e for e in errors] if all(e is not None for e in errors) else None
+    change = [g["price"][trait]["change"] for g in rows]
+    axes.errorbar(x, change, yerr=spread, color="black", marker=".", linewidth=1, elinewidth=1, capsize=2, label="change (their sum)")
     axes.axhline(0, color="black", linewidth=0.6)
     return finish(figure, axes, f"change of mean {trait.replace('_', ' ')}")
 

@@ -10,8 +10,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import atan, cos, fsum, pi, sin, sqrt
+from math import fsum, sqrt
 from typing import Any
+
+from evoprompt.dynamics.significance import t_quantile
 
 Row = Mapping[str, Any]
 REPLICATES = "seed"  #: the key whose values make runs replicates of each other
@@ -54,22 +56,6 @@ def result_of(summary: Mapping[str, Any], objective: str) -> dict[str, float | N
     tokens = summary["tokens"]
     share = tokens["memo_requests"] / tokens["requests"] if tokens["requests"] else None
     return {"objective": lookup(summary, objective)} | {name: lookup(summary, key) for name, (key, _) in RESULTS.items()} | {"memo_share": share}
-
-
-def t_quantile(p: float, df: int) -> float:
-    """Return the quantile of Student's t distribution with a whole number of degrees of freedom, for p in (0.5, 1).
-
-    By bisection of the closed form with theta = atan(t / sqrt(df)): Abramowitz and Stegun 1964, eq. 26.7.3 and 26.7.4.
-    """
-    if not (0.5 < p < 1 and df >= 1):
-        raise ValueError(f"t_quantile({p}, {df}): expected 0.5 < p < 1 and df >= 1")
-    low, high = 0.0, 1.0
-    while _t_central(high, df) < 2 * p - 1:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_central(middle, df) < 2 * p - 1 else (low, middle)
-    return (low + high) / 2
 
 
 def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Mean:
@@ -145,13 +131,3 @@ def csv_text(rows: Sequence[Row], axes: Sequence[str]) -> str:
         settings = [v if isinstance(v := row["settings"].get(a), str | int | float) else json.dumps(v) for a in axes]
         writer.writerow([row["number"], row["folder"], row["status"], *settings, *((row["result"] or {}).get(r) for r in results), row["reason"]])
     return stream.getvalue()
-
-
-def _t_central(t: float, df: int) -> float:
-    """Return P(|T| < t)."""
-    theta = atan(t / sqrt(df))
-    term, total = (cos(theta), 0.0) if df % 2 else (1.0, 0.0)
-    for k in range(1 if df % 2 == 0 else 2, df, 2):
-        total += term
-        term *= k / (k + 1) * cos(theta) ** 2
-    return 2 / pi * (theta + sin(theta) * total) if df % 2 else sin(theta) * total

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: What MLflow takes of a parameter's or a tag's value; the rest would be cut off without a word.
 MAX_VALUE = 6000
+#: Metrics that MLflow takes in one call.
+MAX_METRICS = 1000
 
 
 def default_uri(runs: Path) -> str:
@@ -135,7 +137,9 @@ class MlflowTracker:
     def _log(self, client: Any, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
         from mlflow import entities
 
-        client.log_batch(self._run_id, metrics=[entities.Metric(k, v, timestamp_ms, step) for k, v in metrics.items()])
+        rows = [entities.Metric(k, v, timestamp_ms, step) for k, v in metrics.items()]
+        for part in batched(rows, MAX_METRICS):
+            client.log_batch(self._run_id, metrics=part)
 
     def _now(self, call: Callable[[Any], Any]) -> Any:
         import sqlite3
@@ -160,6 +164,11 @@ class MlflowTracker:
                 self._problem = self._problem or error
 
         self._thread.submit(guarded)
+
+
+def batched(rows: list[Any], size: int) -> list[list[Any]]:
+    """Return a list in parts of at most this size."""
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
 def serve(runs: Path, host: str, port: int) -> int:
