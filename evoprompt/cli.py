@@ -75,11 +75,15 @@ def sweep_command(
 
 
 @app.command("report")
-def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Make a run's report.html again, from its folder alone; or that of any lineage.jsonl in the documented format."""
+def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run or a sweep.")]) -> None:
+    """Make the page of a run or a sweep again, from its folder alone; or that of any lineage.jsonl in the documented format."""
     from evoprompt.report.page import write_lineage_page, write_page
-    from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, LINEAGE, RunFolder
+    from evoprompt.report.sweep_page import write_results
+    from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, LINEAGE, SWEEP, RunFolder
 
+    if (run / SWEEP).exists():
+        typer.echo(write_results(run)[1])
+        return
     if (run / LINEAGE).exists() and not (run / CONFIG).exists():
         typer.echo(write_lineage_page(run))
         return

@@ -19,12 +19,9 @@ from evoprompt.config import Config
 from evoprompt.display import Display, print_result
 from evoprompt.errors import UserError
 from evoprompt.run import Observer, run
-from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, SWEEP, TRACKING, RunFolder
 from evoprompt.runtime.shared import Shared
 from evoprompt.scoring.models import is_fetched, model_fingerprint, resolve_model
-
-#: The state of a sweep, in the folder around the folders of its runs.
-SWEEP = "sweep.json"
 
 #: The packages whose versions a result may depend on.
 RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")

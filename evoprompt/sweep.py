@@ -22,10 +22,10 @@ from evoprompt.config import Config, dump_config
 from evoprompt.errors import UserError
 from evoprompt.report.sweep_page import PAGE, TABLE, markdown, write_results
 from evoprompt.report.sweep_tables import best_group, column, done, mean_of, result_of
-from evoprompt.runtime.checkpoint import CHECKPOINT, SUMMARY, RunFolder
+from evoprompt.runtime.checkpoint import CHECKPOINT, SUMMARY, SWEEP, RunFolder
 from evoprompt.runtime.shared import Shared, executor_key
 from evoprompt.scoring.models import is_fetched, resolve_model
-from evoprompt.session import SWEEP, carry_out, provenance, tell_end
+from evoprompt.session import carry_out, provenance, tell_end
 from evoprompt.sweep_bayes import check_installed, propose
 from evoprompt.sweep_config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.sweep_display import SweepDisplay, print_end, rows_table

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from reference.wright_fisher import lineage
 
 from evoprompt import cli
 
@@ -99,6 +101,21 @@ def test_a_failure_that_is_not_the_users_exits_1_with_its_traceback(evoprompt, c
     code, _, err = evoprompt("run", config_file, "--out", tmp_path / "run")
     assert code == 1
     assert "ZeroDivisionError" in err
+
+
+def test_a_lineage_of_another_program_has_its_report(evoprompt, tmp_path: Path):
+    rows = list(lineage(8, 4, np.random.default_rng(0), mutation=0.5))
+    (tmp_path / "lineage.jsonl").write_text("".join(json.dumps(row | {"fitness": row["traits"]["z"]}) + "\n" for row in rows))
+    assert evoprompt("report", tmp_path)[0] == 0
+    page = (tmp_path / "report.html").read_text()
+    for title in ("Why the population changed", "Expected selection and drift", "What each operator did to fitness", "Diversity", "Descent"):
+        assert f"<h2>{title}</h2>" in page
+    (tmp_path / "lineage.jsonl").write_text("\n".join(json.dumps(row | {"parent_ids": ["nobody"], "shares": [1.0]}) for row in rows))
+    code, _, err = evoprompt("report", tmp_path)
+    assert (code, "names the parent nobody" in err) == (2, True)
+    (tmp_path / "lineage.jsonl").write_text(json.dumps(rows[0]) + "\n{broken\n")
+    code, _, err = evoprompt("report", tmp_path)
+    assert (code, "line 2 is not JSON" in err) == (2, True)
 
 
 def heed_ctrl_c() -> None:

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprompt import build, cli, sweep
+from evoprompt.cli import report_command
 from evoprompt.config import load_config
 from evoprompt.dynamics.significance import t_quantile
 from evoprompt.errors import UserError
@@ -225,6 +226,9 @@ def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded
     assert [float(line["fitness_best"]) for line in table] == [r["result"]["fitness_best"] for r in runs]
     page = (folder / "sweep.html").read_text()
     assert all(f'href="{r["folder"]}/report.html"' in page for r in runs)
+    (folder / "sweep.html").unlink()
+    report_command(folder)
+    assert (folder / "sweep.html").read_text() == page
     assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "").replace(
         "https://matplotlib.org", ""
     )

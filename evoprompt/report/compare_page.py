@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evoprompt.report.compare import Comparison, comparison_dict
 from evoprompt.report.compare_tables import TextTable, group_table, part_table, power_notes, test_table
-from evoprompt.report.markup import STYLE
+from evoprompt.report.markup import page, section
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
 
@@ -24,21 +24,20 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     parts = [
         _head(comparison),
         *(f'<p class="muted">Note: {escape(warning)}.</p>' for warning in comparison.warnings),
-        _section("Curves", figures.curves_figure(comparison), _curve_note(comparison)),
-        _section("Groups", _table(group_table(comparison)) + figures.points_figure(comparison), GROUP_NOTE),
+        section("Curves", figures.curves_figure(comparison), _curve_note(comparison)),
+        section("Groups", _table(group_table(comparison)) + figures.points_figure(comparison), GROUP_NOTE),
     ]
     if comparison.tests:
-        parts.append(_section(test_table(comparison).title, _table(test_table(comparison)), " ".join([TEST_NOTE, *notes])))
-    parts.append(_section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE))
+        parts.append(section(test_table(comparison).title, _table(test_table(comparison)), " ".join([TEST_NOTE, *notes])))
+    parts.append(section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE))
     if operators:
-        parts.append(_section("What each operator transmitted", operators, "An operator's births, those that died included."))
+        parts.append(section("What each operator transmitted", operators, "An operator's births, those that died included."))
     if comparison.tests:
-        parts.append(_section(part_table(comparison).title, _table(part_table(comparison, None)), PART_NOTE))
-    parts.append(_section("Runs", _runs_table(comparison)))
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>evoprompt: {escape(folder.name)}</title><style>{STYLE}</style>'
-    page = folder / PAGE
-    page.write_text(head + "".join(parts) + "</html>\n", encoding="utf-8")
-    return page
+        parts.append(section(part_table(comparison).title, _table(part_table(comparison, None)), PART_NOTE))
+    parts.append(section("Runs", _runs_table(comparison)))
+    file = folder / PAGE
+    file.write_text(page(folder.name, parts), encoding="utf-8")
+    return file
 
 
 GROUP_NOTE = (
@@ -102,7 +101,3 @@ def _table(table: TextTable) -> str:
 
     lines = [("th", table.head), *(("td", row) for row in table.rows)]
     return "<table>" + "".join("<tr>" + "".join(cell(tag, i, text) for i, text in enumerate(row)) + "</tr>" for tag, row in lines) + "</table>"
-
-
-def _section(title: str, body: str, note: str = "") -> str:
-    return f"<h2>{escape(title)}</h2>" + (f'<p class="muted">{escape(note)}</p>' if note else "") + body

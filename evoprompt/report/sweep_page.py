@@ -8,10 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from evoprompt.report.markup import STYLE
+from evoprompt.report.markup import page, section
 from evoprompt.report.sweep_tables import REPLICATES, RESULTS, Row, best_group, column, csv_text, done, groups, mean_interval, mean_of
+from evoprompt.runtime.checkpoint import SWEEP
 
-STATE, TABLE, PAGE = "sweep.json", "sweep.csv", "sweep.html"
+TABLE, PAGE = "sweep.csv", "sweep.html"
 
 #: Columns of the tables for people: (result, head, format).
 COLUMNS = (
@@ -24,11 +25,11 @@ MOST_PAIRS = 6
 
 def write_results(folder: Path) -> tuple[Path, Path]:
     """Write the table and the page of a sweep, finished or not; return their paths."""
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    table, page = folder / TABLE, folder / PAGE
+    state = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+    table, file = folder / TABLE, folder / PAGE
     table.write_text(csv_text(state["runs"], state["axes"]), encoding="utf-8")
-    page.write_text(page_text(state, folder), encoding="utf-8")
-    return table, page
+    file.write_text(page_text(state, folder), encoding="utf-8")
+    return table, file
 
 
 def page_text(state: Mapping[str, Any], folder: Path) -> str:
@@ -40,11 +41,10 @@ def page_text(state: Mapping[str, Any], folder: Path) -> str:
         f"{sum(row['status'] == 'failed' for row in rows)} failed. Best by {objective}, averaged over seeds."
     )
     sections = [head, _best(rows, objective), _replicates(rows), *_figures(state, ended)]
-    sections.append(_section("Runs", _runs_table(rows, axes, folder)))
+    sections.append(section("Runs", _runs_table(rows, axes, folder)))
     failures = "".join(f"<li>{escape(row['folder'])}: {escape(row['reason'])}</li>" for row in rows if row["status"] == "failed")
-    sections.append(_section("Failed", f"<ul>{failures}</ul>") if failures else "")
-    top = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>evoprompt: {escape(state["name"])}</title><style>{STYLE}</style>'
-    return top + "".join(sections) + "</html>\n"
+    sections.append(section("Failed", f"<ul>{failures}</ul>") if failures else "")
+    return page(state["name"], sections)
 
 
 def cells(row: Row, axes: Sequence[str]) -> list[str]:
@@ -77,7 +77,7 @@ def _best(rows: Sequence[Row], objective: str) -> str:
     lines = [("mean " + objective, mean_of(best, "objective")), ("mean accuracy after, test examples", mean_of(best, "accuracy_after"))]
     body = "".join(f'<tr><td>{escape(words)}</td><td class="n big">{mean}</td></tr>' for words, mean in lines if mean)
     settings = f"<p>{escape(_settings(best[0]))} ({len(best)} run{'s' if len(best) > 1 else ''}; as a config: best.yaml)</p>"
-    return _section("Best settings", settings + f"<table>{body}</table>", note)
+    return section("Best settings", settings + f"<table>{body}</table>", note)
 
 
 def _replicates(rows: Sequence[Row]) -> str:
@@ -98,7 +98,7 @@ def _replicates(rows: Sequence[Row]) -> str:
         "Means over seeds with Student's 95 % interval. The seeds share their examples, so the interval says how much the search varies, "
         "not how much another sample of examples would."
     )
-    return _section("Over seeds", f'<table><tr><th>settings</th><th class="n">runs</th>{head}</tr>{body}</table>', note)
+    return section("Over seeds", f'<table><tr><th>settings</th><th class="n">runs</th>{head}</tr>{body}</table>', note)
 
 
 def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
@@ -110,13 +110,13 @@ def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
     measures = [objective] + ([("accuracy_after", "accuracy after, test examples")] if not state["objective"].startswith("test.champion") else [])
     effects = "".join(effect_figure(ended, axis, measures) for axis in axes)
     note = "A grey point for each run; in blue the mean at each level with Student's 95 % interval over its runs, whatever their other settings."
-    sections = [_section("Effect of each factor", effects, note)] if effects else []
+    sections = [section("Effect of each factor", effects, note)] if effects else []
     levels = [a for a in axes if a != REPLICATES and not is_continuous(ended, a)]
     maps = interaction_figures(ended, levels, objective)[:MOST_PAIRS] if state["method"] == "grid" else []
     if maps:
-        sections.append(_section("Pairs of factors", f'<div class="row">{"".join(maps)}</div>', "Means over the runs of each cell."))
+        sections.append(section("Pairs of factors", f'<div class="row">{"".join(maps)}</div>', "Means over the runs of each cell."))
     if len(axes) > 1:
-        sections.append(_section("All runs", parallel_figure(ended, axes, objective), "A line for each run; the best settings in colour."))
+        sections.append(section("All runs", parallel_figure(ended, axes, objective), "A line for each run; the best settings in colour."))
     return sections
 
 
@@ -138,10 +138,6 @@ def _settings(row: Row) -> str:
 
 def _short(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
-
-
-def _section(title: str, body: str, note: str = "") -> str:
-    return f"<h2>{escape(title)}</h2>" + (_muted(note) if note else "") + body
 
 
 def _muted(text: str) -> str:

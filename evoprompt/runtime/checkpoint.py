@@ -26,6 +26,7 @@ from evoprompt.runtime.ledger import Ledger
 LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
 CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = "checkpoint.json", "config.yaml", "provenance.json", "summary.json", "tracking.json"
 DYNAMICS = "dynamics.json"
+SWEEP = "sweep.json"  #: of a sweep, in the folder around the folders of its runs
 _APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
 
 
