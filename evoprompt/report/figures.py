@@ -109,7 +109,9 @@ def finish(figure: Figure, axes: Axes, label: str) -> str:
 def svg(figure: Figure) -> str:
     """Return a figure as SVG text."""
     stream = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "font.family": ["DejaVu Sans", "sans-serif"]}):  # letters stay text: smaller, and can be searched
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "evoprompt", "font.family": ["DejaVu Sans", "sans-serif"]}
+    ):  # letters stay text: smaller, and can be searched
         FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]

@@ -250,6 +250,8 @@ class Bench:
         }
         for repeat in range(self.arguments.repeats):
             for contender, (work, of) in contenders.items():
+                if not contender.startswith(tuple(self.arguments.contenders)):
+                    continue
                 self.keep(f"{name} {contender} #{repeat}", lambda work=work, of=of: self._scaled(work, of))
         first = np.array(self.done[f"{name} evoprompt #0"]["scores"])
         place = {r: i for i, r in enumerate(r for u in units for r in u.requests)}
@@ -352,6 +354,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--share", type=float, nargs=2, default=[1 / 8, 1 / 64], metavar=("A", "B"), help="of the requests, for the slow contenders")
+    parser.add_argument("--contenders", nargs="+", default=["harness", "plain", "per-prompt", "evoprompt"])
     parser.add_argument("--only", nargs="+", default=["a", "b", "c", "d", "rate", "host", "memory"])
     arguments = parser.parse_args()
     bench = Bench(arguments)
