@@ -24,6 +24,7 @@ import platform
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -57,12 +58,14 @@ class Hooks:
 
     def __init__(self, network: Any) -> None:
         self.body = self.rows = self.forwards = 0
+        self.sizes: list[int] = []  #: rows of each forward
         network.get_input_embeddings().register_forward_hook(self._on_body)
         network.get_output_embeddings().register_forward_hook(self._on_head)
 
     def _on_body(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
         self.body += output.shape[:-1].numel()
         self.forwards += 1
+        self.sizes.append(output.shape[:-1].numel())
 
     def _on_head(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
         self.rows += output.shape[:-1].numel()
@@ -71,6 +74,7 @@ class Hooks:
         """Return the counts since the last call."""
         counts = {"body_tokens": self.body, "head_rows": self.rows, "forwards": self.forwards}
         self.body = self.rows = self.forwards = 0
+        self.sizes = []
         return counts
 
 
@@ -168,18 +172,21 @@ def timed(work: Callable[[], Any], hooks: Hooks) -> tuple[dict[str, Any], Any]:
     return {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall} | hooks.take(), result
 
 
-def matrix_rate(network: Any, rows: int) -> float:
-    """Return GFLOP/s of the products of this many rows with the model's own matrices, nothing else."""
+def matrix_rate(network: Any, sizes: list[int]) -> float:
+    """Return GFLOP/s of the products of so many rows, pass after pass, with the model's own matrices and nothing else."""
     weights = [p for name, p in network.named_parameters() if p.dim() == 2 and "embed" not in name]
-    inputs = {w.shape[1]: torch.randn(rows, w.shape[1]) for w in weights}
-    best = []
+    seconds = 0.0
     with torch.inference_mode():
-        for _ in range(4):
-            begun = time.perf_counter()
-            for w in weights:
-                torch.nn.functional.linear(inputs[w.shape[1]], w)
-            best.append(time.perf_counter() - begun)
-    return 2 * rows * sum(w.numel() for w in weights) / median(best[1:]) / 1e9
+        for rows, count in Counter(sizes).items():
+            inputs = {w.shape[1]: torch.randn(rows, w.shape[1]) for w in weights}
+            times = []
+            for _ in range(4):
+                begun = time.perf_counter()
+                for w in weights:
+                    torch.nn.functional.linear(inputs[w.shape[1]], w)
+                times.append(time.perf_counter() - begun)
+            seconds += count * median(times[1:])
+    return 2 * sum(sizes) * sum(w.numel() for w in weights) / seconds / 1e9
 
 
 class Bench:
@@ -264,8 +271,14 @@ class Bench:
         return figures | {"gflops": rate, "scores": scores.tolist() if part == 1.0 else None}
 
     def rate(self, units: Units) -> dict[str, Any]:
-        """Return GFLOP/s of the bare matrix products, then of the engine."""
-        return {"matrix": matrix_rate(self.network, 256), "a": self._scaled(lambda: self.ours(units, None), 1.0)["gflops"]}
+        """Return GFLOP/s of the engine, then of bare matrix products with as many rows as its passes had, and with 256 rows."""
+        self.hooks.take()
+        begun = time.perf_counter()
+        self.ours(units, None)
+        wall, sizes = time.perf_counter() - begun, self.hooks.sizes
+        done = self.hooks.take()
+        engine = sum(self.flop[k] * done[k] for k in self.flop) / wall / 1e9
+        return {"a": engine, "matrix, same rows": matrix_rate(self.network, sizes), "matrix, 256 rows": matrix_rate(self.network, [256])}
 
     @staticmethod
     def _errors(truth: np.ndarray, found: np.ndarray) -> dict[str, Any]:
