@@ -174,23 +174,36 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is not valid.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(f"the config {path}{where} is not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"the config {path} is not a mapping of keys to values; the shortest one is 'task: {{name: inbox}}'")
-    values.setdefault("name", path.stem)
+    values = read_mapping(path, "config", "task: {name: inbox}")
     for override in overrides:
         _apply(values, override)
     config = check_config(values, str(path))
     return _with_absolute_paths(config, path.resolve().parent)
+
+
+def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file, named after the file where it has no name.
+
+    Args:
+        path: of the file.
+        what: it is, for errors.
+        shortest: a valid content, for errors.
+
+    Raises:
+        UserError: the file is missing, not YAML (with its line), or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise UserError(f"the {what} {path}{where} is not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"the {what} {path} is not a mapping of keys to values; the shortest one is '{shortest}'")
+    values.setdefault("name", path.stem)
+    return values
 
 
 def check_config(values: Mapping[str, Any], source: str) -> Config:

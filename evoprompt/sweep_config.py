@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
-from evoprompt.config import Config, Positive, Section, check_config, load_config
+from evoprompt.config import Config, Positive, Section, check_config, load_config, read_mapping
 from evoprompt.errors import UserError, nearest
 from evoprompt.seeding import Stream, generator
 
@@ -113,17 +113,7 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, a value is not valid, or the base is not a run config.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the sweep {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(f"the sweep {path}{where} is not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"the sweep {path} is not a mapping; the shortest one is 'base: run.yaml' and 'axes: {{seed: [0, 1, 2]}}'")
-    values.setdefault("name", path.stem)
+    values = read_mapping(path, "sweep", "base: run.yaml, axes: {seed: [0, 1, 2]}")
     given = dict(_override(text) for text in overrides)
     if given:
         values["set"] = {**(values.get("set") or {}), **given}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from evoprompt.report.figures import price_figure
 from evoprompt.report.tables import ancestry, interval, operator_effects, what_changed
 
 
@@ -49,3 +50,13 @@ def test_a_step_says_what_changed_slot_by_slot():
 def test_an_interval_is_written_with_its_sign_where_it_is_a_difference():
     assert interval({"value": 0.5, "ci": [0.25, 0.75]}) == ("0.500", "[0.250, 0.750]")
     assert interval({"value": 0.1, "ci": [-0.05, 0.25]}, signed=True) == ("+0.100", "[-0.050, +0.250]")
+
+
+def test_the_bars_of_a_generation_add_up_with_immigrants_and_parents_that_were_measured_again():
+    account = {"reproduction": {"selection": 1.0}, "transmission": -2.0, "survival": {"selection": 3.0}, "immigration": 0.5, "change": 2.75}
+    lines = [{"generation": 1, "price": {"z": account | {"batch_shift": 0.5, "noise_giveback": -0.25}}}]
+    assert "immigration" in price_figure(lines, "z")
+    assert "measuring again" in price_figure(lines, "z")
+    plain = [{"generation": 1, "price": {"z": account | {"immigration": 0.0}}}]
+    assert "immigration" not in price_figure(plain, "z")
+    assert "measuring again" not in price_figure(plain, "z")

@@ -20,7 +20,7 @@ from evoprompt.dynamics.account import Account, example_errors, example_terms, f
 from evoprompt.dynamics.drift import drift_test
 from evoprompt.dynamics.evolvability import EvolvabilityCounts
 from evoprompt.dynamics.genealogy import Genealogy
-from evoprompt.dynamics.gradients import Gradients, RewardFeatures, lande_arnold, reward_features, selection_gradients
+from evoprompt.dynamics.gradients import Gradients, RewardFeatures, lande_arnold, reward_features, reward_weights, selection_gradients
 from evoprompt.dynamics.inheritance import (
     Regressions,
     Response,
@@ -106,7 +106,12 @@ class History:
         if selection.drift is not None and selection.drift_variance is not None:
             at = terms.trait_names.index("fitness")
             self._drift.append((float(selection.drift[at]), float(selection.drift_variance[at])))
-        return {"price": price, "selection": strength, "gradients": _gradients(before, births), "reward": _reward(births)}
+        return {
+            "price": price,
+            "selection": strength,
+            "gradients": _gradients(before, births),
+            "reward": _described_reward(reward_weights([births])[0][1]),
+        }
 
     def _add_up(self, name: str, by_example: Mapping[str, Floats]) -> None:
         total = self._totals.setdefault(name, {})
@@ -250,12 +255,6 @@ def _described_gradients(found: Gradients | Undefined) -> Account:
         "differential": dict(zip(found.trait_names, found.differential.tolist(), strict=True)),
         "warning": found.warning,
     }
-
-
-def _reward(births: Births) -> Account:
-    names = tuple(name for name in births.trait_names if name != "fitness")
-    columns = births.traits[:, [births.trait_names.index(name) for name in names]]
-    return _described_reward(reward_features(columns, names, births.trait("fitness")))
 
 
 def _described_reward(found: RewardFeatures | Undefined) -> Account:

@@ -19,6 +19,8 @@ PARTS = {
     "transmission": ("transmission by operators", ORANGE),
     "survival/selection": ("selection in survival", GREEN),
     "immigration": ("immigration", PURPLE),
+    "batch_shift": ("other examples", "#56B4E9"),
+    "noise_giveback": ("luck given back", "#E69F00"),
 }
 
 

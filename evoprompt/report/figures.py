@@ -39,7 +39,10 @@ def price_figure(generations: Sequence[Line], trait: str) -> str:
         "selection in reproduction": ([g["price"][trait]["reproduction"]["selection"] for g in rows], BLUE),
         "transmission by operators": ([g["price"][trait]["transmission"] for g in rows], ORANGE),
         "selection in survival": ([g["price"][trait]["survival"]["selection"] for g in rows], GREEN),
+        "immigration": ([g["price"][trait]["immigration"] for g in rows], PURPLE),
+        "measuring again": ([remeasurement(g["price"][trait]) for g in rows], GREY),
     }
+    parts = {label: part for label, part in parts.items() if label not in ("immigration", "measuring again") or any(part[0])}
     above, below = np.zeros(len(rows)), np.zeros(len(rows))
     for label, (values, color) in parts.items():
         height = np.array(values)
@@ -53,18 +56,9 @@ def price_figure(generations: Sequence[Line], trait: str) -> str:
     return finish(figure, axes, f"change of mean {trait.replace('_', ' ')}")
 
 
-def operator_figure(effects: Mapping[str, Sequence[float]]) -> str:
-    """Return each operator's mean effect on fitness over all of its births, with 95 % intervals (normal, +-1.96 standard errors)."""
-    names = sorted(effects, key=lambda n: float(np.mean(effects[n])))
-    figure, axes = new_axes(height=0.3 * len(names) + 0.8, left=0.32)
-    for row, name in enumerate(names):
-        values = np.array(effects[name])
-        half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else None
-        axes.errorbar(float(values.mean()), row, xerr=half, color=BLUE, marker="o", capsize=3, linestyle="none")
-    axes.set_yticks(range(len(names)), [f"{n.replace('_', ' ')} ({len(effects[n])})" for n in names])
-    axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_xlabel("mean of (birth's fitness - parents' mean fitness)")
-    return svg(figure)
+def remeasurement(account: Line) -> float:
+    """Return what scoring the parents again added to a trait's mean: batch shift and noise given back; 0 where they were not."""
+    return float(account.get("batch_shift", 0.0) + account.get("noise_giveback", 0.0))
 
 
 def trait_figure(generations: Sequence[Line]) -> str:
