@@ -151,7 +151,7 @@ def build(config: Config, runs: Path, shared: Shared | None = None, parent: str 
     tokenizer = shared.tokenizer(folder) if shared else Tokenizer(folder)
 
     def memo(info: ModelInfo) -> Memo:
-        how = {"dtype": info.dtype, "device": info.device, "path": info.path}
+        how = {"dtype": info.dtype, "device": info.device, "arithmetic": info.arithmetic, "path": info.path}
         return open_memo(folder, **how, chunk_tokens=info.chunk_tokens, threads=config.workers.threads)
 
     measurer = Measurer(

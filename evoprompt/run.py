@@ -77,6 +77,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
         "path": info.path,
         "reason": info.reason,
         "dtype": info.dtype,
+        "arithmetic": info.arithmetic,
         "placement": info.placement,
         "chunk_tokens": info.chunk_tokens,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.models import model_fingerprint, resolve_model
 from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.scoring.trie import TokenRequest
 from evoprompt.tasks.render import render_queries
 from evoprompt.tasks.sources import load_task
 
@@ -44,11 +46,26 @@ def test_packed_scores_equal_the_plain_forward_within_1e_4_nats(folder: Path):
     scores = packed.score(requests)
     plain = Scorer(model, path="plain").score(requests)
     np.testing.assert_allclose(scores.log_likelihood, plain.log_likelihood, atol=1e-4)
+    np.testing.assert_allclose(scores.log_likelihood, as_transformers_has_it(folder, requests), atol=1e-4)
     assert scores.is_greedy.tolist() == plain.is_greedy.tolist()
     assert scores.count.body_tokens == scores.count.floor_body_tokens
     sequences, prefixes = {r.fed for r in requests}, {r.fed[:n] for r in requests for n in range(1, len(r.fed) + 1)}
     assert plain.count.body_tokens == sum(map(len, sequences))
     assert scores.count.body_tokens == len(prefixes)
+
+
+def as_transformers_has_it(folder: Path, requests: Sequence[TokenRequest]) -> list[float]:
+    """Each whole sequence through the model as transformers loads it: no packed layer, no mask, no cache."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    values = []
+    for request in requests:
+        with torch.no_grad():
+            logits = network(torch.tensor([request.fed]), use_cache=False).logits[0, len(request.context) - 1 :]
+        values.append(logits.double().log_softmax(-1)[range(len(request.continuation)), request.continuation].sum().item())
+    return values
 
 
 def test_the_fast_tokenizer_agrees_with_the_one_of_transformers(folder: Path):

@@ -19,6 +19,7 @@ class ToyLM:
     vocabulary = 17
     dtype = "float32"
     device = "cpu"
+    arithmetic = "numpy"
     sliding_window = None
 
     def __init__(self, *, forget_mask: bool = False, forget_state: bool = False, nan: bool = False) -> None:

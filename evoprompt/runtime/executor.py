@@ -38,6 +38,7 @@ class ModelInfo:
     placement: str  #: for people: where the workers run
     device: str
     chunk_tokens: int
+    arithmetic: str  #: how products are computed; the last bits of a score depend on it
 
 
 class Executor(Protocol):
@@ -86,4 +87,6 @@ class LocalExecutor:
 def describe(scorer: Scorer, *, num_workers: int, placement: str) -> ModelInfo:
     """Return what the driver must know of a scorer."""
     model = scorer.model
-    return ModelInfo(model.window, model.dtype, scorer.path, scorer.reason, num_workers, placement, model.device, scorer.chunk_tokens)
+    return ModelInfo(
+        model.window, model.dtype, scorer.path, scorer.reason, num_workers, placement, model.device, scorer.chunk_tokens, model.arithmetic
+    )

@@ -47,7 +47,7 @@ def score_file(
     tokenizer = Tokenizer(folder)
     loaded = time.perf_counter()
     requests = harness_requests(tokenizer, [(row["context"], row["continuation"]) for row in rows])
-    how = {"dtype": scorer.model.dtype, "device": scorer.model.device, "path": scorer.path}
+    how = {"dtype": scorer.model.dtype, "device": scorer.model.device, "arithmetic": scorer.model.arithmetic, "path": scorer.path}
     kept = open_memo(folder, **how, chunk_tokens=scorer.chunk_tokens, threads=threads) if memo else None
     scores = score_with_memo(scorer, requests, kept)
     seconds = time.perf_counter() - loaded

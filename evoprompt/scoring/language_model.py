@@ -37,6 +37,7 @@ class LanguageModel(Protocol):
     vocabulary: int
     dtype: str
     device: str
+    arithmetic: str  #: how products are computed; the last bits of a score depend on it
     sliding_window: int | None
 
     def begin(self) -> None:

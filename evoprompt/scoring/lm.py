@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
 from evoprompt.scoring.language_model import LEAST_CHUNK, OutOfMemoryError, RowScores
+from evoprompt.scoring.packing import pack_linear_layers
 
 #: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of Gemma's 262,144 words in float32).
 HEAD_BYTES = 64 * 2**20
@@ -57,9 +58,12 @@ class TransformersLM:
             self.network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind).to(self._device).eval()
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}") from None
+        packed = pack_linear_layers(self.network) if self._device.type == "cpu" else 0
         text = self.network.config.get_text_config()
         self.device = self._device.type
         self.dtype = str(kind).removeprefix("torch.")
+        kernels = torch.backends.cpu.get_cpu_capability() if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
+        self.arithmetic = f"{kernels}, {packed} packed layers"
         self.vocabulary = int(text.vocab_size)
         self.window = int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2**20)
         self._layer_types = set(getattr(text, "layer_types", None) or ())

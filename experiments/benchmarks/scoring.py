@@ -3,7 +3,8 @@
     pip install --no-deps lm-eval==0.4.13
     python experiments/benchmarks/scoring.py --sst2 sst2.train.jsonl --topics agnews.train.jsonl --out scoring.json
 
-All contenders get the same weights, number type, threads and token ids. Tokens, head rows and forwards are counted by hooks on the model.
+All contenders get the same weights, number type, threads and token ids. Tokens, head rows and forwards are counted by hooks on the models: the
+engine's, whose linear layers are packed for the CPU, and the one that transformers loads, which all others and the oracle use.
 The workloads are those of a prompt search:
 
     a  4-shot sentiment, 8 policies x 32 examples x 2 single-token labels
@@ -41,6 +42,7 @@ from evoprompt.records import Example, Materials
 from evoprompt.runtime.executor import LocalExecutor, WorkUnit
 from evoprompt.runtime.ledger import Ledger
 from evoprompt.runtime.measure import Measurer
+from evoprompt.scoring import lm
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.memo import Memo
@@ -56,11 +58,12 @@ TOPICS = {"World": "a world story", "Sports": "a sports story", "Business": "a b
 class Hooks:
     """Counts what really goes through the model."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, *networks: Any) -> None:
         self.body = self.rows = self.forwards = 0
         self.sizes: list[int] = []  #: rows of each forward
-        network.get_input_embeddings().register_forward_hook(self._on_body)
-        network.get_output_embeddings().register_forward_hook(self._on_head)
+        for network in networks:
+            network.get_input_embeddings().register_forward_hook(self._on_body)
+            network.get_output_embeddings().register_forward_hook(self._on_head)
 
     def _on_body(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
         self.body += output.shape[:-1].numel()
@@ -189,6 +192,15 @@ def matrix_rate(network: Any, sizes: list[int]) -> float:
     return 2 * sum(sizes) * sum(w.numel() for w in weights) / seconds / 1e9
 
 
+def unpacked(folder: Path, threads: int) -> lm.TransformersLM:
+    """Return the model as transformers loads it, its linear layers as they are."""
+    pack, lm.pack_linear_layers = lm.pack_linear_layers, lambda _network: 0
+    try:
+        return lm.TransformersLM(folder, dtype="float32", device="cpu", threads=threads)
+    finally:
+        lm.pack_linear_layers = pack
+
+
 class Bench:
     """One process: a model, its hooks, and a file of finished measurements."""
 
@@ -201,8 +213,9 @@ class Bench:
         settings = ModelConfig(name=arguments.model, dtype="float32", device="cpu")
         self.scorer = load_scorer(settings, arguments.threads)
         self.model = self.scorer.model
-        self.network = self.model.network
-        self.hooks = Hooks(self.network)
+        self.plain = unpacked(self.folder, arguments.threads)
+        self.network = self.plain.network
+        self.hooks = Hooks(self.network, self.model.network)
         self.tokenizer = Tokenizer(self.folder)
         body = sum(p.numel() for n, p in self.network.named_parameters() if p.dim() == 2 and "embed" not in n)
         self.flop = {"body_tokens": 2 * body, "head_rows": 2 * self.network.get_output_embeddings().weight.numel()}
@@ -226,7 +239,7 @@ class Bench:
 
     def by(self, units: Units, path: str) -> np.ndarray:
         """Return log-likelihoods by another way down the engine's ladder."""
-        scorer = Scorer(self.model, chunk_tokens=self.scorer.chunk_tokens, path=path)
+        scorer = Scorer(self.plain, chunk_tokens=self.scorer.chunk_tokens, path=path)
         return np.concatenate([scorer.score(u.requests).log_likelihood for u in units])
 
     def oracle(self, units: Units) -> np.ndarray:
@@ -376,7 +389,8 @@ def main() -> None:
     few, chosen, _ = sentiment(arguments.sst2, policies=8, shots=4, count=32)
     a = bench.prepare(few, chosen)
     b = bench.prepare(*topics(arguments.topics, policies=32, count=25))
-    bench.by(a[:1], bench.scorer.path)  # warm up
+    bench.ours(a[:1], None)  # warm up
+    bench.by(a[:1], bench.scorer.path)
     if "a" in arguments.only:
         bench.compare("a", a, arguments.share[0])
     if "rate" in arguments.only:
