@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
+from evoprompt.boost_config import BoostConfig
 from evoprompt.config import Config
 from evoprompt.errors import UserError, nearest
 from evoprompt.evolution.engine import Strategy
+from evoprompt.evolution.self_evaluation import Judged
 from evoprompt.fitness.traits import TraitFunction
 from evoprompt.policy import Policy
-from evoprompt.records import Materials
+from evoprompt.records import Example
+from evoprompt.runtime.asker import Asker
+from evoprompt.runtime.author import ModelAuthor, author_of
+from evoprompt.runtime.checkpoint import SUMMARY, RunFolder
 from evoprompt.runtime.executor import Executor, LocalExecutor, ModelInfo
+from evoprompt.runtime.ledger import Ledger
 from evoprompt.runtime.measure import Measurer
 from evoprompt.runtime.shared import Shared
+from evoprompt.runtime.writer import Writer
 from evoprompt.scoring.load import load_scorer, open_memo
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.models import resolve_model
 from evoprompt.scoring.tokenizer import Tokenizer
-from evoprompt.tasks.base import Task
-from evoprompt.tasks.render import render_input
-from evoprompt.tasks.sources import load_task
+from evoprompt.tasks.base import Task, default_policies
+from evoprompt.tasks.judge import DEFAULT_EVALUATOR, check_judgements, judge_task
+from evoprompt.tasks.render import render_answer, render_input
+from evoprompt.tasks.sources import load_task, policy_of, read_questions
 from evoprompt.tracking.base import NullTracker, Tracker
 from evoprompt.variation.base import Operator
 from evoprompt.variation.demonstrations import DemonstrationAdd, DemonstrationDrop, DemonstrationReorder, DemonstrationSwap
 from evoprompt.variation.edits import InstructionDelete, InstructionInsert, InstructionReplace, InstructionSwap, LabelWordChange, TemplateChange
+from evoprompt.variation.evaluator import EvaluatorChange
 from evoprompt.variation.recombine import UniformCrossover
+from evoprompt.variation.steps import StepAdd, StepDrop
+from evoprompt.variation.stuffing import ContextStuffing
 
-#: Every operator with its default weight. Demonstrations are the strongest genes of small models, so they are drawn most.
+#: Every operator with its default weight. Demonstrations are the strongest genes of small models, so they are drawn most. Those of weight 0
+#: make the model write or measure more than scoring needs, and are asked for by name.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
     (DemonstrationAdd(), 3.0),
     (DemonstrationSwap(), 3.0),
@@ -42,10 +54,11 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (LabelWordChange(), 1.5),
     (TemplateChange(), 1.0),
     (UniformCrossover(), 2.0),
+    (StepAdd(), 0.0),
+    (StepDrop(), 0.0),
+    (EvaluatorChange(), 0.0),
+    (ContextStuffing(), 0.0),
 )
-
-#: Tokens by which a prompt may grow where its parts are joined; used only to refuse children that come near the window.
-JOIN_SLACK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +74,41 @@ class Parts:
     tracker: Tracker
     fitness_kind: str
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)  #: the user's own, by name
+    author: ModelAuthor | None = None  #: writes demonstrations for an operator
 
     def fits(self, policy: Policy) -> bool:
         """Return whether a policy's longest prompt surely fits the model's window."""
-        longest = max(self.task.fitness + self.task.validation + self.task.test, key=lambda e: len(e.input))
-        parts = [render_input(policy, longest.input), *(" " + policy.word(c) for c in longest.candidates)]
-        example, *answers = (len(ids) for ids in self.measurer.tokenizer.encode(parts))
-        return self.measurer.prompt_tokens(policy) + example + max(answers) + JOIN_SLACK <= self.executor.info().window
+        return self.measurer.fits(policy, self.task.fitness + self.task.validation + self.task.test)
+
+    def close(self) -> None:
+        """Give the workers back."""
+        if self.author is not None:
+            self.author.close()
+        self.measurer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class BoostParts:
+    """What a loop is made of."""
+
+    config: BoostConfig
+    task: Task | None  #: what measures; None where nothing is known
+    questions: tuple[Example, ...]  #: what the loop asks, in a fixed order; a target that is not known is empty
+    policy: Policy  #: what answers, before any round
+    evaluator: Policy  #: what judges
+    measurer: Measurer
+    writer: Writer
+    executor: Executor
+    tracker: Tracker
+
+    def pair_tokens(self, judged: Judged) -> int:
+        """Return how many tokens a pair takes in the context."""
+        shown = render_input(self.policy, judged.input) + render_answer(self.policy, judged.answer) + self.policy.template.separator
+        return len(self.measurer.tokenizer.encode([shown])[0])
+
+    def question(self, judged: Judged) -> Example:
+        """Return the question that was answered, with its label; that is for measuring alone."""
+        return next(e for e in self.questions if e.example_id == judged.question_id)
 
     def close(self) -> None:
         """Give the workers back."""
@@ -93,6 +134,10 @@ def check_task(config: Config) -> tuple[Task, str]:
         raise UserError(
             f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples without; use per_token, per_byte, sum or accuracy"
         )
+    if config.fitness.self_evaluation:
+        if config.task.judge:
+            raise UserError("with task.judge the policies are evaluators, and the fitness is their verdicts; leave fitness.self_evaluation out")
+        check_judgements(task)
     return task, kind
 
 
@@ -121,13 +166,9 @@ def strategy_of(config: Config, task: Task) -> Strategy:
     weights = {name: weight for name, weight in weights.items() if weight > 0}
     if not weights:
         raise UserError("evolution.operators gives every operator the weight 0, so no child can be made")
-    materials = Materials(
-        phrases=task.phrases,
-        demonstrations=task.demonstrations,
-        templates=task.templates,
-        label_words=task.label_words,
-        max_demonstrations=config.evolution.max_demonstrations,
-    )
+    most = config.evolution.max_demonstrations
+    evaluator = judge_task(task).materials(most) if EvaluatorChange.name in weights and not config.task.judge else None
+    materials = replace(task.materials(most), evaluator=evaluator)
     return Strategy(config.evolution, {o.name: o for o, _ in OPERATORS if o.name in weights}, weights, materials)
 
 
@@ -149,22 +190,100 @@ def build(config: Config, runs: Path, shared: Shared | None = None, parent: str 
     executor = shared.executor(config) if shared else open_executor(config)
     tracker = open_tracker(config, runs, parent)  # after the executor: its imports would slow the start of Ray down
     tokenizer = shared.tokenizer(folder) if shared else Tokenizer(folder)
-
-    def memo(info: ModelInfo) -> Memo:
-        how = {"dtype": info.dtype, "device": info.device, "arithmetic": info.arithmetic, "path": info.path}
-        return open_memo(folder, **how, chunk_tokens=info.chunk_tokens, threads=config.workers.threads)
-
+    writer, opener = Writer(tokenizer, executor), _memo_opener(config, folder, config.workers.threads)
     measurer = Measurer(
         tokenizer,
         executor,
         with_prior=kind == "pmi",
         with_prompt=config.traits.prompt_cross_entropy,
-        open_memo=memo if config.model.memo else None,
+        with_verdicts=config.fitness.self_evaluation > 0,
+        open_memo=opener,
+        writer=writer,
     )
-    return Parts(config, task, folder, strategy, measurer, executor, tracker, kind, extra_traits(config.traits.extra))
+    author = None
+    if ContextStuffing.name in strategy.weights:
+        author = author_of(task, Measurer(tokenizer, executor, with_prior=False, open_memo=opener, writer=writer), writer)
+        strategy = replace(strategy, materials=replace(strategy.materials, author=author))
+    return Parts(config, task, folder, strategy, measurer, executor, tracker, kind, extra_traits(config.traits.extra), author)
 
 
-def open_tracker(config: Config, runs: Path, parent: str | None = None) -> Tracker:
+def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
+    """Return the parts of a self-evaluation loop. The model is being loaded when this returns; the first use waits for it.
+
+    Raises:
+        UserError: anything the user gave does not go together.
+    """
+    task, questions, policy, evaluator = check_boost(config)
+    folder = resolve_model(config.model.name, config.model.revision)
+    executor = open_executor(config)
+    tracker = open_tracker(config, runs)
+    tokenizer = Tokenizer(folder)
+    writer = Writer(tokenizer, executor)
+    measurer = Measurer(tokenizer, executor, with_prior=False, open_memo=_memo_opener(config, folder, config.workers.threads), writer=writer)
+    return BoostParts(config, task, questions, policy, evaluator, measurer, writer, executor, tracker)
+
+
+def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], Policy, Policy]:
+    """Return the task, the questions, what answers and what judges; everything that can be wrong with them is found here.
+
+    Raises:
+        UserError: as `load_task` and `read_questions`; a run has no champion; there are fewer questions than a round asks.
+    """
+    task = load_task(config.task) if config.task is not None else None
+    questions = read_questions(config.questions) if config.questions is not None else (*task.pool, *task.fitness) if task is not None else ()
+    if len(questions) < config.loop.batch:
+        raise UserError(f"a round asks loop.batch={config.loop.batch} of {len(questions)} questions; give more questions or a smaller batch")
+    if config.policy_run is not None:
+        policy = champion_of(config.policy_run)
+    elif config.policy is not None:
+        policy = policy_of(config.policy)
+    else:
+        policy = task.starting_policies[0] if task is not None else default_policies(questions[0].choices)[0]
+    if config.evaluator_run is not None:
+        evaluator = champion_of(config.evaluator_run)
+    else:
+        evaluator = policy_of(config.evaluator) if config.evaluator is not None else policy.evaluator or DEFAULT_EVALUATOR
+    return task, questions, policy, evaluator
+
+
+def build_asker(config: Config | BoostConfig, answer_tokens: int) -> Asker:
+    """Return what asks a configuration's model in this process, on all of its cores; without Ray and MLflow.
+
+    Args:
+        config: of a run or a loop.
+        answer_tokens: written at most for an answer.
+    """
+    folder = resolve_model(config.model.name, config.model.revision)
+    executor = LocalExecutor(load_scorer(config.model, None))
+    tokenizer = Tokenizer(folder)
+    writer = Writer(tokenizer, executor)
+    measurer = Measurer(tokenizer, executor, with_prior=False, open_memo=_memo_opener(config, folder, None), writer=writer)
+    return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens)
+
+
+def champion_of(run: Path) -> Policy:
+    """Return the champion of a complete run, or of a loop with the context that it ended with.
+
+    Raises:
+        UserError: there is no complete run.
+    """
+    summary = RunFolder.open(run).read(SUMMARY)
+    if summary is None:
+        raise UserError(f"the run in {run} is not complete, so it has no champion yet; go on with it: evoprompt resume {run}")
+    return Policy.from_dict(summary["champion"]["policy"])
+
+
+def _memo_opener(config: Config | BoostConfig, folder: Path, threads: int | None) -> Callable[[ModelInfo], Memo] | None:
+    """Return what opens the memo once the model is loaded, or None where it is off."""
+
+    def memo(info: ModelInfo) -> Memo:
+        how = {"dtype": info.dtype, "device": info.device, "arithmetic": info.arithmetic, "path": info.path}
+        return open_memo(folder, **how, chunk_tokens=info.chunk_tokens, threads=threads)
+
+    return memo if config.model.memo else None
+
+
+def open_tracker(config: Config | BoostConfig, runs: Path, parent: str | None = None) -> Tracker:
     """Return what tells MLflow of a run, if the configuration wants it told; its imports go on beside what follows."""
     if not config.tracking.enabled:
         return NullTracker()
@@ -173,7 +292,7 @@ def open_tracker(config: Config, runs: Path, parent: str | None = None) -> Track
     return MlflowTracker(runs, config.tracking.experiment, parent)
 
 
-def open_executor(config: Config) -> Executor:
+def open_executor(config: Config | BoostConfig) -> Executor:
     """Return the workers of a configuration. Ray's load the model while the caller goes on."""
     if config.workers.backend == "ray":
         from evoprompt.runtime.fleet import RayFleet

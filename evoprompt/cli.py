@@ -40,12 +40,19 @@ def run_command(
 
 
 @app.command("resume")
-def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run or a sweep that did not end.")]) -> None:
-    """Go on with a run from its last committed generation."""
+def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop that did not end.")]) -> None:
+    """Go on with a run from its last committed generation, or with a loop from its last committed round."""
     if (run / "sweep.json").exists():
         from evoprompt.sweep import resume as resume_sweep
 
         raise typer.Exit(1 if resume_sweep(run) else 0)
+    from evoprompt.runtime.checkpoint import RunFolder
+
+    if RunFolder.open(run).is_loop:
+        from evoprompt.boost_session import resume as resume_boost
+
+        resume_boost(run)
+        return
     from evoprompt.session import resume
 
     resume(run)
@@ -74,9 +81,36 @@ def sweep_command(
     raise typer.Exit(1 if sweep.start(config, out, overrides or []) else 0)
 
 
+@app.command("boost")
+def boost_command(
+    config: Annotated[Path, typer.Argument(help="A YAML config of a loop, e.g. configs/boost/quick.yaml.")],
+    out: Annotated[Optional[Path], typer.Option(help="The loop's folder; default runs/<config name>, numbered where it exists.")] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Let a policy answer, judge its own answers and learn from those it accepts, round after round; measure that against the theory."""
+    from evoprompt.boost_config import load_boost
+    from evoprompt.boost_session import start
+
+    start(load_boost(config, overrides or []), out)
+
+
+@app.command("play")
+def play_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
+    feedback: Annotated[Optional[Path], typer.Option(help="Where your feedback goes, as JSONL; default feedback.jsonl in the folder.")] = None,
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Of the options that the model writes; default: the run's.")] = None,
+    choices: Annotated[Optional[str], typer.Option(metavar="A,B,...", help="The answers that are possible; default: the task's.")] = None,
+) -> None:
+    """Talk with a run's champion: it answers, judges its answer, and keeps your feedback as examples for a later run."""
+    from evoprompt.play_session import play
+
+    play(run, feedback, seed=seed, choices=choices)
+
+
 @app.command("report")
-def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run or a sweep.")]) -> None:
-    """Make the page of a run or a sweep again, from its folder alone; or that of any lineage.jsonl in the documented format."""
+def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop.")]) -> None:
+    """Make the page of a run, a sweep or a loop again, from its folder alone; or that of any lineage.jsonl in the documented format."""
+    from evoprompt.report.boost_page import write_boost_page
     from evoprompt.report.page import write_lineage_page, write_page
     from evoprompt.report.sweep_page import write_results
     from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, LINEAGE, SWEEP, RunFolder
@@ -90,7 +124,7 @@ def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run
     folder = RunFolder.open(run)
     if folder.read(CHECKPOINT) is None:
         raise UserError(f"the run in {run} has not committed a generation yet; there is nothing to report")
-    typer.echo(write_page(folder))
+    typer.echo(write_boost_page(folder) if folder.is_loop else write_page(folder))
 
 
 @app.command("compare")

@@ -6,20 +6,27 @@ the finalists, and what is reported comes from examples that neither the search 
 
 from __future__ import annotations
 
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.build import Parts
+from evoprompt.dynamics.evaluator import EvaluatorCounts, log_likelihood_ratio, sensitivity, specificity
+from evoprompt.dynamics.recurrence import error_rates
 from evoprompt.dynamics.resampling import paired_bootstrap_interval, wilson_interval
-from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, correct
+from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, correct, predicted, verdict_log_odds
 from evoprompt.policy import Policy
 from evoprompt.records import LabelScores, State
 from evoprompt.runtime.checkpoint import TRACKING
 from evoprompt.runtime.journal import Journal
 from evoprompt.seeding import Stream, generator
 from evoprompt.tasks.render import render_prompt
+
+#: The recurrence's prediction of what an evaluator is worth is given for this error rate at the beginning and after these rounds.
+FIRST_ERROR_RATE = 0.5
+ROUNDS = (1, 5)
 
 
 def finalists(parts: Parts, journal: Journal) -> list[Policy]:
@@ -38,7 +45,7 @@ def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScor
 
 def validation_fitness(parts: Parts, scores: LabelScores) -> float:
     """Return the fitness of one policy on the validation examples."""
-    return round(float(case_fitness(scores, parts.fitness_kind).mean()), FITNESS_DIGITS)
+    return round(float(case_fitness(scores, parts.fitness_kind, parts.config.fitness.self_evaluation).mean()), FITNESS_DIGITS)
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
@@ -75,6 +82,7 @@ def summarize(
             "best": max(e.fitness for e in evaluations.values()),
         },
         "test": compare(correct(tested[baseline.policy_id])[0], correct(tested[champion.policy_id])[0], config.seed, config.final.alpha),
+        **_evaluators(parts, {"baseline": tested[baseline.policy_id], "champion": tested[champion.policy_id]}),
         "generations": state.generation,
         "policies_scored": len(evaluations),
         "tokens": journal.ledger.token_summary(),
@@ -83,6 +91,38 @@ def summarize(
         "seed": config.seed,
         "task": parts.task.name,
         "model": {"name": config.model.name, "folder": str(parts.model_folder)},
+    }
+
+
+def counts_of(parts: Parts, scores: LabelScores) -> EvaluatorCounts | None:
+    """Return how a policy did as an evaluator: on a judging task itself, else its clause where that was measured; None where neither was."""
+    if parts.config.task.judge:
+        accepted, is_right = predicted(scores)[0] == 0, scores.gold == 0  # the choices are TRUE and FALSE
+    elif scores.verdict is not None:
+        accepted = (verdict_log_odds(scores)[0] >= 0).ravel()
+        is_right = np.tile([True, False], len(scores.gold))
+    else:
+        return None
+    right, wrong = accepted[is_right], accepted[~is_right]
+    return EvaluatorCounts(int(right.sum()), len(right), int(wrong.sum()), len(wrong))
+
+
+def evaluator_summary(counts: EvaluatorCounts, alpha: float) -> dict[str, Any]:
+    """Return an evaluator's rates with Wilson intervals, ln Lambda, and the error rates that a loop which learns from what it accepts would have.
+
+    `predicted` holds if the loop imitates its accepted answers perfectly (`dynamics.recurrence`); by round, None where nothing is accepted.
+    """
+    rates = {"sensitivity": sensitivity(counts, alpha), "specificity": specificity(counts, alpha)}
+    ratio = log_likelihood_ratio(counts)
+    s, c = (rate.value if rate else nan for rate in rates.values())
+    by_round = error_rates(FIRST_ERROR_RATE, s, c, max(ROUNDS))
+    return {
+        **{name: {"value": rate.value, "ci": [rate.low, rate.high], "num": rate.num} if rate else None for name, rate in rates.items()},
+        "ln_lambda": {"value": ratio.value, "standard_error": ratio.standard_error} if ratio else None,
+        "predicted": {
+            "first_error_rate": FIRST_ERROR_RATE,
+            "error_rate": {str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS},
+        },
     }
 
 
@@ -106,6 +146,13 @@ def compare(baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int,
         "champion": accuracy(champion),
         "difference": {"value": float(difference.mean()), "ci": list(interval)},
     }
+
+
+def _evaluators(parts: Parts, tested: dict[str, LabelScores]) -> dict[str, Any]:
+    """Return the summary's part on evaluators, or nothing where none was measured."""
+    counts = {name: counts_of(parts, scores) for name, scores in tested.items()}
+    known = {name: evaluator_summary(found, parts.config.final.alpha) for name, found in counts.items() if found is not None}
+    return {"evaluator": known} if known else {}
 
 
 def _described(policy: Policy) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ from evoprompt.errors import UserError, nearest
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0)]
+S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
@@ -46,18 +47,25 @@ class PolicyConfig(Section):
     output_prefix: str = "\nOutput:"
     separator: str = "\n\n"
     label_words: dict[str, str] = {}
+    steps: list[str] = []  #: questions that the model answers in writing before it gives the answer itself
+    evaluator: PolicyConfig | None = None  #: the self-evaluation clause, a policy of the judging task
 
 
 class TaskConfig(Section):
     """Where the examples come from, how many of each split are used, and what the operators may draw from.
 
     `name` is a task of the package; `path` is JSONL that is split by the hash of each line's content. With `test_path`, all of
-    that file is the test split and the rest is split among the other three.
+    that file is the test split and the rest is split among the other three. `difficulty` goes with the tasks that are made by rule.
+
+    With `judge`, it is the judging task of that task: is a proposed answer right? Starting policies, phrases, label words (of TRUE and FALSE)
+    and steps that are given here are then those of evaluators.
     """
 
     name: str | None = None
     path: Path | None = None
     test_path: Path | None = None
+    difficulty: Annotated[int, Field(ge=1, le=5)] | None = None  #: of arithmetic and scramble; None is 2
+    judge: bool = False
     fitness_examples: Positive = 48
     validation_examples: Positive = 64
     test_examples: Positive = 200
@@ -65,6 +73,7 @@ class TaskConfig(Section):
     starting_policies: list[PolicyConfig] = []
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
+    steps: list[str] = []  #: added to the task's bank of steps, questions that the model answers in writing before it gives the answer
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -80,6 +89,8 @@ class FitnessConfig(Section):
 
     kind: Literal["auto", "sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"] = "auto"
     prompt_token_penalty: Share = 0.0  #: taken off the fitness for every token of the prompt
+    #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to each example's right answer and to a wrong one
+    self_evaluation: Share = 0.0
 
 
 class TraitsConfig(Section):
@@ -174,11 +185,16 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is not valid.
     """
+    config = check_config(read_values(path, overrides), str(path))
+    return config.model_copy(update={"task": with_absolute_paths(config.task, path.resolve().parent)})
+
+
+def read_values(path: Path, overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the plain values of a config file with overrides applied; they are not checked yet."""
     values = read_mapping(path, "config", "task: {name: inbox}")
     for override in overrides:
         _apply(values, override)
-    config = check_config(values, str(path))
-    return _with_absolute_paths(config, path.resolve().parent)
+    return values
 
 
 def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
@@ -208,14 +224,23 @@ def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
 
 def check_config(values: Mapping[str, Any], source: str) -> Config:
     """Return the configuration of plain values; `source` names them in errors."""
+    return check_section(Config, values, source)
+
+
+def check_section(schema: type[S], values: Mapping[str, Any], source: str) -> S:
+    """Return the values as this schema has them.
+
+    Raises:
+        UserError: a key is unknown (the nearest valid one is named) or a value is not valid.
+    """
     try:
-        return Config.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: " + "; ".join(_sentence(e) for e in error.errors())) from None
+        raise UserError(f"{source}: " + "; ".join(_sentence(schema, e) for e in error.errors())) from None
 
 
-def dump_config(config: Config) -> str:
-    """Return the configuration as YAML that `load_config` reads back to an equal one."""
+def dump_config(config: Section) -> str:
+    """Return the configuration as YAML that is read back to an equal one."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -238,16 +263,16 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
 
 
-def _with_absolute_paths(config: Config, folder: Path) -> Config:
-    paths = {k: (folder / p).resolve() for k in ("path", "test_path") if (p := getattr(config.task, k)) is not None}
-    return config.model_copy(update={"task": config.task.model_copy(update=paths)}) if paths else config
+def with_absolute_paths(task: TaskConfig, folder: Path) -> TaskConfig:
+    """Return the task with its paths as seen from a folder."""
+    return task.model_copy(update={k: (folder / p).resolve() for k in ("path", "test_path") if (p := getattr(task, k)) is not None})
 
 
-def _sentence(error: Any) -> str:
+def _sentence(schema: type[Section], error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; {nearest(location[-1], _keys_at(location[:-1]))}"
+        return f"unknown key '{key}'; {nearest(location[-1], _keys_at(schema, location[:-1]))}"
     if error["type"] == "missing":
         return f"'{key}' is missing"
     message = error["msg"].removeprefix("Value error, ").lower() if error["type"] != "value_error" else error["msg"].removeprefix("Value error, ")
@@ -255,8 +280,8 @@ def _sentence(error: Any) -> str:
     return f"{key + ': ' if key else ''}{message}{given}"
 
 
-def _keys_at(location: list[str]) -> list[str]:
-    section: Any = Config
+def _keys_at(schema: type[Section], location: list[str]) -> list[str]:
+    section: Any = schema
     for name in location:
         field = section.model_fields.get(name) if isinstance(section, type) and issubclass(section, BaseModel) else None
         section = field.annotation if field is not None else PolicyConfig

@@ -117,11 +117,15 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlf
     table.add_row("held-out accuracy after", Text(f"{value}  {bounds}", style="bold"))
     value, bounds = interval(test["difference"], signed=True)
     table.add_row("difference", f"{value}  {bounds}  (paired, {test['num_examples']} test examples)")
+    for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
+        if name in summary.get("evaluator", {}):
+            table.add_row(label, evaluator_text(summary["evaluator"][name]))
     phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens["by_phase"].items())
-    table.add_row("tokens forwarded", f"{tokens['prefill']:,}  ({phases})")
+    written = f", of them {tokens['generated']:,} written by the model" if tokens["generated"] else ""
+    table.add_row("tokens forwarded", f"{tokens['total']:,}{written}  ({phases})")
     spared = [f"{tokens['stored']:,} from the prefix store"] if tokens["stored"] else []
     spared += [f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests from the memo"] if tokens["memo_requests"] else []
-    if spared:
+    if spared and tokens["floor"] > tokens["prefill"]:
         table.add_row("tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})")
     table.add_row("time", f"{clock(summary['seconds']['total'])}  (of it scoring {clock(summary['seconds'].get('scoring', 0))})")
     table.add_row("Price residual, at most", f"{summary['price_residual_max']:.1g}")
@@ -130,6 +134,15 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlf
     table.add_row("MLflow", mlflow_location)
     table.add_row("see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold"))
     console.print(table)
+
+
+def evaluator_text(evaluator: Mapping[str, Any]) -> str:
+    """Return in a line how good an evaluator is, and to what error a loop that learns from what it accepts would go from its first one."""
+    known = [f"{name} {'{} {}'.format(*interval(evaluator[name]))}" for name in ("sensitivity", "specificity") if evaluator[name]]
+    predicted = evaluator["predicted"]
+    later = [f"{error:.3f} after {n} round{'s' if n != '1' else ''}" for n, error in predicted["error_rate"].items() if error is not None]
+    forecast = [f"error {predicted['first_error_rate']:g} would be {', '.join(later)}"] if later else []
+    return "  ".join([*known, *forecast])
 
 
 def program() -> str:

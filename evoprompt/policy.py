@@ -56,9 +56,19 @@ class Policy:
     template: Template = Template()
     #: The word that stands for each choice; a choice that is not named stands for itself.
     label_words: tuple[tuple[str, str], ...] = ()
+    #: Questions that break the input up: the model writes an answer to each, and what it wrote stands before the answer.
+    steps: tuple[str, ...] = ()
+    #: The self-evaluation clause, a policy of the judging task (`tasks.judge`); None is the package's own clause.
+    evaluator: Policy | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label_words", tuple(sorted((c, w) for c, w in self.label_words if c != w)))
+        if self.evaluator is not None and (self.evaluator.evaluator is not None or self.evaluator.steps):
+            raise UserError(
+                "a policy's evaluator has steps or an evaluator of its own; it takes an instruction, demonstrations, template, label words"
+            )
+        if any(not step or step != step.rstrip() for step in self.steps):
+            raise UserError(f"a policy's steps are texts that do not end in white space (given: {list(self.steps)}); the model writes after each")
 
     def word(self, choice: str) -> str:
         """Return the label word of a choice."""
@@ -75,6 +85,10 @@ class Policy:
             slots["template"] = [self.template.input_prefix, self.template.output_prefix, self.template.separator]
         if self.label_words:
             slots["label_words"] = dict(self.label_words)
+        if self.steps:
+            slots["steps"] = list(self.steps)
+        if self.evaluator is not None:
+            slots["evaluator"] = self.evaluator.to_dict()
         return slots
 
     @classmethod
@@ -84,7 +98,7 @@ class Policy:
         Raises:
             UserError: a slot is unknown.
         """
-        valid = {"instruction", "demonstrations", "template", "label_words"}
+        valid = {"instruction", "demonstrations", "template", "label_words", "steps", "evaluator"}
         for name in slots:
             if name not in valid:
                 raise UserError(f"a policy has no slot '{name}'; {nearest(name, valid)}")
@@ -93,6 +107,8 @@ class Policy:
             demonstrations=tuple(Demonstration(*pair) for pair in slots.get("demonstrations", ())),
             template=Template(*slots.get("template", ())),
             label_words=tuple(slots.get("label_words", {}).items()),
+            steps=tuple(slots.get("steps", ())),
+            evaluator=cls.from_dict(slots["evaluator"]) if "evaluator" in slots else None,
         )
 
     @property

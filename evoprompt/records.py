@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class QueryKind(StrEnum):
 
     CANDIDATE = "candidate"  #: the continuation under the prompt with the example's input
     PRIOR = "prior"  #: the same continuation under the prompt with a content-free input
+    VERDICT = "verdict"  #: a verdict on an answer to the example, under the self-evaluation clause
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ class LabelScores:
     is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
     prior: NDArray[np.float64] | None = None  #: log-likelihood after a content-free input, same shape; for PMI only
     prompt_cross_entropy: NDArray[np.float64] | None = None  #: nats per token of the prompt itself, shape (policy,); where it was asked for
+    #: log-likelihood that the policy's evaluator gives to each verdict on each answer, where it was asked for: shape (policy, example, answer,
+    #: verdict), with the right answer before a wrong one and TRUE before FALSE
+    verdict: NDArray[np.float64] | None = None
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -166,9 +170,23 @@ class TokenCount:
     stored_tokens: int = 0  #: taken from the prefix store instead of being forwarded
     memo_requests: int = 0  #: answered from the memo
     halvings: int = 0  #: times that memory did not suffice and the passes were made half as long
+    generated_tokens: int = 0  #: written by the model, one forward each; the stop token not counted
 
     def __add__(self, other: TokenCount) -> TokenCount:
         return TokenCount(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))
+
+
+class Author(Protocol):
+    """Writes inputs of its own and labels them, with the model that the prompts are for. Its work is counted by whoever made it."""
+
+    def write_input(self, policy: Policy, shown: Sequence[str], seed: int) -> str | None:
+        """Return an input like those shown, drawn by the seed, or None where nothing whole was written."""
+
+    def label(self, policy: Policy, text: str) -> str:
+        """Return the policy's own answer to an input."""
+
+    def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
+        """Return by how much the mean log-likelihood of the right answers rises from one policy to the other, nats; -inf where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +198,6 @@ class Materials:
     templates: tuple[Template, ...] = ()
     label_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_demonstrations: int = 8
+    steps: tuple[str, ...] = ()
+    evaluator: Materials | None = None  #: of the judging task, for edits of the self-evaluation clause; None where there is none to edit
+    author: Author | None = None  #: writes demonstrations; None where nobody does

@@ -28,7 +28,6 @@ from evoprompt.runtime.checkpoint import GENERATIONS, SUMMARY, TRACKING, RunFold
 from evoprompt.runtime.executor import ModelInfo
 from evoprompt.runtime.journal import Journal
 from evoprompt.runtime.ledger import Ledger
-from evoprompt.scoring.trie import count_rows
 from evoprompt.tracking.base import Dataset
 from evoprompt.tracking.metrics import digest, flat_parameters, generation_metrics, summary_description, summary_metrics
 
@@ -96,7 +95,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
 def search(parts: Parts, journal: Journal, state: State | None, observer: Observer) -> State:
     """Evolve from a state, or from the starting policies, until the generations or the budget end; return the last state."""
     while state is None or _goes_on(parts, state, journal):
-        with journal.ledger.timed("evolution"):
+        with journal.ledger.timed("evolution" if parts.author is None else "variation"):
             brood, chances = _founders(parts) if state is None else _next_brood(parts, state, journal)
         if state is not None and _over_budget(parts, brood, journal):
             break
@@ -122,6 +121,7 @@ def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
         return journal, None
     policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in folder.lineage()}
     for policy_id, scores in folder.measurements().items():
+        parts.measurer.recall_verdicts(policies[policy_id], scores)
         _interpret(parts, policies[policy_id], scores, journal)
     for births in folder.births():
         _check_price(journal, births, journal.history.add(births, journal.cases_of(births)))
@@ -160,7 +160,10 @@ def _next_brood(parts: Parts, state: State, journal: Journal) -> tuple[Brood, Ex
     """Return the next brood, and the chance that each member had to be a parent."""
     matings = ask(state, parts.strategy)
     chances = mating_chances(state, matings, parts.strategy)
-    return vary(state, matings, parts.strategy, set(journal.evaluations), parts.fits), chances
+    brood = vary(state, matings, parts.strategy, set(journal.evaluations), parts.fits)
+    if parts.author is not None:
+        journal.ledger.count("variation", parts.author.take_count())
+    return brood, chances
 
 
 def _unscored(brood: Brood, journal: Journal) -> list[Policy]:
@@ -171,17 +174,19 @@ def _over_budget(parts: Parts, brood: Brood, journal: Journal) -> bool:
     """Whether this brood and the validation after it would take more tokens than the budget has left.
 
     A policy is charged the distinct prefixes of its own prompts, whatever store and memo spare: so the search is the same each time.
-    The brood is counted exactly, before anything is forwarded. The validation is forecast from the dearest policy so far.
+    The brood is counted before anything is forwarded, exactly but for what the model writes after steps: that is taken to be as long as it may
+    get. The validation is forecast from the dearest policy so far.
     """
     limit = parts.config.budget.prefill_tokens
     if limit is None:
         return False
-    units = parts.measurer.prepare(_unscored(brood, journal), parts.task.fitness)
+    brood_tokens = parts.measurer.forecast(_unscored(brood, journal), parts.task.fitness)
     longest_prompt = max(e.traits["prompt_tokens"] for e in journal.evaluations.values())
     spent = journal.ledger.tokens["search"]
     per_example = spent.floor_body_tokens / (len(journal.evaluations) * len(parts.task.fitness))
     validation = parts.config.final.candidates * (longest_prompt + per_example * len(parts.task.validation))
-    return spent.floor_body_tokens + sum(count_rows(unit.requests) for unit in units) + validation > limit
+    varied = journal.ledger.tokens.get("variation", TokenCount()).floor_body_tokens
+    return spent.floor_body_tokens + varied + brood_tokens + validation > limit
 
 
 def _evaluate(parts: Parts, brood: Brood, journal: Journal, observer: Observer) -> tuple[list[Evaluation], list[LabelScores]]:
@@ -204,8 +209,9 @@ def _measure(
 
 def _interpret(parts: Parts, policy: Policy, scores: LabelScores, journal: Journal) -> None:
     """Enter what a policy is worth into the journal."""
-    tokens, penalty = parts.measurer.prompt_tokens(policy), parts.config.fitness.prompt_token_penalty
-    evaluation = evaluate(policy, scores, parts.fitness_kind, tokens, penalty, parts.task.choices or (), parts.extra_traits)
+    tokens, config = parts.measurer.prompt_tokens(policy), parts.config.fitness
+    labels, extra, weight = parts.task.choices or (), parts.extra_traits, config.self_evaluation
+    evaluation = evaluate(policy, scores, parts.fitness_kind, tokens, config.prompt_token_penalty, labels, extra, weight)
     cases = {"fitness": np.array(evaluation.case_fitness)} | {name: values[0] for name, values in case_traits(scores).items()}
     journal.enter(policy, evaluation, cases)
 
@@ -224,9 +230,13 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
 
 def _explain(journal: Journal, births: Births, chances: Expectation | None) -> dict[str, Any]:
     """Return the generation as `generations.jsonl` has it: who was born and selected, why the traits' means changed, and what it cost so far."""
-    how = {"probability": chances.probability.tolist(), "how": chances.how, "independent": chances.independent} if chances else None
-    known = {"chances": how["probability"], "independent": how["independent"]} if how else {}
-    line = journal.history.add(births, journal.cases_of(births), **known)
+    how = None
+    if chances is None:
+        line = journal.history.add(births, journal.cases_of(births))
+    else:
+        p = chances.probability.tolist()
+        how = {"probability": p, "how": chances.how, "filling": chances.filling, "num_slots": chances.num}
+        line = journal.history.add(births, journal.cases_of(births), p, filling=chances.filling, num_slots=chances.num)
     _check_price(journal, births, line)
     now = {"island": int(births.island[0]), "time_ms": int(time.time() * 1000)}
     cost = {"tokens": journal.ledger.token_summary(), "seconds": round(sum(journal.ledger.seconds.values()), 3)}

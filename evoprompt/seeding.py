@@ -19,7 +19,13 @@ class Stream(IntEnum):
     BOOTSTRAP = 4
     PROBE = 5
     EXPECTATION = 6
+    GENERATION = 7
     SWEEP = 9
+    QUESTIONS = 10
+    CONTEXT = 11
+    PREDICTION = 12
+    DECODING = 13
+    PLAY = 14
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from evoprompt import __version__
+from evoprompt.boost_config import BoostConfig
 from evoprompt.build import build, check_task, open_tracker
 from evoprompt.config import Config
 from evoprompt.display import Display, print_result
@@ -43,7 +44,7 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
         return _show(config, folder)
     except UserError:
         if folder.read(CHECKPOINT) is None:
-            _take_away(folder)
+            take_away(folder)
         raise
 
 
@@ -59,7 +60,7 @@ def resume(path: Path) -> dict[str, Any]:
     return _show(folder.config(), folder)
 
 
-def provenance(config: Config, model: Path) -> dict[str, Any]:
+def provenance(config: Config | BoostConfig, model: Path) -> dict[str, Any]:
     """Return what a result depends on: versions, git commit, seed, model fingerprint, machine."""
     return {
         "evoprompt": __version__,
@@ -129,7 +130,7 @@ def _show(config: Config, folder: RunFolder) -> dict[str, Any]:
     return summary
 
 
-def _take_away(folder: RunFolder) -> None:
+def take_away(folder: RunFolder) -> None:
     """Remove the files that a run wrote before its first generation, and the folder if nothing else is in it."""
     for name in (CONFIG, PROVENANCE, TRACKING):
         (folder.path / name).unlink(missing_ok=True)

@@ -63,6 +63,24 @@ tracking: {{enabled: false}}
     return path
 
 
+@pytest.fixture
+def boost_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
+    """A loop that runs in a second or two, in this process, without tracking."""
+    path = tmp_path / "boost.yaml"
+    path.write_text(
+        f"""
+model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
+task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20}}
+policy: {{instruction: "Mood?", input_prefix: "", output_prefix: ":", separator: "\\n"}}
+evaluator: {{input_prefix: "", output_prefix: "?", separator: "\\n"}}
+loop: {{rounds: 3, batch: 6, context_pairs: 3, context_tokens: 150, least_buffer: 2}}
+workers: {{backend: local}}
+tracking: {{enabled: false}}
+"""
+    )
+    return path
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray for all tests that need it, with four CPUs and two GPUs that exist in its books only."""

@@ -2,10 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from evoprompt.boost_config import load_boost
+from evoprompt.build import check_boost
 from evoprompt.config import dump_config, load_config
 from evoprompt.errors import UserError
 
-CONFIGS = sorted(p for p in (Path(__file__).parent.parent / "configs").rglob("*.yaml") if p.parent.name != "sweeps")
+FOLDER = Path(__file__).parent.parent / "configs"
+CONFIGS = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("sweeps", "boost"))
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -17,6 +20,13 @@ def write(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_config_of_the_repository_loads(path: Path):
     assert load_config(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("boost/*.yaml")), ids=lambda p: p.name)
+def test_every_loop_of_the_repository_loads(path: Path):
+    config = load_boost(path)
+    assert config.name == path.stem
+    check_boost(config)
 
 
 def test_the_shortest_config_runs_on_defaults(tmp_path: Path):

@@ -216,7 +216,7 @@ def test_power_twin_another_scheme_does_not_pass_for_this_one(scheme, wrong):
 )
 def test_survivors_are_selected_as_often_as_the_closed_form_says(scheme, pool):
     found = survival_probabilities(candidates(pool), 3, scheme, np.random.default_rng(0))
-    assert (found.how, found.standard_error, found.independent) == ("closed form", None, False)
+    assert (found.how, found.standard_error, found.filling, found.num) == ("closed form", None, "set" if scheme.method == "truncation" else None, 3)
     counts = survivor_counts(candidates(pool), 3, scheme, 3_000)
     assert (np.abs(z_scores(counts, found.probability)) < Z).all()
     if scheme.method == "tournament" and pool is not POOLS["all equal"]:
@@ -230,11 +230,11 @@ def test_only_tournaments_and_lexicase_fill_their_slots_independently():
         scheme = SelectionConfig(method=method)
         found = parent_probabilities(pool, 6, scheme, np.random.default_rng(0))
         assert found.probability.sum() == pytest.approx(1)
-        assert found.independent == (method in ("tournament", "epsilon_lexicase"))
+        assert (found.filling == "independent") == (method in ("tournament", "epsilon_lexicase"))
         # Independent slots make multinomial counts: var = n p (1 - p). The ratio has an SE of about 0.03, and the others spread less.
         counts, p = parent_counts(pool, 6, scheme, 400), found.probability
         ratio = counts.var(axis=0, ddof=1).sum() / (6 * p * (1 - p)).sum()
-        assert (abs(ratio - 1) < 0.25) == found.independent
+        assert (abs(ratio - 1) < 0.25) == (found.filling == "independent")
 
 
 def specialists():

@@ -13,9 +13,12 @@ import pytest
 
 from evoprompt.config import ModelConfig, WorkersConfig, load_config
 from evoprompt.errors import UserError
+from evoprompt.records import TokenCount
 from evoprompt.runtime.checkpoint import LINEAGE
-from evoprompt.runtime.executor import WorkUnit
+from evoprompt.runtime.executor import LocalExecutor, WorkUnit
 from evoprompt.runtime.fleet import RayFleet
+from evoprompt.scoring.decoding import GROUP_REQUESTS, Decoding
+from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.trie import TokenRequest
 from evoprompt.session import start
 
@@ -68,6 +71,21 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
     deadline = time.monotonic() + 60
     while victim in fleet.worker_pids():
         assert time.monotonic() < deadline
+
+
+def test_what_is_written_does_not_depend_on_workers_on_order_or_on_a_worker_that_dies(fleet_of, tiny_model: Path):
+    requests = [Decoding((5, 6, 7 + i % 9, 8), 6, temperature, i) for i in range(3 * GROUP_REQUESTS) for temperature in (0.0, 1.0)]
+    expected = LocalExecutor(load_scorer(ModelConfig(name=str(tiny_model)), 1)).generate(requests)
+    fleet = fleet_of(count=2)
+    assert fleet.generate(requests) == expected  # to the bit, work included: groups are the same whoever decodes them
+    victim = fleet.worker_pids()[0]
+    os.kill(victim, signal.SIGKILL)
+    backwards = fleet.generate(requests[::-1])[::-1]
+    assert [(d.drawn, d.token_logprobs) for d in backwards] == [(d.drawn, d.token_logprobs) for d in expected]
+    assert sum((d.count for d in backwards), TokenCount()) == sum((d.count for d in expected), TokenCount())
+    assert victim not in fleet.worker_pids()
+    with pytest.raises(UserError, match="a prompt of 306 tokens with the 6 that may be written is longer than the model's window of 256"):
+        fleet.generate([Decoding((1,) * 300, 6)])
 
 
 def test_when_workers_go_on_dying_the_run_gives_up_and_says_what_to_do(fleet_of):

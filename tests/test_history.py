@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from reference.wright_fisher import lineage
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
+from evoprompt.report.dynamics_page import dynamics_sections
+from evoprompt.runtime.checkpoint import GENERATIONS, LINEAGE, RunFolder
 
 
 def followed(births: list[Births], **more) -> History:
@@ -80,7 +83,51 @@ def test_chances_given_later_are_those_of_the_lineage(births):
     bare = History()
     bare.add(births[0].with_chances(None))
     p = np.full(int(births[0].selected.sum()), 1 / births[0].selected.sum())
-    line = bare.add(births[1], chances=p.tolist(), independent=False)
+    line = bare.add(births[1], chances=p.tolist(), filling=None)
     assert "drift" in line["price"]["fitness"]["reproduction"]
     assert "drift_variance" not in line["price"]["fitness"]["reproduction"]
     assert bare.summary()["drift"] is None
+
+
+def test_slots_that_are_filled_together_leave_less_to_chance(births):
+    p = [1 / 12] * 12
+    variances = []
+    for filling in ("independent", "set"):
+        history = History()
+        history.add(births[0])
+        variances.append(history.add(births[1], chances=p, filling=filling, num_slots=18)["price"]["fitness"]["reproduction"]["drift_variance"])
+    # Twelve of 18 slots have a share of 1. Each individual fills one, and six of the twelve one more: with V the twelve's variance
+    # var(T) = 6 * 6 / 11 V and m_a = 12/18, sum (a - m_a)^2 = 4: in all (4/9 * 36/11 + 4 (18 - 2/11) / 17) V, where independent slots have 12 V.
+    assert variances[1] / variances[0] == pytest.approx((4 / 9 * 36 / 11 + 4 * (18 - 2 / 11) / 17) / 12)
+
+
+@pytest.mark.parametrize(
+    ("record", "filling", "num_slots"),
+    [
+        ({"filling": "spaced", "num_slots": 15}, "spaced", 15),
+        ({"filling": None, "num_slots": 15}, None, 15),
+        ({"independent": True}, "independent", None),
+        ({"independent": False}, None, None),
+    ],
+)
+def test_how_slots_were_filled_is_read_from_the_run_folder_early_records_too(record, filling, num_slots, tmp_path):
+    rows = [row | {"fitness": row["traits"]["z"]} for row in lineage(2, 1, np.random.default_rng(0))]
+    lines = [{"generation": 0, "parent_selection": None}, {"generation": 1, "parent_selection": {"probability": [0.25, 0.75]} | record}]
+    for name, content in ((LINEAGE, rows), (GENERATIONS, lines)):
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in content), encoding="utf-8")
+    first, last = RunFolder(tmp_path).births()
+    assert (first.filling, first.num_slots, first.selection_probability.tolist()) == (filling, num_slots, [0.25, 0.75])
+    assert (last.filling, last.num_slots) == ("independent", None)
+
+
+@pytest.mark.parametrize(
+    ("filling", "said"), [("independent", "Test of the scheme"), ("set", "left nothing to chance"), (None, "How the slots were filled is not known")]
+)
+def test_the_report_says_what_is_known_of_drift(filling, said, births):
+    history = History()
+    history.add(births[0])
+    one_child_each = replace(births[1], parent=np.arange(12))
+    history.add(one_child_each, chances=[1 / 12] * 12, filling=filling)
+    page = "".join(dynamics_sections(history))
+    notes = ("Test of the scheme", "left nothing to chance", "How the slots were filled is not known")
+    assert [note for note in notes if note in page] == [said]

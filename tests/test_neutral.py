@@ -19,8 +19,9 @@ from scipy import stats
 from evoprompt.config import SelectionConfig
 from evoprompt.dynamics.drift import ROUNDING, chi_square_survival, drift_test, reproduction_drift_test
 from evoprompt.dynamics.expected import tournament
-from evoprompt.dynamics.population import generations
+from evoprompt.dynamics.population import Filling, generations
 from evoprompt.dynamics.price import generation_terms
+from evoprompt.dynamics.slots import slots_variance
 from evoprompt.evolution.expectation import parent_probabilities
 from evoprompt.selection import Candidates, select_parents
 
@@ -98,17 +99,19 @@ def test_what_cannot_be_drift_is_refused(drift, variance, message):
         drift_test(np.array(drift), np.array(variance))
 
 
-def rejections(num_runs: int, scheme: SelectionConfig, claimed: SelectionConfig, seed: int, num: int = 20, num_generations: int = 30) -> int:
-    """Runs of `num_generations` fresh populations whose drift, under the probabilities of `claimed`, is rejected at 0.05."""
+def rejections(num_runs: int, scheme: SelectionConfig, claimed: SelectionConfig, seed: int, taken: Filling | None = None) -> int:
+    """Runs of 30 fresh populations of 20 whose drift, under the probabilities of `claimed` (its slots `taken` so), is rejected at 0.05."""
+    num, num_generations = 20, 30
     rng, rejected = np.random.default_rng(seed), 0
     for _ in range(num_runs):
         drift, variance = [], []
         for _ in range(num_generations):
             z = rng.normal(size=num)
             pool = Candidates(z, z[:, None], np.zeros(num))
-            p = parent_probabilities(pool, num, claimed, rng).probability
+            found = parent_probabilities(pool, num, claimed, rng)
+            p = found.probability
             drift.append(z[select_parents(pool, num, scheme, rng)].mean() - p @ z)
-            variance.append(p @ (z - p @ z) ** 2 / num)
+            variance.append(slots_variance(p, z[:, None], np.full(num, 1 / num), taken or found.filling).item())
         rejected += drift_test(np.array(drift), np.array(variance)).p_value < 0.05
     return rejected
 
@@ -127,7 +130,13 @@ def test_power_twin_the_wrong_tournament_size_is_always_rejected(scheme, claimed
 
 def test_power_twin_slots_that_are_not_independent_drift_too_little():
     sampling = SelectionConfig(method="sus")
-    assert rejections(20, sampling, sampling, seed=3) == 20
+    assert rejections(20, sampling, sampling, seed=3, taken="independent") == 20
+
+
+def test_spaced_slots_are_rejected_no_more_often_than_the_level_says():
+    """More than 18 of 150 at a true 0.05 has the probability 1e-4. The twin above rejects all."""
+    sampling = SelectionConfig(method="sus")
+    assert rejections(150, sampling, sampling, seed=8) <= 18
 
 
 # Neutral lineages

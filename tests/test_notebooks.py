@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from evoprompt import boost_session
+from evoprompt.boost_config import load_boost
 from evoprompt.config import load_config
 from evoprompt.session import start
 
@@ -14,12 +16,16 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_a_notebook_runs_from_top_to_bottom(path: Path, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_notebook_runs_from_top_to_bottom(path: Path, config_file: Path, boost_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import nbformat
     from nbclient import NotebookClient
 
-    start(load_config(config_file), tmp_path / "run")
-    monkeypatch.setenv("EVOPROMPT_RUN", str(tmp_path / "run"))
+    if path.stem == "read_a_loop":
+        boost_session.start(load_boost(boost_file), tmp_path / "run")
+    else:
+        start(load_config(config_file), tmp_path / "run")
+    for variable in ("EVOPROMPT_RUN", "EVOPROMPT_LOOP"):
+        monkeypatch.setenv(variable, str(tmp_path / "run"))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     assert all(not cell.get("outputs") or all(o.output_type != "error" for o in cell.outputs) for cell in notebook.cells)

@@ -1,6 +1,7 @@
 """Invariants: (1) equal content, equal id; (2) JSON there and back; (3) a slot at its default does not touch the id."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,15 @@ from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy, Template
 
 text = st.text(max_size=20)
-policies = st.builds(
+plain = st.builds(
     Policy,
     instruction=text,
     demonstrations=st.lists(st.builds(Demonstration, text, text), max_size=4).map(tuple),
     template=st.builds(Template, text, text.map(str.rstrip), text),
     label_words=st.dictionaries(text, text, max_size=3).map(lambda d: tuple(d.items())),
 )
+steps = st.lists(text.map(lambda t: f"{t}?"), max_size=3).map(tuple)
+policies = st.builds(replace, plain, steps=steps, evaluator=st.none() | plain)
 
 
 @given(policies)
@@ -56,3 +59,14 @@ def test_an_output_prefix_that_ends_in_a_space_is_refused_with_the_cure():
 def test_an_unknown_slot_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'instruction'"):
         Policy.from_dict({"instructions": "x"})
+
+
+def test_an_evaluator_has_no_evaluator_or_steps_of_its_own():
+    for evaluator in (Policy(evaluator=Policy("judge")), Policy(steps=("What is asked?",))):
+        with pytest.raises(UserError, match="of its own"):
+            Policy(evaluator=evaluator)
+
+
+def test_a_step_that_ends_in_a_space_is_refused():
+    with pytest.raises(UserError, match="do not end in white space"):
+        Policy(steps=("What is asked? ",))

@@ -113,6 +113,21 @@ def test_drift_worked_by_hand():
     assert selection.drift_variance == pytest.approx(0.125)
 
 
+def test_drift_of_slots_that_are_filled_together_worked_by_hand():
+    # Four slots by truncation: each of z = 1, 3 fills two. The births have three of them, with shares 1, 1/2 and 1/2: the mean of all four is 1/2.
+    # The total is certain; dealing adds 4/3 (the variance of 1, 1, 3, 3, ddof = 1) * (1/4 + 0 + 0 + 1/4), over 3^2 births.
+    parents, births = pair(two_parents(), three_births())
+    first = parents.with_chances([0.5, 0.5], "set", 4)
+    assert generation_terms(first, births).reproduction.selection.drift_variance == pytest.approx(4 / 3 / 2 / 9)
+    # Spaced points give each two slots as well.
+    assert generation_terms(parents.with_chances([0.5, 0.5], "spaced", 4), births).reproduction.selection.drift_variance == pytest.approx(2 / 27)
+    with pytest.raises(ValueError, match="at least as many slots"):
+        generation_terms(parents.with_chances([0.5, 0.5], "set", 2), births)
+    unknown = generation_terms(parents.with_chances([0.5, 0.5], None), births).reproduction.selection
+    assert unknown.drift is not None
+    assert unknown.drift_variance is None
+
+
 def test_islands_worked_by_hand():
     # Islands A (z = 0, 2) and B (z = 4, 6), mean 3; weights 0, 1 on A and 1, 2 on B, sum 4.
     # Change: (2 + 4 + 12) / 4 - 3 = 1.5. Between: (1/4 - 1/2) (1 - 3) + (3/4 - 1/2) (5 - 3) = 1; within: 0.5.

@@ -25,7 +25,7 @@ def contents(task):
 
 
 @pytest.mark.parametrize("name", builtin_names())
-def test_a_task_of_the_package_is_large_balanced_and_without_repetition(name: str):
+def test_a_task_of_the_package_is_large_and_without_repetition(name: str):
     task = load_task(TaskConfig(name=name, **EVERYTHING))
     splits = contents(task)
     assert sum(map(len, splits)) >= 300
@@ -33,16 +33,54 @@ def test_a_task_of_the_package_is_large_balanced_and_without_repetition(name: st
     assert all(len(s) >= 40 for s in splits)
     inputs = [i for s in splits for i, _ in s]
     assert len({i.lower() for i in inputs}) == len(inputs)
-    labels = Counter(t for s in splits for _, t in s)
+    assert task.has_choices
+    assert len(task.starting_policies) >= 3
+
+
+@pytest.mark.parametrize("name", ["inbox", "sense"])
+def test_a_task_whose_examples_share_their_choices_is_balanced_as_a_whole_and_in_the_used_part_of_each_split(name: str):
+    labels = Counter(t for s in contents(load_task(TaskConfig(name=name, **EVERYTHING))) for _, t in s)
     assert max(labels.values()) <= 1.1 * min(labels.values())
-
-
-@pytest.mark.parametrize("name", builtin_names())
-def test_the_used_part_of_each_split_is_balanced(name: str):
     task = load_task(TaskConfig(name=name, fitness_examples=48, validation_examples=36, test_examples=100))
     for split in (task.fitness, task.validation, task.test):
         counts = Counter(e.target for e in split).values()
         assert max(counts) - min(counts) <= 1
+
+
+def write_rows(path: Path, rows: list[tuple[str, str, list[str]]]) -> Path:
+    path.write_text("".join(json.dumps({"input": i, "target": t, "choices": c}) + "\n" for i, t, c in rows))
+    return path
+
+
+def test_a_cut_of_examples_whose_choices_differ_keeps_their_proportions(tmp_path: Path):
+    # Half of the examples are answered "none" and half by a word of their own. Targets in turn would take each word once before the second
+    # "none": 1 of 20. Of 20 in a random order 10 are expected; fewer than 4 or more than 16 has a probability of 0.003.
+    rows = [(f"question {i}", "none" if i % 2 else f"word {i}", [f"word {i}", "another", "none"]) for i in range(400)]
+    task = load_task(TaskConfig(path=write_rows(tmp_path / "x.jsonl", rows), fitness_examples=20))
+    assert 4 <= sum(e.target == "none" for e in task.fitness) <= 16
+
+
+def test_a_smaller_cut_of_examples_whose_choices_differ_is_the_beginning_of_a_greater_one():
+    small, great = (load_task(TaskConfig(name="questions", fitness_examples=n, test_examples=n)) for n in (10, 60))
+    assert small.fitness == great.fitness[:10]
+    assert small.test == great.test[:10]
+
+
+def test_the_order_in_which_the_same_choices_are_listed_does_not_unbalance_a_cut(tmp_path: Path):
+    rows = [(f"text {i}", "rare" if i % 10 == 0 else "common", ["rare", "common"][:: 1 if i % 3 else -1]) for i in range(400)]
+    task = load_task(TaskConfig(path=write_rows(tmp_path / "x.jsonl", rows), fitness_examples=8))
+    assert Counter(e.target for e in task.fitness) == {"rare": 4, "common": 4}
+
+
+def test_the_cut_of_the_inbox_is_the_one_of_the_recorded_runs():
+    task = load_task(TaskConfig(name="inbox", fitness_examples=48))
+    assert [(e.example_id, e.target) for e in task.fitness[:5]] == [
+        ("040bb2af0eaa65e8", "request"),
+        ("042d876a41625353", "complaint"),
+        ("04ba479eff51c024", "question"),
+        ("05443d5749f271ca", "praise"),
+        ("051c8667bca9bbf8", "complaint"),
+    ]
 
 
 def test_the_split_of_an_example_does_not_depend_on_its_neighbours(tmp_path: Path, task_file: Path):
@@ -91,6 +129,14 @@ def test_a_missing_file_an_empty_split_and_an_unknown_task_are_said(tmp_path: Pa
         load_task(TaskConfig(path=few))
     with pytest.raises(UserError, match="did you mean 'inbox'"):
         load_task(TaskConfig(name="inbx"))
+
+
+@pytest.mark.parametrize("config", [{"name": "inbox"}, {"name": "questions"}, {"path": Path("arithmetic.jsonl")}])
+def test_a_difficulty_is_refused_where_the_task_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict):
+    monkeypatch.chdir(tmp_path)
+    Path("arithmetic.jsonl").write_text('{"input": "a", "target": "b"}\n')
+    with pytest.raises(UserError, match=r"has no difficulty \(given: 3\); leave task.difficulty out, or use arithmetic or scramble"):
+        load_task(TaskConfig(difficulty=3, **config))
 
 
 def test_label_words_for_a_choice_that_does_not_exist_are_refused(task_file: Path):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.scoring.language_model import OutOfMemoryError, RowScores
+from evoprompt.scoring.language_model import Logits, OutOfMemoryError, RowScores
 
 Ints = NDArray[np.int64]
 
@@ -21,6 +21,7 @@ class ToyLM:
     device = "cpu"
     arithmetic = "numpy"
     sliding_window = None
+    end_tokens = frozenset({16})
 
     def __init__(self, *, forget_mask: bool = False, forget_state: bool = False, nan: bool = False) -> None:
         self._table = np.random.default_rng(3).normal(size=(self.vocabulary, self.vocabulary)) / 20
@@ -40,6 +41,16 @@ class ToyLM:
         del self._kept[len(self._kept) - num_rows :]
 
     def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
+        rows, columns = self._read(tokens, depth, past_depth, visible)
+        if keep:
+            self._kept = columns
+        return self._gather(rows, scored)
+
+    def forward_logits(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints) -> Logits:
+        answers, self._kept = self._read(tokens, depth, past_depth, visible)
+        return np.array([answers[r] for r in rows.tolist()], dtype=np.float32).reshape(-1, self.vocabulary)
+
+    def _read(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]) -> tuple[list[NDArray], list[tuple[int, int]]]:
         assert [d for _, d in self._kept] == past_depth.tolist()
         new = list(zip(tokens.tolist(), depth.tolist(), strict=True))
         if len(new) > self.memory:
@@ -48,10 +59,7 @@ class ToyLM:
         self.body_tokens += len(new)
         if self._forget_mask:
             visible = np.tri(len(new), len(columns), len(columns) - len(new), dtype=bool)
-        rows = [self._log_probs([c for c, seen in zip(columns, row, strict=True) if seen]) for row in visible]
-        if keep:
-            self._kept = columns
-        return self._gather(rows, scored)
+        return [self._log_probs([c for c, seen in zip(columns, row, strict=True) if seen]) for row in visible], columns
 
     def take(self, num_rows: int) -> tuple[list[tuple[int, int]], int]:
         return self._kept[len(self._kept) - num_rows :], num_rows
@@ -65,6 +73,12 @@ class ToyLM:
         self.body_tokens += len(tokens)
         self._states.append(rows)
         return self._gather([self._log_probs(rows[: len(below) + i + 1]) for i in range(len(tokens))], scored)
+
+    def extend(self, tokens: Ints) -> Logits:
+        below = [] if self._forget_state else self._states[-1]
+        self._states[-1] = below + [(int(t), len(below) + i) for i, t in enumerate(tokens)]
+        self.body_tokens += len(tokens)
+        return self._log_probs(self._states[-1]).astype(np.float32)
 
     def shrink(self) -> None:
         self._states.pop()

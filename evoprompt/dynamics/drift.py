@@ -1,8 +1,8 @@
 """The self-test of a selection operator: does it leave as much to chance as its probabilities say?
 
-Drift is what selection did beyond its expectation. For slots that are filled independently its variance is known before it happens, so over
-generations sum(drift^2 / variance) tells an operator that does what its name says from one that does not: a tournament of three that calls
-itself one of two, an order of candidates that leaks in, a generator that repeats itself.
+Drift is what selection did beyond its expectation. Its variance is known before it happens, see `slots`, so over generations
+sum(drift^2 / variance) tells an operator that does what its name says from one that does not: a tournament of three that calls itself one of
+two, an order of candidates that leaks in, a generator that repeats itself.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ def drift_test(drift: Floats, variance: Floats) -> DriftTest | None:
     """Return the test of drift against its closed-form variance, or None where the variance is 0 in all generations.
 
     If the probabilities are right, E[drift^2] = variance in every generation whatever happened before, so that the statistic has the mean
-    `degrees` exactly, and approximately the distribution chi-square with `degrees`: the more slots a generation has, the closer.
-    Simulated probabilities, from B draws, add about V_p (sum of drawn shares / births)^2 / B to the variance and so make p too small.
+    `degrees` exactly, and approximately the distribution chi-square with `degrees`: the more slots are filled by chance, the closer. Slots that
+    are spaced or a set leave less to chance, so that the statistic spreads less and a right scheme is rejected at 0.05 in 1 to 5 % of the runs.
+    Where nearly all slots are certain to go to one individual, as by softmax weights at a temperature far below the spread of fitness, drift is
+    nearly always 0 and rarely large: then p means nothing. Simulated probabilities, from B draws, add about
+    V_p (sum of drawn shares / births)^2 / B to the variance and so make p too small.
 
     Args:
         drift: of one trait, shape (generation,).
-        variance: of drift for slots filled independently, shape (generation,). Stochastic universal sampling, truncation and NSGA-II fill
-            theirs dependently: the test does not hold for them.
+        variance: of drift, by how the slots were filled, shape (generation,). 0 where nothing is left to chance, as a set without ties for
+            children of equal shares: that is no evidence.
 
     Raises:
         ValueError: shapes differ, a number is not finite, or a variance is negative.

@@ -32,7 +32,7 @@ from evoprompt.dynamics.inheritance import (
     response,
 )
 from evoprompt.dynamics.intensity import intensity
-from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.population import Births, Filling, Floats
 from evoprompt.dynamics.price import generation_terms
 
 #: Births that gradients and reward features are pooled over, at most.
@@ -62,14 +62,23 @@ class History:
         """The place of each birth of the last generation, by birth id."""
         return {name: i for i, name in enumerate(self._before.birth_ids)} if self._before else {}
 
-    def add(self, births: Births, cases: Cases | None = None, chances: Sequence[float] | None = None, *, independent: bool = True) -> Account:
+    def add(
+        self,
+        births: Births,
+        cases: Cases | None = None,
+        chances: Sequence[float] | None = None,
+        *,
+        filling: Filling | None = "independent",
+        num_slots: int | None = None,
+    ) -> Account:
         """Return a generation's line: the population's account, and how it came from the one before.
 
         Args:
             births: the next generation.
             cases: for standard errors over examples, shape (birth, example) each.
             chances: of each selected birth of the generation before to fill a parent slot, where they are not known from the lineage.
-            independent: whether the slots were filled independently.
+            filling: how the slots were filled; None where it is not known, so that the variance of drift is not either.
+            num_slots: how many were filled, parents that have no share in a child included; None: there are none of these.
 
         Raises:
             ValueError: as `generation_terms` and `population_account`.
@@ -81,7 +90,7 @@ class History:
             "effective_size": diversity.effective_size
         }
         if self._before is not None:
-            line |= self._step(self._before.with_chances(chances, independent=independent), births, cases or {})
+            line |= self._step(self._before.with_chances(chances, filling, num_slots), births, cases or {})
         self._before, self._cases = births, cases or {}
         self.lines.append(line)
         return line

@@ -12,13 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+#: How the parent slots of a generation are filled, before they are dealt to the children at random: "independent" of each other; by equally
+#: "spaced" points with one offset for all (stochastic universal sampling); by a "set", everybody as often as fits and then the best, of equals
+#: by chance (truncation, NSGA-II).
+Filling = Literal["independent", "spaced", "set"]
 
 #: Parentage shares of a birth must sum to 1 within this; more is an error in the lineage, not rounding.
 SHARE_TOLERANCE = 1e-12
@@ -46,7 +51,8 @@ class Births:
     share: Floats  #: shape (link,)
     #: of filling a parent slot of the next generation, shape (birth,); sums to 1 over all islands; NaN where not selected
     selection_probability: Floats | None = None
-    independent_slots: bool = True  #: whether each slot is filled independently of the others
+    filling: Filling | None = "independent"  #: of those slots; None where it is not known
+    num_slots: int | None = None  #: filled; None: as many as parents have a share in a child
     survival_probability: Floats | None = None  #: of being selected among all births, shape (birth,)
     remeasured: Floats | None = None  #: traits measured again under the next generation's conditions, shape (birth, trait)
 
@@ -58,13 +64,13 @@ class Births:
         """Which births have parents, shape (birth,)."""
         return np.bincount(self.child, minlength=len(self)) > 0
 
-    def with_chances(self, chances: Sequence[float] | None, *, independent: bool = True) -> Births:
+    def with_chances(self, chances: Sequence[float] | None, filling: Filling | None = "independent", num_slots: int | None = None) -> Births:
         """Return these births with the selection probability of the selected ones, in order; None leaves them as they are."""
         if chances is None:
             return self
         probability = np.full(len(self), np.nan)
         probability[self.selected] = chances
-        return replace(self, selection_probability=probability, independent_slots=independent)
+        return replace(self, selection_probability=probability, filling=filling, num_slots=num_slots)
 
     def trait(self, name: str) -> Floats:
         """Return one trait, shape (birth,)."""

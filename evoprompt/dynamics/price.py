@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evoprompt.dynamics.population import Births, Floats, Integers
+from evoprompt.dynamics.slots import slots_variance
 from evoprompt.records import SURVIVE
 
 
@@ -28,7 +29,7 @@ class SelectionTerms:
     num_islands: int
     expected: Floats | None = None  #: None where the scheme's probabilities are not known
     drift: Floats | None = None
-    drift_variance: Floats | None = None  #: of `drift`; known where parents are drawn independently of each other
+    drift_variance: Floats | None = None  #: of `drift`; None where it is not known how the slots are filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +178,10 @@ def _scaled(terms: SelectionTerms, native: float, variance: Floats | None) -> Se
 
 
 def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None, Floats | None]:
-    """Return expected reproductive success, shape (parent,), and the variance of drift, shape (trait,), for independent draws.
+    """Return expected reproductive success, shape (parent,), and the variance of drift, shape (trait,); None for what is not known.
 
     A survivor is a birth of its own with certainty. The other births' shares are drawn with probabilities p: E[w] = survivors + p sum(shares).
-    With V_p = sum p z^2 - (sum p z)^2: var = V_p sum(share^2) / |D|^2 over the drawn shares.
+    Drift is sum_s a_s x_s / |D| less its mean, over the slots, with the drawn shares a: its variance is `slots_variance` / |D|^2.
     """
     p = before.selection_probability
     if p is None:
@@ -188,10 +189,11 @@ def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None,
     p = np.where(before.selected, p, 0.0)
     drawn = ~births.is_operator(SURVIVE)[births.child]
     survivors = np.bincount(births.parent[~drawn], births.share[~drawn], len(before))
-    center = p @ z
-    spread = p @ (z - center) ** 2
-    variance = spread * (births.share[drawn] ** 2).sum() / int(births.has_parents.sum()) ** 2
-    return survivors + p * births.share[drawn].sum(), variance if before.independent_slots else None
+    expected = survivors + p * births.share[drawn].sum()
+    if before.filling is None:
+        return expected, None
+    variance = slots_variance(p, z, births.share[drawn], before.filling, before.num_slots)
+    return expected, variance / int(births.has_parents.sum()) ** 2
 
 
 def _again(before: Births, z: Floats, names: tuple[str, ...]) -> Floats | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evoprompt.config import SelectionConfig
 from evoprompt.dynamics import expected
+from evoprompt.dynamics.population import Filling
 from evoprompt.selection import Candidates, safe_weights, select_parents, select_survivors
 
 #: Simulated draws of one parent by epsilon-lexicase: 0.1 s for 14 candidates with 48 cases on a slow core; the SE is at most 0.025.
@@ -32,7 +33,8 @@ class Expectation:
     probability: NDArray[np.float64]  #: shape (candidate,)
     how: Literal["closed form", "simulation"]
     standard_error: NDArray[np.float64] | None  #: shape (candidate,); None for closed forms
-    independent: bool  #: whether the slots are filled independently of each other, as the closed-form variance of drift supposes
+    filling: Filling | None  #: how the slots are filled; None: one after the other, so that a place taken is lost to the others
+    num: int  #: slots, or survivors
 
 
 def parent_probabilities(candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator) -> Expectation:
@@ -51,17 +53,17 @@ def parent_probabilities(candidates: Candidates, num: int, scheme: SelectionConf
         raise ValueError(f"parent_probabilities(num={num}): expected at least one slot")
     match scheme.method:
         case "tournament":
-            return Expectation(expected.tournament(candidates.fitness, scheme.tournament_size), "closed form", None, True)
+            return Expectation(expected.tournament(candidates.fitness, scheme.tournament_size), "closed form", None, "independent", num)
         case "truncation":
-            return Expectation(expected.truncation(candidates.fitness, num), "closed form", None, False)
+            return Expectation(expected.truncation(candidates.fitness, num), "closed form", None, "set", num)
         case "sus":
-            return Expectation(expected.proportional(_weights(candidates, scheme)), "closed form", None, False)
+            return Expectation(expected.proportional(_weights(candidates, scheme)), "closed form", None, "spaced", num)
         case "nsga2":
             counts = _counts(select_parents(candidates, num, scheme, rng), candidates)
-            return Expectation(counts / num, "simulation", np.zeros(len(counts)), False)
+            return Expectation(counts / num, "simulation", np.zeros(len(counts)), "set", num)
         case "epsilon_lexicase":
             counts = _counts(select_parents(candidates, PARENT_DRAWS, scheme, rng), candidates)
-            return _simulated(counts, PARENT_DRAWS, independent=True)
+            return _simulated(counts, PARENT_DRAWS, "independent", num)
 
 
 def survival_probabilities(candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator) -> Expectation:
@@ -82,24 +84,24 @@ def survival_probabilities(candidates: Candidates, num: int, scheme: SelectionCo
     fitness = candidates.fitness
     match scheme.method:
         case "truncation":
-            return Expectation(expected.truncation_survival(fitness, num), "closed form", None, False)
+            return Expectation(expected.truncation_survival(fitness, num), "closed form", None, "set", num)
         case "tournament":
             by_rank = expected.tournament_by_rank(scheme.tournament_size)
-            return Expectation(expected.survival_in_turn(fitness, num, by_rank), "closed form", None, False)
+            return Expectation(expected.survival_in_turn(fitness, num, by_rank), "closed form", None, None, num)
         case "sus" if scheme.weights == "rank":
-            return Expectation(expected.survival_in_turn(fitness, num, expected.rank_weight_by_rank), "closed form", None, False)
+            return Expectation(expected.survival_in_turn(fitness, num, expected.rank_weight_by_rank), "closed form", None, None, num)
         case "nsga2":
             counts = _counts(select_survivors(candidates, num, scheme, rng), candidates)
-            return Expectation(counts, "simulation", np.zeros(len(counts)), False)
+            return Expectation(counts, "simulation", np.zeros(len(counts)), "set", num)
         case _:
             draws = SURVIVAL_DRAWS[scheme.method]
             survivors = [i for _ in range(draws) for i in select_survivors(candidates, num, scheme, rng)]
-            return _simulated(_counts(survivors, candidates), draws, independent=False)
+            return _simulated(_counts(survivors, candidates), draws, None, num)
 
 
-def _simulated(counts: NDArray[np.float64], draws: int, *, independent: bool) -> Expectation:
+def _simulated(counts: NDArray[np.float64], draws: int, filling: Filling | None, num: int) -> Expectation:
     p = counts / draws
-    return Expectation(p, "simulation", np.sqrt(p * (1 - p) / draws), independent)
+    return Expectation(p, "simulation", np.sqrt(p * (1 - p) / draws), filling, num)
 
 
 def _counts(chosen: list[int], candidates: Candidates) -> NDArray[np.float64]:

@@ -9,6 +9,11 @@ With l_c the log-likelihood (nats) of candidate c, y the right one, n its tokens
     pmi               the same of l_c - prior_c        prior: the candidate after a content-free input
     accuracy          1 where y has the greatest l_c, else 0; free form: 1 where y is the model's greedy answer
 
+With a weight w of self-evaluation, w v is added to any of them. v is the mean log-likelihood of the evaluator's right verdicts, with d the
+log-odds log p(TRUE) - log p(FALSE) that it gives to the right answer and d' those that it gives to a wrong one:
+
+    v = 1/2 [ log sigmoid(d) + log sigmoid(-d') ]      chance is -log 2
+
 label_normalized and pmi are undefined without choices. Sources: Brown et al. 2020 (per token), Holtzman et al. 2021 (PMI), Zhao et
 al. 2021 (content-free input).
 """
@@ -27,12 +32,45 @@ FITNESS_DIGITS = 6
 KINDS = ("sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy")
 
 
-def case_fitness(scores: LabelScores, kind: str) -> NDArray[np.float64]:
+def case_fitness(scores: LabelScores, kind: str, self_evaluation: float = 0.0) -> NDArray[np.float64]:
     """Return the fitness of each policy on each example, shape (policy, example), unrounded.
 
+    Args:
+        scores: of any policies.
+        kind: how the answers count.
+        self_evaluation: weight of the verdicts on them.
+
     Raises:
-        ValueError: the kind is unknown, needs choices that the examples lack, or needs a prior that was not measured.
+        ValueError: the kind is unknown, or it needs choices that the examples lack, a prior or verdicts that were not measured.
     """
+    answers = _answer_fitness(scores, kind)
+    return answers + self_evaluation * verdict_log_likelihood(scores) if self_evaluation else answers
+
+
+def verdict_log_odds(scores: LabelScores) -> NDArray[np.float64]:
+    """Return log p(TRUE) - log p(FALSE) of each policy's evaluator on the right and on a wrong answer, nats: shape (policy, example, answer).
+
+    Raises:
+        ValueError: verdicts were not measured.
+    """
+    if scores.verdict is None:
+        raise ValueError("self-evaluation needs the evaluator's verdicts, and they were not measured")
+    log_odds: NDArray[np.float64] = scores.verdict[..., 0] - scores.verdict[..., 1]
+    return log_odds
+
+
+def verdict_log_likelihood(scores: LabelScores) -> NDArray[np.float64]:
+    """Return the mean log-likelihood of the right verdicts on the two answers, given that it is one of both words: shape (policy, example).
+
+    Raises:
+        ValueError: as `verdict_log_odds`.
+    """
+    log_odds = verdict_log_odds(scores)
+    likelihoods: NDArray[np.float64] = -(np.logaddexp(0, -log_odds[..., 0]) + np.logaddexp(0, log_odds[..., 1])) / 2
+    return likelihoods
+
+
+def _answer_fitness(scores: LabelScores, kind: str) -> NDArray[np.float64]:
     if kind == "sum":
         return scores.of_gold(scores.log_likelihood)
     if kind == "per_token":

@@ -10,6 +10,9 @@
     margin                    mean lead in nats of the right answer over the best wrong one
     label_bias                total variation distance between predicted and true label shares
     calibration_error         sum over ten bins of confidence of the share of examples times |accuracy - mean confidence| (Guo et al. 2017)
+  where the evaluator's verdicts were measured, on each example's right answer and a wrong one:
+    sensitivity, specificity  shares of right answers accepted and of wrong answers rejected; log-odds of at least 0 accept
+    verdict_log_likelihood    mean log-likelihood of the right verdicts, nats; chance is -log 2
   where all examples have the same choices, for each of them:
     log_probability_LABEL     mean of log p(LABEL | the choices) over the examples whose answer it is, nats
 
@@ -28,7 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
-from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, correct, has_choices, predicted
+from evoprompt.fitness.likelihood import (
+    FITNESS_DIGITS,
+    case_fitness,
+    correct,
+    has_choices,
+    predicted,
+    verdict_log_likelihood,
+    verdict_log_odds,
+)
 from evoprompt.policy import Policy
 from evoprompt.records import Evaluation, LabelScores
 
@@ -47,6 +58,7 @@ def evaluate(
     token_penalty: float = 0.0,
     labels: Sequence[str] = (),
     extra: Mapping[str, TraitFunction] | None = None,
+    self_evaluation: float = 0.0,
 ) -> Evaluation:
     """Return the fitness and the traits of one policy from its own scores (a single row).
 
@@ -58,6 +70,7 @@ def evaluate(
         token_penalty: taken off the fitness for each of them.
         labels: the choices, where all examples have the same ones in the same order; else none.
         extra: the user's own traits by name.
+        self_evaluation: weight of the evaluator's verdicts in the fitness.
 
     Raises:
         ValueError: `scores` holds more than this policy.
@@ -65,7 +78,7 @@ def evaluate(
     """
     if scores.policy_ids != (policy.policy_id,):
         raise ValueError(f"evaluate(policy={policy.policy_id}) was given the scores of {scores.policy_ids}")
-    cases = case_fitness(scores, kind)[0] - token_penalty * prompt_tokens
+    cases = case_fitness(scores, kind, self_evaluation)[0] - token_penalty * prompt_tokens
     fitness = round(float(cases.mean()), FITNESS_DIGITS)
     traits = {"fitness": fitness, "prompt_tokens": float(prompt_tokens), **_structure(policy, labels), **case_means(scores)}
     if scores.prompt_cross_entropy is not None:
@@ -86,6 +99,10 @@ def case_traits(scores: LabelScores) -> dict[str, NDArray[np.float64]]:
         wrong = scores.log_likelihood.copy()
         np.put_along_axis(wrong, scores.gold[None, :, None], -np.inf, axis=2)
         traits["margin"] = gold - wrong.max(axis=2)
+    if scores.verdict is not None:
+        accepted = verdict_log_odds(scores) >= 0  # (policy, example, answer)
+        traits |= {"sensitivity": accepted[..., 0].astype(np.float64), "specificity": (~accepted[..., 1]).astype(np.float64)}
+        traits["verdict_log_likelihood"] = verdict_log_likelihood(scores)
     return traits
 
 

@@ -62,7 +62,8 @@ def _drift(history: History, summary: Mapping[str, Any]) -> str:
             f"p = {test['p_value']:.2g}."
         )
     elif test is None:
-        note += " The slots of this scheme are not filled independently, so that it has no closed form here."
+        known = any("drift_variance" in line["price"].get("fitness", {}).get("reproduction", {}) for line in history.lines)
+        note += " Here the scheme left nothing to chance." if known else " How the slots were filled is not known, so that it is not drawn here."
     return section("Expected selection and drift", figure, note)
 
 

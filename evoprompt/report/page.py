@@ -96,8 +96,9 @@ def read_lineage(file: Path) -> list[dict[str, Any]]:
 
 def history_of(folder: RunFolder, kind: str) -> History:
     """Return a run's dynamics from its folder alone, with standard errors over the fitness examples."""
+    weight = folder.config().fitness.self_evaluation
     by_policy = {
-        policy_id: {"fitness": case_fitness(scores, kind)[0]} | {name: values[0] for name, values in case_traits(scores).items()}
+        policy_id: {"fitness": case_fitness(scores, kind, weight)[0]} | {name: values[0] for name, values in case_traits(scores).items()}
         for policy_id, scores in folder.measurements().items()
     }
     history = History()

@@ -55,7 +55,7 @@ def what_changed(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
     changes += [f"- demonstration {d[0]!r}: {d[1]!r}" for d in before if d not in after]
     if sorted(before) == sorted(after) and before != after:
         changes.append("demonstrations in another order")
-    for slot in ("template", "label_words"):
+    for slot in ("template", "label_words", "steps", "evaluator"):
         if parent.get(slot) != child.get(slot):
             changes.append(f"{slot.replace('_', ' ')}: {json.dumps(child.get(slot), ensure_ascii=False)}")
     return "; ".join(changes)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.config import Config, check_config, dump_config
-from evoprompt.dynamics.population import Births, generations
+from evoprompt.boost_config import BoostConfig
+from evoprompt.config import Config, Section, check_config, check_section, dump_config
+from evoprompt.dynamics.population import Births, Filling, generations
 from evoprompt.errors import UserError
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
@@ -26,6 +27,7 @@ from evoprompt.runtime.ledger import Ledger
 LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
 CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = "checkpoint.json", "config.yaml", "provenance.json", "summary.json", "tracking.json"
 DYNAMICS = "dynamics.json"
+RECURRENCE, ANSWERS, ACCEPTED = "recurrence.jsonl", "answers.jsonl", "accepted.jsonl"  #: of a self-evaluation loop
 SWEEP = "sweep.json"  #: of a sweep, in the folder around the folders of its runs
 _APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
 
@@ -77,16 +79,29 @@ class RunFolder:
         """Whether the run has ended with its summary."""
         return (self.path / SUMMARY).exists()
 
-    def begin(self, config: Config, provenance: Mapping[str, Any]) -> None:
+    @property
+    def is_loop(self) -> bool:
+        """Whether it is a self-evaluation loop's."""
+        return "loop" in self._config_values()
+
+    def begin(self, config: Section, provenance: Mapping[str, Any]) -> None:
         """Write what the run is, before anything of it happens."""
         _replace(self.path / CONFIG, dump_config(config))
         _replace(self.path / PROVENANCE, _pretty(provenance))
 
     def config(self) -> Config:
         """Return the configuration that the run was begun with."""
+        return check_config(self._config_values(), str(self.path / CONFIG))
+
+    def loop_config(self) -> BoostConfig:
+        """Return the configuration that a self-evaluation loop was begun with."""
+        return check_section(BoostConfig, self._config_values(), str(self.path / CONFIG))
+
+    def _config_values(self) -> dict[str, Any]:
         import yaml
 
-        return check_config(yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8")), str(self.path / CONFIG))
+        values: dict[str, Any] = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        return values
 
     def read(self, name: str) -> Any:
         """Return the content of one of the folder's JSON files, or None where it does not exist yet."""
@@ -106,9 +121,11 @@ class RunFolder:
         ledger: Ledger,
     ) -> None:
         """Append a generation to the files, then make it count by replacing the checkpoint."""
-        self._append(LINEAGE, [lineage_line(e) for e in entries])
-        self._append(GENERATIONS, [generation_line])
-        self._append(MEASUREMENTS, [measurement_line(m) for m in measured])
+        lines: dict[str, Sequence[Mapping[str, Any]]] = {
+            LINEAGE: [lineage_line(e) for e in entries],
+            GENERATIONS: [generation_line],
+            MEASUREMENTS: [measurement_line(m) for m in measured],
+        }
         content = {
             "version": 1,
             "seed": state.seed,
@@ -116,9 +133,15 @@ class RunFolder:
             "island": state.island,
             "members": [{**_birth_dict(m.birth), **_evaluation_dict(m.evaluation), "case_fitness": m.evaluation.case_fitness} for m in state.members],
             "ledger": ledger.to_dict(),
-            "sizes": {name: (self.path / name).stat().st_size for name in _APPENDED},
         }
-        _replace(self.path / CHECKPOINT, json.dumps(content))
+        self.commit_lines(lines, content)
+
+    def commit_lines(self, lines: Mapping[str, Sequence[Mapping[str, Any]]], content: Mapping[str, Any]) -> None:
+        """Append lines to files by name, then make them count by replacing the checkpoint with this content and the files' sizes."""
+        for name, rows in lines.items():
+            self._append(name, rows)
+        sizes = {name: (self.path / name).stat().st_size for name in lines}
+        _replace(self.path / CHECKPOINT, json.dumps({**content, "sizes": sizes}))
 
     def restore(self) -> Checkpoint | None:
         """Cut off what was never committed; return the checkpoint, or None where no generation was committed.
@@ -126,24 +149,41 @@ class RunFolder:
         Raises:
             UserError: a file is shorter than its checkpoint says, so the folder was damaged.
         """
-        content = self.read(CHECKPOINT)
-        for name in _APPENDED:
-            file, size = self.path / name, content["sizes"][name] if content else 0
-            found = file.stat().st_size if file.exists() else 0
-            if found < size:
-                raise UserError(f"{file} has {found} bytes where its checkpoint says {size}: the run folder is damaged and cannot be resumed")
-            if found > size:
-                os.truncate(file, size)
+        content = self.restore_lines(_APPENDED)
         if content is None:
             return None
         members = tuple(Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"])) for m in content["members"])
         state = State(content["seed"], content["generation"], members, content["island"])
         return Checkpoint(state, Ledger.from_dict(content["ledger"]))
 
+    def restore_lines(self, names: Sequence[str]) -> dict[str, Any] | None:
+        """Cut off what these files have beyond the checkpoint; return its content, or None where nothing was committed.
+
+        Raises:
+            UserError: a file is shorter than its checkpoint says, so the folder was damaged.
+        """
+        content: dict[str, Any] | None = self.read(CHECKPOINT)
+        for name in names:
+            file, size = self.path / name, content["sizes"][name] if content else 0
+            found = file.stat().st_size if file.exists() else 0
+            if found < size:
+                raise UserError(f"{file} has {found} bytes where its checkpoint says {size}: the run folder is damaged and cannot be resumed")
+            if found > size:
+                os.truncate(file, size)
+        return content
+
+    def write_lines(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write one of the folder's `.jsonl` files in one step."""
+        _replace(self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """Return the lines of one of the `.jsonl` files."""
+        """Return the lines of one of the `.jsonl` files, as far as they are committed: a kill may have torn the last."""
         file = self.path / name
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+        if not file.exists():
+            return []
+        committed = (self.read(CHECKPOINT) or {}).get("sizes", {}).get(name)
+        content = file.read_bytes()[:committed]
+        return [json.loads(line) for line in content.decode().split("\n") if line]
 
     def lineage(self) -> list[LineageEntry]:
         """Return every birth of the run, in order. Case fitness is not in the lineage, and is empty."""
@@ -157,7 +197,7 @@ class RunFolder:
         chances = {line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)}
         for births in generations(self.lines(LINEAGE)):
             known = chances.get(births.generation)
-            yield births.with_chances(known["probability"], independent=known["independent"]) if known else births
+            yield births.with_chances(known["probability"], *_slots(known)) if known else births
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""
@@ -205,6 +245,7 @@ def measurement_line(scores: LabelScores) -> dict[str, Any]:
         "is_greedy": scores.is_greedy[0].tolist(),
         "prior": plain(scores.prior) if scores.prior is not None else None,
         "prompt_cross_entropy": scores.prompt_cross_entropy.tolist() if scores.prompt_cross_entropy is not None else None,
+        "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
     }
 
 
@@ -222,7 +263,15 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
         is_greedy=np.array([row["is_greedy"]]),
         prior=array(row["prior"]) if row["prior"] is not None else None,
         prompt_cross_entropy=np.array(row["prompt_cross_entropy"]) if row.get("prompt_cross_entropy") is not None else None,
+        verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
     )
+
+
+def _slots(known: Mapping[str, Any]) -> tuple[Filling | None, int | None]:
+    """Return how parent slots were filled, and how many. Early runs say only whether they were filled independently."""
+    if "filling" in known:
+        return known["filling"], known["num_slots"]
+    return ("independent" if known["independent"] else None), None
 
 
 def _birth_dict(birth: Birth) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Who does the scoring: work units in, scores out, in this process or elsewhere.
+"""Who does the scoring and the writing: work units in, scores out, and prompts in, continuations out, in this process or elsewhere.
 
-A unit is scored by itself whoever gets it, so the result does not depend on how units are spread.
+A unit is scored, and a group of prompts continued, by itself whoever gets it, so the result does not depend on how they are spread.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
@@ -42,13 +43,16 @@ class ModelInfo:
 
 
 class Executor(Protocol):
-    """Scores work units. Used by one thread."""
+    """Scores work units and continues prompts. Used by one thread."""
 
     def info(self) -> ModelInfo:
         """Wait until the model is loaded; return what is known of it."""
 
     def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
         """Return the scores by key; `on_result` is called as each is done."""
+
+    def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
+        """Return what the model writes for each request, in order."""
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Prefer to keep what was computed for the beginnings of these prompts."""
@@ -58,7 +62,7 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Scores in this process."""
+    """Scores and writes in this process."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -74,6 +78,10 @@ class LocalExecutor:
             results[unit.key] = self._scorer.score(unit.requests, unit.cuts)
             on_result(unit.key, results[unit.key])
         return results
+
+    def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
+        """Return what the model writes for each request, in order."""
+        return self._scorer.generate(requests)
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Prefer to keep what was computed for the beginnings of these prompts."""

@@ -1,6 +1,6 @@
-"""A fleet of scoring workers on Ray, each with the model. The only file that imports ray.
+"""A fleet of workers on Ray that score and write, each with the model. The only file that imports ray.
 
-Workers hold no state but the model: a unit that was lost with its worker is given to another, and comes back the same. Ray starts
+Workers hold no state but the model: work that was lost with its worker is given to another, and comes back the same. Ray starts
 here by itself, bound to this machine, or is joined at an address.
 """
 
@@ -16,16 +16,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from evoprompt.config import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.runtime.executor import ModelInfo, WorkUnit, describe
+from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.trie import Tokens
 
 logger = logging.getLogger(__name__)
+
+Work = TypeVar("Work")
 
 #: Seconds that a worker may take to load its model.
 LOAD_TIMEOUT = 600
@@ -70,7 +73,7 @@ def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
 
 
 class RayFleet:
-    """Scores units on Ray actors. Implements `executor.Executor`. Loading begins at once; `info` waits for it."""
+    """Scores units and continues prompts on Ray actors. Implements `executor.Executor`. Loading begins at once; `info` waits for it."""
 
     def __init__(self, model: ModelConfig, workers: WorkersConfig) -> None:
         import ray
@@ -112,32 +115,54 @@ class RayFleet:
             UserError: a worker refused a unit (a prompt too long, NaN from the model).
             RuntimeError: more workers died than `workers.max_restarts`.
         """
-        queues = self._spread(units)
-        idle = list(self._actors)
-        running: dict[Any, tuple[Any, WorkUnit]] = {}
         results: dict[str, TokenScores] = {}
+
+        def on_done(unit: WorkUnit, scores: TokenScores) -> None:
+            results[unit.key] = scores
+            on_result(unit.key, scores)
+
+        self._work_off(self._spread(units), lambda actor, unit: actor.score.remote(unit), on_done)
+        return results
+
+    def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
+        """Return what the model writes for each request, in order; a group of requests lost with its worker is done again.
+
+        Raises:
+            UserError, RuntimeError: as `score`.
+        """
+        groups = sorted(group_requests(requests), key=lambda group: -sum(len(r.prompt) + r.max_tokens for r in group))
+        queues = {actor: deque(groups[first :: len(self._actors)]) for first, actor in enumerate(self._actors)}
+        decoded: dict[Decoding, Decoded] = {}
+        self._work_off(
+            queues, lambda actor, group: actor.generate.remote(group), lambda group, written: decoded.update(zip(group, written, strict=True))
+        )
+        return in_order(requests, decoded)
+
+    def _work_off(self, queues: dict[Any, deque[Work]], submit: Callable[[Any, Work], Any], on_done: Callable[[Work, Any], None]) -> None:
+        """Have each worker do its queue, then what others have left; a dead worker is replaced and its work done again."""
+        idle = list(self._actors)
+        running: dict[Any, tuple[Any, Work]] = {}
         while running or any(queues.values()):
             while idle and any(queues.values()):
                 actor = idle.pop()
                 own = queues[actor] or max(queues.values(), key=len)  # who is done takes from who has most left
-                unit = own.popleft() if own is queues[actor] else own.pop()
-                running[actor.score.remote(unit)] = (actor, unit)
+                work = own.popleft() if own is queues[actor] else own.pop()
+                running[submit(actor, work)] = (actor, work)
             [done], _ = self._ray.wait(list(running), num_returns=1)
-            actor, unit = running.pop(done)
+            actor, work = running.pop(done)
             try:
-                results[unit.key] = self._ray.get(done)
+                result = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
                 if isinstance(error, self._ray.exceptions.RayTaskError):  # the code raised; another worker would raise too
                     self._forget(running)
                     raise _cause(error) from None
                 fresh = self._replace(actor, error)
                 queues[fresh] = queues.pop(actor)
-                queues[fresh].appendleft(unit)
+                queues[fresh].appendleft(work)
                 actor = fresh
             else:
-                on_result(unit.key, results[unit.key])
+                on_done(work, result)
             idle.append(actor)
-        return results
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Prefer to keep what was computed for the beginnings of these prompts; nobody waits for it."""
@@ -212,6 +237,10 @@ class Worker:
     def score(self, unit: WorkUnit) -> TokenScores:
         """Return the scores of one unit."""
         return self._scorer.score(unit.requests, unit.cuts)
+
+    def generate(self, group: Sequence[Decoding]) -> list[Decoded]:
+        """Return what the model writes for each request of a group."""
+        return self._scorer.generate(group)
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Prefer to keep what was computed for the beginnings of these prompts."""

@@ -41,15 +41,16 @@ class Ledger:
         return sum(self.tokens.values(), TokenCount())
 
     def token_summary(self) -> dict[str, Any]:
-        """Return the tokens as `summary.json` has them. Nothing is generated yet, so `generated` is 0.
+        """Return the tokens as `summary.json` has them.
 
-        `prefill` was forwarded. `floor` is what each policy's distinct prefixes need by themselves: the store and the memo go below it.
+        `prefill` are the tokens of prompts and scored continuations that were forwarded, `generated` those that the model wrote; `total` and
+        `by_phase` are both together. `floor` is what each policy's distinct prefixes need by themselves: the store and the memo go below it.
         """
         total = self.total
         return {
             "prefill": total.body_tokens,
-            "generated": 0,
-            "total": total.body_tokens,
+            "generated": total.generated_tokens,
+            "total": total.body_tokens + total.generated_tokens,
             "floor": total.floor_body_tokens,
             "head_rows": total.head_rows,
             "floor_head_rows": total.floor_head_rows,
@@ -58,7 +59,7 @@ class Ledger:
             "requests": total.requests,
             "memo_requests": total.memo_requests,
             "halvings": total.halvings,
-            "by_phase": {phase: work.body_tokens for phase, work in self.tokens.items()},
+            "by_phase": {phase: work.body_tokens + work.generated_tokens for phase, work in self.tokens.items()},
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evoprompt.config import Config
 from evoprompt.runtime.executor import Executor, ModelInfo, WorkUnit
+from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import Tokens
@@ -25,6 +26,10 @@ class Lent:
     def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
         """As the executor's."""
         return self._executor.score(units, on_result)
+
+    def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
+        """As the executor's."""
+        return self._executor.generate(requests)
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """As the executor's."""

@@ -1,4 +1,4 @@
-"""The scorer: requests of token ids -> exact log-likelihoods, each distinct prefix forwarded once.
+"""The scorer: requests of token ids -> exact log-likelihoods, each distinct prefix forwarded once; and, by `decoder`, continuations.
 
 Knows the plan and a language model behind a narrow protocol. A model is probed when it is loaded, and takes the first way down this
 ladder that reproduces the plain forward on it; the reason is kept, and a wrong number is never silent:
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
 from evoprompt.records import TokenCount
-from evoprompt.scoring.language_model import LEAST_CHUNK, Ints, LanguageModel, OutOfMemoryError, RowScores
+from evoprompt.scoring.decoder import Decoder
+from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
+from evoprompt.scoring.language_model import LEAST_CHUNK, NOT_A_NUMBER, REFUSALS, Ints, LanguageModel, OutOfMemoryError, RowScores
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.trie import Pass, TokenRequest, Tokens, TriePlan, branches, plan, visible
 from evoprompt.seeding import Stream, generator
@@ -70,6 +72,7 @@ class Scorer:
         self.store = store
         self._ways = {"packed": self._packed, "branched": self._branched, "plain": self._plain}
         self.path, self.reason = (path, "asked for") if path is not None else self._probe()
+        self._decoder = Decoder(model, self.path, PROBE_TOLERANCE[model.dtype])
 
     def score(self, requests: Sequence[TokenRequest], cuts: Sequence[int] = ()) -> TokenScores:
         """Return the log-likelihood of every request, in order.
@@ -83,12 +86,7 @@ class Scorer:
         """
         if not requests:
             return TokenScores(np.zeros(0), np.zeros(0, dtype=bool), TokenCount())
-        longest = max(len(r.fed) for r in requests)
-        if longest > self.model.window:
-            raise UserError(
-                f"a prompt of {longest} tokens is longer than the model's window of {self.model.window}; nothing is ever cut off, "
-                "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a model with a longer window"
-            )
+        self._check_window(max(len(r.fed) for r in requests), "")
         log_likelihood = np.zeros(len(requests))
         is_greedy = np.zeros(len(requests), dtype=bool)
         trie = plan(requests, self.chunk_tokens, cuts)
@@ -109,11 +107,39 @@ class Scorer:
             if len(left):
                 trie = plan([requests[i] for i in left], self.chunk_tokens, cuts)
         if np.isnan(log_likelihood).any():
-            raise UserError(
-                "the model returned NaN as a log-probability; its weights or its number type are at fault: try model.dtype=float32, "
-                "and check the model's files"
-            )
+            raise UserError(NOT_A_NUMBER)
         return TokenScores(log_likelihood, is_greedy, floor + spent)
+
+    def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
+        """Return what the model writes for every request, in order. The tokens depend neither on the order nor on the other requests.
+
+        Raises:
+            UserError: a prompt and what may follow it are longer than the model's window, or as `score`.
+        """
+        for request in requests:
+            self._check_window(len(request.prompt) + request.max_tokens, f" with the {request.max_tokens} that may be written")
+        decoded: dict[Decoding, Decoded] = {}
+        waiting = group_requests(requests)
+        lost = TokenCount()
+        while waiting:
+            group = waiting.pop(0)
+            try:
+                first, *others = self._decoder.decode(group, self.chunk_tokens)
+            except OutOfMemoryError as error:
+                lost += self._halve(error) if len(group) == 1 else TokenCount(halvings=1)
+                half = len(group) // 2
+                waiting = [part for part in (group[:half], group[half:]) if part] + waiting
+                continue
+            decoded |= zip(group, (replace(first, count=first.count + lost), *others), strict=True)
+            lost = TokenCount()
+        return in_order(requests, decoded)
+
+    def _check_window(self, length: int, what: str) -> None:
+        if length > self.model.window:
+            raise UserError(
+                f"a prompt of {length} tokens{what} is longer than the model's window of {self.model.window}; nothing is ever cut off, "
+                "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a model with a longer window"
+            )
 
     def _halve(self, error: OutOfMemoryError) -> TokenCount:
         """Make passes half as long after one that found no memory."""
@@ -233,8 +259,7 @@ class Scorer:
                 sheet = _Sheet(trie)
                 try:
                     self._ways[path](trie, sheet)
-                except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, IndexError, NotImplementedError) as error:
-                    # Architectures refuse masks and kept rows in many ways; each is a reason to go down the ladder, and is reported.
+                except REFUSALS as error:
                     refused += f"; {path} passes are refused by this architecture ({type(error).__name__}: {str(error)[:120]})"
                     continue
                 errors = np.abs(sheet.log_prob - plain.log_prob)

@@ -1,4 +1,4 @@
-"""What the scorer asks of a language model, and nothing else: arrays in, log-probabilities out."""
+"""What the scorer and the decoder ask of a language model, and nothing else: arrays in, log-probabilities and logits out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Logits = NDArray[np.float32]
 
 #: Passes are not made shorter than this when memory does not suffice.
 LEAST_CHUNK = 8
+#: How architectures refuse masks, kept rows and states: each is a reason to take another way, never the user's mistake.
+REFUSALS = (TypeError, ValueError, RuntimeError, KeyError, AttributeError, IndexError, NotImplementedError)
+#: What a user can do about NaN.
+NOT_A_NUMBER = (
+    "the model returned NaN as a log-probability; its weights or its number type are at fault: try model.dtype=float32, and check the model's files"
+)
 
 
 class OutOfMemoryError(RuntimeError):
@@ -28,7 +35,7 @@ class RowScores:
 
 
 class LanguageModel(Protocol):
-    """What the scorer asks of a model. `lm.TransformersLM` is the implementation.
+    """What the scorer and the decoder ask of a model. `lm.TransformersLM` is the implementation.
 
     `scored` are rows of what is forwarded and the tokens that they predict.
     """
@@ -40,11 +47,18 @@ class LanguageModel(Protocol):
     arithmetic: str  #: how products are computed; the last bits of a score depend on it
     sliding_window: int | None
 
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end a text."""
+
     def begin(self) -> None:
         """Forget all that is kept."""
 
     def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
         """Forward one packed pass after the kept rows."""
+
+    def forward_logits(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints) -> Logits:
+        """Forward and keep one packed pass after the kept rows; return the logits at these rows of it, (row, vocabulary), ascending."""
 
     def drop(self, num_rows: int) -> None:
         """Forget the last rows kept."""
@@ -57,6 +71,9 @@ class LanguageModel(Protocol):
 
     def grow(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
         """Forward one sequence after the kept state, and keep the state after it on top."""
+
+    def extend(self, tokens: Ints) -> Logits:
+        """Forward one sequence after the state on top, which becomes the state after it; return the next token's logits, (vocabulary,)."""
 
     def shrink(self) -> None:
         """Forget the state on top."""

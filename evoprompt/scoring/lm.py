@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
-from evoprompt.scoring.language_model import LEAST_CHUNK, OutOfMemoryError, RowScores
+from evoprompt.scoring.language_model import LEAST_CHUNK, Ints, Logits, OutOfMemoryError, RowScores
 from evoprompt.scoring.packing import pack_linear_layers
 
 #: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of Gemma's 262,144 words in float32).
@@ -96,6 +96,14 @@ class TransformersLM:
 
         return int(psutil.virtual_memory().available)
 
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The end-of-text tokens that the model's configurations name."""
+        network = self.network
+        configs = (network.config, network.config.get_text_config(), network.generation_config)
+        named = [getattr(config, "eos_token_id", None) for config in configs]
+        return frozenset(int(t) for ids in named if ids is not None for t in (ids if isinstance(ids, list) else [ids]))
+
     def begin(self) -> None:
         """Forget all that is kept."""
         self._cache = self._new_cache()
@@ -127,18 +135,25 @@ class TransformersLM:
         keep: bool,
     ) -> RowScores:
         """Forward one packed pass after the kept rows."""
-        inputs = {
+        with self._guarded():
+            scores = self._score_rows(self._packed(tokens, depth, past_depth, visible), *scored)[0]
+            if not keep:
+                self._cache.crop(-len(tokens))
+        return scores
+
+    def forward_logits(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints) -> Logits:
+        """Forward and keep one packed pass after the kept rows; return the logits at these rows of it, (row, vocabulary), ascending."""
+        with self._guarded():
+            return self._logits(self._packed(tokens, depth, past_depth, visible), rows)[0]
+
+    def _packed(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]) -> dict[str, Any]:
+        return {
             "input_ids": self._tensor(tokens)[None],  # (1, row)
             "position_ids": self._tensor(depth)[None],  # (1, row)
             "attention_mask": self._masks(depth, past_depth, visible),
             "past_key_values": self._cache,
             "use_cache": True,
         }
-        with self._guarded():
-            scores = self._score_rows(inputs, *scored)[0]
-            if not keep:
-                self._cache.crop(-len(tokens))
-        return scores
 
     def grow(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
         """Forward one sequence after the state on top, and put the state after it there."""
@@ -147,9 +162,22 @@ class TransformersLM:
             inputs[self._cache_name] = copy.deepcopy(self._states[-1])
         with self._guarded():
             scores, outputs = self._score_rows(inputs, *scored)
-        self._cache_name = next(name for name in ("past_key_values", "cache_params") if getattr(outputs, name, None) is not None)
-        self._states.append(getattr(outputs, self._cache_name))
+        self._states.append(self._state_of(outputs))
         return scores
+
+    def extend(self, tokens: Ints) -> Logits:
+        """Forward one sequence after the state on top, which becomes the state after it; return the next token's logits, (vocabulary,)."""
+        inputs: dict[str, Any] = {"input_ids": self._tensor(tokens)[None], "use_cache": True}
+        if self._states[-1] is not None:
+            inputs[self._cache_name] = self._states[-1]
+        with self._guarded():
+            [logits], outputs = self._logits(inputs, np.array([len(tokens) - 1]))
+        self._states[-1] = self._state_of(outputs)
+        return np.asarray(logits)
+
+    def _state_of(self, outputs: Any) -> Any:
+        self._cache_name = next(name for name in ("past_key_values", "cache_params") if getattr(outputs, name, None) is not None)
+        return getattr(outputs, self._cache_name)
 
     def shrink(self) -> None:
         """Forget the state on top."""
@@ -172,22 +200,31 @@ class TransformersLM:
 
     def _score_rows(self, inputs: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.int64]) -> tuple[RowScores, Any]:
         """Forward the body; return the scores of the targets at these rows of the flattened batch, and the body's outputs."""
-        torch = self._torch
         if len(rows) == 0:  # nothing is predicted here: spare the head
             return RowScores(np.zeros(0), np.zeros(0, dtype=bool)), self.network.base_model(**inputs)
         needed, place = np.unique(rows, return_inverse=True)
+        hidden, head, outputs = self._hidden(inputs, needed)
+        return self._gather(hidden, head, place, targets), outputs
+
+    def _logits(self, inputs: dict[str, Any], rows: Ints) -> tuple[Logits, Any]:
+        """Forward the body; return the logits at these rows of the flattened batch, which ascend, and the body's outputs."""
+        if len(rows) == 0:
+            return np.zeros((0, self.vocabulary), dtype=np.float32), self.network.base_model(**inputs)
+        hidden, head, outputs = self._hidden(inputs, rows)
+        return head(hidden).float().cpu().numpy(), outputs
+
+    def _hidden(self, inputs: dict[str, Any], needed: Ints) -> tuple[Any, Any, Any]:
+        """Forward the body; return what it has at these rows, (needed row, hidden size), the head that makes logits of it, and the outputs."""
+        torch = self._torch
         if self._head is not None:
             outputs = self.network.base_model(**inputs)
-            hidden = outputs.last_hidden_state.flatten(0, 1)[self._tensor(needed)]  # (needed row, hidden size)
-            head = self._head
-        else:
-            keep = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool, device=self._device)
-            keep.view(-1)[self._tensor(needed)] = True
-            outputs = self.network(**inputs, logits_to_keep=keep)  # a boolean mask means rows; integers would mean positions
-            hidden = outputs.logits.reshape(-1, outputs.logits.shape[-1])
-            hidden = hidden if len(hidden) == len(needed) else hidden[keep.view(-1)]  # some architectures ignore logits_to_keep
-            head = torch.nn.Identity()
-        return self._gather(hidden, head, place, targets), outputs
+            return outputs.last_hidden_state.flatten(0, 1)[self._tensor(needed)], self._head, outputs
+        keep = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool, device=self._device)
+        keep.view(-1)[self._tensor(needed)] = True
+        outputs = self.network(**inputs, logits_to_keep=keep)  # a boolean mask means rows; integers would mean positions
+        logits = outputs.logits.reshape(-1, outputs.logits.shape[-1])
+        logits = logits if len(logits) == len(needed) else logits[keep.view(-1)]  # some architectures ignore logits_to_keep
+        return logits, torch.nn.Identity(), outputs
 
     def _gather(self, hidden: Any, head: Any, place: NDArray[np.int64], targets: NDArray[np.int64]) -> RowScores:
         """Return the scores of targets at places of `hidden`, (needed row, hidden size or vocabulary), in chunks of rows."""

@@ -1,4 +1,4 @@
-"""Text -> token ids, by the tokenizer of a model folder."""
+"""Text -> token ids and back, by the tokenizer of a model folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEMO_TEXTS = 8192
 
 
 class Tokenizer:
-    """Text -> token ids, in batches."""
+    """Text -> token ids, in batches; token ids -> text."""
 
     def __init__(self, folder: Path) -> None:
         self._fast: Any = None
@@ -35,6 +35,9 @@ class Tokenizer:
         self.begin_token: int = int(begin if begin is not None else _first(model.get("eos_token_id", 0)))
         #: Tokens with a line end in them, as byte-level vocabularies write it, as it is, and as a single byte.
         self.break_tokens = frozenset(i for t, i in (self._fast or self._slow).get_vocab().items() if any(n in t for n in ("\u010a", "\n", "<0x0A>")))
+        #: Tokens that are never text: beginnings, ends, the turns of a conversation.
+        self.special_tokens = frozenset(self._special())
+        self._containing = {"\n": self.break_tokens}
         self._memo: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[tuple[int, ...]]:
@@ -49,6 +52,24 @@ class Tokenizer:
         for old in list(self._memo)[: max(0, len(self._memo) - MEMO_TEXTS)]:
             del self._memo[old]
         return encoded
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, special ones left out. An unfinished character at the end is U+FFFD."""
+        if self._fast is not None:
+            return str(self._fast.decode(list(tokens), skip_special_tokens=True))
+        return str(self._slow.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def tokens_with(self, text: str) -> frozenset[int]:
+        """Return the tokens in whose own text this text stands."""
+        if text not in self._containing:
+            vocabulary = (self._fast or self._slow).get_vocab().values()
+            self._containing[text] = frozenset(token for token in vocabulary if text in self.decode([token]))
+        return self._containing[text]
+
+    def _special(self) -> Sequence[int]:
+        if self._fast is not None:
+            return [i for i, token in self._fast.get_added_tokens_decoder().items() if token.special]
+        return [i for i, token in self._slow.added_tokens_decoder.items() if token.special]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

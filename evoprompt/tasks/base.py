@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evoprompt.policy import Demonstration, Policy, Template
-from evoprompt.records import Example
+from evoprompt.records import Example, Materials
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Task:
     phrases: tuple[str, ...] = ()
     templates: tuple[Template, ...] = ()
     label_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pool: tuple[Example, ...] = ()  #: the examples that the demonstrations are
+    steps: tuple[str, ...] = ()
 
     @property
     def choices(self) -> tuple[str, ...] | None:
@@ -36,6 +38,17 @@ class Task:
     def has_choices(self) -> bool:
         """Whether every example offers choices."""
         return all(e.choices is not None for split in (self.fitness, self.validation, self.test) for e in split)
+
+    def materials(self, max_demonstrations: int) -> Materials:
+        """Return what operators draw from."""
+        return Materials(
+            phrases=self.phrases,
+            demonstrations=self.demonstrations,
+            templates=self.templates,
+            label_words=self.label_words,
+            max_demonstrations=max_demonstrations,
+            steps=self.steps,
+        )
 
 
 #: What operators may put in an instruction of any task.
@@ -50,6 +63,18 @@ GENERAL_PHRASES = (
     "Follow the pattern.",
     "Pay attention to the tone.",
     "The answer is given at the end.",
+)
+
+#: Questions that break an input of any task up; the model writes an answer to each.
+GENERAL_STEPS = (
+    "What is asked?",
+    "What is the important word?",
+    "What is this about?",
+    "What is the main point?",
+    "In other words:",
+    "What is known?",
+    "Why?",
+    "A first guess:",
 )
 
 #: Wrappings of an example that suit any task.

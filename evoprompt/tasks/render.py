@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example, Query, QueryKind
@@ -19,9 +19,10 @@ def render_prefix(policy: Policy) -> str:
     return "".join(block + template.separator for block in blocks)
 
 
-def render_input(policy: Policy, text: str) -> str:
-    """Return an example's input in the policy's template, up to where the answer begins."""
-    return policy.template.input_prefix + text + policy.template.output_prefix
+def render_input(policy: Policy, text: str, written: Sequence[str] = ()) -> str:
+    """Return an example's input in the policy's template, up to where the answer begins; `written` stands after the policy's steps, one each."""
+    steps = "".join(f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False))
+    return policy.template.input_prefix + text + steps + policy.template.output_prefix
 
 
 def render_answer(policy: Policy, target: str) -> str:
@@ -29,16 +30,27 @@ def render_answer(policy: Policy, target: str) -> str:
     return " " + policy.word(target)
 
 
-def render_prompt(policy: Policy, text: str = "{input}") -> str:
-    """Return the whole prompt for one input; by default with a placeholder, for people to read."""
-    return render_prefix(policy) + render_input(policy, text)
+def render_prompt(policy: Policy, text: str = "{input}", written: Sequence[str] | None = None) -> str:
+    """Return the whole prompt for one input; by default with placeholders, for people to read."""
+    shown = [f"{{step {i + 1}}}" for i in range(len(policy.steps))] if written is None else written
+    return render_prefix(policy) + render_input(policy, text, shown)
 
 
-def render_queries(policy: Policy, examples: Sequence[Example], *, with_prior: bool = False) -> tuple[Query, ...]:
+def render_step(policy: Policy, text: str, written: Sequence[str]) -> str:
+    """Return the prompt after which the model writes its answer to the step that follows those already written."""
+    steps = "".join(f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False))
+    return render_prefix(policy) + policy.template.input_prefix + text + steps + f"\n{policy.steps[len(written)]}"
+
+
+def render_queries(
+    policy: Policy, examples: Sequence[Example], *, with_prior: bool = False, written: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Query, ...]:
     """Return one query per example and candidate, and, where asked, the same continuations after a content-free input.
 
-    Order: example, then candidate; the prior's queries after all others.
+    Order: example, then candidate; the prior's queries after all others. `written` has what stands after the policy's steps, by input; without
+    it there are placeholders.
     """
+    texts = written or {}
     kinds = [(QueryKind.CANDIDATE, None)] + ([(QueryKind.PRIOR, CONTENT_FREE)] if with_prior else [])
     return tuple(
         Query(
@@ -46,10 +58,11 @@ def render_queries(policy: Policy, examples: Sequence[Example], *, with_prior: b
             example_id=example.example_id,
             candidate=index,
             kind=kind,
-            context=render_prompt(policy, example.input if replacement is None else replacement),
+            context=render_prompt(policy, text, texts.get(text)),
             continuation=render_answer(policy, candidate),
         )
         for kind, replacement in kinds
         for example in examples
+        for text in [example.input if replacement is None else replacement]
         for index, candidate in enumerate(example.candidates)
     )

@@ -1,4 +1,4 @@
-"""A generation's line and a run's summary -> metric names and values. Pure.
+"""A generation's or a round's line and a summary -> metric names and values. Pure.
 
 Names are `group/name`, so that the MLflow UI draws each group as a section of charts.
 """
@@ -27,6 +27,23 @@ def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     return metrics
 
 
+def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of a line of `recurrence.jsonl`; what is null there is left out.
+
+    `recurrence/acceptance` is the share of the answers given that were accepted, undefined where none was given; `recurrence/abstained` and
+    `recurrence/buffer_size` are numbers of answers.
+    """
+    names = ("error_rate", "predicted", "sensitivity", "specificity", "abstained", "buffer_size", "buffer_error_rate", "believed_error")
+    found = {name: line[name] for name in names}
+    for name, bounds in (("error_rate", line["ci"]), ("predicted", line["predicted_ci"])):
+        found |= {f"{name}_low": bounds[0], f"{name}_high": bounds[1]} if bounds else {}
+    found |= {"ln_lambda": line["ln_lambda"]["value"]} if line["ln_lambda"] else {}
+    found |= {"acceptance": line["accepted"] / line["answered"]} if line["answered"] and line["accepted"] is not None else {}
+    found |= {"surprise_z": line["verdict"]["surprise_z"]} if line["verdict"] else {}
+    metrics = {f"recurrence/{name}": value for name, value in found.items()} | {"tokens/total": line["tokens"], "time/seconds": line["seconds"]}
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
 def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a finished run: the held-out check with its intervals, and what it cost."""
     metrics: dict[str, float] = {}
@@ -39,13 +56,25 @@ def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
 
 def summary_description(summary: Mapping[str, Any]) -> str:
     """Return a finished run in a few lines of Markdown: the held-out check and the champion's prompt."""
-    test = summary["test"]
+    labels = {"best starting prompt": "baseline", "champion": "champion", "difference": "difference"}
+    return f"Held-out {_test_table(summary['test'], labels)}\nChampion\n\n```\n{summary['champion']['prompt']}\n```\n"
+
+
+def boost_description(summary: Mapping[str, Any]) -> str:
+    """Return a finished self-evaluation loop in a few lines of Markdown: its error before and after, what must be known of it, its prompt."""
+    labels = {"before": "baseline", "after": "champion", "difference": "difference"}
+    table = f"Self-evaluation: {_test_table(summary['test'], labels)}\n" if summary["test"] is not None else ""
+    notes = "".join(f"- {note}\n" for note in summary["notes"])
+    return f"{table}{notes}\nFinal prompt\n\n```\n{summary['champion']['prompt']}\n```\n"
+
+
+def _test_table(test: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """Return a held-out check as Markdown; `labels` has the part that each row shows."""
     rows = "".join(
-        f"| {label} | {test[name]['value']:.3f} | {test[name]['ci'][0]:.3f} to {test[name]['ci'][1]:.3f} |\n"
-        for label, name in (("best starting prompt", "baseline"), ("champion", "champion"), ("difference", "difference"))
+        f"| {label} | {test[name]['value']:.3f} | {test[name]['ci'][0]:.3f} to {test[name]['ci'][1]:.3f} |\n" for label, name in labels.items()
     )
-    head = f"Held-out {test['metric']} on {test['num_examples']} examples\n\n| | {test['metric']} | interval |\n|---|---|---|\n"
-    return f"{head}{rows}\nChampion\n\n```\n{summary['champion']['prompt']}\n```\n"
+    metric = test["metric"].replace("_", " ")
+    return f"{metric} on {test['num_examples']} examples\n\n| | {metric} | interval |\n|---|---|---|\n{rows}"
 
 
 def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

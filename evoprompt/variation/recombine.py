@@ -23,5 +23,7 @@ class UniformCrossover:
         """Return the child, or None where the parents are equal."""
         if parents[0] == parents[1]:
             return None
-        slots = [parents[int(side)] for side in rng.integers(2, size=4)]
-        return Policy(slots[0].instruction, slots[1].demonstrations, slots[2].template, slots[3].label_words)
+        sometimes = [slot for slot in ("steps", "evaluator") if any(getattr(p, slot) for p in parents)]
+        slots = ["instruction", "demonstrations", "template", "label_words", *sometimes]
+        sides = rng.integers(2, size=len(slots))  # drawn for what a parent has, so that policies without it have the children they always had
+        return Policy(**{slot: getattr(parents[int(side)], slot) for slot, side in zip(slots, sides, strict=True)})

@@ -1,0 +1,134 @@
+"""The judging task: is a proposed answer to an input right? Self-evaluation clauses are its policies, and evolve on it like any others.
+
+Each example of a task becomes two: its input with the right answer, which is TRUE, and with a wrong one, which is FALSE. So half of every split
+is TRUE, and the mean log-likelihood of the right verdicts weighs sensitivity and specificity alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from evoprompt.errors import UserError
+from evoprompt.policy import Demonstration, Policy, Template
+from evoprompt.records import Example, Query, QueryKind
+from evoprompt.tasks.base import Task
+from evoprompt.tasks.render import render_queries
+
+TRUE, FALSE = VERDICTS = ("TRUE", "FALSE")
+
+QUESTION = "\nIs the proposed answer right, TRUE or FALSE?"
+
+#: The clause of a policy that has none of its own.
+DEFAULT_EVALUATOR = Policy("Judge the proposed answer.", template=Template("", QUESTION))
+
+STARTING_EVALUATORS = (
+    DEFAULT_EVALUATOR,
+    Policy("", template=Template("", QUESTION)),
+    Policy("Say TRUE if the proposed answer is right and FALSE if it is wrong.", template=Template("", "\nVerdict:")),
+    Policy("", template=Template("", "\nThe proposed answer is"), label_words=((TRUE, "right"), (FALSE, "wrong"))),
+)
+
+PHRASES = (
+    "Judge the proposed answer.",
+    "Say TRUE if the proposed answer is right and FALSE if it is wrong.",
+    "Many proposed answers are wrong.",
+    "Compare the answer with the text.",
+    "Does the answer fit?",
+    "A teacher marks the answers of a pupil.",
+)
+
+TEMPLATES = (
+    Template("", QUESTION),
+    Template("", "\nVerdict:"),
+    Template("", "\nThe proposed answer is"),
+    Template("Text: ", "\nCorrect?"),
+    Template("", "\nRight or wrong?"),
+    Template("", "\nIs this correct?"),
+)
+
+LABEL_WORDS = {
+    TRUE: (TRUE, "True", "true", "yes", "Yes", "right", "correct", "good"),
+    FALSE: (FALSE, "False", "false", "no", "No", "wrong", "incorrect", "bad"),
+}
+
+
+def judged_input(text: str, answer: str) -> str:
+    """Return an input of the judging task."""
+    return f"{text}\nProposed answer: {answer}"
+
+
+def judgement(example: Example, answer: str) -> Example:
+    """Return the example of the judging task that asks for the verdict on an answer; its id tells the answer."""
+    verdict = TRUE if answer == example.target else FALSE
+    return Example(f"{example.example_id}/{answer}", judged_input(example.input, answer), verdict, VERDICTS)
+
+
+def judgements(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """Return both judgements of each example: the right answer, then a wrong one.
+
+    The wrong one is a choice that follows from the hash of the input, the same in every run; without choices it is the nearest following
+    target that differs. An example for which there is none is left out.
+    """
+    pairs = []
+    for index, example in enumerate(examples):
+        wrong = _wrong_answer(example, [e.target for e in (*examples[index + 1 :], *examples[:index])])
+        if wrong is not None:
+            pairs += [judgement(example, example.target), judgement(example, wrong)]
+    return tuple(pairs)
+
+
+def evaluator_of(policy: Policy) -> Policy:
+    """Return what judges a policy's answers: its own clause, or the package's."""
+    return policy.evaluator or DEFAULT_EVALUATOR
+
+
+def verdict_queries(evaluator: Policy, examples: Sequence[Example]) -> tuple[Query, ...]:
+    """Return the queries for an evaluator's verdicts on the right and on a wrong answer to each example.
+
+    Order: example, then answer (right, wrong), then verdict (TRUE, FALSE). Raises ValueError where an example has no wrong answer.
+    """
+    judged = judgements(examples)
+    if len(judged) != 2 * len(examples):
+        raise ValueError(f"{len(examples)} examples have {len(judged)} judgements: one of them has no wrong answer")
+    return tuple(replace(query, kind=QueryKind.VERDICT) for query in render_queries(evaluator, judged))
+
+
+def judge_task(task: Task) -> Task:
+    """Return the judging task of a task: the same splits, twice as many examples in each."""
+    pool = judgements(task.pool)
+    return Task(
+        name=f"{task.name}-judge",
+        demonstrations=tuple(Demonstration(e.input, e.target) for e in pool),
+        pool=pool,
+        fitness=judgements(task.fitness),
+        validation=judgements(task.validation),
+        test=judgements(task.test),
+        starting_policies=STARTING_EVALUATORS,
+        phrases=PHRASES,
+        templates=TEMPLATES,
+        label_words=LABEL_WORDS,
+    )
+
+
+def check_judgements(task: Task) -> None:
+    """Find out whether every example that is measured has a wrong answer.
+
+    Raises:
+        UserError: it has none, since it has no choices and all examples of its split have one answer.
+    """
+    for name, split in (("fitness", task.fitness), ("validation", task.validation), ("test", task.test)):
+        if len(judgements(split)) < 2 * len(split):
+            raise UserError(
+                f"to judge answers takes a wrong one beside each right one, and all {name} examples of task '{task.name}' have the same answer; "
+                "give examples with choices or with different targets, or leave fitness.self_evaluation and task.judge out"
+            )
+
+
+def _wrong_answer(example: Example, others: Sequence[str]) -> str | None:
+    wrong = [c for c in example.choices if c != example.target] if example.choices else [t for t in others if t != example.target][:1]
+    if not wrong:
+        return None
+    digest = hashlib.blake2b(example.input.encode(), digest_size=8, person=b"judge").digest()
+    return wrong[int.from_bytes(digest, "big") % len(wrong)]

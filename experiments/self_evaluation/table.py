@@ -1,0 +1,123 @@
+"""Stored loops of `run.py` -> the study's table and figures.
+
+    python experiments/self_evaluation/table.py runs/self-evaluation --out experiments/self_evaluation
+
+Errors of a round are pooled over seeds, whose test examples are the same ones: the interval is Student's over the seeds' error rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from evoprompt.dynamics.significance import mean_interval
+from evoprompt.report.figures import BLUE, ORANGE, plain, svg
+
+KINDS = ("naive", "evolved")
+Loops = dict[tuple[str, str, str], list[dict[str, Any]]]
+
+
+def loops_of(root: Path) -> Loops:
+    """Return the complete loops by (model, task, kind of evaluator), each its lines and summary."""
+    loops: Loops = {}
+    for file in sorted(root.glob("*/*/*/recurrence.jsonl")):
+        folder = file.parent
+        kind, _, seed = folder.name.partition("-")
+        if kind in KINDS and (folder / "summary.json").exists():
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            summary = json.loads((folder / "summary.json").read_text())
+            loops.setdefault((folder.parts[-3], folder.parts[-2], kind), []).append({"seed": int(seed), "lines": lines, "summary": summary})
+    return loops
+
+
+def by_round(loops: Sequence[Mapping[str, Any]], key: str) -> list[list[float]]:
+    """Return a number of each loop by round, as far as all loops went; a round where one has none is left empty."""
+    columns = zip(*([line[key] for line in loop["lines"]] for loop in loops), strict=False)
+    return [list(values) if all(v is not None for v in values) else [] for values in columns]
+
+
+def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line of the table."""
+    errors = by_round(loops, "error_rate")
+    first, last = np.mean(errors[0]), errors[-1]
+    counts = Counter()
+    for loop in loops:
+        counts.update(loop["lines"][0]["evaluator_counts"])
+    s, c = counts["accepted_right"] / counts["num_right"], 1 - counts["accepted_wrong"] / counts["num_wrong"]
+    change = mean_interval([b - a for a, b in zip(errors[0], last, strict=True)])
+    predicted = by_round(loops, "predicted")[-1]
+    verdicts = [line["verdict"] for loop in loops for line in loop["lines"] if line["verdict"]]
+    failed = Counter(name for v in verdicts if not v["inside"] for name in v["failed"])
+    inside = sum(v["inside"] for v in verdicts)
+    why = ", ".join(f"{name} {n}" for name, n in failed.most_common()) or "-"
+    interval = f" [{change.low:+.3f}, {change.high:+.3f}]" if change.low is not None else ""
+    return (
+        f"| {' | '.join(key)} | {s:.2f} + {c:.2f} = {s + c:.2f} | {first:.3f} | {np.mean(last):.3f} | {change.value:+.3f}{interval} | "
+        f"{np.mean(predicted):.3f} | {inside} of {len(verdicts)} | {why} |"
+    )
+
+
+def table(loops: Loops) -> list[str]:
+    """Return the table, and the mean over tasks for each model and kind of evaluator."""
+    names = ("model", "task", "evaluator", "sensitivity + specificity", "error before", "after", "change", "predicted", "inside", "what failed")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    lines += [row_of(key, runs) for key, runs in loops.items()]
+    lines += ["", "| model | evaluator | tasks | mean error before | after |", "|---|---|---|---|---|"]
+    for model in dict.fromkeys(m for m, _, _ in loops):
+        for kind in KINDS:
+            ends = {t: by_round(runs, "error_rate") for (m, t, k), runs in loops.items() if (m, k) == (model, kind)}
+            if ends:
+                before, after = (np.mean([np.mean(errors[i]) for errors in ends.values()]) for i in (0, -1))
+                lines.append(f"| {model} | {kind} | {len(ends)} | {before:.3f} | {after:.3f} |")
+    return lines
+
+
+def figure(loops: Loops) -> str:
+    """Return measured (solid, with intervals over seeds) and predicted (dashed) error by round, a panel for each task and a row for each model."""
+    models, tasks = (list(dict.fromkeys(key[i] for key in loops)) for i in (0, 1))
+    picture = Figure(figsize=(2.3 * len(tasks), 2.2 * len(models) + 0.4))
+    picture.subplots_adjust(left=0.06, right=0.99, bottom=0.14, top=0.9, hspace=0.45, wspace=0.25)
+    for place, (model, task) in enumerate((m, t) for m in models for t in tasks):
+        axes = picture.add_subplot(len(models), len(tasks), place + 1)
+        for kind, color in zip(KINDS, (BLUE, ORANGE), strict=True):
+            runs = loops.get((model, task, kind))
+            if runs:
+                _curve(axes, runs, kind, color)
+        axes.set_title(f"{task} ({model.split('-')[0]})", fontsize=8, loc="left")
+        axes.set_ylim(0, 1)
+        plain(axes)
+        if place == 0:
+            axes.legend(fontsize=6, frameon=False)
+            axes.set_ylabel("error rate", fontsize=8)
+    return svg(picture)
+
+
+def _curve(axes: Any, runs: Sequence[Mapping[str, Any]], kind: str, color: str) -> None:
+    estimates = [mean_interval(values) for values in by_round(runs, "error_rate")]
+    half = [(e.high - e.low) / 2 if e.low is not None and e.high is not None else 0.0 for e in estimates]
+    axes.errorbar(range(len(estimates)), [e.value for e in estimates], yerr=half, color=color, marker=".", linewidth=1.2, capsize=2, label=kind)
+    predicted = [(i, np.mean(values)) for i, values in enumerate(by_round(runs, "predicted")) if values]
+    axes.plot(*zip(*predicted, strict=True), color=color, linestyle="--", linewidth=1, label=f"{kind}, predicted")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    loops = loops_of(arguments.root)
+    lines = table(loops)
+    (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (arguments.out / "errors.svg").write_text(figure(loops), encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
