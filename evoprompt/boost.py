@@ -64,7 +64,7 @@ def boost(parts: BoostParts, folder: RunFolder, observer: BoostObserver, *, star
     loop = parts.config.loop
     state, ledger = restore(folder)
     ledger.add_seconds("startup", startup_seconds)
-    asker = Asker(parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens)
+    asker = Asker(parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, "pmi" if loop.answers == "pmi" else "label_normalized")
     with ledger.timed("model_load"):
         info = parts.executor.info()
     with ledger.timed("tracking"):

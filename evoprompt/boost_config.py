@@ -31,6 +31,9 @@ class LoopConfig(Section):
     batch: Positive = 32  #: questions answered in a round
     #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all that were ever accepted
     buffer: Literal["replace", "accumulate"] = "replace"
+    #: among choices the answer is the one of the greatest `likelihood`, or of the greatest likelihood beyond what it has after an input without
+    #: content (`pmi`), which keeps a label that the context favours from becoming every answer
+    answers: Literal["likelihood", "pmi"] = "likelihood"
     #: who judges: the evaluator `clause`, asked for TRUE or FALSE, or the `confidence` of the answer itself (log-odds of its probability)
     judge: Literal["clause", "confidence"] = "clause"
     share: Probability = 0.5  #: of each round's answers that are accepted: those with the greatest log-odds

@@ -219,7 +219,8 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
     tracker = open_tracker(config, runs)
     tokenizer = Tokenizer(folder)
     writer = Writer(tokenizer, executor)
-    measurer = Measurer(tokenizer, executor, with_prior=False, open_memo=_memo_opener(config, folder, config.workers.threads), writer=writer)
+    opener = _memo_opener(config, folder, config.workers.threads)
+    measurer = Measurer(tokenizer, executor, with_prior=config.loop.answers == "pmi", open_memo=opener, writer=writer)
     return BoostParts(config, task, questions, policy, evaluator, measurer, writer, executor, tracker)
 
 

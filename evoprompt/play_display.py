@@ -11,7 +11,8 @@ from evoprompt.play import Player, Reply, why_abstain
 #: Characters of the bar of a probability of 1.
 BAR = 24
 
-HELP = r"""any line          an input; the champion answers it (a \ at the end of a line: the input goes on in the next one)
+HELP = r"""any line          an input; the champion answers it
+any line \        the input goes on in the next line
 good              the answer is right
 wrong             the answer is wrong, and leaves the dialogue
 wrong: ANSWER     the answer is wrong, and this right one takes its place

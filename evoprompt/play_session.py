@@ -52,7 +52,7 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     player = player_of(folder, config, policy, choices)
     files = FeedbackFiles(feedback if feedback is not None else folder.path / FEEDBACK)
     files.check()
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
     if console.is_terminal or not is_fetched(config.model.name):
         once = "" if is_fetched(config.model.name) else "fetching and converting it, once; this takes about a minute"
         console.print(f"loading {config.model.name} {once}".rstrip())
@@ -61,6 +61,10 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     try:
         session.open(folder.path)
         session.go(joined(typed(sys.stdin, console)))
+    except KeyboardInterrupt:
+        if console.is_terminal:
+            console.print()  # what was being typed keeps its line
+        raise
     finally:
         speaker.close()
         session.close()

@@ -184,7 +184,7 @@ def test_wilcoxons_test_is_that_of_all_signs_ties_and_zeros_too(differences: lis
 
 
 @given(few, few)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_mann_whitney_test_is_that_of_all_splits_ties_too(a: list[float], b: list[float]):
     assert mann_whitney(a, b).p_value == pytest.approx(all_splits(a, b), abs=1e-12)
 
@@ -360,7 +360,6 @@ def births_by_generation(rows: list[list[dict]]):
 
 
 @given(lineages())
-@settings(deadline=None)
 def test_the_terms_of_a_run_add_up_to_its_total_change(rows: list[list[dict]]):
     populations = list(births_by_generation(rows))
     accounts = [price_account(generation_terms(a, b))["z"] for a, b in pairwise(populations)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from tiny_models import architectures, save_model
@@ -161,7 +161,6 @@ def test_a_tokens_noise_tells_nothing_of_the_next_ones(pairs, monkeypatch):
 # The loop, on the toy model.
 
 
-@settings(deadline=None)
 @given(request_sets, st.sampled_from(["packed", "branched", "plain"]), st.integers(1, 20))
 def test_what_is_written_is_what_a_forward_of_the_whole_sequence_gives_each_time(requests, path, chunk_tokens):
     for request, found in zip(requests, Scorer(ToyLM(), path=path, chunk_tokens=chunk_tokens).generate(requests), strict=True):
@@ -170,7 +169,6 @@ def test_what_is_written_is_what_a_forward_of_the_whole_sequence_gives_each_time
         np.testing.assert_allclose(found.token_logprobs, expected.token_logprobs, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(request_sets, st.randoms(use_true_random=False), st.sampled_from(["packed", "branched"]))
 def test_order_changes_no_bit_and_company_no_token(requests, random, path):
     scorer = Scorer(ToyLM(), path=path, chunk_tokens=7)
@@ -196,7 +194,6 @@ def test_a_stop_token_ends_the_text_and_is_no_part_of_it():
     assert stopped.count.generated_tokens == at
 
 
-@settings(deadline=None)
 @given(request_sets, st.integers(1, 20))
 def test_every_token_that_the_model_reads_is_counted(requests, chunk_tokens):
     with pytest.MonkeyPatch.context() as patch:
@@ -272,7 +269,6 @@ def test_where_a_state_does_not_carry_over_the_sequence_is_read_again_and_that_i
     assert (found.count.generated_tokens, found.count.head_rows, found.count.forwards) == (4, 4, 4)
 
 
-@settings(deadline=None)
 @given(request_sets, st.integers(8, 30))
 def test_out_of_memory_splits_groups_and_passes_and_changes_no_token(requests, memory):
     model = ToyLM()
@@ -282,6 +278,17 @@ def test_out_of_memory_splits_groups_and_passes_and_changes_no_token(requests, m
     assert [d.drawn for d in decoded] == [d.drawn for d in Scorer(ToyLM(), path="packed").generate(requests)]
     if scorer.chunk_tokens < 40:
         assert total(decoded).halvings > 0
+
+
+def test_a_group_that_finds_no_memory_is_halved_and_that_is_counted():
+    # The prompt has 2 rows; all 12 at once would then need passes of 12, and 6 at once passes of 6.
+    model = ToyLM()
+    model.memory = 8
+    scorer = Scorer(model, path="packed", chunk_tokens=8)
+    decoded = scorer.generate([Decoding((1, 2), 3, 1.0, seed) for seed in range(12)])
+    assert total(decoded).halvings == 1
+    assert scorer.chunk_tokens == 8
+    assert total(decoded).body_tokens == 4
 
 
 def test_memory_for_not_even_one_prompt_is_an_error_that_names_the_cures():
@@ -328,7 +335,6 @@ def test_groups_are_of_about_equal_size_and_within_their_rows():
     assert group_requests([]) == []
 
 
-@settings(deadline=None)
 @given(request_sets, st.randoms(use_true_random=False))
 def test_groups_follow_from_the_set_of_requests_and_are_their_own_groups(requests, random):
     groups = group_requests(requests)

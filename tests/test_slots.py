@@ -105,7 +105,6 @@ traits_of = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(see
 share = st.sampled_from([1.0, 0.5, 0.25])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), traits_of, st.lists(share, min_size=1, max_size=4), st.integers(0, 1))
 def test_spaced_slots_are_the_enumeration_of_all_offsets_and_orders(weights, traits, shares, dropped):
     num, z = len(shares) + dropped, traits[: len(weights)]
@@ -124,7 +123,7 @@ def sets(draw):
     return best, equal, worse, num
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sets(), traits_of, st.lists(share, min_size=5, max_size=5), st.integers(0, 1))
 def test_a_set_is_the_enumeration_of_all_choices_among_equals_and_orders(counts, traits, shares, dropped):
     best, equal, worse, num = counts
@@ -136,7 +135,6 @@ def test_a_set_is_the_enumeration_of_all_choices_among_equals_and_orders(counts,
     np.testing.assert_allclose(slots_variance(p, column(z), np.array(own), "set", num), slow, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3), traits_of, st.lists(share, min_size=1, max_size=3))
 def test_independent_slots_are_the_enumeration_of_all_draws(weights, traits, shares):
     p, z = np.array(weights) / sum(weights), traits[: len(weights)]

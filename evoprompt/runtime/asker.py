@@ -36,16 +36,24 @@ class Asker:
         ledger: counts the work, by phase.
         on_scored: is told of each part of it.
         answer_tokens: written at most for an answer.
+        kind: how choices are compared, `label_normalized` or `pmi` (`fitness.likelihood`); the latter needs a measurer with prior.
     """
 
     def __init__(
-        self, measurer: Measurer, writer: Writer, ledger: Ledger, on_scored: Callable[[TokenCount], None] = lambda _: None, answer_tokens: int = 16
+        self,
+        measurer: Measurer,
+        writer: Writer,
+        ledger: Ledger,
+        on_scored: Callable[[TokenCount], None] = lambda _: None,
+        answer_tokens: int = 16,
+        kind: str = "label_normalized",
     ) -> None:
         self.measurer = measurer
         self.writer = writer
         self.ledger = ledger
         self.on_scored = on_scored
         self.answer_tokens = answer_tokens
+        self.kind = kind
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the model writes where it has none.
@@ -57,7 +65,7 @@ class Asker:
         if asked[0].choices is None:
             return self._written(policy, asked, phase)
         scores = self._scores(policy, [blind(e) for e in asked], phase)
-        rows = np.exp([case_fitness(replace(scores, gold=np.full(len(asked), c)), "label_normalized")[0] for c in range(_width(asked))]).T
+        rows = np.exp([case_fitness(replace(scores, gold=np.full(len(asked), c)), self.kind)[0] for c in range(_width(asked))]).T
         return [
             Answer(e.candidates[int(row.argmax())], float(row.max()), tuple(row[: len(e.candidates)].tolist()))
             for e, row in zip(asked, rows, strict=True)

@@ -87,12 +87,16 @@ def _append(file: Path, line: str) -> None:
 
 
 def _drop_earlier(file: Path, line_id: str, *, keep_last: bool) -> None:
-    """Take the lines with an id out of a file, but for the last one where it is to stay, in one step."""
+    """Take the lines with an id out of a file, but for the last one where it is to stay, in one step; a file without lines goes."""
     lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     found = [number for number, line in enumerate(lines) if _id_of(line) == line_id]
     dropped = set(found[:-1] if keep_last else found)
+    kept = [line for number, line in enumerate(lines) if number not in dropped]
+    if not kept:
+        file.unlink()
+        return
     scratch = file.with_name(f".{file.name}.new")
-    scratch.write_text("".join(f"{line}\n" for number, line in enumerate(lines) if number not in dropped), encoding="utf-8")
+    scratch.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     scratch.replace(file)
 
 
