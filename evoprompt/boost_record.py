@@ -19,11 +19,14 @@ from evoprompt.dynamics.forecast import Calibration, Loop, predict
 from evoprompt.dynamics.recurrence import rounds_needed
 from evoprompt.dynamics.resampling import wilson_interval
 from evoprompt.dynamics.threshold import coverage_curve
-from evoprompt.dynamics.verdict import RoundCounts, Verdict, verdict
+from evoprompt.dynamics.verdict import RoundCounts, failed_assumptions, verdict
 from evoprompt.evolution.self_evaluation import Judged, LoopState, believed_error
 from evoprompt.seeding import Stream, generator
 
 Right = Sequence[bool | None]
+
+#: A predicted interval of an error rate that is wider than this is said to be so.
+WIDE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,12 @@ def _against_prediction(config: BoostConfig, before: Sequence[Mapping[str, Any]]
         num_accepted=line["accepted"],
         context_changed=set(line["context_ids"]) != set(before[-1]["context_ids"]),
     )
-    found: Verdict = verdict(counts, calibration, loop, forecast, config.alpha)
+    found = verdict(counts, calibration, loop, forecast, config.alpha)
+    failed = failed_assumptions(counts, calibration, loop, config.alpha)  # inside too: a wide interval refutes little, the counts may refute more
     return {
         "predicted": float(forecast.mean[-1]),
         "predicted_ci": [float(forecast.low[-1]), float(forecast.high[-1])],
-        "verdict": {"inside": found.inside, "failed": list(found.failed), "surprise_z": found.surprise_z},
+        "verdict": {"inside": found.inside, "failed": list(failed), "surprise_z": found.surprise_z},
     }
 
 
@@ -155,12 +159,15 @@ def notes(config: BoostConfig, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     needed = rounds_needed(first["error_rate"], first["error_rate"] / 2, float(np.exp(ratio))) if 0 < first["error_rate"] < 1 else None
     if needed is not None:
         texts.append(f"It would halve the error in {needed} round{'s' if needed != 1 else ''}, if the model imitated its context perfectly.")
-    outside = [line for line in rounds if line["verdict"] is not None and not line["verdict"]["inside"]]
-    if any(line["verdict"] is not None for line in rounds):
-        failed = list(dict.fromkeys(name for line in outside for name in line["verdict"]["failed"]))
-        where = ", ".join(str(line["round"]) for line in outside)
-        why = f"; what failed: {', '.join(failed)}" if failed else "; the counts refute no assumption" if outside else ""
-        texts.append(f"Outside the predicted interval: round {where}{why}." if outside else "Every round was inside its predicted interval.")
+    predicted = [line for line in rounds if line["verdict"] is not None]
+    if predicted:
+        outside = [str(line["round"]) for line in predicted if not line["verdict"]["inside"]]
+        wide = max(line["predicted_ci"][1] - line["predicted_ci"][0] for line in predicted)
+        where = f"Outside the predicted interval: round {', '.join(outside)}." if outside else "Every round was inside its predicted interval."
+        texts.append(where + (f" The widest interval is {wide:.2f}, so being inside says little." if wide > WIDE else ""))
+        failed = dict.fromkeys(name for line in predicted for name in line["verdict"]["failed"])
+        rounds_of = {name: [str(line["round"]) for line in predicted if name in line["verdict"]["failed"]] for name in failed}
+        texts += [f"What the counts refute: {name} (round {', '.join(numbers)})." for name, numbers in rounds_of.items()]
     return texts
 
 

@@ -110,8 +110,10 @@ def round_text(line: Mapping[str, Any]) -> str:
     if line["sensitivity"] is not None and line["specificity"] is not None:
         parts.append(f"evaluator {line['sensitivity']:.2f} + {line['specificity']:.2f}")
     parts.append(f"accepted {line['accepted']}, buffer {line['buffer_size']}")
-    if line["verdict"] is not None and not line["verdict"]["inside"]:
-        parts.append(f"outside: {', '.join(line['verdict']['failed']) or 'no assumption refuted'}")
+    if line["verdict"] is not None:
+        failed = ", ".join(line["verdict"]["failed"])
+        parts += [] if line["verdict"]["inside"] else [f"outside: {failed or 'no assumption refuted'}"]
+        parts += [failed] if failed and line["verdict"]["inside"] else []
     return "  ".join(parts)
 
 

@@ -94,9 +94,9 @@ def summarize(
     }
 
 
-def counts_of(parts: Parts, scores: LabelScores) -> EvaluatorCounts | None:
-    """Return how a policy did as an evaluator: on a judging task itself, else its clause where that was measured; None where neither was."""
-    if parts.config.task.judge:
+def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
+    """Return how one policy did as an evaluator: on a judging task itself, else its clause where that was measured; None where neither was."""
+    if judging:
         accepted, is_right = predicted(scores)[0] == 0, scores.gold == 0  # the choices are TRUE and FALSE
     elif scores.verdict is not None:
         accepted = (verdict_log_odds(scores)[0] >= 0).ravel()
@@ -150,7 +150,7 @@ def compare(baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int,
 
 def _evaluators(parts: Parts, tested: dict[str, LabelScores]) -> dict[str, Any]:
     """Return the summary's part on evaluators, or nothing where none was measured."""
-    counts = {name: counts_of(parts, scores) for name, scores in tested.items()}
+    counts = {name: counts_of(scores, judging=parts.config.task.judge) for name, scores in tested.items()}
     known = {name: evaluator_summary(found, parts.config.final.alpha) for name, found in counts.items() if found is not None}
     return {"evaluator": known} if known else {}
 

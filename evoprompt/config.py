@@ -134,7 +134,7 @@ class EvolutionConfig(Section):
 class BudgetConfig(Section):
     """When the search stops before its last generation: at the first generation that would exceed a limit."""
 
-    prefill_tokens: Positive | None = None  #: forwarded by the search and the validation
+    prefill_tokens: Positive | None = None  #: forwarded by the search, an author's work included, and the validation
     seconds: Annotated[float, Field(gt=0)] | None = None  #: of the search; a run that stops by the clock is not reproducible
 
 

@@ -186,7 +186,7 @@ class Author(Protocol):
         """Return the policy's own answer to an input."""
 
     def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
-        """Return by how much the mean log-likelihood of the right answers rises from one policy to the other, nats; -inf where it cannot."""
+        """Return by how much the mean log-likelihood of the right answers, given the choices if any, rises from one policy to the other, nats."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from evoprompt.tasks.render import render_prefix, render_queries
 OMITTED = (
     "The forecast counts the distinct prefixes of the starting prompts exactly, and takes every later prompt to be the longest of them with as many "
     "of the longest demonstrations as are allowed. It leaves out what memo and prefix store spare (in a sweep it can be most), children that were "
-    "scored already and limits in seconds, which make it less, and edits of instruction, template and label words, which can make it more."
+    "scored already and limits in seconds, which make it less, and edits of instruction, template and label words, which can make it more, "
+    "as do steps, self-evaluation and context stuffing."
 )
 
 

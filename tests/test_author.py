@@ -6,12 +6,14 @@ import json
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evoprompt.build import check_task
 from evoprompt.config import load_config
+from evoprompt.fitness.likelihood import case_fitness
 from evoprompt.policy import Demonstration, Policy, Template
-from evoprompt.records import Example, TokenCount
+from evoprompt.records import Example, LabelScores, TokenCount
 from evoprompt.runtime.author import LENGTH_RATIO, TEMPERATURE, ModelAuthor, author_of
 from evoprompt.runtime.executor import LocalExecutor
 from evoprompt.runtime.ledger import Ledger
@@ -106,11 +108,33 @@ def test_the_label_in_free_form_is_what_the_model_writes_after_the_steps(measure
 
 def test_the_gain_is_that_of_the_mean_log_likelihood_of_the_right_answers(measurer: Measurer):
     after = Policy(POLICY.instruction, (*POLICY.demonstrations, Demonstration("sad", "bad")), POLICY.template, POLICY.label_words)
-    examples = [Example(str(i), d.input, d.target, CHOICES) for i, d in enumerate(HELD_OUT)]
-    low, high = (s.of_gold(s.log_likelihood).mean() for s in (measured(measurer, p, examples) for p in (POLICY, after)))
-    assert author(measurer).gain(POLICY, after, HELD_OUT) == pytest.approx(high - low, abs=1e-5)
-    assert author(measurer).gain(after, POLICY, HELD_OUT) == pytest.approx(low - high, abs=1e-5)
-    assert author(measurer).gain(POLICY, POLICY, HELD_OUT) == 0
+    for choices, kind in ((CHOICES, "label_normalized"), (None, "sum")):
+        examples = [Example(str(i), d.input, d.target, choices) for i, d in enumerate(HELD_OUT)]
+        low, high = (case_fitness(measured(measurer, p, examples), kind).mean() for p in (POLICY, after))
+        ours = author(measurer, choices=choices)
+        assert ours.gain(POLICY, after, HELD_OUT) == pytest.approx(high - low, abs=1e-5)
+        assert ours.gain(after, POLICY, HELD_OUT) == pytest.approx(low - high, abs=1e-5)
+        assert ours.gain(POLICY, POLICY, HELD_OUT) == 0
+
+
+def test_making_all_choices_likelier_is_no_gain(measurer: Measurer):
+    """What a first demonstration does to a model that has not seen how the task is answered."""
+
+    class Louder:
+        def fits(self, policy, examples):
+            return True
+
+        def measure(self, policies, examples, on_policy, timed):
+            ones = np.ones((1, 2, 2), dtype=np.int64)
+
+            def scores(level):
+                return LabelScores(("p",), ("0", "1"), np.zeros(2, dtype=int), np.full((1, 2, 2), level), ones, ones, ones > 0)
+
+            return {p.policy_id: (scores(-5.0 if p == POLICY else -1.0), TokenCount()) for p in policies}
+
+    after = Policy("Other.")
+    assert ModelAuthor(Louder(), Told(measurer.tokenizer, ""), CHOICES).gain(POLICY, after, HELD_OUT) == 0
+    assert ModelAuthor(Louder(), Told(measurer.tokenizer, ""), None).gain(POLICY, after, HELD_OUT) == 4
 
 
 def test_a_policy_that_does_not_fit_the_window_gains_nothing_and_labels_nothing(measurer: Measurer):
@@ -127,7 +151,7 @@ def test_all_work_is_counted_until_it_is_taken(measurer: Measurer):
     ours.label(POLICY, "poor")
     assert ours.take_count().requests == 2
     ours.gain(POLICY, Policy("Mood!"), HELD_OUT)
-    assert ours.take_count().requests == 4
+    assert ours.take_count().requests == 8
     assert ours.take_count() == TokenCount()
 
 

@@ -153,7 +153,7 @@ def test_a_row_of_the_table_has_what_a_round_measured_beside_what_was_predicted(
     assert before == ["0", "0.45 [0.36, 0.55]", "", "0.75 [0.60, 0.85]", "0.62 [0.50, 0.75]", "0.69 [0.20, 1.18]", "", "0", "", "", ""]
     assert first == [
         *("1", "0.35 [0.27, 0.44]", "0.31 [0.11, 0.57]", "0.70 [0.50, 0.84]", "0.60 [0.40, 0.77]", "0.50 [-0.09, 1.09]"),
-        *("16 of 28, 4 abstained", "16", "25% of 8", "0.30", "as predicted (z = +0.4)"),
+        *("16 of 28, 4 abstained", "16", "25% of 8", "0.30", "inside (z = +0.4)"),
     ]
     assert second[-1] == "outside (z = +3.2): imitation partial"
 
@@ -166,7 +166,8 @@ def test_only_the_assumptions_that_failed_are_explained(complete: str):
 
 def test_a_verdict_says_what_failed_or_that_nothing_is_known_to():
     assert verdict_text(None) == ""
-    assert verdict_text({"inside": True, "failed": [], "surprise_z": None}) == "as predicted"
+    assert verdict_text({"inside": True, "failed": [], "surprise_z": None}) == "inside"
+    assert verdict_text({"inside": True, "failed": ["imitation partial"], "surprise_z": None}) == "inside, but imitation partial"
     assert verdict_text({"inside": False, "failed": [], "surprise_z": None}) == "outside: no assumption refuted"
     both = {"inside": False, "failed": ["evaluator changed", "buffer saturated"], "surprise_z": None}
     assert verdict_text(both) == "outside: evaluator changed, buffer saturated"

@@ -6,16 +6,19 @@ import json
 from math import log
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from evoprompt.conclude import evaluator_summary
+from evoprompt.conclude import counts_of, evaluator_summary
 from evoprompt.config import TaskConfig, load_config
 from evoprompt.display import evaluator_text
 from evoprompt.dynamics.evaluator import EvaluatorCounts
 from evoprompt.errors import UserError
+from evoprompt.records import LabelScores
 from evoprompt.session import start
 from evoprompt.tasks.judge import FALSE, STARTING_EVALUATORS, TRUE, VERDICTS
 from evoprompt.tasks.sources import load_task
+from evoprompt.tracking.metrics import summary_metrics
 
 
 def test_the_sizes_are_those_of_the_judging_task_and_half_of_each_split_is_true():
@@ -74,6 +77,24 @@ def test_an_evaluator_that_accepts_nothing_has_no_prediction():
     assert "would be" not in evaluator_text(found)
 
 
+def scores(**measured) -> LabelScores:
+    width = np.shape(measured.get("log_likelihood", np.zeros((1, 3, 2))))[2]
+    ones = np.ones((1, 3, width), dtype=np.int64)
+    known = dict(policy_ids=("p",), example_ids=("a", "b", "c"), gold=np.zeros(3, dtype=int), log_likelihood=np.zeros((1, 3, width)))
+    return LabelScores(**(known | measured), num_tokens=ones, num_bytes=ones, is_greedy=ones > 0)
+
+
+def test_verdicts_are_counted_by_hand():
+    # The policy says TRUE, TRUE (a tie goes to it), FALSE, of a right, a wrong and a right answer.
+    judge = scores(gold=np.array([0, 1, 0]), log_likelihood=np.array([[[-1.0, -2.0], [-1.0, -1.0], [-2.0, -1.0]]]))
+    assert counts_of(judge, judging=True) == EvaluatorCounts(accepted_right=1, num_right=2, accepted_wrong=1, num_wrong=1)
+    # The clause accepts all three right answers and one wrong one.
+    yes, no = (-1.0, -2.0), (-2.0, -1.0)
+    clause = scores(verdict=np.array([[[yes, no], [yes, no], [yes, yes]]]))
+    assert counts_of(clause, judging=False) == EvaluatorCounts(accepted_right=3, num_right=3, accepted_wrong=1, num_wrong=3)
+    assert counts_of(scores(), judging=False) is None
+
+
 def test_a_run_on_a_judging_task_says_what_its_evaluators_are_worth(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     summary = start(load_config(config_file, ["task.judge=true", "task.label_words={}", "evolution.generations=1"]), tmp_path / "run")
     assert summary["task"] == "mood-judge"
@@ -84,6 +105,11 @@ def test_a_run_on_a_judging_task_says_what_its_evaluators_are_worth(config_file:
         rates = [part[rate]["value"] for rate in ("sensitivity", "specificity")]
         assert sum(rates) / 2 == pytest.approx(summary["test"][name]["value"])
     assert "evaluator after" in capsys.readouterr().out
+    metrics = summary_metrics(summary)
+    assert metrics["evaluator/champion_specificity"] == summary["evaluator"]["champion"]["specificity"]["value"]
+    assert (
+        metrics["evaluator/baseline_sensitivity_low"] <= metrics["evaluator/baseline_sensitivity"] <= metrics["evaluator/baseline_sensitivity_high"]
+    )
 
 
 def test_a_run_with_self_evaluation_measures_the_clauses_on_the_test_examples(config_file: Path, tmp_path: Path):

@@ -84,9 +84,10 @@ def verdict_text(verdict: Mapping[str, Any] | None) -> str:
     if verdict is None:
         return ""
     z = "" if verdict["surprise_z"] is None else f" (z{FIXED}={FIXED}{verdict['surprise_z']:+.1f})"
+    failed = ", ".join(verdict["failed"])
     if verdict["inside"]:
-        return f"as predicted{z}"
-    return f"outside{z}: {', '.join(verdict['failed']) or 'no assumption refuted'}"
+        return f"inside{z}" + (f", but {failed}" if failed else "")
+    return f"outside{z}: {failed or 'no assumption refuted'}"
 
 
 def _head(name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:

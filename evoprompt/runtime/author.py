@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from math import inf
 
-import numpy as np
-
-from evoprompt.fitness.likelihood import FITNESS_DIGITS, predicted
+from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, predicted
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example, LabelScores, TokenCount
 from evoprompt.runtime.measure import Measurer
@@ -74,12 +72,16 @@ class ModelAuthor:
         return written.text.strip()
 
     def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
-        """Return by how much the mean log-likelihood of the right answers rises, nats, rounded as fitness is; -inf where a prompt does not fit."""
-        examples = [Example(str(i), d.input, d.target) for i, d in enumerate(held_out)]
+        """Return by how much the mean log-likelihood of the right answers rises, nats, rounded as fitness is; -inf where a prompt does not fit.
+
+        Where there are choices it is that of the right one among them: the first demonstration makes all of them likelier.
+        """
+        examples = [Example(str(i), d.input, d.target, self._choices) for i, d in enumerate(held_out)]
         if not all(self._measurer.fits(policy, examples) for policy in (before, after)):
             return -inf
         scores = self._measure([before, after], examples)
-        low, high = (float(np.mean(scores[p.policy_id].log_likelihood)) for p in (before, after))
+        kind = "label_normalized" if self._choices is not None else "sum"
+        low, high = (float(case_fitness(scores[p.policy_id], kind).mean()) for p in (before, after))
         return round(high - low, FITNESS_DIGITS)
 
     def close(self) -> None:

@@ -45,11 +45,20 @@ def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics of a finished run: the held-out check with its intervals, and what it cost."""
+    """Return the metrics of a finished run: the held-out check and its evaluators' rates, with their intervals, and what it cost."""
     metrics: dict[str, float] = {}
     for name in ("baseline", "champion", "difference"):
         part = summary["test"][name]
         metrics |= {f"test/{name}": part["value"], f"test/{name}_low": part["ci"][0], f"test/{name}_high": part["ci"][1]}
+    for name, part in summary.get("evaluator", {}).items():
+        for rate in ("sensitivity", "specificity"):
+            if part[rate] is not None:
+                low, high = part[rate]["ci"]
+                metrics |= {
+                    f"evaluator/{name}_{rate}": part[rate]["value"],
+                    f"evaluator/{name}_{rate}_low": low,
+                    f"evaluator/{name}_{rate}_high": high,
+                }
     metrics |= {f"tokens/{phase}": tokens for phase, tokens in summary["tokens"]["by_phase"].items()}
     return metrics | {"price/residual_max": summary["price_residual_max"], "time/total": summary["seconds"]["total"]}
 

@@ -54,7 +54,7 @@ def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]]) -> str
     change = mean_interval([b - a for a, b in zip(errors[0], last, strict=True)])
     predicted = by_round(loops, "predicted")[-1]
     verdicts = [line["verdict"] for loop in loops for line in loop["lines"] if line["verdict"]]
-    failed = Counter(name for v in verdicts if not v["inside"] for name in v["failed"])
+    failed = Counter(name for v in verdicts for name in v["failed"])
     inside = sum(v["inside"] for v in verdicts)
     why = ", ".join(f"{name} {n}" for name, n in failed.most_common()) or "-"
     interval = f" [{change.low:+.3f}, {change.high:+.3f}]" if change.low is not None else ""
@@ -66,7 +66,7 @@ def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]]) -> str
 
 def table(loops: Loops) -> list[str]:
     """Return the table, and the mean over tasks for each model and kind of evaluator."""
-    names = ("model", "task", "evaluator", "sensitivity + specificity", "error before", "after", "change", "predicted", "inside", "what failed")
+    names = ("model", "task", "evaluator", "sensitivity + specificity", "error before", "after", "change", "predicted", "inside", "refuted in rounds")
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     lines += [row_of(key, runs) for key, runs in loops.items()]
     lines += ["", "| model | evaluator | tasks | mean error before | after |", "|---|---|---|---|---|"]
