@@ -21,10 +21,9 @@ from evoprompt.display import clock, program, short_path
 from evoprompt.errors import UserError
 from evoprompt.records import TokenCount
 from evoprompt.report.tables import interval
-from evoprompt.runtime.checkpoint import CHECKPOINT, RunFolder
+from evoprompt.runtime.checkpoint import RunFolder
 from evoprompt.runtime.executor import ModelInfo
-from evoprompt.scoring.models import is_fetched, resolve_model
-from evoprompt.session import home, provenance, take_away
+from evoprompt.session import begin, home, taken_away
 
 
 class BoostDisplay:
@@ -74,17 +73,9 @@ def start(config: BoostConfig, out: Path | None) -> dict[str, Any]:
         UserError: before anything is written, where that can be known; a folder without a round is taken away again.
     """
     check_boost(config)
-    if not is_fetched(config.model.name):
-        Console().print(f"fetching and converting {config.model.name}, once; this takes about a minute")
-    model = resolve_model(config.model.name, config.model.revision)
-    folder = RunFolder.create(out, config.name)
-    folder.begin(config, provenance(config, model))
-    try:
+    folder = begin(config, out)
+    with taken_away(folder):
         return _show(config, folder)
-    except UserError:
-        if folder.read(CHECKPOINT) is None:
-            take_away(folder)
-        raise
 
 
 def resume(path: Path) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,16 +37,29 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
         UserError: before anything is written, where that can be known; a folder without a generation is taken away again.
     """
     check_task(config)
+    folder = begin(config, out)
+    with taken_away(folder):
+        return _show(config, folder)
+
+
+def begin(config: Config | BoostConfig, out: Path | None) -> RunFolder:
+    """Return a new folder that says what is done in it; the model is fetched before, where it has to be."""
     if not is_fetched(config.model.name):
         Console().print(f"fetching and converting {config.model.name}, once; this takes about a minute")
     model = resolve_model(config.model.name, config.model.revision)
     folder = RunFolder.create(out, config.name)
     folder.begin(config, provenance(config, model))
+    return folder
+
+
+@contextmanager
+def taken_away(folder: RunFolder) -> Iterator[None]:
+    """Take the folder away again where the user's mistake comes out before anything is committed in it."""
     try:
-        return _show(config, folder)
+        yield
     except UserError:
         if folder.read(CHECKPOINT) is None:
-            take_away(folder)
+            _take_away(folder)
         raise
 
 
@@ -130,7 +145,7 @@ def _show(config: Config, folder: RunFolder) -> dict[str, Any]:
     return summary
 
 
-def take_away(folder: RunFolder) -> None:
+def _take_away(folder: RunFolder) -> None:
     """Remove the files that a run wrote before its first generation, and the folder if nothing else is in it."""
     for name in (CONFIG, PROVENANCE, TRACKING):
         (folder.path / name).unlink(missing_ok=True)
