@@ -114,7 +114,8 @@ def terms_figure(tasks: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str
     axes.set_xticks(np.arange(len(labels)), labels, fontsize=7)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("summed over generations (fitness, nats)", fontsize=8)
-    axes.legend(fontsize=7, frameon=False)
+    figure.subplots_adjust(top=0.9)
+    axes.legend(fontsize=7, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return svg(figure)
 
 
