@@ -143,6 +143,7 @@ def test_a_loop_stopped_after_any_round_and_resumed_leaves_the_same_record(boost
         ["loop.abstain_below=0.6", "loop.choose=newest"],
         ["loop.calibrate=true", "loop.choose=confident"],
         ["loop.answers=pmi"],
+        ["loop.batch=20", "loop.rounds=4"],  # 45 questions: the third round begins another order of them
     ],
 )
 def test_every_way_of_the_loop_runs_to_its_end(boost_file: Path, tmp_path: Path, settings: list[str]):

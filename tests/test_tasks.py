@@ -13,7 +13,7 @@ from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, QueryKind
 from evoprompt.tasks.render import render_prompt, render_queries
-from evoprompt.tasks.sources import builtin_names, load_task
+from evoprompt.tasks.sources import builtin_names, load_task, read_jsonl
 
 EVERYTHING = {"fitness_examples": 999, "validation_examples": 999, "test_examples": 999, "demonstration_pool": 999}
 
@@ -162,3 +162,13 @@ def test_queries_are_one_per_example_and_candidate_and_priors_come_last():
         ("b", 0, " free", QueryKind.PRIOR),
     ]
     assert queries[3].context == "Input: N/A\nOutput:"
+
+
+def test_two_examples_with_one_id_are_refused_with_their_lines(tmp_path: Path):
+    file = tmp_path / "twice.jsonl"
+    rows = [{"input": "a", "target": "x", "id": "1"}, {"input": "b", "target": "x", "id": "2"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in (*rows, rows[0])))
+    assert len(read_jsonl(file)) == 3  # the same line again is the same example
+    file.write_text("".join(json.dumps(row) + "\n" for row in (*rows, {"input": "c", "target": "x", "id": "1"})))
+    with pytest.raises(UserError, match="line 3: the id '1' is that of line 1"):
+        read_jsonl(file)

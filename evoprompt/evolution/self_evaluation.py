@@ -52,15 +52,19 @@ class LoopState:
 
 
 def batch_of(num_questions: int, size: int, seed: int, round_number: int) -> list[int]:
-    """Return the indices of a round's questions (rounds count from 1): one random order of all, again and again, another each time.
+    """Return the indices of a round's questions (rounds count from 1), all different: a part of one random order of all questions.
 
+    When no whole batch is left of an order another one begins, so at least `num_questions - size + 1` questions are asked before any comes again.
     The same arguments give the same batch, whatever happened before.
+
+    Raises:
+        ValueError: there are fewer questions than a batch has.
     """
-    indices = []
-    for place in range((round_number - 1) * size, round_number * size):
-        turn, at = divmod(place, num_questions)
-        indices.append(int(generator(seed, Stream.QUESTIONS, turn).permutation(num_questions)[at]))
-    return indices
+    if num_questions < size:
+        raise ValueError(f"batch_of(num_questions={num_questions}, size={size}): expected at least as many questions as a batch has")
+    turn, part = divmod(round_number - 1, num_questions // size)
+    order = generator(seed, Stream.QUESTIONS, turn).permutation(num_questions)
+    return [int(i) for i in order[part * size : (part + 1) * size]]
 
 
 def abstain(judged: Sequence[Judged], least_probability: float | None) -> tuple[Judged, ...]:

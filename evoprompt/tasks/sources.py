@@ -107,7 +107,16 @@ def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the examples {path}: {getattr(error, 'strerror', None) or error}") from None
-    return [_example(line, f"{path}, line {number}", labelled=labelled) for number, line in enumerate(lines, 1) if line.strip()]
+    examples = []
+    known: dict[str, tuple[int, Example]] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            example = _example(line, f"{path}, line {number}", labelled=labelled)
+            first, same = known.setdefault(example.example_id, (number, example))
+            if same != example:
+                raise UserError(f"{path}, line {number}: the id {example.example_id!r} is that of line {first}, another example; give each an own id")
+            examples.append(example)
+    return examples
 
 
 def read_questions(path: Path) -> tuple[Example, ...]:
