@@ -23,6 +23,7 @@ from evoprompt.conclude import compare
 from evoprompt.dynamics.threshold import best_threshold
 from evoprompt.errors import UserError
 from evoprompt.evolution.self_evaluation import Judged, LoopState, abstain, accept, batch_of, believed_error, choose, fill_buffer, goes_on, in_context
+from evoprompt.interrupt import stop_if_wished
 from evoprompt.policy import Policy
 from evoprompt.records import Example, TokenCount
 from evoprompt.report.boost_page import write_boost_page
@@ -76,6 +77,7 @@ def boost(parts: BoostParts, folder: RunFolder, observer: BoostObserver, *, star
         state = _commit(parts, folder, asker, observer, LoopState(parts.config.seed), *_calibrate(parts, asker, threshold), threshold)
     threshold = folder.lines(RECURRENCE)[0]["threshold"]
     while goes_on(state, rounds=loop.rounds, patience=loop.patience, max_tokens=loop.prefill_tokens):
+        stop_if_wished()
         number = state.round + 1
         observer.phase(f"round {number}")
         asked = [parts.questions[i] for i in batch_of(len(parts.questions), loop.batch, state.seed, number)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from evoprompt.errors import UserError
+from evoprompt.interrupt import heed
 
 app = typer.Typer(
     help="Evolve prompts for open-weight language models, and see why they improve.",
@@ -216,7 +216,7 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 
 def main() -> None:
     """Run the command line: exit 0 on success, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a run as Ctrl-C does, checkpoint and all
+    heed()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:

@@ -21,6 +21,7 @@ from evoprompt.dynamics.population import Births, births_of
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.evolution.expectation import Expectation
 from evoprompt.fitness.traits import case_traits, evaluate
+from evoprompt.interrupt import stop_if_wished
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, State, TokenCount
 from evoprompt.report.page import write_page
@@ -95,6 +96,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
 def search(parts: Parts, journal: Journal, state: State | None, observer: Observer) -> State:
     """Evolve from a state, or from the starting policies, until the generations or the budget end; return the last state."""
     while state is None or _goes_on(parts, state, journal):
+        stop_if_wished()
         with journal.ledger.timed("evolution" if parts.author is None else "variation"):
             brood, chances = _founders(parts) if state is None else _next_brood(parts, state, journal)
         if state is not None and _over_budget(parts, brood, journal):

@@ -164,6 +164,13 @@ def test_free_answers_are_written_and_judged(boost_file: Path, task_file: Path, 
     assert summary["tokens"]["generated"] > 0
 
 
+def test_a_stop_that_was_swallowed_ends_the_loop_before_its_next_round(boost_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("evoprompt.interrupt._wished", True)
+    with pytest.raises(KeyboardInterrupt):
+        begin(boost_file, tmp_path / "run")
+    assert [line["round"] for line in record(tmp_path / "run")] == [0]
+
+
 def test_the_budget_ends_the_loop(boost_file: Path, tmp_path: Path):
     _, observer = begin(boost_file, tmp_path / "run", "loop.prefill_tokens=1")
     assert [line["round"] for line in observer.lines] == [0]
