@@ -65,7 +65,7 @@ def boost(parts: BoostParts, folder: RunFolder, observer: BoostObserver, *, star
     loop = parts.config.loop
     state, ledger = restore(folder)
     ledger.add_seconds("startup", startup_seconds)
-    asker = Asker(parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, "pmi" if loop.answers == "pmi" else "label_normalized")
+    asker = Asker(parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, loop.answers)
     with ledger.timed("model_load"):
         info = parts.executor.info()
     with ledger.timed("tracking"):
@@ -93,6 +93,8 @@ def answer_and_judge(parts: BoostParts, asker: Asker, policy: Policy, asked: Seq
     if parts.config.loop.judge == "confidence":
         kept = np.clip([a.probability for a in answers], LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         log_odds = np.log(kept) - np.log1p(-kept)
+    elif parts.config.loop.judge == "rivals":
+        log_odds = asker.verdicts_among(parts.evaluator, asked, [a.text for a in answers], "judging")
     else:
         log_odds = asker.verdicts(parts.evaluator, [e.input for e in asked], [a.text for a in answers], "judging")
     return tuple(

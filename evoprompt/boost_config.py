@@ -32,10 +32,12 @@ class LoopConfig(Section):
     #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all that were ever accepted
     buffer: Literal["replace", "accumulate"] = "replace"
     #: among choices the answer is the one of the greatest `likelihood`, or of the greatest likelihood beyond what it has after an input without
-    #: content (`pmi`), which keeps a label that the context favours from becoming every answer
-    answers: Literal["likelihood", "pmi"] = "likelihood"
-    #: who judges: the evaluator `clause`, asked for TRUE or FALSE, or the `confidence` of the answer itself (log-odds of its probability)
-    judge: Literal["clause", "confidence"] = "clause"
+    #: content (`pmi`), or in the mean over all inputs asked with it (`batch`: all have the same choices, each about equally often right). The
+    #: latter two keep a label that the context favours from becoming every answer
+    answers: Literal["likelihood", "pmi", "batch"] = "likelihood"
+    #: who judges: the evaluator `clause`, asked whether the answer is TRUE or FALSE; the same asked of every choice (`rivals`: the log-odds that
+    #: the answer is right and no other choice); or the `confidence` of the answer itself (log-odds of its probability)
+    judge: Literal["clause", "rivals", "confidence"] = "clause"
     share: Probability = 0.5  #: of each round's answers that are accepted: those with the greatest log-odds
     threshold: float | None = None  #: instead of a share: accept log-odds above this
     #: instead of both: the threshold that is best on the task's validation examples, before the first round; the one use of labels

@@ -71,6 +71,8 @@ class TaskConfig(Section):
     test_examples: Positive = 200
     demonstration_pool: Annotated[int, Field(ge=0)] = 200
     starting_policies: list[PolicyConfig] = []
+    #: of the pool, added to each starting policy: the search starts from every policy with each of these numbers
+    starting_demonstrations: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
     steps: list[str] = []  #: added to the task's bank of steps, questions that the model answers in writing before it gives the answer

@@ -92,7 +92,8 @@ class Display:
         """Forecast from the policies scored so far: each child, finalist and test policy costs about as long as one of them did."""
         config = self._config
         elapsed = time.monotonic() - self._begun
-        first, children = len(config.task.starting_policies) or FOUNDERS, config.evolution.children
+        first = (len(config.task.starting_policies) or FOUNDERS) * len(config.task.starting_demonstrations)
+        children = config.evolution.children
         done = min(self._policies, first + config.evolution.generations * children)
         to_score = first + config.evolution.generations * children - done
         held_out = config.final.candidates * config.task.validation_examples + 2 * config.task.test_examples

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     PREDICTION = 12
     DECODING = 13
     PLAY = 14
+    STARTING = 15
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

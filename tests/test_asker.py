@@ -50,10 +50,18 @@ def test_the_likeliest_choice_is_the_answer_with_its_probability_among_them():
 
 def test_beyond_the_prior_a_favoured_label_is_not_every_answer():
     # Ratios to the prior: .6/.8, .1/.1, .3/.1 = .75, 1, 3, of 4.75; and .625, 4, 1, of 5.625.
-    answers = Asker(Measures(LIKELY, PRIOR), None, Ledger(), kind="pmi").answers(Policy("x"), ASKED, "answers")
+    answers = Asker(Measures(LIKELY, PRIOR), None, Ledger(), answered_by="pmi").answers(Policy("x"), ASKED, "answers")
     assert [a.text for a in answers] == ["blue", "green"]
     assert answers[0].probability == pytest.approx(3 / 4.75)
     assert answers[1].probability == pytest.approx(4 / 5.625)
+
+
+def test_beyond_the_batch_a_favoured_label_is_not_every_answer():
+    # Geometric means over both: sqrt(.6 .5), sqrt(.1 .4), sqrt(.3 .1). Ratios: 1.095, .5, 1.732, of 3.327; and .913, 2, .577, of 3.490.
+    answers = Asker(Measures(LIKELY), None, Ledger(), answered_by="batch").answers(Policy("x"), ASKED, "answers")
+    assert [a.text for a in answers] == ["blue", "green"]
+    assert answers[0].probability == pytest.approx(3**0.5 / (1.2**0.5 + 0.5 + 3**0.5))
+    assert answers[1].probabilities == pytest.approx(np.array([(5 / 6) ** 0.5, 2, 3**-0.5]) / ((5 / 6) ** 0.5 + 2 + 3**-0.5))
 
 
 def test_no_label_reaches_what_is_scored():
@@ -70,10 +78,31 @@ def test_a_verdict_is_the_log_odds_of_true():
     assert [e.input for e in measures.examples] == ["sky\nProposed answer: red", "grass\nProposed answer: green"]
 
 
+#: log p(TRUE), log p(FALSE) of an evaluator: odds of 2, 1 and 1 for the first input's choices, of 8, 1 and 4 for the second's.
+VERDICTS = np.log([[0.4, 0.2], [0.3, 0.3], [0.2, 0.2], [0.8, 0.1], [0.1, 0.1], [0.4, 0.1]])
+
+
+def test_among_rivals_an_answer_has_the_odds_that_it_alone_is_right():
+    # p(only red) : p(only green) : p(only blue) = 2 : 1 : 1, whatever the odds of the rest, so red has odds of 2 to 2; blue has 4 to 9.
+    measures = Measures(VERDICTS)
+    odds = Asker(measures, None, Ledger()).verdicts_among(Policy("judge"), ASKED, ["red", "blue"], "judging")
+    assert odds == pytest.approx([log(2 / 2), log(4 / 9)])
+    assert [e.input for e in measures.examples][:3] == [f"sky\nProposed answer: {c}" for c in CHOICES]
+    exactly_one = [p * (1 - q) * (1 - r) for p, q, r in ((2 / 3, 1 / 2, 1 / 2), (1 / 2, 2 / 3, 1 / 2), (1 / 2, 1 / 2, 2 / 3))]
+    assert exactly_one[0] / (exactly_one[1] + exactly_one[2]) == pytest.approx(1)
+
+
+def test_over_a_batch_a_choice_that_is_always_called_true_is_no_better_for_it():
+    # Geometric means of the odds: 4, 1, 2. Beyond them: 1/2, 1, 1/2 and 2, 1, 2.
+    odds = Asker(Measures(VERDICTS), None, Ledger(), answered_by="batch").verdicts_among(Policy("judge"), ASKED, ["red", "blue"], "judging")
+    assert odds == pytest.approx([log(0.5 / 1.5), log(2 / 3)])
+
+
 def test_nothing_asked_is_nothing_answered():
     asker = Asker(Measures(LIKELY), None, Ledger())
     assert asker.answers(Policy("x"), [], "answers") == []
     assert len(asker.verdicts(Policy("x"), [], [], "judging")) == 0
+    assert len(asker.verdicts_among(Policy("x"), [], [], "judging")) == 0
 
 
 def test_an_answer_is_right_whatever_its_case_and_unknown_without_a_label():

@@ -143,6 +143,8 @@ def test_a_loop_stopped_after_any_round_and_resumed_leaves_the_same_record(boost
         ["loop.abstain_below=0.6", "loop.choose=newest"],
         ["loop.calibrate=true", "loop.choose=confident"],
         ["loop.answers=pmi"],
+        ["loop.answers=batch", "loop.judge=rivals"],
+        ["loop.judge=rivals", "loop.choose=confident"],
         ["loop.batch=20", "loop.rounds=4"],  # 45 questions: the third round begins another order of them
     ],
 )
@@ -159,6 +161,8 @@ def test_free_answers_are_written_and_judged(boost_file: Path, task_file: Path, 
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     free = tmp_path / "free.jsonl"
     free.write_text("".join(json.dumps({"input": row["input"], "target": row["target"]}) + "\n" for row in rows))
+    with pytest.raises(UserError, match="loop.judge=rivals compares"):
+        check_boost(load_boost(boost_file, [f"task.path={free}", "loop.judge=rivals"]))
     summary, observer = begin(boost_file, tmp_path / "run", f"task.path={free}", "loop.answer_tokens=5", "loop.rounds=1")
     assert observer.lines[-1]["answered"] == 6
     assert summary["tokens"]["generated"] > 0
@@ -188,6 +192,15 @@ def test_mistakes_are_named_before_anything_starts(boost_file: Path, tmp_path: P
     ):
         with pytest.raises(UserError, match=message):
             check_boost(load_boost(boost_file, overrides))
+
+
+def test_answers_over_a_batch_need_the_same_choices(boost_file: Path, task_file: Path, tmp_path: Path):
+    rows = [json.loads(line) for line in task_file.read_text().splitlines()]
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text("".join(json.dumps(row | {"choices": [row["target"], f"not {row['target']}"]}) + "\n" for row in rows))
+    check_boost(load_boost(boost_file, [f"task.path={mixed}", "loop.judge=rivals"]))
+    with pytest.raises(UserError, match="loop.answers=batch compares the inputs that have the same choices"):
+        check_boost(load_boost(boost_file, [f"task.path={mixed}", "loop.answers=batch"]))
 
 
 def test_the_command_line_makes_resumes_and_reports_a_loop(boost_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

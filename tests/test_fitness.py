@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evoprompt.errors import UserError
-from evoprompt.fitness.likelihood import KINDS, case_fitness, correct
+from evoprompt.fitness.likelihood import KINDS, batch_calibrated, case_fitness, correct
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import LabelScores
@@ -57,6 +57,14 @@ def test_pmi_does_not_see_what_a_label_has_in_both():
     shift = np.array([[[1.0, -2.0, 0.5]] * 2])
     moved = scores(log_likelihood=LL + shift, prior=scores().prior + shift)
     np.testing.assert_allclose(case_fitness(moved, "pmi"), case_fitness(scores(), "pmi"))
+
+
+def test_batch_calibration_does_not_see_what_a_choice_has_after_every_input():
+    logs = np.log([[0.6, 0.1, 0.3], [0.5, 0.4, 0.1]])
+    calibrated = batch_calibrated(logs)
+    np.testing.assert_allclose(batch_calibrated(logs + np.array([1.0, -2.0, 0.5])), calibrated)
+    np.testing.assert_allclose(np.exp(calibrated).sum(axis=1), 1)
+    assert calibrated.argmax(axis=1).tolist() == [2, 1]  # by likelihood it would be 0 and 0
 
 
 def test_equal_candidates_are_at_chance():

@@ -117,3 +117,17 @@ def test_a_run_with_self_evaluation_measures_the_clauses_on_the_test_examples(co
     assert summary["evaluator"]["champion"]["sensitivity"]["num"] == 20
     plain = start(load_config(config_file, ["evolution.generations=1"]), tmp_path / "plain")
     assert "evaluator" not in plain
+
+
+def test_a_search_starts_from_every_policy_with_each_number_of_demonstrations():
+    config = TaskConfig(name="inbox", judge=True, starting_demonstrations=[0, 8])
+    bare, shown = load_task(config.model_copy(update={"starting_demonstrations": [0]})), load_task(config)
+    half = len(shown.starting_policies) // 2
+    assert shown.starting_policies[:half] == bare.starting_policies
+    sets = [frozenset(p.demonstrations) for p in shown.starting_policies[half:]]
+    assert all(len(s) == 8 and s <= set(shown.demonstrations) for s in sets)
+    assert all(sum(d.target == "TRUE" for d in s) == 4 for s in sets)
+    assert len(set(sets)) == half  # not the same ones for each policy
+    assert load_task(config) == shown
+    with pytest.raises(UserError, match="task.starting_demonstrations asks for 500 of the"):
+        load_task(config.model_copy(update={"starting_demonstrations": [500]}))

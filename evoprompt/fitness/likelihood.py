@@ -15,7 +15,7 @@ log-odds log p(TRUE) - log p(FALSE) that it gives to the right answer and d' tho
     v = 1/2 [ log sigmoid(d) + log sigmoid(-d') ]      chance is -log 2
 
 label_normalized and pmi are undefined without choices. Sources: Brown et al. 2020 (per token), Holtzman et al. 2021 (PMI), Zhao et
-al. 2021 (content-free input).
+al. 2021 (content-free input). `batch_calibrated` is for answering, not a fitness: what it gives an example depends on the others.
 """
 
 from __future__ import annotations
@@ -87,6 +87,24 @@ def _answer_fitness(scores: LabelScores, kind: str) -> NDArray[np.float64]:
     if kind == "accuracy":
         return correct(scores).astype(np.float64)
     raise ValueError(f"unknown fitness '{kind}'; valid are: {', '.join(KINDS)}")
+
+
+def batch_calibrated(log_probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the choices' log-probabilities without what a choice has after every input alike, shape (example, choice), nats.
+
+        log softmax_c [ log p_c(x) - mean over all examples x' of log p_c(x') ]
+
+    Without labels this takes out a context's favour for a choice. It supposes that the choices are right about equally often in these examples;
+    of one example all choices are equal.
+
+    Args:
+        log_probability: of the same choices, in the same order, after each input; finite.
+
+    Source: after Zhou et al. 2023 (batch calibration).
+    """
+    centred = log_probability - log_probability.mean(axis=0)
+    calibrated: NDArray[np.float64] = centred - np.logaddexp.reduce(centred, axis=1, keepdims=True)
+    return calibrated
 
 
 def correct(scores: LabelScores) -> NDArray[np.bool_]:

@@ -21,7 +21,16 @@ Line = Mapping[str, Any]
 FIXED = "\N{NO-BREAK SPACE}"
 
 BUFFERS = {"replace": "the newest round's accepted answers", "accumulate": "all accepted answers"}
-JUDGES = {"clause": "the evaluator's TRUE or FALSE", "confidence": "the probability of the answer itself"}
+JUDGES = {
+    "clause": "the evaluator's TRUE or FALSE",
+    "rivals": "the evaluator's TRUE or FALSE, against that of the other choices",
+    "confidence": "the probability of the answer itself",
+}
+ANSWERS = {
+    "likelihood": "the likeliest choice",
+    "pmi": "the choice likeliest beyond its likelihood without content",
+    "batch": "the choice likeliest beyond its mean over all inputs asked with it",
+}
 
 #: What it means that a round's counts refute an assumption of the prediction.
 FAILED = {
@@ -97,7 +106,8 @@ def _head(name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lin
     texts = (
         f"Self-evaluation loop of {config.model.name} on {' and '.join(sources)}, seed {config.seed}: {_count(lines[-1]['round'], 'round')}, "
         f"{tokens:,} tokens.",
-        f"Buffer: {loop.buffer} ({BUFFERS[loop.buffer]}). Judge: {loop.judge} ({JUDGES[loop.judge]}).",
+        f"Answers: {loop.answers} ({ANSWERS[loop.answers]}). Buffer: {loop.buffer} ({BUFFERS[loop.buffer]}). Judge: {loop.judge} "
+        f"({JUDGES[loop.judge]}).",
     )
     return f'<h1>{escape(name)}</h1><p class="muted">{escape(texts[0])}<br>{escape(texts[1])}</p>'
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import exp
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.fitness.likelihood import case_fitness
+from evoprompt.fitness.likelihood import batch_calibrated, case_fitness
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, TokenCount
 from evoprompt.runtime.ledger import Ledger
 from evoprompt.runtime.measure import Measurer
 from evoprompt.runtime.writer import Writer
 from evoprompt.tasks.judge import VERDICTS, judged_input
+
+AnsweredBy = Literal["likelihood", "pmi", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Asker:
         ledger: counts the work, by phase.
         on_scored: is told of each part of it.
         answer_tokens: written at most for an answer.
-        kind: how choices are compared, `label_normalized` or `pmi` (`fitness.likelihood`); the latter needs a measurer with prior.
+        answered_by: how choices are compared, see `boost_config.LoopConfig.answers`; `pmi` needs a measurer with prior.
     """
 
     def __init__(
@@ -46,26 +49,28 @@ class Asker:
         ledger: Ledger,
         on_scored: Callable[[TokenCount], None] = lambda _: None,
         answer_tokens: int = 16,
-        kind: str = "label_normalized",
+        answered_by: AnsweredBy = "likelihood",
     ) -> None:
         self.measurer = measurer
         self.writer = writer
         self.ledger = ledger
         self.on_scored = on_scored
         self.answer_tokens = answer_tokens
-        self.kind = kind
+        self.answered_by = answered_by
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the model writes where it has none.
 
-        All examples have choices or none has; their targets are not looked at.
+        All examples have choices or none has, and the same ones where answers come by `batch`; their targets are not looked at.
         """
         if not asked:
             return []
         if asked[0].choices is None:
             return self._written(policy, asked, phase)
         scores = self._scores(policy, [blind(e) for e in asked], phase)
-        rows = np.exp([case_fitness(replace(scores, gold=np.full(len(asked), c)), self.kind)[0] for c in range(_width(asked))]).T
+        kind = "pmi" if self.answered_by == "pmi" else "label_normalized"
+        logs = np.array([case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0] for c in range(_width(asked))]).T
+        rows = np.exp(batch_calibrated(logs) if self.answered_by == "batch" else logs)
         return [
             Answer(e.candidates[int(row.argmax())], float(row.max()), tuple(row[: len(e.candidates)].tolist()))
             for e, row in zip(asked, rows, strict=True)
@@ -79,6 +84,33 @@ class Asker:
         log_likelihood = self._scores(evaluator, asked, phase).log_likelihood
         log_odds: NDArray[np.float64] = log_likelihood[0, :, 0] - log_likelihood[0, :, 1]
         return log_odds
+
+    def verdicts_among(self, evaluator: Policy, asked: Sequence[Example], answers: Sequence[str], phase: str) -> NDArray[np.float64]:
+        """Return the log-odds that an answer, and no other of the example's choices, is right, nats, shape (answer,).
+
+        With d_c the log-odds log p(TRUE) - log p(FALSE) that the evaluator gives to choice c, a the answer:
+
+            d_a - log sum over c != a of exp(d_c)
+
+        These are the log-odds of a if the verdicts on the choices are independent and exactly one choice is right. Where answers come by `batch`,
+        d_c is taken beyond its mean over the examples. It costs a verdict for each choice; their common beginning is forwarded once.
+
+        Args:
+            evaluator: judges.
+            asked: examples with two or more choices each, the same ones where answers come by `batch`.
+            answers: one of its choices for each example.
+            phase: the work is counted under this.
+        """
+        if not asked:
+            return np.zeros(0)
+        pairs = [(e.input, c) for e in asked for c in e.candidates]
+        flat = self.verdicts(evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase)
+        ends = np.cumsum([len(e.candidates) for e in asked])[:-1]
+        odds = np.split(flat, ends)
+        if self.answered_by == "batch":
+            odds = list(np.array(odds) - np.mean(odds, axis=0))
+        places = [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
+        return np.array([d[a] - np.logaddexp.reduce(np.delete(d, a)) for d, a in zip(odds, places, strict=True)])
 
     def _written(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         with self.ledger.timed("scoring"):

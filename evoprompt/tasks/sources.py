@@ -21,6 +21,7 @@ from evoprompt.config import PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example
+from evoprompt.seeding import Stream, generator
 from evoprompt.tasks.base import GENERAL_PHRASES, GENERAL_STEPS, GENERAL_TEMPLATES, Task, default_policies
 from evoprompt.tasks.generators import GENERATORS, MAX_EXAMPLES
 from evoprompt.tasks.judge import check_judgements, judge_task
@@ -38,8 +39,17 @@ def load_task(config: TaskConfig) -> Task:
         UserError: the name is unknown, a difficulty is given for a task that has none, a file is missing or malformed (with its
             line number), a target is not among its choices, or a split is empty.
     """
-    if config.judge:
-        return _judging(config)
+    task = _judging(config) if config.judge else _plain(config)
+    if max(config.starting_demonstrations) > len(task.pool):
+        raise UserError(
+            f"task.starting_demonstrations asks for {max(config.starting_demonstrations)} of the {len(task.pool)} demonstrations of task "
+            f"'{task.name}'; give a smaller number or a greater task.demonstration_pool"
+        )
+    shown = [_with_demonstrations(p, task.pool, n, i) for n in config.starting_demonstrations for i, p in enumerate(task.starting_policies)]
+    return replace(task, starting_policies=tuple(dict.fromkeys(shown)))
+
+
+def _plain(config: TaskConfig) -> Task:
     test: list[Example] = []
     settings: dict[str, Any] = {}
     if config.name is not None:
@@ -75,14 +85,15 @@ def load_task(config: TaskConfig) -> Task:
     _check(task)
     if task.starting_policies:
         return task
-    return Task(**{f: getattr(task, f) for f in Task.__slots__} | {"starting_policies": default_policies(task.choices)})
+    return replace(task, starting_policies=default_policies(task.choices))
 
 
 def _judging(config: TaskConfig) -> Task:
     """Return the judging task of the task that is configured, with half of each split's size, since judging doubles it."""
     sizes = ("fitness_examples", "validation_examples", "test_examples")
     halves = {name: max(1, getattr(config, name) // 2) for name in sizes} | {"demonstration_pool": config.demonstration_pool // 2}
-    unasked = {name: TaskConfig.model_fields[name].default for name in ("judge", "starting_policies", "phrases", "label_words", "steps")}
+    evaluators = ("judge", "starting_policies", "starting_demonstrations", "phrases", "label_words", "steps")
+    unasked = {name: TaskConfig.model_fields[name].default for name in evaluators}
     judged = load_task(config.model_copy(update=halves | unasked))
     check_judgements(judged)
     task = judge_task(judged)
@@ -224,6 +235,14 @@ def _balanced(examples: Sequence[Example], size: int) -> tuple[Example, ...]:
         turn = turns[example.target] = turns.get(example.target, -1) + 1
         ranked.append((turn, position, example))
     return tuple(example for _, _, example in sorted(ranked, key=lambda r: r[:2])[:size])
+
+
+def _with_demonstrations(policy: Policy, pool: Sequence[Example], number: int, index: int) -> Policy:
+    """Return the policy with so many more demonstrations, in random order, of each target as many as go; others for each `index`."""
+    rng = generator(0, Stream.STARTING, number, index)
+    drawn = _balanced([pool[i] for i in rng.permutation(len(pool))], number)
+    more = [Demonstration(drawn[i].input, drawn[i].target) for i in rng.permutation(len(drawn))]
+    return replace(policy, demonstrations=(*policy.demonstrations, *more))
 
 
 def _bucket(content: str, held_out: object) -> int:

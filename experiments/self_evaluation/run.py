@@ -1,28 +1,31 @@
-"""When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with the naive evaluator and an evolved one.
+"""When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with three judges.
 
     python experiments/self_evaluation/run.py --out runs/self-evaluation [--models smollm2-135m] [--tasks questions inbox] [--seeds 0 1 2]
 
-For each model and task an evaluator is evolved once on the judging task (`configs/evaluator.yaml`; it sees the demonstrations, fitness and
-validation examples with labels, and no test example). Then the loop of `configs/boost/study.yaml` runs for each seed, with either evaluator.
+The judges: the naive evaluator, an evolved one, and the confidence of the answer itself. For each model and task an evaluator is evolved once on
+the judging task (`configs/evaluator.yaml`), with labels. Then the loop of `configs/boost/study.yaml` runs for each seed with each judge. It asks
+the demonstrations and fitness examples that the evaluator has not seen, and measures on the test examples, which it has not seen either.
 Whatever is complete is not done again, and what was stopped goes on: the script can be ended and started at any time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+from evoprompt.boost_config import load_boost
+from evoprompt.config import load_config
+from evoprompt.tasks.judge import judged_input
+from evoprompt.tasks.sources import load_task
+
 CONFIGS = Path(__file__).parents[2] / "configs" / "boost"
-#: Settings of each task's config section, beside its name.
-TASKS: dict[str, list[str]] = {
-    "questions": [],
-    "sense": [],
-    "inbox": [],
-    "arithmetic": ["task.difficulty=1"],
-    "scramble": ["task.difficulty=1"],
-}
+#: Settings of each task, for evaluators and loops.
+TASKS: dict[str, list[str]] = {"questions": [], "sense": [], "inbox": [], "arithmetic": ["task.difficulty=2"], "scramble": ["task.difficulty=1"]}
+#: Settings of its loops: where all inputs have the same choices, the answers are freed of what the context favours.
+ANSWERS: dict[str, list[str]] = {"sense": ["loop.answers=batch"], "inbox": ["loop.answers=batch"]}
 
 
 def evoprompt(command: str, config: Path, folder: Path, settings: list[str]) -> None:
@@ -35,22 +38,38 @@ def evoprompt(command: str, config: Path, folder: Path, settings: list[str]) -> 
     subprocess.run([sys.executable, "-m", "evoprompt.cli", *words], check=True, stdout=subprocess.DEVNULL)
 
 
+def write_questions(file: Path, settings: list[str]) -> None:
+    """Write the questions of the task that its evaluator has not seen; their targets serve to measure the judge, the loop does not see them."""
+    loop = load_boost(CONFIGS / "study.yaml", settings)
+    assert loop.task is not None
+    task, judging = load_task(loop.task), load_task(load_config(CONFIGS.parent / "evaluator.yaml", settings).task)
+    seen = {e.input for split in (judging.pool, judging.fitness, judging.validation) for e in split}
+    unseen = [e for e in (*task.pool, *task.fitness) if judged_input(e.input, e.target) not in seen]
+    rows = [{"input": e.input, "target": e.target, "choices": e.choices, "id": e.example_id} for e in unseen]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["smollm2-135m", "gemma3-270m"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--kinds", nargs="+", default=["naive", "evolved", "confidence"], choices=["naive", "evolved", "confidence"])
     arguments = parser.parse_args()
     for model in arguments.models:
         for task in arguments.tasks:
             settings = [f"model.name={model}", f"task.name={task}", *TASKS[task]]
             evaluator = arguments.out / model / task / "evaluator"
             evoprompt("run", CONFIGS.parent / "evaluator.yaml", evaluator, settings)
+            questions = (arguments.out / model / task / "questions.jsonl").resolve()
+            write_questions(questions, settings)
             for seed in arguments.seeds:
-                for kind, extra in (("naive", []), ("evolved", [f"evaluator_run={evaluator.resolve()}"])):
+                judges = {"naive": [], "evolved": [f"evaluator_run={evaluator.resolve()}"], "confidence": ["loop.judge=confidence"]}
+                for kind in arguments.kinds:
                     folder = arguments.out / model / task / f"{kind}-{seed}"
-                    evoprompt("boost", CONFIGS / "study.yaml", folder, [*settings, f"seed={seed}", *extra])
+                    loop = [*settings, *ANSWERS.get(task, []), f"questions={questions}", f"seed={seed}", *judges[kind]]
+                    evoprompt("boost", CONFIGS / "study.yaml", folder, loop)
 
 
 if __name__ == "__main__":
