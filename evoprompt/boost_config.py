@@ -32,7 +32,7 @@ class LoopConfig(Section):
     #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all that were ever accepted
     buffer: Literal["replace", "accumulate"] = "replace"
     #: among choices the answer is the one of the greatest `likelihood`, or of the greatest likelihood beyond what it has after an input without
-    #: content (`pmi`), or in the mean over all inputs asked with it (`batch`: all have the same choices, each about equally often right). The
+    #: content (`pmi`), or in the mean over all inputs asked with it (`batch`; of choices that not all inputs have, beyond their common mean). The
     #: latter two keep a label that the context favours from becoming every answer
     answers: Literal["likelihood", "pmi", "batch"] = "likelihood"
     #: who judges: the evaluator `clause`, asked whether the answer is TRUE or FALSE; the same asked of every choice (`rivals`: the log-odds that

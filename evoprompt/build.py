@@ -229,19 +229,14 @@ def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], 
 
     Raises:
         UserError: as `load_task` and `read_questions`; a run has no champion; there are fewer questions than a round asks, or
-            no common choices where answers are compared over a batch.
+            no choices to judge an answer against.
     """
     task = load_task(config.task) if config.task is not None else None
     questions = read_questions(config.questions) if config.questions is not None else (*task.pool, *task.fitness) if task is not None else ()
     if len(questions) < config.loop.batch:
         raise UserError(f"a round asks loop.batch={config.loop.batch} of {len(questions)} questions; give more questions or a smaller batch")
-    kinds = {e.choices for e in (*questions, *(task.test if task is not None else ()))}
-    if config.loop.answers == "batch" and (len(kinds) > 1 or None in kinds):
-        raise UserError(
-            f"loop.answers=batch compares the inputs that have the same choices, and there are {len(kinds)} different lists of choices "
-            "(or answers to be written); take loop.answers=likelihood or pmi"
-        )
-    if config.loop.judge == "rivals" and any(len(choices or ()) < 2 for choices in kinds):
+    examples = (*questions, *(task.test if task is not None else ()))
+    if config.loop.judge == "rivals" and any(len(e.candidates) < 2 for e in examples):
         raise UserError("loop.judge=rivals compares an answer with the other choices, and there are examples without; take loop.judge=clause")
     if config.policy_run is not None:
         policy = champion_of(config.policy_run)

@@ -98,6 +98,16 @@ def test_over_a_batch_a_choice_that_is_always_called_true_is_no_better_for_it():
     assert odds == pytest.approx([log(0.5 / 1.5), log(2 / 3)])
 
 
+def test_a_batch_of_inputs_with_choices_of_their_own_is_freed_of_the_favour_for_the_one_they_share():
+    asked = [Example("a", "sky", "blue", ("blue", "pass")), Example("b", "2 + 2", "4", ("4", "5", "pass"))]
+    logs = np.log([[0.2, 0.8, 1.0], [0.1, 0.1, 0.8]])
+    logs[0, 2] = -np.inf
+    answers = Asker(Measures(logs), None, Ledger(), answered_by="batch").answers(Policy("x"), asked, "answers")
+    # "pass" has .8 both times: beyond that 1, 1; the others .2, .1, .1 with the geometric mean .002 ** (1 / 3): beyond that 1.587, .794, .794.
+    assert answers[0].probabilities == pytest.approx((1.5874 / 2.5874, 1 / 2.5874), abs=1e-4)
+    assert answers[1].text == "pass"
+
+
 def test_nothing_asked_is_nothing_answered():
     asker = Asker(Measures(LIKELY), None, Ledger())
     assert asker.answers(Policy("x"), [], "answers") == []

@@ -194,15 +194,6 @@ def test_mistakes_are_named_before_anything_starts(boost_file: Path, tmp_path: P
             check_boost(load_boost(boost_file, overrides))
 
 
-def test_answers_over_a_batch_need_the_same_choices(boost_file: Path, task_file: Path, tmp_path: Path):
-    rows = [json.loads(line) for line in task_file.read_text().splitlines()]
-    mixed = tmp_path / "mixed.jsonl"
-    mixed.write_text("".join(json.dumps(row | {"choices": [row["target"], f"not {row['target']}"]}) + "\n" for row in rows))
-    check_boost(load_boost(boost_file, [f"task.path={mixed}", "loop.judge=rivals"]))
-    with pytest.raises(UserError, match="loop.answers=batch compares the inputs that have the same choices"):
-        check_boost(load_boost(boost_file, [f"task.path={mixed}", "loop.answers=batch"]))
-
-
 def test_the_command_line_makes_resumes_and_reports_a_loop(boost_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from evoprompt.cli import app
 

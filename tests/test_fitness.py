@@ -60,11 +60,17 @@ def test_pmi_does_not_see_what_a_label_has_in_both():
 
 
 def test_batch_calibration_does_not_see_what_a_choice_has_after_every_input():
-    logs = np.log([[0.6, 0.1, 0.3], [0.5, 0.4, 0.1]])
-    calibrated = batch_calibrated(logs)
-    np.testing.assert_allclose(batch_calibrated(logs + np.array([1.0, -2.0, 0.5])), calibrated)
-    np.testing.assert_allclose(np.exp(calibrated).sum(axis=1), 1)
+    logs, each = np.log([[0.6, 0.1, 0.3], [0.5, 0.4, 0.1]]), np.array([[1, 2, 3]] * 2)
+    calibrated = batch_calibrated(logs, each)
+    np.testing.assert_allclose(batch_calibrated(logs + np.array([1.0, -2.0, 0.5]), each), calibrated)
+    np.testing.assert_allclose(calibrated.mean(axis=0), 0, atol=1e-15)
     assert calibrated.argmax(axis=1).tolist() == [2, 1]  # by likelihood it would be 0 and 0
+
+
+def test_choices_that_not_all_inputs_have_are_compared_with_each_other_as_they_are():
+    values = np.array([[-1.0, -2.0, -6.0], [-3.0, -np.inf, -2.0]])  # the last choice is offered everywhere, the second input has one less
+    calibrated = batch_calibrated(values, np.array([[0, 0, 1], [0, 0, 1]]))
+    np.testing.assert_allclose(calibrated, [[1.0, 0.0, -2.0], [-1.0, -np.inf, 2.0]])
 
 
 def test_equal_candidates_are_at_chance():

@@ -89,21 +89,24 @@ def _answer_fitness(scores: LabelScores, kind: str) -> NDArray[np.float64]:
     raise ValueError(f"unknown fitness '{kind}'; valid are: {', '.join(KINDS)}")
 
 
-def batch_calibrated(log_probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the choices' log-probabilities without what a choice has after every input alike, shape (example, choice), nats.
+def batch_calibrated(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the choices' values beyond what their kind has after every input alike, shape (example, choice).
 
-        log softmax_c [ log p_c(x) - mean over all examples x' of log p_c(x') ]
+        v_c(x) - mean of v_c'(x') over all choices c' of the same group after all inputs x'
 
-    Without labels this takes out a context's favour for a choice. It supposes that the choices are right about equally often in these examples;
-    of one example all choices are equal.
+    Without labels this takes out a context's favour for a choice that is offered everywhere. It supposes that choices of all groups are about
+    equally often right in these examples.
 
     Args:
-        log_probability: of the same choices, in the same order, after each input; finite.
+        values: log-likelihoods or log-odds; -inf where an example has fewer choices than others.
+        groups: of each choice; those of one group are compared with each other as they are.
 
-    Source: after Zhou et al. 2023 (batch calibration).
+    Source: after Zhou et al. 2023 (batch calibration), who have the same choices after all inputs.
     """
-    centred = log_probability - log_probability.mean(axis=0)
-    calibrated: NDArray[np.float64] = centred - np.logaddexp.reduce(centred, axis=1, keepdims=True)
+    calibrated = values.copy()
+    for group in np.unique(groups):
+        members = (groups == group) & np.isfinite(values)
+        calibrated[members] -= values[members].mean() if members.any() else 0.0
     return calibrated
 
 

@@ -61,7 +61,7 @@ class Asker:
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the model writes where it has none.
 
-        All examples have choices or none has, and the same ones where answers come by `batch`; their targets are not looked at.
+        All examples have choices or none has; their targets are not looked at.
         """
         if not asked:
             return []
@@ -70,7 +70,9 @@ class Asker:
         scores = self._scores(policy, [blind(e) for e in asked], phase)
         kind = "pmi" if self.answered_by == "pmi" else "label_normalized"
         logs = np.array([case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0] for c in range(_width(asked))]).T
-        rows = np.exp(batch_calibrated(logs) if self.answered_by == "batch" else logs)
+        if self.answered_by == "batch":
+            logs = batch_calibrated(logs, _groups(asked))
+        rows = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         return [
             Answer(e.candidates[int(row.argmax())], float(row.max()), tuple(row[: len(e.candidates)].tolist()))
             for e, row in zip(asked, rows, strict=True)
@@ -93,24 +95,27 @@ class Asker:
             d_a - log sum over c != a of exp(d_c)
 
         These are the log-odds of a if the verdicts on the choices are independent and exactly one choice is right. Where answers come by `batch`,
-        d_c is taken beyond its mean over the examples. It costs a verdict for each choice; their common beginning is forwarded once.
+        so do the d_c. It costs a verdict for each choice; their common beginning is forwarded once.
 
         Args:
             evaluator: judges.
-            asked: examples with two or more choices each, the same ones where answers come by `batch`.
+            asked: examples with two or more choices each.
             answers: one of its choices for each example.
             phase: the work is counted under this.
         """
         if not asked:
             return np.zeros(0)
         pairs = [(e.input, c) for e in asked for c in e.candidates]
-        flat = self.verdicts(evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase)
-        ends = np.cumsum([len(e.candidates) for e in asked])[:-1]
-        odds = np.split(flat, ends)
+        odds = np.full((len(asked), _width(asked)), -np.inf)
+        there = np.arange(_width(asked)) < np.array([[len(e.candidates)] for e in asked])
+        odds[there] = self.verdicts(evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase)
         if self.answered_by == "batch":
-            odds = list(np.array(odds) - np.mean(odds, axis=0))
-        places = [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
-        return np.array([d[a] - np.logaddexp.reduce(np.delete(d, a)) for d, a in zip(odds, places, strict=True)])
+            odds = batch_calibrated(odds, _groups(asked))
+        rows, places = np.arange(len(asked)), [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
+        own = odds[rows, places]
+        odds[rows, places] = -np.inf
+        against: NDArray[np.float64] = own - np.logaddexp.reduce(odds, axis=1)
+        return against
 
     def _written(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         with self.ledger.timed("scoring"):
@@ -140,3 +145,11 @@ def is_right(answer: str, target: str) -> bool | None:
 
 def _width(examples: Sequence[Example]) -> int:
     return max(len(e.candidates) for e in examples)
+
+
+def _groups(examples: Sequence[Example]) -> NDArray[np.int64]:
+    """Return a number for each choice that all examples have, and 0 for any other; shape (example, choice)."""
+    shared = sorted(set.intersection(*(set(e.candidates) for e in examples)))
+    numbers = {choice: i + 1 for i, choice in enumerate(shared)}
+    width = _width(examples)
+    return np.array([[numbers.get(c, 0) for c in e.candidates] + [0] * (width - len(e.candidates)) for e in examples])

@@ -24,8 +24,11 @@ from evoprompt.tasks.sources import load_task
 CONFIGS = Path(__file__).parents[2] / "configs" / "boost"
 #: Settings of each task, for evaluators and loops.
 TASKS: dict[str, list[str]] = {"questions": [], "sense": [], "inbox": [], "arithmetic": ["task.difficulty=2"], "scramble": ["task.difficulty=1"]}
-#: Settings of its loops: where all inputs have the same choices, the answers are freed of what the context favours.
-ANSWERS: dict[str, list[str]] = {"sense": ["loop.answers=batch"], "inbox": ["loop.answers=batch"]}
+#: Of its loops. Arithmetic's first policy is a bare "a + b =", in a list of which the model loses its way even where all of it is right; this is
+#: the second.
+LOOPS: dict[str, list[str]] = {
+    "arithmetic": ['policy={instruction: Solve the problem and give the number., input_prefix: "Problem: ", output_prefix: "\\nResult:"}']
+}
 
 
 def evoprompt(command: str, config: Path, folder: Path, settings: list[str]) -> None:
@@ -68,7 +71,7 @@ def main() -> None:
                 judges = {"naive": [], "evolved": [f"evaluator_run={evaluator.resolve()}"], "confidence": ["loop.judge=confidence"]}
                 for kind in arguments.kinds:
                     folder = arguments.out / model / task / f"{kind}-{seed}"
-                    loop = [*settings, *ANSWERS.get(task, []), f"questions={questions}", f"seed={seed}", *judges[kind]]
+                    loop = [*settings, *LOOPS.get(task, []), f"questions={questions}", f"seed={seed}", *judges[kind]]
                     evoprompt("boost", CONFIGS / "study.yaml", folder, loop)
 
 

@@ -2,7 +2,10 @@
 
     python experiments/self_evaluation/table.py runs/self-evaluation --out experiments/self_evaluation
 
-Errors of a round are pooled over seeds, whose test examples are the same ones: the interval is Student's over the seeds' error rates.
+A loop's seeds share the test examples; intervals are Student's over the seeds' error rates. The floor and ceiling are of the line fitted to the
+contexts with a known share of wrong pairs (`imitation.py`); with them and the evaluator's rates the recurrence has a fixed point, where the loop
+has to end. A difference between two judges is taken between loops of the same model, task and seed, then averaged over seeds; its interval is
+Student's over models and tasks.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from evoprompt.dynamics.significance import mean_interval
-from evoprompt.report.figures import BLUE, ORANGE, plain, svg
+from evoprompt.dynamics.evaluator import EvaluatorCounts, log_likelihood_ratio
+from evoprompt.dynamics.imitation import ImitationFit, fit_imitation, fixed_point
+from evoprompt.dynamics.significance import Estimate, mean_interval
+from evoprompt.report.figures import BLUE, GREEN, ORANGE, plain, svg
 
-KINDS = ("naive", "evolved")
+KINDS = ("naive", "evolved", "confidence")
+Imitations = dict[tuple[str, str], ImitationFit]
 Loops = dict[tuple[str, str, str], list[dict[str, Any]]]
 
 
@@ -37,46 +43,90 @@ def loops_of(root: Path) -> Loops:
     return loops
 
 
+def imitations_of(root: Path) -> Imitations:
+    """Return the fitted imitation by (model, task), of those that were measured."""
+    fits: Imitations = {}
+    for file in sorted(root.glob("*/*/imitation.jsonl")):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        rates = [line["num_wrong"] / line["num_answers"] for line in lines]
+        fit = fit_imitation([line["impurity"] for line in lines], rates, [line["num_answers"] for line in lines])
+        if fit is not None:
+            fits[file.parts[-3], file.parts[-2]] = fit
+    return fits
+
+
 def by_round(loops: Sequence[Mapping[str, Any]], key: str) -> list[list[float]]:
     """Return a number of each loop by round, as far as all loops went; a round where one has none is left empty."""
     columns = zip(*([line[key] for line in loop["lines"]] for loop in loops), strict=False)
     return [list(values) if all(v is not None for v in values) else [] for values in columns]
 
 
-def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]]) -> str:
+def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]], fit: ImitationFit | None) -> str:
     """Return a line of the table."""
     errors = by_round(loops, "error_rate")
     first, last = np.mean(errors[0]), errors[-1]
-    counts = Counter()
-    for loop in loops:
-        counts.update(loop["lines"][0]["evaluator_counts"])
-    s, c = counts["accepted_right"] / counts["num_right"], 1 - counts["accepted_wrong"] / counts["num_wrong"]
+    counts = sum((EvaluatorCounts(**loop["lines"][0]["evaluator_counts"]) for loop in loops), EvaluatorCounts(0, 0, 0, 0))
+    s, c = counts.accepted_right / counts.num_right, counts.rejected_wrong / counts.num_wrong
     change = mean_interval([b - a for a, b in zip(errors[0], last, strict=True)])
     predicted = by_round(loops, "predicted")[-1]
     verdicts = [line["verdict"] for loop in loops for line in loop["lines"] if line["verdict"]]
     failed = Counter(name for v in verdicts for name in v["failed"])
     inside = sum(v["inside"] for v in verdicts)
     why = ", ".join(f"{name} {n}" for name, n in failed.most_common()) or "-"
-    interval = f" [{change.low:+.3f}, {change.high:+.3f}]" if change.low is not None else ""
+    ratio = log_likelihood_ratio(counts)
+    end = f"{fixed_point(fit.imitation, float(np.exp(ratio.value))):.3f}" if fit and ratio else "-"
     return (
-        f"| {' | '.join(key)} | {s:.2f} + {c:.2f} = {s + c:.2f} | {first:.3f} | {np.mean(last):.3f} | {change.value:+.3f}{interval} | "
-        f"{np.mean(predicted):.3f} | {inside} of {len(verdicts)} | {why} |"
+        f"| {' | '.join(key)} | {s:.2f} + {c:.2f} = {s + c:.2f} | {first:.3f} | {np.mean(last):.3f} | {change.value:+.3f}{_interval(change)} | "
+        f"{np.mean(predicted):.3f} | {end} | {inside} of {len(verdicts)} | {why} |"
     )
 
 
-def table(loops: Loops) -> list[str]:
-    """Return the table, and the mean over tasks for each model and kind of evaluator."""
-    names = ("model", "task", "evaluator", "sensitivity + specificity", "error before", "after", "change", "predicted", "inside", "refuted in rounds")
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    lines += [row_of(key, runs) for key, runs in loops.items()]
-    lines += ["", "| model | evaluator | tasks | mean error before | after |", "|---|---|---|---|---|"]
+def table(loops: Loops, imitations: Imitations) -> list[str]:
+    """Return the table of all loops, the imitation that was measured, the mean over tasks, and what an evolved evaluator changes."""
+    names = ("model", "task", "judge", "sensitivity + specificity", "error before", "after", "change", "perfect imitation", "measured imitation")
+    lines = [_row(*names, "inside", "refuted in rounds"), _rule(len(names) + 2)]
+    lines += [row_of(key, runs, imitations.get(key[:2])) for key, runs in loops.items()]
+    if imitations:
+        lines += ["", _row("model", "task", "error with right pairs (floor)", "with wrong pairs (ceiling)"), _rule(4)]
+        for key, fit in imitations.items():
+            lines.append(_row(*key, f"{fit.floor:.3f} +- {fit.floor_standard_error:.3f}", f"{fit.ceiling:.3f} +- {fit.ceiling_standard_error:.3f}"))
+    lines += ["", _row("model", "judge", "tasks", "mean error before", "after"), _rule(5)]
     for model in dict.fromkeys(m for m, _, _ in loops):
         for kind in KINDS:
             ends = {t: by_round(runs, "error_rate") for (m, t, k), runs in loops.items() if (m, k) == (model, kind)}
             if ends:
                 before, after = (np.mean([np.mean(errors[i]) for errors in ends.values()]) for i in (0, -1))
-                lines.append(f"| {model} | {kind} | {len(ends)} | {before:.3f} | {after:.3f} |")
-    return lines
+                lines.append(_row(model, kind, str(len(ends)), f"{before:.3f}", f"{after:.3f}"))
+    lines += ["", _row("final error", "models and tasks", "mean difference", "lower in"), _rule(4)]
+    return lines + [_row(f"{a} - {b}", *_against(loops, a, b)) for a, b in (("evolved", "naive"), ("confidence", "naive")) if _shared(loops, a, b)]
+
+
+def _shared(loops: Loops, one: str, other: str) -> list[float]:
+    """Return by model and task the mean difference of the final errors over the seeds that both judges have."""
+    finals = {(*key, loop["seed"]): loop["lines"][-1]["error_rate"] for key, runs in loops.items() for loop in runs}
+    differences: dict[tuple[str, str], list[float]] = {}
+    for (model, task, kind, seed), error in finals.items():
+        if kind == one and (model, task, other, seed) in finals:
+            differences.setdefault((model, task), []).append(error - finals[model, task, other, seed])
+    return [float(np.mean(d)) for d in differences.values()]
+
+
+def _against(loops: Loops, one: str, other: str) -> tuple[str, str, str]:
+    means = _shared(loops, one, other)
+    mean = mean_interval(means)
+    return str(len(means)), f"{mean.value:+.3f}{_interval(mean)}", str(sum(m < 0 for m in means))
+
+
+def _interval(estimate: Estimate) -> str:
+    return f" [{estimate.low:+.3f}, {estimate.high:+.3f}]" if estimate.low is not None else ""
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(number: int) -> str:
+    return "|---" * number + "|"
 
 
 def figure(loops: Loops) -> str:
@@ -86,7 +136,7 @@ def figure(loops: Loops) -> str:
     picture.subplots_adjust(left=0.06, right=0.99, bottom=0.14, top=0.9, hspace=0.45, wspace=0.25)
     for place, (model, task) in enumerate((m, t) for m in models for t in tasks):
         axes = picture.add_subplot(len(models), len(tasks), place + 1)
-        for kind, color in zip(KINDS, (BLUE, ORANGE), strict=True):
+        for kind, color in zip(KINDS, (BLUE, ORANGE, GREEN), strict=True):
             runs = loops.get((model, task, kind))
             if runs:
                 _curve(axes, runs, kind, color)
@@ -113,7 +163,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     loops = loops_of(arguments.root)
-    lines = table(loops)
+    lines = table(loops, imitations_of(arguments.root))
     (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (arguments.out / "errors.svg").write_text(figure(loops), encoding="utf-8")
     print("\n".join(lines))
