@@ -144,6 +144,11 @@ def summarize(config: BoostConfig, lines: Sequence[Mapping[str, Any]], tested: O
 
 def notes(config: BoostConfig, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what a reader must know of the result, in sentences."""
+    alone = ["Answers were compared over all inputs that were asked together; one input alone, as in evoprompt play, is answered by likelihood."]
+    return _notes(lines) + (alone if config.loop.answers == "batch" else [])
+
+
+def _notes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     first, rounds = lines[0], lines[1:]
     if first["error_rate"] is None:
         said = "There are no labels, so error rate, sensitivity and specificity cannot be known: an acceptance rate fits every error rate."

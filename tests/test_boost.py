@@ -250,3 +250,10 @@ def test_the_notes_say_whether_the_recurrence_lets_the_error_fall():
     base = {"round": 0, "error_rate": 0.4, "verdict": None, "ln_lambda": {"value": 1.0, "standard_error": 0.1}}
     assert "lets the error fall" in notes(config, [base | {"sensitivity": 0.8, "specificity": 0.4}])[0]
     assert "does not let the error fall" in notes(config, [base | {"sensitivity": 0.5, "specificity": 0.4}])[0]
+
+
+def test_answers_over_a_batch_are_said_to_need_one():
+    line = {"round": 0, "error_rate": None}
+    of = {answers: check_section(BoostConfig, {"task": {"name": "inbox"}, "loop": {"answers": answers}}, "test") for answers in ("batch", "pmi")}
+    assert "one input alone" in notes(of["batch"], [line])[-1]
+    assert not any("one input alone" in text for text in notes(of["pmi"], [line]))

@@ -22,12 +22,14 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, config_file: Path, boost
 
     if path.stem == "read_a_loop":
         boost_session.start(load_boost(boost_file), tmp_path / "run")
+        boost_session.start(load_boost(boost_file), tmp_path / "study" / "tiny" / "mood" / "naive-0")
+        monkeypatch.setenv("EVOPROMPT_STUDY", str(tmp_path / "study"))
     else:
         start(load_config(config_file), tmp_path / "run")
     for variable in ("EVOPROMPT_RUN", "EVOPROMPT_LOOP"):
         monkeypatch.setenv(variable, str(tmp_path / "run"))
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
     assert all(not cell.get("outputs") or all(o.output_type != "error" for o in cell.outputs) for cell in notebook.cells)
 
 
