@@ -1,10 +1,12 @@
-"""When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with three judges.
+"""When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with four judges.
 
     python experiments/self_evaluation/run.py --out runs/self-evaluation [--models smollm2-135m] [--tasks questions inbox] [--seeds 0 1 2]
 
-The judges: the naive evaluator, an evolved one, and the confidence of the answer itself. For each model and task an evaluator is evolved once on
-the judging task (`configs/evaluator.yaml`), with labels. Then the loop of `configs/boost/study.yaml` runs for each seed with each judge. It asks
-the demonstrations and fitness examples that the evaluator has not seen, and measures on the test examples, which it has not seen either.
+The judges: the naive evaluator, the same shown labelled verdicts that were drawn at random, an evolved one, and the confidence of the answer
+itself. For each model and task an evaluator is evolved once on the judging task (`configs/evaluator.yaml`), with labels; the shown one is the best
+on the validation examples of those that a search from 16 demonstrations starts with. Then the loop of `configs/boost/study.yaml` runs for each seed
+with each judge. It asks the demonstrations and fitness examples that the evaluators have not seen, and measures on the test examples, which they
+have not seen either.
 Whatever is complete is not done again, and what was stopped goes on: the script can be ended and started at any time.
 """
 
@@ -24,6 +26,9 @@ from evoprompt.tasks.sources import load_task
 CONFIGS = Path(__file__).parents[2] / "configs" / "boost"
 #: Settings of each task, for evaluators and loops.
 TASKS: dict[str, list[str]] = {"questions": [], "sense": [], "inbox": [], "arithmetic": ["task.difficulty=2"], "scramble": ["task.difficulty=1"]}
+KINDS = ("naive", "shown", "evolved", "confidence")
+#: Settings of the evaluators that have to be made first; a budget of one token leaves the search its starting policies.
+EVALUATORS: dict[str, list[str]] = {"shown": ["task.starting_demonstrations=[16]", "budget.prefill_tokens=1"], "evolved": []}
 #: Of its loops. Arithmetic's first policy is a bare "a + b =", in a list of which the model loses its way even where all of it is right; this is
 #: the second.
 LOOPS: dict[str, list[str]] = {
@@ -58,21 +63,23 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["smollm2-135m", "gemma3-270m"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--kinds", nargs="+", default=["naive", "evolved", "confidence"], choices=["naive", "evolved", "confidence"])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     arguments = parser.parse_args()
     for model in arguments.models:
         for task in arguments.tasks:
             settings = [f"model.name={model}", f"task.name={task}", *TASKS[task]]
-            evaluator = arguments.out / model / task / "evaluator"
-            evoprompt("run", CONFIGS.parent / "evaluator.yaml", evaluator, settings)
-            questions = (arguments.out / model / task / "questions.jsonl").resolve()
-            write_questions(questions, settings)
+            folder = (arguments.out / model / task).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            judges = {"naive": [], "confidence": ["loop.judge=confidence"]}
+            for kind in (k for k in EVALUATORS if k in arguments.kinds):
+                evaluator = folder / f"evaluator-{kind}"
+                evoprompt("run", CONFIGS.parent / "evaluator.yaml", evaluator, [*settings, *EVALUATORS[kind]])
+                judges[kind] = [f"evaluator_run={evaluator}"]
+            write_questions(folder / "questions.jsonl", settings)
             for seed in arguments.seeds:
-                judges = {"naive": [], "evolved": [f"evaluator_run={evaluator.resolve()}"], "confidence": ["loop.judge=confidence"]}
                 for kind in arguments.kinds:
-                    folder = arguments.out / model / task / f"{kind}-{seed}"
-                    loop = [*settings, *LOOPS.get(task, []), f"questions={questions}", f"seed={seed}", *judges[kind]]
-                    evoprompt("boost", CONFIGS / "study.yaml", folder, loop)
+                    loop = [*settings, *LOOPS.get(task, []), f"questions={folder / 'questions.jsonl'}", f"seed={seed}", *judges[kind]]
+                    evoprompt("boost", CONFIGS / "study.yaml", folder / f"{kind}-{seed}", loop)
 
 
 if __name__ == "__main__":

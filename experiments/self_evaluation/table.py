@@ -23,9 +23,11 @@ from matplotlib.figure import Figure
 from evoprompt.dynamics.evaluator import EvaluatorCounts, log_likelihood_ratio
 from evoprompt.dynamics.imitation import ImitationFit, fit_imitation, fixed_point
 from evoprompt.dynamics.significance import Estimate, mean_interval
-from evoprompt.report.figures import BLUE, GREEN, ORANGE, plain, svg
+from evoprompt.report.figures import BLUE, GREEN, ORANGE, PURPLE, plain, svg
 
-KINDS = ("naive", "evolved", "confidence")
+KINDS = ("naive", "shown", "evolved", "confidence")
+#: Judges whose loops are compared.
+PAIRS = (("evolved", "naive"), ("evolved", "shown"), ("shown", "naive"), ("confidence", "naive"))
 Imitations = dict[tuple[str, str], ImitationFit]
 Loops = dict[tuple[str, str, str], list[dict[str, Any]]]
 
@@ -33,7 +35,7 @@ Loops = dict[tuple[str, str, str], list[dict[str, Any]]]
 def loops_of(root: Path) -> Loops:
     """Return the complete loops by (model, task, kind of evaluator), each its lines and summary."""
     loops: Loops = {}
-    for file in sorted(root.glob("*/*/*/recurrence.jsonl")):
+    for file in sorted(root.glob("*/*/*/recurrence.jsonl"), key=_place):
         folder = file.parent
         kind, _, seed = folder.name.partition("-")
         if kind in KINDS and (folder / "summary.json").exists():
@@ -41,6 +43,25 @@ def loops_of(root: Path) -> Loops:
             summary = json.loads((folder / "summary.json").read_text())
             loops.setdefault((folder.parts[-3], folder.parts[-2], kind), []).append({"seed": int(seed), "lines": lines, "summary": summary})
     return loops
+
+
+def _place(file: Path) -> tuple[str, str, int, str]:
+    """Return where a loop stands: by model, task, kind, then seed."""
+    model, task, name = file.parts[-4:-1]
+    kind = name.partition("-")[0]
+    return model, task, KINDS.index(kind) if kind in KINDS else len(KINDS), name
+
+
+def evaluators_of(root: Path) -> list[str]:
+    """Return a table of the evaluators on the judging task's test examples, which no search saw: sensitivity + specificity."""
+    sums: dict[tuple[str, ...], dict[str, str]] = {}
+    for file in sorted(root.glob("*/*/evaluator-*/summary.json")):
+        of, kind = json.loads(file.read_text())["evaluator"], file.parent.name.partition("-")[2]
+        row = sums.setdefault(file.parts[-4:-2], {})
+        row[kind] = f"{of['champion']['sensitivity']['value'] + of['champion']['specificity']['value']:.2f}"
+    kinds = [k for k in KINDS if any(k in row for row in sums.values())]
+    header = ["", _row("model", "task", *(f"{k}, held out: sensitivity + specificity" for k in kinds)), _rule(2 + len(kinds))]
+    return [*header, *(_row(*key, *(row.get(k, "-") for k in kinds)) for key, row in sums.items())] if sums else []
 
 
 def imitations_of(root: Path) -> Imitations:
@@ -98,7 +119,7 @@ def table(loops: Loops, imitations: Imitations) -> list[str]:
                 before, after = (np.mean([np.mean(errors[i]) for errors in ends.values()]) for i in (0, -1))
                 lines.append(_row(model, kind, str(len(ends)), f"{before:.3f}", f"{after:.3f}"))
     lines += ["", _row("final error", "models and tasks", "mean difference", "lower in"), _rule(4)]
-    return lines + [_row(f"{a} - {b}", *_against(loops, a, b)) for a, b in (("evolved", "naive"), ("confidence", "naive")) if _shared(loops, a, b)]
+    return lines + [_row(f"{a} - {b}", *_against(loops, a, b)) for a, b in PAIRS if _shared(loops, a, b)]
 
 
 def _shared(loops: Loops, one: str, other: str) -> list[float]:
@@ -136,7 +157,7 @@ def figure(loops: Loops) -> str:
     picture.subplots_adjust(left=0.06, right=0.99, bottom=0.14, top=0.9, hspace=0.45, wspace=0.25)
     for place, (model, task) in enumerate((m, t) for m in models for t in tasks):
         axes = picture.add_subplot(len(models), len(tasks), place + 1)
-        for kind, color in zip(KINDS, (BLUE, ORANGE, GREEN), strict=True):
+        for kind, color in zip(KINDS, (BLUE, PURPLE, ORANGE, GREEN), strict=True):
             runs = loops.get((model, task, kind))
             if runs:
                 _curve(axes, runs, kind, color)
@@ -163,7 +184,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     loops = loops_of(arguments.root)
-    lines = table(loops, imitations_of(arguments.root))
+    lines = table(loops, imitations_of(arguments.root)) + evaluators_of(arguments.root)
     (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (arguments.out / "errors.svg").write_text(figure(loops), encoding="utf-8")
     print("\n".join(lines))
