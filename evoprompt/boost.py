@@ -195,11 +195,12 @@ def _conclude(parts: BoostParts, folder: RunFolder, asker: Asker, state: LoopSta
     policy = in_context(parts.policy, state.context)
     folder.write_lines(ACCEPTED, [_accepted_line(parts, j) for j in state.buffer])
     before, tested = _test(parts, asker, LoopState(state.seed)), _test(parts, asker, state)
+    answer_prior, verdict_prior = _priors(parts, asker, policy)
     summary = summarize(parts.config, folder.lines(RECURRENCE), tested) | {
         "name": folder.path.name,
         "test": _compare(parts.config, before, tested) if before and tested else None,
-        "champion": {"policy_id": policy.policy_id, "policy": policy.to_dict(), "prompt": render_prompt(policy)},
-        "evaluator": {"policy": parts.evaluator.to_dict(), "prompt": render_prompt(parts.evaluator)},
+        "champion": {"policy_id": policy.policy_id, "policy": policy.to_dict(), "prompt": render_prompt(policy), "prior": answer_prior},
+        "evaluator": {"policy": parts.evaluator.to_dict(), "prompt": render_prompt(parts.evaluator), "prior": verdict_prior},
         "model": {"name": parts.config.model.name, "dtype": info.dtype, "path": info.path, "reason": info.reason},
         "tokens": asker.ledger.token_summary(),
         "mlflow_run_id": (folder.read(TRACKING) or {}).get("run_id"),
@@ -211,6 +212,19 @@ def _conclude(parts: BoostParts, folder: RunFolder, asker: Asker, state: LoopSta
     parts.tracker.describe(boost_description(summary))
     folder.write(SUMMARY, summary)
     return summary
+
+
+def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return what frees an answer to one input alone, and a verdict on it, of the choices' means over a batch; None where the loop does not.
+
+    The batch is the test inputs, on which the last error was measured, or without them the first questions.
+    """
+    loop = parts.config.loop
+    batch = parts.task.test if parts.task is not None else parts.questions[: loop.batch]
+    if loop.answers != "batch" or batch[0].choices is None:
+        return None, None
+    judged = asker.verdict_prior(parts.evaluator, batch, "measuring").to_dict() if loop.judge == "rivals" else None
+    return asker.answer_prior(policy, batch, "measuring").to_dict(), judged
 
 
 def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str, Any]:

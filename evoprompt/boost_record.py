@@ -144,7 +144,7 @@ def summarize(config: BoostConfig, lines: Sequence[Mapping[str, Any]], tested: O
 
 def notes(config: BoostConfig, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what a reader must know of the result, in sentences."""
-    alone = ["Answers were compared over all inputs that were asked together; one input alone, as in evoprompt play, is answered by likelihood."]
+    alone = ["Answers were compared beyond each choice's mean over all inputs asked together; evoprompt play takes off the means of the last test."]
     return _notes(lines) + (alone if config.loop.answers == "batch" else [])
 
 

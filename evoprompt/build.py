@@ -262,7 +262,8 @@ def build_asker(config: Config | BoostConfig, answer_tokens: int) -> Asker:
     executor = LocalExecutor(load_scorer(config.model, None))
     tokenizer = Tokenizer(folder)
     writer = Writer(tokenizer, executor)
-    measurer = Measurer(tokenizer, executor, with_prior=False, open_memo=_memo_opener(config, folder, None), writer=writer)
+    with_prior = isinstance(config, BoostConfig) and config.loop.answers == "pmi"
+    measurer = Measurer(tokenizer, executor, with_prior=with_prior, open_memo=_memo_opener(config, folder, None), writer=writer)
     return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens)
 
 

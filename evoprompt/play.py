@@ -40,6 +40,7 @@ class Player:
     policy: Policy
     evaluator: Policy | None  #: what judges an answer; None judges by the answer's own probability
     offer: Offer
+    among_rivals: bool = False  #: whether it judges an answer against the others that were possible
     threshold: float = 0.0  #: log-odds from which on the self-evaluation says TRUE
     abstain_below: float | None = None  #: probability of an answer under which the policy does not give it
 
@@ -138,7 +139,7 @@ class Dialogue:
         """Return the reply with another of its options as the answer, which goes into the dialogue."""
         chosen = self.reply.options[number]
         self._is_marked = False
-        return self._give(replace(self.reply, chosen=number, log_odds=self._log_odds(self.reply.input, chosen)))
+        return self._give(replace(self.reply, chosen=number, log_odds=self._log_odds(self.reply.input, chosen, self.reply.options)))
 
     def mark(self, is_right: bool, target: str | None = None) -> str | None:
         """Take what the user says of the answer into the dialogue; return the right answer, where it is known now.
@@ -188,7 +189,7 @@ class Dialogue:
         policy = self._remembering(past[forgotten:])
         answers = offer.choices or self._options(policy, text, number, attempt)
         options = weigh(answers, self._speaker.measure(policy, text, answers), compares=offer.compares, keep_first=not (offer.compares or attempt))
-        return Reply(number, text, options, 0, self._log_odds(text, options[0]), forgotten)
+        return Reply(number, text, options, 0, self._log_odds(text, options[0], options), forgotten)
 
     def _options(self, policy: Policy, text: str, number: int, attempt: int) -> tuple[str, ...]:
         """Return different answers that the model writes, the refusal last; the first attempt begins with the likeliest tokens' answer."""
@@ -203,9 +204,10 @@ class Dialogue:
             raise UserError("the model writes nothing after this input; say it in other words")
         return found
 
-    def _log_odds(self, text: str, option: Option) -> float:
+    def _log_odds(self, text: str, option: Option, options: Sequence[Option]) -> float:
         if self.player.evaluator is not None:
-            return self._speaker.log_odds(self.player.evaluator, text, option.text)
+            rivals = [o.text for o in options if o != option] if self.player.among_rivals else []
+            return self._speaker.log_odds(self.player.evaluator, text, option.text, rivals)
         kept = min(max(option.probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
         return log(kept / (1 - kept))
 
@@ -213,8 +215,8 @@ class Dialogue:
 def weigh(answers: Sequence[str], measures: Sequence[Measure], *, compares: bool, keep_first: bool) -> tuple[Option, ...]:
     """Return the options by probability, the greatest first.
 
-    With l_c the log-likelihood of answer c and n_c its tokens, the probability is exp(l_c) / sum_c exp(l_c) where answers are compared with each
-    other, and exp(l_c / n_c) where they are not. Equal ones keep their order.
+    With l_c the log-likelihood of answer c, p_c its prior and n_c its tokens, the probability is exp(l_c - p_c) / sum_c exp(l_c - p_c) where
+    answers are compared with each other, and exp(l_c / n_c) where they are not. Equal ones keep their order.
 
     Args:
         answers: different ones.
@@ -222,10 +224,11 @@ def weigh(answers: Sequence[str], measures: Sequence[Measure], *, compares: bool
         compares: see above.
         keep_first: whether the first answer stays the first, whatever its probability.
     """
-    best = max(m.log_likelihood for m in measures)
-    total = sum(exp(m.log_likelihood - best) for m in measures)
+    beyond = [m.log_likelihood - m.prior for m in measures]
+    best = max(beyond)
+    total = sum(exp(b - best) for b in beyond)
     per_token = [m.log_likelihood / max(1, m.num_tokens) for m in measures]
-    probability = [exp(m.log_likelihood - best) / total if compares else exp(p) for m, p in zip(measures, per_token, strict=True)]
+    probability = [exp(b - best) / total if compares else exp(p) for b, p in zip(beyond, per_token, strict=True)]
     options = [Option(a, p, t) for a, p, t in zip(answers, probability, per_token, strict=True)]
     cut = 1 if keep_first else 0
     first, rest = options[:cut], options[cut:]

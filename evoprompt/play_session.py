@@ -22,6 +22,7 @@ from evoprompt.play import Dialogue, Offer, Player, Reply, offer_of
 from evoprompt.play_display import HELP, Act, Line, parse, reply_lines
 from evoprompt.policy import Policy
 from evoprompt.records import Example
+from evoprompt.runtime.asker import Prior
 from evoprompt.runtime.checkpoint import RECURRENCE, SUMMARY, RunFolder
 from evoprompt.runtime.feedback import Feedback, FeedbackFiles
 from evoprompt.runtime.speaker import Speaker
@@ -56,7 +57,7 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     if console.is_terminal or not is_fetched(config.model.name):
         once = "" if is_fetched(config.model.name) else "fetching and converting it, once; this takes about a minute"
         console.print(f"loading {config.model.name} {once}".rstrip())
-    speaker = Speaker(build_asker(config, config.loop.answer_tokens if isinstance(config, BoostConfig) else ANSWER_TOKENS))
+    speaker = speaker_of(folder, config)
     session = Session(Dialogue(player, speaker, config.seed if seed is None else seed), files, console)
     try:
         session.open(folder.path)
@@ -79,8 +80,18 @@ def player_of(folder: RunFolder, config: Config | BoostConfig, policy: Policy, c
     offer = _offer(config, choices)
     if not isinstance(config, BoostConfig):
         return Player(policy, policy.evaluator or DEFAULT_EVALUATOR, offer)
-    evaluator = Policy.from_dict(folder.read(SUMMARY)["evaluator"]["policy"]) if config.loop.judge == "clause" else None
-    return Player(policy, evaluator, offer, folder.lines(RECURRENCE)[0]["threshold"] or 0.0, config.loop.abstain_below)
+    judge, threshold = config.loop.judge, folder.lines(RECURRENCE)[0]["threshold"] or 0.0
+    evaluator = Policy.from_dict(folder.read(SUMMARY)["evaluator"]["policy"]) if judge != "confidence" else None
+    return Player(policy, evaluator, offer, judge == "rivals", threshold, config.loop.abstain_below)
+
+
+def speaker_of(folder: RunFolder, config: Config | BoostConfig) -> Speaker:
+    """Return the model of a folder's champion; a loop's answers and judges one input alone as it did its last batch."""
+    if not isinstance(config, BoostConfig):
+        return Speaker(build_asker(config, ANSWER_TOKENS))
+    summary = folder.read(SUMMARY)
+    priors = (Prior.from_dict(summary[who].get("prior")) for who in ("champion", "evaluator"))
+    return Speaker(build_asker(config, config.loop.answer_tokens), *priors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,8 +252,8 @@ def test_the_notes_say_whether_the_recurrence_lets_the_error_fall():
     assert "does not let the error fall" in notes(config, [base | {"sensitivity": 0.5, "specificity": 0.4}])[0]
 
 
-def test_answers_over_a_batch_are_said_to_need_one():
+def test_answers_over_a_batch_are_said_to_be_so():
     line = {"round": 0, "error_rate": None}
     of = {answers: check_section(BoostConfig, {"task": {"name": "inbox"}, "loop": {"answers": answers}}, "test") for answers in ("batch", "pmi")}
-    assert "one input alone" in notes(of["batch"], [line])[-1]
-    assert not any("one input alone" in text for text in notes(of["pmi"], [line]))
+    assert "over all inputs asked together" in notes(of["batch"], [line])[-1]
+    assert not any("asked together" in text for text in notes(of["pmi"], [line]))

@@ -23,16 +23,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evoprompt import cli
-from evoprompt.build import build_asker, champion_of
-from evoprompt.config import TaskConfig, check_config
+from evoprompt.build import build_asker, build_boost, champion_of
+from evoprompt.config import TaskConfig, TrackingConfig, check_config
 from evoprompt.errors import UserError
 from evoprompt.play import Dialogue, Offer, Player, offer_of, weigh, why_abstain
 from evoprompt.play_display import Act, Line, parse, reply_lines
-from evoprompt.play_session import Session, joined, player_of, typed
+from evoprompt.play_session import Session, joined, player_of, speaker_of, typed
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
-from evoprompt.runtime.checkpoint import RunFolder
+from evoprompt.runtime.asker import Asker
+from evoprompt.runtime.checkpoint import SUMMARY, RunFolder
 from evoprompt.runtime.feedback import Feedback, FeedbackFiles
+from evoprompt.runtime.ledger import Ledger
 from evoprompt.runtime.speaker import Measure, Speaker
 from evoprompt.session import start
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR
@@ -50,6 +52,7 @@ class ToySpeaker:
         self.likelihood = likelihood or {}
         self.greedy, self.draws = greedy, draws
         self.odds = {"praise": 1.5}
+        self.rivals: list[str] = []
         self.most_demonstrations = 100
         self.policies: list[Policy] = []
         self.closed = False
@@ -70,7 +73,8 @@ class ToySpeaker:
     def write(self, policy, text, *, temperature, seeds):
         return [self.draws[s % len(self.draws)] if temperature else self.greedy for s in seeds]
 
-    def log_odds(self, evaluator, text, answer):
+    def log_odds(self, evaluator, text, answer, rivals=()):
+        self.rivals = list(rivals)
         return self.odds.get(answer, -0.5)
 
 
@@ -128,6 +132,9 @@ def test_options_are_weighed_by_hand_among_each_other_and_per_token():
     free = weigh(["a", "b c"], measures, compares=False, keep_first=True)
     assert [(o.text, pytest.approx(o.probability)) for o in free] == [("a", 0.2), ("b c", 0.6**0.5)]
     assert free[1].log_likelihood_per_token == pytest.approx(log(0.6) / 2)
+    # Beyond what they have anyway, 0.4 and 0.9: 1/2 and 2/3.
+    beyond = weigh(["a", "b c"], [Measure(log(0.2), 1, log(0.4)), Measure(log(0.6), 2, log(0.9))], compares=True, keep_first=False)
+    assert [(o.text, pytest.approx(o.probability)) for o in beyond] == [("b c", 4 / 7), ("a", 3 / 7)]
 
 
 @given(st.lists(st.tuples(st.floats(-2000, 0), st.integers(1, 9)), min_size=1, max_size=6), st.floats(-100, 100))
@@ -175,6 +182,14 @@ def test_it_says_why_the_policy_would_abstain():
     talk = dialogue(threshold=-0.6)
     assert why_abstain(talk.player, talk.say("Thank you!")) is None
     assert "self-evaluation: TRUE, log-odds -0.50, TRUE from -0.60, probability right 0.378" in dict(reply_lines(talk.player, talk.reply, bars=False))
+
+
+def test_an_answer_is_judged_against_its_rivals_where_the_loop_did_so():
+    speaker = ToySpeaker({"praise": -1.0})
+    dialogue(speaker).say("Thank you!")
+    assert speaker.rivals == []
+    dialogue(speaker, among_rivals=True).say("Thank you!")
+    assert speaker.rivals == ["complaint", "request"]
 
 
 def test_without_an_evaluator_the_answers_own_probability_judges():
@@ -541,6 +556,27 @@ def test_a_loops_champion_is_judged_by_the_loops_evaluator_and_abstains_as_the_l
     player = player_of(folder, folder.loop_config(), champion_of(folder.path))
     assert player.evaluator is not None
     assert (player.evaluator.instruction, player.threshold, player.abstain_below) == ("Is it right?", 0.25, 0.999)
+
+
+@pytest.mark.parametrize("answers", ["batch", "pmi", "likelihood"])
+def test_a_loops_champion_answers_and_judges_one_input_as_the_loop_did_all(evoprompt, boost_file: Path, tmp_path: Path, answers: str):
+    loop = ("--set", "loop.rounds=1", "--set", f"loop.answers={answers}", "--set", "loop.judge=rivals")
+    code, _, err = evoprompt("boost", boost_file, "--out", tmp_path / "loop", *loop)
+    assert code == 0, err
+    folder = RunFolder(tmp_path / "loop")
+    config, policy = folder.loop_config(), champion_of(folder.path)
+    parts = build_boost(config.model_copy(update={"tracking": TrackingConfig(enabled=False)}), tmp_path)
+    asker = Asker(parts.measurer, parts.writer, Ledger(), answered_by=answers)
+    together = asker.answers(policy, parts.task.test, "test")
+    log_odds = asker.verdicts_among(parts.evaluator, parts.task.test, [a.text for a in together], "test")
+    talk = Dialogue(player_of(folder, config, policy), speaker_of(folder, config), 0)
+    for example, answer, odds in zip(parts.task.test, together, log_odds, strict=True):
+        talk.begin_anew()
+        reply = talk.say(example.input)
+        assert (reply.answer.text, pytest.approx(reply.answer.probability, abs=1e-5)) == (answer.text, answer.probability)
+        assert reply.log_odds == pytest.approx(odds, abs=1e-4)
+    assert (folder.read(SUMMARY)["champion"]["prior"] is not None) == (answers == "batch")
+    parts.close()
 
 
 def heed_ctrl_c() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import exp
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,27 @@ class Answer:
     text: str
     probability: float  #: among the choices, or per token of what was written
     probabilities: tuple[float, ...]  #: of all choices in their order; of the answer alone where there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What answers or verdicts are freed of: the mean value of each choice over a batch of inputs, nats."""
+
+    shared: Mapping[str, float] = field(default_factory=dict)  #: of each choice that all inputs had
+    other: float = 0.0  #: of all other choices together
+
+    def of(self, choices: Sequence[str]) -> NDArray[np.float64]:
+        """Return the mean value of each choice, shape (choice,)."""
+        return np.array([self.shared.get(c, self.other) for c in choices])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any] | None) -> Self:
+        """Return what `to_dict` wrote; without content a prior that changes nothing."""
+        return cls(**content) if content else cls()
 
 
 class Asker:
@@ -67,9 +88,7 @@ class Asker:
             return []
         if asked[0].choices is None:
             return self._written(policy, asked, phase)
-        scores = self._scores(policy, [blind(e) for e in asked], phase)
-        kind = "pmi" if self.answered_by == "pmi" else "label_normalized"
-        logs = np.array([case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0] for c in range(_width(asked))]).T
+        logs = self._choices(policy, asked, phase)
         if self.answered_by == "batch":
             logs = batch_calibrated(logs, _groups(asked))
         rows = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
@@ -87,7 +106,9 @@ class Asker:
         log_odds: NDArray[np.float64] = log_likelihood[0, :, 0] - log_likelihood[0, :, 1]
         return log_odds
 
-    def verdicts_among(self, evaluator: Policy, asked: Sequence[Example], answers: Sequence[str], phase: str) -> NDArray[np.float64]:
+    def verdicts_among(
+        self, evaluator: Policy, asked: Sequence[Example], answers: Sequence[str], phase: str, prior: Prior | None = None
+    ) -> NDArray[np.float64]:
         """Return the log-odds that an answer, and no other of the example's choices, is right, nats, shape (answer,).
 
         With d_c the log-odds log p(TRUE) - log p(FALSE) that the evaluator gives to choice c, a the answer:
@@ -102,20 +123,43 @@ class Asker:
             asked: examples with two or more choices each.
             answers: one of its choices for each example.
             phase: the work is counted under this.
+            prior: instead of the batch's own.
         """
         if not asked:
             return np.zeros(0)
-        pairs = [(e.input, c) for e in asked for c in e.candidates]
-        odds = np.full((len(asked), _width(asked)), -np.inf)
-        there = np.arange(_width(asked)) < np.array([[len(e.candidates)] for e in asked])
-        odds[there] = self.verdicts(evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase)
-        if self.answered_by == "batch":
+        odds = self._odds(evaluator, asked, phase)
+        if prior is not None:
+            for row, e in zip(odds, asked, strict=True):
+                row[: len(e.candidates)] -= prior.of(e.candidates)
+        elif self.answered_by == "batch":
             odds = batch_calibrated(odds, _groups(asked))
         rows, places = np.arange(len(asked)), [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
         own = odds[rows, places]
         odds[rows, places] = -np.inf
         against: NDArray[np.float64] = own - np.logaddexp.reduce(odds, axis=1)
         return against
+
+    def answer_prior(self, policy: Policy, asked: Sequence[Example], phase: str) -> Prior:
+        """Return what a batch of these examples takes from the log-probability of each choice among the choices."""
+        return _prior(self._choices(policy, asked, phase), asked)
+
+    def verdict_prior(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> Prior:
+        """Return what a batch of these examples takes from the evaluator's log-odds for each choice."""
+        return _prior(self._odds(evaluator, asked, phase), asked)
+
+    def _choices(self, policy: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
+        """Return the log-probability of each choice among the choices, or beyond the prior, shape (example, choice); -inf where there is none."""
+        scores = self._scores(policy, [blind(e) for e in asked], phase)
+        kind = "pmi" if self.answered_by == "pmi" else "label_normalized"
+        return np.array([case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0] for c in range(_width(asked))]).T
+
+    def _odds(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
+        """Return the evaluator's log-odds for each choice, shape (example, choice); -inf where there is none."""
+        pairs = [(e.input, c) for e in asked for c in e.candidates]
+        odds = np.full((len(asked), _width(asked)), -np.inf)
+        there = np.arange(_width(asked)) < np.array([[len(e.candidates)] for e in asked])
+        odds[there] = self.verdicts(evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase)
+        return odds
 
     def _written(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         with self.ledger.timed("scoring"):
@@ -145,6 +189,14 @@ def is_right(answer: str, target: str) -> bool | None:
 
 def _width(examples: Sequence[Example]) -> int:
     return max(len(e.candidates) for e in examples)
+
+
+def _prior(values: NDArray[np.float64], asked: Sequence[Example]) -> Prior:
+    groups = _groups(asked)
+    taken = np.where(np.isfinite(values), values, 0.0) - np.where(np.isfinite(values), batch_calibrated(values, groups), 0.0)
+    shared = {c: float(taken[0, i]) for i, c in enumerate(asked[0].candidates) if groups[0, i]}
+    others = taken[(groups == 0) & np.isfinite(values)]
+    return Prior(shared, float(others[0]) if len(others) else 0.0)
 
 
 def _groups(examples: Sequence[Example]) -> NDArray[np.int64]:

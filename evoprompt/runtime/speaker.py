@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.runtime.asker import Asker
+from evoprompt.runtime.asker import Asker, Prior
 from evoprompt.runtime.measure import JOIN_SLACK
 from evoprompt.runtime.steps import STEP_TOKENS
 from evoprompt.tasks.render import render_answer, render_prompt
@@ -21,6 +21,7 @@ class Measure:
 
     log_likelihood: float  #: nats, summed over the answer's tokens
     num_tokens: int
+    prior: float = 0.0  #: nats that it has whatever the input
 
 
 class Speaker:
@@ -28,10 +29,14 @@ class Speaker:
 
     Args:
         asker: asks the model.
+        answer_prior: what answers are freed of, beside what the asker's measurer finds after an input without content.
+        verdict_prior: what an evaluator's log-odds are freed of, where an answer is judged among others.
     """
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, answer_prior: Prior | None = None, verdict_prior: Prior | None = None) -> None:
         self.asker = asker
+        self.answer_prior = answer_prior or Prior()
+        self.verdict_prior = verdict_prior or Prior()
 
     def fits(self, policy: Policy, text: str, answers: Sequence[str]) -> bool:
         """Return whether the prompt with any of these answers, and with one that the model writes, surely fits the model's window."""
@@ -60,7 +65,8 @@ class Speaker:
         asker = self.asker
         [(scores, count)] = asker.measurer.measure([policy], [example], asker.on_scored, asker.ledger.timed).values()
         asker.ledger.count(PHASE, count)
-        return [Measure(float(v), int(n)) for v, n in zip(scores.log_likelihood[0, 0], scores.num_tokens[0, 0], strict=True)]
+        prior = self.answer_prior.of(answers) + (scores.prior[0, 0] if scores.prior is not None else 0.0)
+        return [Measure(float(v), int(n), float(p)) for v, n, p in zip(scores.log_likelihood[0, 0], scores.num_tokens[0, 0], prior, strict=True)]
 
     def write(self, policy: Policy, text: str, *, temperature: float, seeds: Sequence[int]) -> list[str]:
         """Return an answer that the model writes for each seed, the likeliest token each time at temperature 0; it may be empty.
@@ -76,8 +82,11 @@ class Speaker:
             asker.ledger.count(PHASE, w.count)
         return [w.text.strip() for w in written]
 
-    def log_odds(self, evaluator: Policy, text: str, answer: str) -> float:
-        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to an answer, nats."""
+    def log_odds(self, evaluator: Policy, text: str, answer: str, rivals: Sequence[str] = ()) -> float:
+        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to an answer, nats; with rivals, that it and none of them is right."""
+        if rivals:
+            asked = [Example("", text, answer, (answer, *rivals))]
+            return float(self.asker.verdicts_among(evaluator, asked, [answer], PHASE, self.verdict_prior)[0])
         return float(self.asker.verdicts(evaluator, [text], [answer], PHASE)[0])
 
     def close(self) -> None:
