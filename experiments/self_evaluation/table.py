@@ -82,11 +82,35 @@ def by_round(loops: Sequence[Mapping[str, Any]], key: str) -> list[list[float]]:
     return [list(values) if all(v is not None for v in values) else [] for values in columns]
 
 
+def counts_of(loops: Sequence[Mapping[str, Any]]) -> EvaluatorCounts:
+    """Return how the evaluator did before the first round, over all loops."""
+    return sum((EvaluatorCounts(**loop["lines"][0]["evaluator_counts"]) for loop in loops), EvaluatorCounts(0, 0, 0, 0))
+
+
+def end_of(loops: Sequence[Mapping[str, Any]], fit: ImitationFit | None) -> float | None:
+    """Return where the loops have to end by the imitation that was measured, or None where it was not."""
+    ratio = log_likelihood_ratio(counts_of(loops))
+    return fixed_point(fit.imitation, float(np.exp(ratio.value))) if fit and ratio else None
+
+
+def predictions(loops: Loops, imitations: Imitations) -> list[str]:
+    """Return how far the final errors are from what was predicted, in the mean over models, tasks and judges that all have a prediction for."""
+    off: dict[str, list[float]] = {}
+    for key, runs in loops.items():
+        end, last = end_of(runs, imitations.get(key[:2])), float(np.mean(by_round(runs, "error_rate")[-1]))
+        if end is not None:
+            said = {"no change": by_round(runs, "error_rate")[0], "perfect imitation": by_round(runs, "predicted")[-1], "measured imitation": [end]}
+            for name, values in said.items():
+                off.setdefault(name, []).append(abs(float(np.mean(values)) - last))
+    rows = [_row(name, str(len(values)), f"{np.mean(values):.3f}") for name, values in off.items()]
+    return ["", _row("prediction of the final error", "loops by model, task and judge", "mean distance"), _rule(3), *rows] if rows else []
+
+
 def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]], fit: ImitationFit | None) -> str:
     """Return a line of the table."""
     errors = by_round(loops, "error_rate")
     first, last = np.mean(errors[0]), errors[-1]
-    counts = sum((EvaluatorCounts(**loop["lines"][0]["evaluator_counts"]) for loop in loops), EvaluatorCounts(0, 0, 0, 0))
+    counts = counts_of(loops)
     s, c = counts.accepted_right / counts.num_right, counts.rejected_wrong / counts.num_wrong
     change = mean_interval([b - a for a, b in zip(errors[0], last, strict=True)])
     predicted = by_round(loops, "predicted")[-1]
@@ -94,11 +118,10 @@ def row_of(key: tuple[str, str, str], loops: Sequence[Mapping[str, Any]], fit: I
     failed = Counter(name for v in verdicts for name in v["failed"])
     inside = sum(v["inside"] for v in verdicts)
     why = ", ".join(f"{name} {n}" for name, n in failed.most_common()) or "-"
-    ratio = log_likelihood_ratio(counts)
-    end = f"{fixed_point(fit.imitation, float(np.exp(ratio.value))):.3f}" if fit and ratio else "-"
+    end = end_of(loops, fit)
     return (
         f"| {' | '.join(key)} | {s:.2f} + {c:.2f} = {s + c:.2f} | {first:.3f} | {np.mean(last):.3f} | {change.value:+.3f}{_interval(change)} | "
-        f"{np.mean(predicted):.3f} | {end} | {inside} of {len(verdicts)} | {why} |"
+        f"{np.mean(predicted):.3f} | {'-' if end is None else f'{end:.3f}'} | {inside} of {len(verdicts)} | {why} |"
     )
 
 
@@ -111,6 +134,7 @@ def table(loops: Loops, imitations: Imitations) -> list[str]:
         lines += ["", _row("model", "task", "error with right pairs (floor)", "with wrong pairs (ceiling)"), _rule(4)]
         for key, fit in imitations.items():
             lines.append(_row(*key, f"{fit.floor:.3f} +- {fit.floor_standard_error:.3f}", f"{fit.ceiling:.3f} +- {fit.ceiling_standard_error:.3f}"))
+    lines += predictions(loops, imitations)
     lines += ["", _row("model", "judge", "tasks", "mean error before", "after"), _rule(5)]
     for model in dict.fromkeys(m for m, _, _ in loops):
         for kind in KINDS:
