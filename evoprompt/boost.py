@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoprompt.boost_config import BoostConfig
+from evoprompt.boost_imitation import measure_imitation
 from evoprompt.boost_record import Measured, Outcomes, round_line, summarize
 from evoprompt.build import BoostParts
 from evoprompt.conclude import compare
@@ -136,7 +137,8 @@ def _commit(
     """Measure what a round led to, and write it down: from here on it counts. Return the state with its cost."""
     right = tuple(is_right(j.answer, e.target) for j, e in zip(judged, asked, strict=True))
     buffer_right, context_right = (tuple(is_right(j.answer, parts.question(j).target) for j in group) for group in (state.buffer, state.context))
-    measured = Measured(_test(parts, asker, state), tuple(judged), right, buffer_right, context_right)
+    imitation = measure_imitation(parts, asker) if state.round == 0 else None
+    measured = Measured(_test(parts, asker, state), tuple(judged), right, buffer_right, context_right, imitation)
     ledger = asker.ledger
     with ledger.timed("dynamics"):
         line = round_line(parts.config, folder.lines(RECURRENCE), state, measured, threshold)

@@ -49,6 +49,9 @@ class LoopConfig(Section):
     choose: Literal["newest", "confident", "diverse", "balanced"] = "balanced"
     patience: Positive = 3  #: rounds without a lower believed error before the loop ends
     prefill_tokens: Positive | None = None  #: the budget: no round begins beyond it
+    #: contexts of labelled pairs that are all right, and as many all wrong, in which the test examples are answered before the first round: how far
+    #: the model follows its context. Predictions go by it then, else by a model that is wrong as often as its context. The loop sees nothing of it
+    measure_imitation: Annotated[int, Field(ge=0)] = 0
     answer_tokens: Positive = 16  #: written at most for an answer, where the task has no choices
 
 
@@ -82,6 +85,8 @@ class BoostConfig(Section):
                 raise ValueError(f"both {one} and {other} are given; keep one of them")
         if self.loop.calibrate and (self.task is None or self.loop.threshold is not None):
             raise ValueError("loop.calibrate needs a task, whose validation examples have labels, and no loop.threshold")
+        if self.loop.measure_imitation and self.task is None:
+            raise ValueError("loop.measure_imitation needs a task, on whose test examples the error rate is measured")
         if self.loop.least_buffer > self.loop.batch:
             raise ValueError(f"loop.least_buffer ({self.loop.least_buffer}) is more than a round's questions, loop.batch ({self.loop.batch})")
         return self

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evoprompt.boost_config import BoostConfig
 from evoprompt.dynamics.evaluator import EvaluatorCounts, log_likelihood_ratio, sensitivity, specificity, without_gold
 from evoprompt.dynamics.forecast import Calibration, Loop, predict
+from evoprompt.dynamics.imitation import ImitationFit, fixed_point
 from evoprompt.dynamics.recurrence import rounds_needed
 from evoprompt.dynamics.resampling import wilson_interval
 from evoprompt.dynamics.threshold import coverage_curve
@@ -46,6 +47,7 @@ class Measured:
     right: tuple[bool | None, ...]  #: by judged answer
     buffer_right: tuple[bool | None, ...]  #: by pair of the buffer
     context_right: tuple[bool | None, ...]  #: by pair of the context
+    imitation: ImitationFit | None = None  #: how far the answers follow a context, measured in round 0 where that is asked for
 
 
 def counts_of(judged: Sequence[Judged], right: Right) -> EvaluatorCounts:
@@ -88,6 +90,7 @@ def round_line(
         "batch_error_rate": _share_wrong(answered),
         "believed_error": believed_error(measured.judged) if answered else None,
         "threshold": threshold,
+        "imitation": asdict(measured.imitation) if measured.imitation else None,
         "verdict": None,
     }
     return line | _against_prediction(config, before, line, measured)
@@ -99,7 +102,8 @@ def _against_prediction(config: BoostConfig, before: Sequence[Mapping[str, Any]]
         return {}
     first, test = before[0], measured.tested.right
     calibration = Calibration(round(first["error_rate"] * len(test)), len(test), EvaluatorCounts(**first["evaluator_counts"]))
-    loop = Loop(line["round"], line["context_size"], len(test), config.loop.buffer)
+    imitation = imitation_of(first)
+    loop = Loop(line["round"], line["context_size"], len(test), config.loop.buffer, 1.0 if imitation is None else imitation)
     forecast = predict(calibration, loop, generator(config.seed, Stream.PREDICTION, line["round"]), alpha=config.alpha)
     known = [r for r in measured.context_right if r is not None]
     counts = RoundCounts(
@@ -119,6 +123,12 @@ def _against_prediction(config: BoostConfig, before: Sequence[Mapping[str, Any]]
         "predicted_ci": [float(forecast.low[-1]), float(forecast.high[-1])],
         "verdict": {"inside": found.inside, "failed": list(failed), "surprise_z": found.surprise_z},
     }
+
+
+def imitation_of(first: Mapping[str, Any]) -> ImitationFit | None:
+    """Return what round 0 measured of the imitation."""
+    measured = first.get("imitation")
+    return ImitationFit(**measured) if measured else None
 
 
 def summarize(config: BoostConfig, lines: Sequence[Mapping[str, Any]], tested: Outcomes | None) -> dict[str, Any]:
@@ -161,8 +171,15 @@ def _notes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Before the first round the evaluator had sensitivity {s:.2f} and specificity {c:.2f}, a sum of {s + c:.2f} (more than 1 is needed), {says}."
     ]
     ratio = first["ln_lambda"]["value"]
+    imitation = imitation_of(first)
     needed = rounds_needed(first["error_rate"], first["error_rate"] / 2, float(np.exp(ratio))) if 0 < first["error_rate"] < 1 else None
-    if needed is not None:
+    if imitation is not None:
+        end = fixed_point(imitation.imitation, float(np.exp(ratio)))
+        texts.append(
+            f"With right pairs in its context the model has an error of {imitation.floor:.3f}, with wrong ones of {imitation.ceiling:.3f}, "
+            f"so the loop has to end near {end:.3f}, wherever it begins."
+        )
+    elif needed is not None:
         texts.append(f"It would halve the error in {needed} round{'s' if needed != 1 else ''}, if the model imitated its context perfectly.")
     predicted = [line for line in rounds if line["verdict"] is not None]
     if predicted:

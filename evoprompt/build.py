@@ -238,6 +238,8 @@ def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], 
     examples = (*questions, *(task.test if task is not None else ()))
     if config.loop.judge == "rivals" and any(len(e.candidates) < 2 for e in examples):
         raise UserError("loop.judge=rivals compares an answer with the other choices, and there are examples without; take loop.judge=clause")
+    if config.loop.measure_imitation and not any(e.target for e in questions):
+        raise UserError("loop.measure_imitation shows questions with their right answers, and none of the questions has a target")
     if config.policy_run is not None:
         policy = champion_of(config.policy_run)
     elif config.policy is not None:

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     DECODING = 13
     PLAY = 14
     STARTING = 15
+    IMITATION = 16
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ import pytest
 from evoprompt import boost_session
 from evoprompt.boost import boost
 from evoprompt.boost_config import BoostConfig, load_boost
+from evoprompt.boost_imitation import labelled_context
 from evoprompt.boost_record import Measured, Outcomes, counts_of, notes, round_line
 from evoprompt.build import build_boost, check_boost
 from evoprompt.config import check_section
@@ -145,6 +146,7 @@ def test_a_loop_stopped_after_any_round_and_resumed_leaves_the_same_record(boost
         ["loop.answers=pmi"],
         ["loop.answers=batch", "loop.judge=rivals"],
         ["loop.judge=rivals", "loop.choose=confident"],
+        ["loop.measure_imitation=1", "loop.buffer=accumulate"],
         ["loop.batch=20", "loop.rounds=4"],  # 45 questions: the third round begins another order of them
     ],
 )
@@ -157,14 +159,46 @@ def test_every_way_of_the_loop_runs_to_its_end(boost_file: Path, tmp_path: Path,
         assert isinstance(observer.lines[0]["threshold"], float)
 
 
+def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(boost_file: Path, tmp_path: Path):
+    begin(boost_file, tmp_path / "without")
+    summary, _ = begin(boost_file, tmp_path / "with", "loop.measure_imitation=2")
+    without, measured = record(tmp_path / "without"), record(tmp_path / "with")
+    differing = {key for a, b in zip(without, measured, strict=True) for key in a if a[key] != b[key]}
+    assert {"imitation", "predicted", "predicted_ci", "tokens"} <= differing <= {"imitation", "predicted", "predicted_ci", "tokens", "verdict"}
+    assert (tmp_path / "with" / "answers.jsonl").read_bytes() == (tmp_path / "without" / "answers.jsonl").read_bytes()
+    fit = measured[0]["imitation"]
+    assert fit["num_rounds"] == 4
+    assert fit["floor_standard_error"] > 0
+    assert [line["imitation"] for line in measured[1:]] == [None] * 3
+    assert any(f"with wrong ones of {fit['ceiling']:.3f}" in note for note in summary["notes"])
+    page = (tmp_path / "with" / "report.html").read_text()
+    assert "as far as contexts of labelled pairs told" in page
+    with pytest.raises(KeyboardInterrupt):
+        begin(boost_file, tmp_path / "part", "loop.measure_imitation=2", stop_after=1)
+    begin(boost_file, tmp_path / "part", "loop.measure_imitation=2")
+    assert record(tmp_path / "part") == measured
+
+
+@pytest.mark.parametrize(("impurity", "num_wrong"), [(0.0, 0), (2 / 3, 2), (1.0, 3)])
+def test_a_labelled_context_has_as_many_wrong_pairs_as_asked_for(boost_file: Path, tmp_path: Path, impurity: float, num_wrong: int):
+    parts = build_boost(load_boost(boost_file), tmp_path)
+    shown = labelled_context(parts, impurity, np.random.default_rng(0))
+    questions = [parts.question(j) for j in shown]
+    assert len({e.example_id for e in questions}) == 3
+    assert sum(j.answer != e.target for j, e in zip(shown, questions, strict=True)) == num_wrong
+    assert all(j.answer in e.candidates for j, e in zip(shown, questions, strict=True))
+    parts.close()
+
+
 def test_free_answers_are_written_and_judged(boost_file: Path, task_file: Path, tmp_path: Path):
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     free = tmp_path / "free.jsonl"
     free.write_text("".join(json.dumps({"input": row["input"], "target": row["target"]}) + "\n" for row in rows))
     with pytest.raises(UserError, match="loop.judge=rivals compares"):
         check_boost(load_boost(boost_file, [f"task.path={free}", "loop.judge=rivals"]))
-    summary, observer = begin(boost_file, tmp_path / "run", f"task.path={free}", "loop.answer_tokens=5", "loop.rounds=1")
+    summary, observer = begin(boost_file, tmp_path / "run", f"task.path={free}", "loop.answer_tokens=5", "loop.rounds=1", "loop.measure_imitation=1")
     assert observer.lines[-1]["answered"] == 6
+    assert observer.lines[0]["imitation"]["num_rounds"] == 2
     assert summary["tokens"]["generated"] > 0
 
 
@@ -189,6 +223,7 @@ def test_mistakes_are_named_before_anything_starts(boost_file: Path, tmp_path: P
         ([f"policy_run={tmp_path}"], "both policy and policy_run"),
         (["policy=null", f"policy_run={tmp_path}"], "there is no run in"),
         (["loop.least_buffer=9"], "more than a round's questions"),
+        (["task=null", "questions=q.jsonl", "loop.measure_imitation=1"], "loop.measure_imitation needs a task"),
     ):
         with pytest.raises(UserError, match=message):
             check_boost(load_boost(boost_file, overrides))

@@ -13,7 +13,9 @@ from scipy import stats
 from evoprompt.dynamics.imitation import (
     PERFECT,
     Imitation,
+    ImitationFit,
     convergence_rate,
+    draw_limits,
     fit_imitation,
     fixed_point,
     partial_imitation,
@@ -30,6 +32,15 @@ def test_a_partly_imitated_round_worked_by_hand():
     imitation = partial_imitation(0.4, 0.6)
     assert (imitation.floor, imitation.ceiling) == pytest.approx((0.16, 0.76))
     assert trajectory(0.4, 0.7, 0.7, 1, imitation=imitation) == pytest.approx([0.4, 0.29333333])
+
+
+def test_drawn_limits_have_the_estimates_mean_and_error_and_stay_possible():
+    floor, ceiling = draw_limits(ImitationFit(0.2, 0.7, 0.03, 0.05, 4), 20_000, np.random.default_rng(0))
+    assert (floor.mean(), ceiling.mean()) == (pytest.approx(0.2, abs=0.001), pytest.approx(0.7, abs=0.002))
+    assert (floor.std(), ceiling.std()) == (pytest.approx(0.03, rel=0.03), pytest.approx(0.05, rel=0.03))
+    floor, ceiling = draw_limits(ImitationFit(0.5, 0.48, 0.4, None, 2), 2_000, np.random.default_rng(0))
+    assert ((floor >= 0) & (floor <= ceiling) & (ceiling <= 1)).all()
+    assert (floor == ceiling).mean() > 0.3, "a line that falls is level"
 
 
 def test_two_rounds_of_an_accumulated_context_worked_by_hand():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from evoprompt.dynamics.evaluator import EvaluatorCounts
-from evoprompt.dynamics.imitation import Buffer, Imitation, answer_error, check_buffer, partial_limits
+from evoprompt.dynamics.imitation import Buffer, Imitation, ImitationFit, answer_error, check_buffer, draw_limits, partial_limits
 from evoprompt.dynamics.population import Floats
 from evoprompt.dynamics.recurrence import impurity
 
@@ -42,7 +42,8 @@ class Loop:
     buffer_size: int  #: K, the accepted pairs that a round puts into the context
     num_answers: int  #: m, on which a round's error rate is measured
     buffer: Buffer = "replace"
-    imitation: Imitation | float = 1.0  #: the share of the answers that follow the context, or a floor and ceiling of the error rate
+    #: the share of the answers that follow the context, or a floor and ceiling of the error rate, known or estimated
+    imitation: Imitation | ImitationFit | float = 1.0
 
     def __post_init__(self) -> None:
         check_buffer(self.buffer)
@@ -50,10 +51,11 @@ class Loop:
             raise ValueError(f"{self}: expected at least one round, one pair in the buffer and one answer to measure")
 
     def limits(self, error_rate: Floats) -> tuple[Floats, Floats]:
-        """Return floor and ceiling of the answers' error rate for initial error rates of any shape."""
-        if isinstance(self.imitation, Imitation):
-            return np.full_like(error_rate, self.imitation.floor), np.full_like(error_rate, self.imitation.ceiling)
-        return partial_limits(error_rate, self.imitation)
+        """Return floor and ceiling of the answers' error rate for initial error rates of any shape, at their estimates."""
+        if isinstance(self.imitation, float | int):
+            return partial_limits(error_rate, self.imitation)
+        line = self.imitation.imitation if isinstance(self.imitation, ImitationFit) else self.imitation
+        return np.full_like(error_rate, line.floor), np.full_like(error_rate, line.ceiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ def predict(calibration: Calibration, loop: Loop, rng: Generator, *, num_draws: 
         e_r = floor (1 - x_r) + ceiling x_r;   X_r ~ Binomial(m, e_r);   measured: X_r / m
 
     The interval's ends are values that can be measured, so it covers at least 1 - alpha of the draws. It holds for answers that are
-    independent of the calibration's. Without right (or wrong) answers in the calibration the evaluator's rate is anywhere in (0, 1). A floor and
-    ceiling are taken as known.
+    independent of the calibration's. Without right (or wrong) answers in the calibration the evaluator's rate is anywhere in (0, 1). An estimated
+    floor and ceiling are drawn too (`imitation.draw_limits`).
 
     Args:
         calibration: counts with gold labels.
@@ -109,7 +111,7 @@ def _simulate(calibration: Calibration, loop: Loop, rng: Generator, num_draws: i
     initial = _draw(calibration.num_wrong, calibration.num_answers, num_draws, rng)
     s = _draw(counts.accepted_right, counts.num_right, num_draws, rng)
     c = _draw(counts.rejected_wrong, counts.num_wrong, num_draws, rng)
-    floor, ceiling = loop.limits(initial)
+    floor, ceiling = draw_limits(loop.imitation, num_draws, rng) if isinstance(loop.imitation, ImitationFit) else loop.limits(initial)
     measured = np.empty((num_draws, loop.num_rounds))
     error, context = initial, np.zeros(num_draws)
     for step in range(loop.num_rounds):

@@ -61,6 +61,20 @@ class ImitationFit:
         return Imitation(min(1.0, max(0.0, floor)), min(1.0, max(0.0, ceiling)))
 
 
+def draw_limits(fit: ImitationFit, num_draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return floors and ceilings as far as the estimates leave them open, shape (draw,) each.
+
+    Normal about each estimate with its standard error (none where that is undefined), kept within [0, 1], a line that falls made level at its
+    middle. Floor and ceiling are drawn independently, as they are estimated where every context is all right or all wrong.
+    """
+    floor, ceiling = (
+        np.clip(rng.normal(value, error or 0.0, num_draws), 0.0, 1.0)
+        for value, error in ((fit.floor, fit.floor_standard_error), (fit.ceiling, fit.ceiling_standard_error))
+    )
+    middle = (floor + ceiling) / 2
+    return np.minimum(floor, middle), np.maximum(ceiling, middle)
+
+
 def answer_error(context_impurity: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
     """Return floor (1 - x) + ceiling x for contexts of impurity x; arrays broadcast. Never outside [0, 1] for rates inside it."""
     x = np.asarray(context_impurity, dtype=np.float64)

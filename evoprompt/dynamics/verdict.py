@@ -59,11 +59,12 @@ def verdict(counts: RoundCounts, calibration: Calibration, loop: Loop, forecast:
 
     - "evaluator changed": sensitivity or specificity differ from the calibration's, Fisher's exact test of each at alpha / 2;
     - "imitation partial", only if the evaluator did not change: the error rate differs from what the context's measured impurity should lead to
-      (under perfect imitation: from the impurity), exact binomial test at alpha;
+      (under perfect imitation: from the impurity; where imitation was estimated: from the line), exact binomial test at alpha;
     - "buffer saturated": no pair was accepted, or the context is the one before.
 
     An error rate outside the interval with nothing refuted is chance, or too few counts to tell. With a share of imitation e_0 is taken as
-    calibrated, so that small calibrations blame imitation somewhat more often than alpha. Without a context imitation is not tested.
+    calibrated, and an estimated line as it is, so that few counts blame imitation somewhat more often than alpha. Without a context imitation is
+    not tested.
 
     Args:
         counts: of the round.

@@ -41,10 +41,9 @@ FAILED = {
 BELIEVED_NOTE = (
     "Believed: the error that the judge expects of the answers given with the context of that round; it is right only if the judge is calibrated."
 )
-ERROR_NOTE = (
-    "Measured after each round, with the context that the round led to. Predicted before it from round 0 alone, for a model that is wrong as often "
-    f"as its context. {BELIEVED_NOTE}"
-)
+ERROR_NOTE = "Measured after each round, with the context that the round led to. Predicted before it from round 0 alone, for a model that "
+#: What the prediction supposes, by whether the imitation was measured.
+SUPPOSED = {False: "is wrong as often as its context.", True: "follows its context as far as contexts of labelled pairs told."}
 EVALUATOR_NOTE = (
     "What a round accepts is wrong less often than what it answered only where s + c > 1 (green): there a right answer is accepted more often "
     "than a wrong one. On the line acceptance says nothing; below it the accepted answers are the worse ones. The purple point is round 0, from "
@@ -143,7 +142,12 @@ def _conclusion(bounds: Sequence[float]) -> str:
 def _figures(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> list[str]:
     from evoprompt.report.boost_figures import acceptance_figure, coverage_figure, error_figure, evaluator_figure
 
-    error = ("Error by round", ERROR_NOTE) if _has_labels(lines) else ("Believed error by round", f"Nothing here is measured. {BELIEVED_NOTE}")
+    supposed = SUPPOSED[bool(lines[0].get("imitation"))]
+    error = (
+        ("Error by round", f"{ERROR_NOTE}{supposed} {BELIEVED_NOTE}")
+        if _has_labels(lines)
+        else ("Believed error by round", f"Nothing here is measured. {BELIEVED_NOTE}")
+    )
     drawn = [
         (error[0], error_figure(lines), error[1]),
         ("The evaluator", evaluator_figure(lines), EVALUATOR_NOTE),

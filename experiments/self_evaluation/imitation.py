@@ -17,29 +17,13 @@ import numpy as np
 from run import CONFIGS, LOOPS, TASKS, write_questions
 
 from evoprompt.boost_config import load_boost
-from evoprompt.build import BoostParts, build_boost
-from evoprompt.evolution.self_evaluation import Judged, choose, in_context
-from evoprompt.records import Example
-from evoprompt.runtime.asker import Asker, is_right
+from evoprompt.boost_imitation import error_rate_in, labelled_context
+from evoprompt.build import build_boost
+from evoprompt.runtime.asker import Asker
 from evoprompt.runtime.ledger import Ledger
 
 IMPURITIES = (0.0, 0.5, 1.0)
 NUM_DRAWS = 3
-
-
-def context(parts: BoostParts, impurity: float, rng: np.random.Generator) -> tuple[Judged, ...]:
-    """Return pairs as a loop would show them, this share of them with a wrong choice as the answer."""
-    drawn = [parts.questions[i] for i in rng.permutation(len(parts.questions))]
-    right = [Judged(0, e.example_id, e.input, e.target, 1.0, float(rng.random())) for e in drawn]
-    loop = parts.config.loop
-    shown = choose(right, loop.choose, loop.context_pairs, loop.context_tokens, parts.pair_tokens, rng)
-    wrong = set(rng.permutation(len(shown))[: round(impurity * len(shown))].tolist())
-    return tuple(_spoilt(j, parts.question(j), rng) if i in wrong else j for i, j in enumerate(shown))
-
-
-def _spoilt(judged: Judged, question: Example, rng: np.random.Generator) -> Judged:
-    others = [c for c in question.candidates if c != question.target]
-    return Judged(0, judged.question_id, judged.input, str(rng.choice(others)), 1.0, 0.0)
 
 
 def measure(root: Path, model: str, task: str) -> None:
@@ -57,10 +41,10 @@ def measure(root: Path, model: str, task: str) -> None:
     assert parts.task is not None
     asker = Asker(parts.measurer, parts.writer, Ledger(), answered_by=parts.config.loop.answers)
     for impurity, draw in missing:
-        shown = context(parts, impurity, np.random.default_rng((draw, round(2 * impurity))))
-        answers = asker.answers(in_context(parts.policy, shown), parts.task.test, "measuring")
-        num_wrong = sum(not is_right(a.text, e.target) for a, e in zip(answers, parts.task.test, strict=True))
-        line = {"impurity": impurity, "draw": draw, "num_wrong": num_wrong, "num_answers": len(answers), "context_size": len(shown)}
+        shown = labelled_context(parts, impurity, np.random.default_rng((draw, round(2 * impurity))))
+        num_answers = len(parts.task.test)
+        num_wrong = round(error_rate_in(parts, asker, shown) * num_answers)
+        line = {"impurity": impurity, "draw": draw, "num_wrong": num_wrong, "num_answers": num_answers, "context_size": len(shown)}
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
         print(model, task, line, flush=True)
