@@ -28,7 +28,7 @@ from evoprompt.interrupt import stop_if_wished
 from evoprompt.policy import Policy
 from evoprompt.records import Example, TokenCount
 from evoprompt.report.boost_page import write_boost_page
-from evoprompt.runtime.asker import Asker, is_right
+from evoprompt.runtime.asker import Asker, Prior, is_right
 from evoprompt.runtime.checkpoint import ACCEPTED, ANSWERS, RECURRENCE, SUMMARY, TRACKING, RunFolder
 from evoprompt.runtime.executor import ModelInfo
 from evoprompt.runtime.ledger import Ledger
@@ -216,7 +216,7 @@ def _conclude(parts: BoostParts, folder: RunFolder, asker: Asker, state: LoopSta
     return summary
 
 
-def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[Prior | None, Prior | None]:
     """Return what frees an answer to one input alone, and a verdict on it, of the choices' means over a batch; None where the loop does not.
 
     The batch is the test inputs, on which the last error was measured, or without them the first questions.
@@ -225,8 +225,8 @@ def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[dict[str, 
     batch = parts.task.test if parts.task is not None else parts.questions[: loop.batch]
     if loop.answers != "batch" or batch[0].choices is None:
         return None, None
-    judged = asker.verdict_prior(parts.evaluator, batch, "measuring").to_dict() if loop.judge == "rivals" else None
-    return asker.answer_prior(policy, batch, "measuring").to_dict(), judged
+    judged = asker.verdict_prior(parts.evaluator, batch, "measuring") if loop.judge == "rivals" else None
+    return asker.answer_prior(policy, batch, "measuring"), judged
 
 
 def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str, Any]:

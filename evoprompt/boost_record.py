@@ -154,7 +154,10 @@ def summarize(config: BoostConfig, lines: Sequence[Mapping[str, Any]], tested: O
 
 def notes(config: BoostConfig, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what a reader must know of the result, in sentences."""
-    alone = ["Answers were compared beyond each choice's mean over all inputs asked together; evoprompt play takes off the means of the last test."]
+    alone = [
+        "Answers were compared beyond each choice's mean over all inputs asked together; evoprompt play takes off the means of the last test, "
+        "where all inputs have the same choices."
+    ]
     return _notes(lines) + (alone if config.loop.answers == "batch" else [])
 
 

@@ -22,7 +22,6 @@ from evoprompt.play import Dialogue, Offer, Player, Reply, offer_of
 from evoprompt.play_display import HELP, Act, Line, parse, reply_lines
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.runtime.asker import Prior
 from evoprompt.runtime.checkpoint import RECURRENCE, SUMMARY, RunFolder
 from evoprompt.runtime.feedback import Feedback, FeedbackFiles
 from evoprompt.runtime.speaker import Speaker
@@ -86,12 +85,11 @@ def player_of(folder: RunFolder, config: Config | BoostConfig, policy: Policy, c
 
 
 def speaker_of(folder: RunFolder, config: Config | BoostConfig) -> Speaker:
-    """Return the model of a folder's champion; a loop's answers and judges one input alone as it did its last batch."""
+    """Return the model of a folder's champion; a loop's answers and judges one input alone as it did all test inputs."""
     if not isinstance(config, BoostConfig):
         return Speaker(build_asker(config, ANSWER_TOKENS))
     summary = folder.read(SUMMARY)
-    priors = (Prior.from_dict(summary[who].get("prior")) for who in ("champion", "evaluator"))
-    return Speaker(build_asker(config, config.loop.answer_tokens), *priors)
+    return Speaker(build_asker(config, config.loop.answer_tokens), *(summary[who].get("prior") for who in ("champion", "evaluator")))
 
 
 @dataclass(frozen=True, slots=True)

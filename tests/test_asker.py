@@ -9,7 +9,7 @@ import pytest
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, TokenCount
-from evoprompt.runtime.asker import Asker, Prior, blind, is_right
+from evoprompt.runtime.asker import Asker, blind, is_right, taken
 from evoprompt.runtime.ledger import Ledger
 
 CHOICES = ("red", "green", "blue")
@@ -108,21 +108,21 @@ def test_a_batch_of_inputs_with_choices_of_their_own_is_freed_of_the_favour_for_
     assert answers[1].text == "pass"
 
 
-def test_a_prior_is_what_the_batch_takes_and_serves_one_input_alone():
+def test_a_prior_is_what_the_batch_takes_from_the_choices_that_all_inputs_have():
     asked = [Example("a", "sky", "blue", ("blue", "pass")), Example("b", "2 + 2", "4", ("4", "5", "pass"))]
     logs = np.log([[0.2, 0.8, 1.0], [0.1, 0.1, 0.8]])
     logs[0, 2] = -np.inf
     prior = Asker(Measures(logs), None, Ledger(), answered_by="batch").answer_prior(Policy("x"), asked, "measuring")
-    assert prior.of(("pass", "blue", "whatever")) == pytest.approx([log(0.8), log(0.002) / 3, log(0.002) / 3])
-    assert Prior.from_dict(prior.to_dict()) == prior
-    assert list(Prior.from_dict(None).of(("pass", "blue"))) == [0, 0]
+    assert prior == {"pass": pytest.approx(log(0.8))}, "of what all inputs have alone"
+    assert list(taken(prior, ("pass", "4"))) == [0, 0], "the 4 is not known, so they are compared as they are"
+    assert list(taken({"up": -1.0, "down": -2.0}, ("down", "up"))) == [-2, -1]
 
 
 def test_with_a_prior_one_input_is_judged_as_in_its_batch():
     judge, batch = Policy("judge"), Asker(Measures(VERDICTS), None, Ledger(), answered_by="batch")
     together = batch.verdicts_among(judge, ASKED, ["red", "blue"], "judging")
     prior = batch.verdict_prior(judge, ASKED, "judging")
-    assert prior.of(CHOICES) == pytest.approx(np.log([4, 1, 2]))
+    assert [prior[c] for c in CHOICES] == pytest.approx(np.log([4, 1, 2]))
     for i, (asked, answer) in enumerate(zip(ASKED, ["red", "blue"], strict=True)):
         alone = Asker(Measures(VERDICTS[3 * i : 3 * i + 3]), None, Ledger())
         assert alone.verdicts_among(judge, [asked], [answer], "judging", prior) == pytest.approx(together[i : i + 1])

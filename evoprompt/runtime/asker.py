@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import exp
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from evoprompt.runtime.writer import Writer
 from evoprompt.tasks.judge import VERDICTS, judged_input
 
 AnsweredBy = Literal["likelihood", "pmi", "batch"]
+#: The mean value that each choice has over a batch of inputs, nats: what answers and verdicts are freed of.
+Prior = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +30,6 @@ class Answer:
     text: str
     probability: float  #: among the choices, or per token of what was written
     probabilities: tuple[float, ...]  #: of all choices in their order; of the answer alone where there are none
-
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """What answers or verdicts are freed of: the mean value of each choice over a batch of inputs, nats."""
-
-    shared: Mapping[str, float] = field(default_factory=dict)  #: of each choice that all inputs had
-    other: float = 0.0  #: of all other choices together
-
-    def of(self, choices: Sequence[str]) -> NDArray[np.float64]:
-        """Return the mean value of each choice, shape (choice,)."""
-        return np.array([self.shared.get(c, self.other) for c in choices])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any] | None) -> Self:
-        """Return what `to_dict` wrote; without content a prior that changes nothing."""
-        return cls(**content) if content else cls()
 
 
 class Asker:
@@ -123,14 +104,14 @@ class Asker:
             asked: examples with two or more choices each.
             answers: one of its choices for each example.
             phase: the work is counted under this.
-            prior: instead of the batch's own.
+            prior: instead of the batch's own, where it has all choices.
         """
         if not asked:
             return np.zeros(0)
         odds = self._odds(evaluator, asked, phase)
         if prior is not None:
             for row, e in zip(odds, asked, strict=True):
-                row[: len(e.candidates)] -= prior.of(e.candidates)
+                row[: len(e.candidates)] -= taken(prior, e.candidates)
         elif self.answered_by == "batch":
             odds = batch_calibrated(odds, _groups(asked))
         rows, places = np.arange(len(asked)), [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
@@ -140,11 +121,11 @@ class Asker:
         return against
 
     def answer_prior(self, policy: Policy, asked: Sequence[Example], phase: str) -> Prior:
-        """Return what a batch of these examples takes from the log-probability of each choice among the choices."""
+        """Return what a batch of these examples takes from the log-probability, among the choices, of each choice that all of them have."""
         return _prior(self._choices(policy, asked, phase), asked)
 
     def verdict_prior(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> Prior:
-        """Return what a batch of these examples takes from the evaluator's log-odds for each choice."""
+        """Return what a batch of these examples takes from the evaluator's log-odds for each choice that all of them have."""
         return _prior(self._odds(evaluator, asked, phase), asked)
 
     def _choices(self, policy: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
@@ -191,12 +172,15 @@ def _width(examples: Sequence[Example]) -> int:
     return max(len(e.candidates) for e in examples)
 
 
+def taken(prior: Prior, choices: Sequence[str]) -> NDArray[np.float64]:
+    """Return what a prior takes from each of these choices, shape (choice,): nothing unless it knows all of them, for then none is comparable."""
+    return np.array([prior[c] for c in choices]) if set(choices) <= prior.keys() else np.zeros(len(choices))
+
+
 def _prior(values: NDArray[np.float64], asked: Sequence[Example]) -> Prior:
     groups = _groups(asked)
-    taken = np.where(np.isfinite(values), values, 0.0) - np.where(np.isfinite(values), batch_calibrated(values, groups), 0.0)
-    shared = {c: float(taken[0, i]) for i, c in enumerate(asked[0].candidates) if groups[0, i]}
-    others = taken[(groups == 0) & np.isfinite(values)]
-    return Prior(shared, float(others[0]) if len(others) else 0.0)
+    calibrated = batch_calibrated(values, groups)
+    return {c: float(values[0, i] - calibrated[0, i]) for i, c in enumerate(asked[0].candidates) if groups[0, i]}
 
 
 def _groups(examples: Sequence[Example]) -> NDArray[np.int64]:

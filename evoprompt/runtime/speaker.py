@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.runtime.asker import Asker, Prior
+from evoprompt.runtime.asker import Asker, Prior, taken
 from evoprompt.runtime.measure import JOIN_SLACK
 from evoprompt.runtime.steps import STEP_TOKENS
 from evoprompt.tasks.render import render_answer, render_prompt
@@ -29,14 +29,14 @@ class Speaker:
 
     Args:
         asker: asks the model.
-        answer_prior: what answers are freed of, beside what the asker's measurer finds after an input without content.
-        verdict_prior: what an evaluator's log-odds are freed of, where an answer is judged among others.
+        answer_prior: what answers are freed of where it has all that are possible, beside what a measurer with prior takes.
+        verdict_prior: what an evaluator's log-odds are freed of where an answer is judged among others and it has all of them.
     """
 
     def __init__(self, asker: Asker, answer_prior: Prior | None = None, verdict_prior: Prior | None = None) -> None:
         self.asker = asker
-        self.answer_prior = answer_prior or Prior()
-        self.verdict_prior = verdict_prior or Prior()
+        self.answer_prior = answer_prior or {}
+        self.verdict_prior = verdict_prior or {}
 
     def fits(self, policy: Policy, text: str, answers: Sequence[str]) -> bool:
         """Return whether the prompt with any of these answers, and with one that the model writes, surely fits the model's window."""
@@ -65,7 +65,7 @@ class Speaker:
         asker = self.asker
         [(scores, count)] = asker.measurer.measure([policy], [example], asker.on_scored, asker.ledger.timed).values()
         asker.ledger.count(PHASE, count)
-        prior = self.answer_prior.of(answers) + (scores.prior[0, 0] if scores.prior is not None else 0.0)
+        prior = taken(self.answer_prior, answers) + (scores.prior[0, 0] if scores.prior is not None else 0.0)
         return [Measure(float(v), int(n), float(p)) for v, n, p in zip(scores.log_likelihood[0, 0], scores.num_tokens[0, 0], prior, strict=True)]
 
     def write(self, policy: Policy, text: str, *, temperature: float, seeds: Sequence[int]) -> list[str]:
