@@ -35,7 +35,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not real_model"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile
 
 check: lint types fast
 
