@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from evoprompt.dynamics.evaluator import EvaluatorCounts, log_likelihood_ratio
 from evoprompt.dynamics.imitation import ImitationFit, fit_imitation, fixed_point
 from evoprompt.dynamics.significance import Estimate, mean_interval
-from evoprompt.report.figures import BLUE, GREEN, ORANGE, PURPLE, plain, svg
+from evoprompt.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, plain, svg
 
 KINDS = ("naive", "shown", "evolved", "confidence")
+COLORS = dict(zip(KINDS, (BLUE, PURPLE, ORANGE, GREEN), strict=True))
 #: Judges whose loops are compared.
 PAIRS = (("evolved", "naive"), ("evolved", "shown"), ("shown", "naive"), ("confidence", "naive"))
 Imitations = dict[tuple[str, str], ImitationFit]
@@ -174,32 +176,44 @@ def _rule(number: int) -> str:
     return "|---" * number + "|"
 
 
-def figure(loops: Loops) -> str:
-    """Return measured (solid, with intervals over seeds) and predicted (dashed) error by round, a panel for each task and a row for each model."""
+def figure(loops: Loops, imitations: Imitations) -> str:
+    """Return measured and predicted error by round, a panel for each task and a row for each model.
+
+    Measured: solid, with intervals over seeds. Predicted: dashed under perfect imitation; a diamond after the last round is the fixed point with
+    the imitation that was measured.
+    """
     models, tasks = (list(dict.fromkeys(key[i] for key in loops)) for i in (0, 1))
-    picture = Figure(figsize=(2.3 * len(tasks), 2.2 * len(models) + 0.4))
-    picture.subplots_adjust(left=0.06, right=0.99, bottom=0.14, top=0.9, hspace=0.45, wspace=0.25)
+    height = 2.1 * len(models) + 0.6
+    picture = Figure(figsize=(max(5.0, 2.3 * len(tasks)), height))
+    picture.subplots_adjust(left=0.06, right=0.99, bottom=0.65 / height, top=1 - 0.3 / height, hspace=0.4, wspace=0.25)
     for place, (model, task) in enumerate((m, t) for m in models for t in tasks):
         axes = picture.add_subplot(len(models), len(tasks), place + 1)
-        for kind, color in zip(KINDS, (BLUE, PURPLE, ORANGE, GREEN), strict=True):
+        for kind, color in COLORS.items():
             runs = loops.get((model, task, kind))
             if runs:
-                _curve(axes, runs, kind, color)
+                _curve(axes, runs, end_of(runs, imitations.get((model, task))), color)
         axes.set_title(f"{task} ({model.split('-')[0]})", fontsize=8, loc="left")
         axes.set_ylim(0, 1)
         plain(axes)
-        if place == 0:
-            axes.legend(fontsize=6, frameon=False)
+        if place % len(tasks) == 0:
             axes.set_ylabel("error rate", fontsize=8)
+    judges = [Line2D([], [], color=color, marker=".", label=kind) for kind, color in COLORS.items() if any(k == kind for _, _, k in loops)]
+    styles = [
+        Line2D([], [], color=GREY, linestyle="--", label="predicted, perfect imitation"),
+        Line2D([], [], color=GREY, linestyle="none", marker="D", markersize=4, label="its end by measured imitation"),
+    ]
+    picture.legend(handles=[*judges, *styles], loc="lower center", ncols=6, fontsize=7, frameon=False)
     return svg(picture)
 
 
-def _curve(axes: Any, runs: Sequence[Mapping[str, Any]], kind: str, color: str) -> None:
+def _curve(axes: Any, runs: Sequence[Mapping[str, Any]], end: float | None, color: str) -> None:
     estimates = [mean_interval(values) for values in by_round(runs, "error_rate")]
     half = [(e.high - e.low) / 2 if e.low is not None and e.high is not None else 0.0 for e in estimates]
-    axes.errorbar(range(len(estimates)), [e.value for e in estimates], yerr=half, color=color, marker=".", linewidth=1.2, capsize=2, label=kind)
+    axes.errorbar(range(len(estimates)), [e.value for e in estimates], yerr=half, color=color, marker=".", linewidth=1.2, capsize=2)
     predicted = [(i, np.mean(values)) for i, values in enumerate(by_round(runs, "predicted")) if values]
-    axes.plot(*zip(*predicted, strict=True), color=color, linestyle="--", linewidth=1, label=f"{kind}, predicted")
+    axes.plot(*zip(*predicted, strict=True), color=color, linestyle="--", linewidth=1)
+    if end is not None:
+        axes.plot([len(estimates) - 0.4], [end], color=color, linestyle="none", marker="D", markersize=4)
 
 
 def main() -> None:
@@ -208,9 +222,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     loops = loops_of(arguments.root)
-    lines = table(loops, imitations_of(arguments.root)) + evaluators_of(arguments.root)
+    imitations = imitations_of(arguments.root)
+    lines = table(loops, imitations) + evaluators_of(arguments.root)
     (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (arguments.out / "errors.svg").write_text(figure(loops), encoding="utf-8")
+    (arguments.out / "errors.svg").write_text(figure(loops, imitations), encoding="utf-8")
     print("\n".join(lines))
 
 
