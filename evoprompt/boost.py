@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoprompt.boost_config import BoostConfig
-from evoprompt.boost_imitation import measure_imitation
+from evoprompt.boost_measure import measure_imitation, outcomes
 from evoprompt.boost_record import Measured, Outcomes, round_line, summarize
 from evoprompt.build import BoostParts
 from evoprompt.conclude import compare
@@ -158,12 +158,8 @@ def _commit(
 
 
 def _test(parts: BoostParts, asker: Asker, state: LoopState) -> Outcomes | None:
-    """Return how the policy with this context does on the test examples."""
-    if parts.task is None:
-        return None
-    answers = asker.answers(in_context(parts.policy, state.context), parts.task.test, "measuring")
-    right = [bool(is_right(a.text, e.target)) for a, e in zip(answers, parts.task.test, strict=True)]
-    return Outcomes(np.array(right), np.array([a.probability for a in answers]))
+    """Return how the policy with this context does on the test examples, None without a task."""
+    return outcomes(parts, asker, parts.task, state.context) if parts.task is not None else None
 
 
 def _calibrate(parts: BoostParts, asker: Asker, threshold: float | None) -> tuple[tuple[Judged, ...], tuple[Example, ...]]:

@@ -169,18 +169,19 @@ def _notes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     s, c = first["sensitivity"], first["specificity"]
     if s is None or c is None:
         return ["The evaluator met no right or no wrong answer before the first round, so nothing can be predicted of it."]
+    imitation = imitation_of(first)
     says = "so the recurrence lets the error fall" if s + c > 1 else "so the recurrence does not let the error fall"
+    says += " under perfect imitation" if imitation is not None else ""
     texts = [
         f"Before the first round the evaluator had sensitivity {s:.2f} and specificity {c:.2f}, a sum of {s + c:.2f} (more than 1 is needed), {says}."
     ]
     ratio = first["ln_lambda"]["value"]
-    imitation = imitation_of(first)
     needed = rounds_needed(first["error_rate"], first["error_rate"] / 2, float(np.exp(ratio))) if 0 < first["error_rate"] < 1 else None
     if imitation is not None:
         end = fixed_point(imitation.imitation, float(np.exp(ratio)))
         texts.append(
             f"With right pairs in its context the model has an error of {imitation.floor:.3f}, with wrong ones of {imitation.ceiling:.3f}, "
-            f"so the loop has to end near {end:.3f}, wherever it begins."
+            f"so the loop is expected to end near {end:.3f}, wherever it begins."
         )
     elif needed is not None:
         texts.append(f"It would halve the error in {needed} round{'s' if needed != 1 else ''}, if the model imitated its context perfectly.")

@@ -104,7 +104,8 @@ def reply_lines(player: Player, reply: Reply, *, bars: bool) -> list[tuple[str, 
     if reply.answer.text == player.offer.refusal:
         lines.append(("this is the task's refusal: the question is held for nonsense", ""))
     verdict = "TRUE" if reply.log_odds >= player.threshold else "FALSE"
-    how = "" if player.evaluator is not None else " (the answer's own probability)"
+    rivals = " (against the other options)" if player.among_rivals else ""
+    how = rivals if player.evaluator is not None else " (the answer's own probability)"
     against = f", TRUE from {player.threshold:+.2f}" if player.threshold else ""
     lines.append((f"self-evaluation{how}: {verdict}, log-odds {reply.log_odds:+.2f}{against}, probability right {reply.probability_right:.3f}", ""))
     why = why_abstain(player, reply)

@@ -81,7 +81,7 @@ def player_of(folder: RunFolder, config: Config | BoostConfig, policy: Policy, c
         return Player(policy, policy.evaluator or DEFAULT_EVALUATOR, offer)
     judge, threshold = config.loop.judge, folder.lines(RECURRENCE)[0]["threshold"] or 0.0
     evaluator = Policy.from_dict(folder.read(SUMMARY)["evaluator"]["policy"]) if judge != "confidence" else None
-    return Player(policy, evaluator, offer, judge == "rivals", threshold, config.loop.abstain_below)
+    return Player(policy, evaluator, offer, among_rivals=judge == "rivals", threshold=threshold, abstain_below=config.loop.abstain_below)
 
 
 def speaker_of(folder: RunFolder, config: Config | BoostConfig) -> Speaker:

@@ -9,7 +9,7 @@ import pytest
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, TokenCount
-from evoprompt.runtime.asker import Asker, blind, is_right, taken
+from evoprompt.runtime.asker import Asker, blind, is_right, prior_of
 from evoprompt.runtime.ledger import Ledger
 
 CHOICES = ("red", "green", "blue")
@@ -114,8 +114,8 @@ def test_a_prior_is_what_the_batch_takes_from_the_choices_that_all_inputs_have()
     logs[0, 2] = -np.inf
     prior = Asker(Measures(logs), None, Ledger(), answered_by="batch").answer_prior(Policy("x"), asked, "measuring")
     assert prior == {"pass": pytest.approx(log(0.8))}, "of what all inputs have alone"
-    assert list(taken(prior, ("pass", "4"))) == [0, 0], "the 4 is not known, so they are compared as they are"
-    assert list(taken({"up": -1.0, "down": -2.0}, ("down", "up"))) == [-2, -1]
+    assert list(prior_of(prior, ("pass", "4"))) == [0, 0], "the 4 is not known, so they are compared as they are"
+    assert list(prior_of({"up": -1.0, "down": -2.0}, ("down", "up"))) == [-2, -1]
 
 
 def test_with_a_prior_one_input_is_judged_as_in_its_batch():

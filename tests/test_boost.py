@@ -12,13 +12,14 @@ import pytest
 from evoprompt import boost_session
 from evoprompt.boost import boost
 from evoprompt.boost_config import BoostConfig, load_boost
-from evoprompt.boost_imitation import labelled_context
+from evoprompt.boost_measure import labelled_context
 from evoprompt.boost_record import Measured, Outcomes, counts_of, notes, round_line
 from evoprompt.build import build_boost, check_boost
 from evoprompt.config import check_section
 from evoprompt.errors import UserError
 from evoprompt.evolution.self_evaluation import Judged, LoopState
 from evoprompt.runtime.checkpoint import RunFolder
+from evoprompt.tracking.metrics import recurrence_metrics
 
 CONTRACT = (
     *("round", "error_rate", "ci", "predicted", "predicted_ci", "sensitivity", "specificity", "buffer_size", "buffer_error_rate"),
@@ -170,6 +171,8 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(b
     assert fit["num_rounds"] == 4
     assert fit["floor_standard_error"] > 0
     assert [line["imitation"] for line in measured[1:]] == [None] * 3
+    assert recurrence_metrics(measured[0] | {"seconds": 0.0})["recurrence/imitation_ceiling"] == fit["ceiling"]
+    assert "recurrence/imitation_ceiling" not in recurrence_metrics(measured[1] | {"seconds": 0.0})
     assert any(f"with wrong ones of {fit['ceiling']:.3f}" in note for note in summary["notes"])
     page = (tmp_path / "with" / "report.html").read_text()
     assert "as far as contexts of labelled pairs told" in page
@@ -187,6 +190,19 @@ def test_a_labelled_context_has_as_many_wrong_pairs_as_asked_for(boost_file: Pat
     assert len({e.example_id for e in questions}) == 3
     assert sum(j.answer != e.target for j, e in zip(shown, questions, strict=True)) == num_wrong
     assert all(j.answer in e.candidates for j, e in zip(shown, questions, strict=True))
+    parts.close()
+
+
+def test_imitation_cannot_be_measured_where_no_right_or_no_wrong_answer_is_known(boost_file: Path, tmp_path: Path):
+    asked = tmp_path / "asked.jsonl"
+    questions = [f"questions={asked}", "loop.measure_imitation=1"]
+    asked.write_text("".join(json.dumps({"input": f"q {i}", "choices": ["bad", "good"]}) + "\n" for i in range(9)))
+    with pytest.raises(UserError, match="none of the questions has a target"):
+        check_boost(load_boost(boost_file, questions))
+    asked.write_text("".join(json.dumps({"input": f"q {i}", "target": "x", "id": f"q{i}"}) + "\n" for i in range(9)))
+    parts = build_boost(load_boost(boost_file, questions), tmp_path)
+    with pytest.raises(UserError, match="question q. has none: 'x' is all there is"):
+        labelled_context(parts, 1.0, np.random.default_rng(0))
     parts.close()
 
 

@@ -188,8 +188,10 @@ def test_an_answer_is_judged_against_its_rivals_where_the_loop_did_so():
     speaker = ToySpeaker({"praise": -1.0})
     dialogue(speaker).say("Thank you!")
     assert speaker.rivals == []
-    dialogue(speaker, among_rivals=True).say("Thank you!")
+    talk = dialogue(speaker, among_rivals=True)
+    shown = [line for line, _ in reply_lines(talk.player, talk.say("Thank you!"), bars=False)]
     assert speaker.rivals == ["complaint", "request"]
+    assert shown[-1].startswith("self-evaluation (against the other options): TRUE")
 
 
 def test_without_an_evaluator_the_answers_own_probability_judges():

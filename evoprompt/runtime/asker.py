@@ -111,7 +111,7 @@ class Asker:
         odds = self._odds(evaluator, asked, phase)
         if prior is not None:
             for row, e in zip(odds, asked, strict=True):
-                row[: len(e.candidates)] -= taken(prior, e.candidates)
+                row[: len(e.candidates)] -= prior_of(prior, e.candidates)
         elif self.answered_by == "batch":
             odds = batch_calibrated(odds, _groups(asked))
         rows, places = np.arange(len(asked)), [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
@@ -172,7 +172,7 @@ def _width(examples: Sequence[Example]) -> int:
     return max(len(e.candidates) for e in examples)
 
 
-def taken(prior: Prior, choices: Sequence[str]) -> NDArray[np.float64]:
+def prior_of(prior: Prior, choices: Sequence[str]) -> NDArray[np.float64]:
     """Return what a prior takes from each of these choices, shape (choice,): nothing unless it knows all of them, for then none is comparable."""
     return np.array([prior[c] for c in choices]) if set(choices) <= prior.keys() else np.zeros(len(choices))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.runtime.asker import Asker, Prior, taken
+from evoprompt.runtime.asker import Asker, Prior, prior_of
 from evoprompt.runtime.measure import JOIN_SLACK
 from evoprompt.runtime.steps import STEP_TOKENS
 from evoprompt.tasks.render import render_answer, render_prompt
@@ -65,7 +65,7 @@ class Speaker:
         asker = self.asker
         [(scores, count)] = asker.measurer.measure([policy], [example], asker.on_scored, asker.ledger.timed).values()
         asker.ledger.count(PHASE, count)
-        prior = taken(self.answer_prior, answers) + (scores.prior[0, 0] if scores.prior is not None else 0.0)
+        prior = prior_of(self.answer_prior, answers) + (scores.prior[0, 0] if scores.prior is not None else 0.0)
         return [Measure(float(v), int(n), float(p)) for v, n, p in zip(scores.log_likelihood[0, 0], scores.num_tokens[0, 0], prior, strict=True)]
 
     def write(self, policy: Policy, text: str, *, temperature: float, seeds: Sequence[int]) -> list[str]:

@@ -31,13 +31,14 @@ def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a line of `recurrence.jsonl`; what is null there is left out.
 
     `recurrence/acceptance` is the share of the answers given that were accepted, undefined where none was given; `recurrence/abstained` and
-    `recurrence/buffer_size` are numbers of answers.
+    `recurrence/buffer_size` are numbers of answers. `recurrence/imitation_floor` and `_ceiling` are of round 0, where they were measured.
     """
     names = ("error_rate", "predicted", "sensitivity", "specificity", "abstained", "buffer_size", "buffer_error_rate", "believed_error")
     found = {name: line[name] for name in names}
     for name, bounds in (("error_rate", line["ci"]), ("predicted", line["predicted_ci"])):
         found |= {f"{name}_low": bounds[0], f"{name}_high": bounds[1]} if bounds else {}
     found |= {"ln_lambda": line["ln_lambda"]["value"]} if line["ln_lambda"] else {}
+    found |= {f"imitation_{end}": line["imitation"][end] for end in ("floor", "ceiling")} if line.get("imitation") else {}
     found |= {"acceptance": line["accepted"] / line["answered"]} if line["answered"] and line["accepted"] is not None else {}
     found |= {"surprise_z": line["verdict"]["surprise_z"]} if line["verdict"] else {}
     metrics = {f"recurrence/{name}": value for name, value in found.items()} | {"tokens/total": line["tokens"], "time/seconds": line["seconds"]}

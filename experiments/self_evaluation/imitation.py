@@ -17,7 +17,7 @@ import numpy as np
 from run import CONFIGS, LOOPS, TASKS, write_questions
 
 from evoprompt.boost_config import load_boost
-from evoprompt.boost_imitation import error_rate_in, labelled_context
+from evoprompt.boost_measure import labelled_context, outcomes
 from evoprompt.build import build_boost
 from evoprompt.runtime.asker import Asker
 from evoprompt.runtime.ledger import Ledger
@@ -42,9 +42,8 @@ def measure(root: Path, model: str, task: str) -> None:
     asker = Asker(parts.measurer, parts.writer, Ledger(), answered_by=parts.config.loop.answers)
     for impurity, draw in missing:
         shown = labelled_context(parts, impurity, np.random.default_rng((draw, round(2 * impurity))))
-        num_answers = len(parts.task.test)
-        num_wrong = round(error_rate_in(parts, asker, shown) * num_answers)
-        line = {"impurity": impurity, "draw": draw, "num_wrong": num_wrong, "num_answers": num_answers, "context_size": len(shown)}
+        right = outcomes(parts, asker, parts.task, shown).right
+        line = {"impurity": impurity, "draw": draw, "num_wrong": int((~right).sum()), "num_answers": len(right), "context_size": len(shown)}
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
         print(model, task, line, flush=True)
