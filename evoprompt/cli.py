@@ -32,8 +32,8 @@ def run_command(
     ray_address: Annotated[Optional[str], typer.Option(help="Join a running Ray cluster, e.g. auto or ray://host:10001.")] = None,
 ) -> None:
     """Evolve prompts as a config says."""
-    from evoprompt.config import load_config
-    from evoprompt.session import start
+    from evoprompt.config.sections import load_config
+    from evoprompt.jobs.evolve.session import start
 
     extra = [f"workers.ray_address={ray_address}"] if ray_address else []
     start(load_config(config, [*(overrides or []), *extra]), out)
@@ -43,17 +43,17 @@ def run_command(
 def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop that did not end.")]) -> None:
     """Go on with a run from its last committed generation, or with a loop from its last committed round."""
     if (run / "sweep.json").exists():
-        from evoprompt.sweep import resume as resume_sweep
+        from evoprompt.jobs.sweep.loop import resume as resume_sweep
 
         raise typer.Exit(1 if resume_sweep(run) else 0)
-    from evoprompt.runtime.checkpoint import RunFolder
+    from evoprompt.store.folder import RunFolder
 
     if RunFolder.open(run).is_loop:
-        from evoprompt.boost_session import resume as resume_boost
+        from evoprompt.jobs.boost.session import resume as resume_boost
 
         resume_boost(run)
         return
-    from evoprompt.session import resume
+    from evoprompt.jobs.evolve.session import resume
 
     resume(run)
 
@@ -67,7 +67,7 @@ def sweep_command(
     resume: Annotated[Optional[Path], typer.Option(help="Go on with the sweep in this folder; failed runs are tried again.")] = None,
 ) -> None:
     """Run a configuration over many settings, on one loaded model, and compare them. Exit 1 when a run failed."""
-    from evoprompt import sweep
+    from evoprompt.jobs.sweep import loop as sweep
 
     if (config is None) == (resume is None):
         raise UserError("give either a sweep config, or --resume with the folder of a sweep")
@@ -88,8 +88,8 @@ def boost_command(
     overrides: SetOption = None,
 ) -> None:
     """Let a policy answer, judge its own answers and learn from those it accepts, round after round; measure that against the theory."""
-    from evoprompt.boost_config import load_boost
-    from evoprompt.boost_session import start
+    from evoprompt.jobs.boost.config import load_boost
+    from evoprompt.jobs.boost.session import start
 
     start(load_boost(config, overrides or []), out)
 
@@ -102,7 +102,7 @@ def play_command(
     choices: Annotated[Optional[str], typer.Option(metavar="A,B,...", help="The answers that are possible; default: the task's.")] = None,
 ) -> None:
     """Talk with a run's champion: it answers, judges its answer, and keeps your feedback as examples for a later run."""
-    from evoprompt.play_session import play
+    from evoprompt.jobs.play.session import play
 
     play(run, feedback, seed=seed, choices=choices)
 
@@ -110,10 +110,10 @@ def play_command(
 @app.command("report")
 def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop.")]) -> None:
     """Make the page of a run, a sweep or a loop again, from its folder alone; or that of any lineage.jsonl in the documented format."""
-    from evoprompt.report.boost_page import write_boost_page
-    from evoprompt.report.page import write_lineage_page, write_page
-    from evoprompt.report.sweep_page import write_results
-    from evoprompt.runtime.checkpoint import CHECKPOINT, CONFIG, LINEAGE, SWEEP, RunFolder
+    from evoprompt.jobs.boost.page import write_boost_page
+    from evoprompt.jobs.evolve.page import write_lineage_page, write_page
+    from evoprompt.jobs.sweep.page import write_results
+    from evoprompt.store.folder import CHECKPOINT, CONFIG, LINEAGE, SWEEP, RunFolder
 
     if (run / SWEEP).exists():
         typer.echo(write_results(run)[1])
@@ -139,8 +139,8 @@ def compare_command(
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Record the comparison in the runs' MLflow store.")] = True,
 ) -> None:
     """Compare runs: curves, final values, and which part of the evolution differs, with tests over seeds."""
-    from evoprompt.compare import compare
-    from evoprompt.report.compare import Settings
+    from evoprompt.jobs.compare.comparison import Settings
+    from evoprompt.jobs.compare.session import compare
 
     compare(runs, Settings(tuple(by or ()), align, trait, target, baseline), out, mlflow=mlflow)
 
@@ -154,7 +154,7 @@ def ui_command(
     """Open the MLflow UI on the runs."""
     import os
 
-    from evoprompt.tracking.mlflow_tracker import serve
+    from evoprompt.tracking.mlflow import serve
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
         raise UserError(f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the folder with --runs")
@@ -175,7 +175,7 @@ def score_command(
     memo: Annotated[bool, typer.Option(help="Answer from the memo what was scored before.")] = True,
 ) -> None:
     """Write log p(continuation | context) of every request."""
-    from evoprompt.scoring.files import score_file
+    from evoprompt.jobs.score import score_file
 
     score_file(model, input, output, stats, dtype=dtype, device=device, threads=threads, chunk_tokens=chunk_tokens, memo=memo)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tiny_models import save_model
+from toys.tiny_models import save_model
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says how busy the machine is, not whether it is right
 settings.load_profile("any machine")

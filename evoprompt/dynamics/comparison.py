@@ -12,7 +12,7 @@ from math import fsum, isfinite
 import numpy as np
 
 from evoprompt.dynamics.account import Account
-from evoprompt.dynamics.significance import (
+from evoprompt.stats.significance import (
     Estimate,
     Floats,
     difference_interval,

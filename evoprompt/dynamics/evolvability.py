@@ -12,7 +12,7 @@ import numpy as np
 
 from evoprompt.dynamics.clusters import ClusterSums, Pair, common_traits, root_variance, varied
 from evoprompt.dynamics.population import Births, Floats
-from evoprompt.dynamics.resampling import wilson_interval
+from evoprompt.stats.resampling import wilson_interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from evoprompt.dynamics.evolvability import Evolvability as Evolvability
 from evoprompt.dynamics.evolvability import EvolvabilityCounts as EvolvabilityCounts
 from evoprompt.dynamics.evolvability import evolvability as evolvability
 from evoprompt.dynamics.population import Births, Floats
-from evoprompt.dynamics.significance import t_quantile
+from evoprompt.stats.significance import t_quantile
 
 #: Fewer children of an operator give no slope.
 MIN_CHILDREN = 10

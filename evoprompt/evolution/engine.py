@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evoprompt.config import EvolutionConfig
-from evoprompt.evolution.expectation import Expectation, parent_probabilities, survival_probabilities
+from evoprompt.config.sections import EvolutionConfig
 from evoprompt.policy import Policy
 from evoprompt.records import FOUND, SURVIVE, Birth, Brood, Evaluation, LineageEntry, Materials, Mating, Member, State
 from evoprompt.seeding import Stream, generator
-from evoprompt.selection import Candidates, select_parents, select_survivors
+from evoprompt.selection.chances import Expectation, parent_probabilities, survival_probabilities
+from evoprompt.selection.schemes import Candidates, select_parents, select_survivors
 from evoprompt.variation.base import Operator
 
 #: How often a child is drawn again when it cannot be made, does not fit the model's window, or has been seen in this run.

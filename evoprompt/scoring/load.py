@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from evoprompt.config import ModelConfig
+from evoprompt.config.sections import ModelConfig
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.models import memo_file, model_fingerprint, resolve_model

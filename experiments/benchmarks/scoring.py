@@ -35,13 +35,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from evoprompt.build import OPERATORS
-from evoprompt.config import ModelConfig
+from evoprompt.backends.base import LocalExecutor, WorkUnit
+from evoprompt.config.sections import ModelConfig
+from evoprompt.jobs.evolve.build import OPERATORS
+from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
-from evoprompt.runtime.executor import LocalExecutor, WorkUnit
-from evoprompt.runtime.ledger import Ledger
-from evoprompt.runtime.measure import Measurer
 from evoprompt.scoring import lm
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.load import load_scorer
@@ -50,6 +49,7 @@ from evoprompt.scoring.models import resolve_model
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, count_rows
+from evoprompt.store.ledger import Ledger
 
 Units = list[WorkUnit]
 TOPICS = {"World": "a world story", "Sports": "a sports story", "Business": "a business story", "Tech": "a technology story"}

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.dynamics.resampling import wilson_interval
-from evoprompt.dynamics.significance import mean_interval
-from evoprompt.report.figures import BLUE, GREEN, GREY, ORANGE, new_axes, svg
-from evoprompt.report.tables import ancestry
+from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, new_axes, svg
+from evoprompt.report.text import ancestry
+from evoprompt.stats.resampling import wilson_interval
+from evoprompt.stats.significance import mean_interval
 
 AXIS = "evolution.parent_selection.method"
 TERMS = {

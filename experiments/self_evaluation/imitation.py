@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from run import CONFIGS, LOOPS, TASKS, write_questions
 
-from evoprompt.boost_config import load_boost
-from evoprompt.boost_measure import labelled_context, outcomes
-from evoprompt.build import build_boost
-from evoprompt.runtime.asker import Asker
-from evoprompt.runtime.ledger import Ledger
+from evoprompt.jobs.boost.config import load_boost
+from evoprompt.jobs.boost.measure import labelled_context, outcomes
+from evoprompt.jobs.evolve.build import build_boost
+from evoprompt.measurement.asker import Asker
+from evoprompt.store.ledger import Ledger
 
 IMPURITIES = (0.0, 0.5, 1.0)
 NUM_DRAWS = 3

@@ -18,10 +18,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evoprompt.boost_config import load_boost
-from evoprompt.config import load_config
+from evoprompt.config.sections import load_config
+from evoprompt.jobs.boost.config import load_boost
 from evoprompt.tasks.judge import judged_input
-from evoprompt.tasks.sources import load_task
+from evoprompt.tasks.load import load_task
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "boost"
 #: Settings of each task, for evaluators and loops.

@@ -21,10 +21,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from evoprompt.dynamics.evaluator import EvaluatorCounts, log_likelihood_ratio
-from evoprompt.dynamics.imitation import ImitationFit, fit_imitation, fixed_point
-from evoprompt.dynamics.significance import Estimate, mean_interval
-from evoprompt.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, plain, svg
+from evoprompt.recurrence.evaluator import EvaluatorCounts, log_likelihood_ratio
+from evoprompt.recurrence.imitation import ImitationFit, fit_imitation, fixed_point
+from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, plain, svg
+from evoprompt.stats.significance import Estimate, mean_interval
 
 KINDS = ("naive", "shown", "evolved", "confidence")
 COLORS = dict(zip(KINDS, (BLUE, PURPLE, ORANGE, GREEN), strict=True))

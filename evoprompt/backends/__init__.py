@@ -1,0 +1,1 @@
+"""Backends: who scores requests and continues prompts, in this process, on Ray or elsewhere."""

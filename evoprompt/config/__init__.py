@@ -1,0 +1,1 @@
+"""The strict schema of configurations, and how they are read."""

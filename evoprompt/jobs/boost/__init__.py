@@ -1,0 +1,1 @@
+"""The self-evaluation loop: a model that learns from its own answers."""

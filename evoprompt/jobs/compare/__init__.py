@@ -1,0 +1,1 @@
+"""Comparing runs: curves, final values, and which part of the evolution differs."""

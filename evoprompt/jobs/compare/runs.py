@@ -1,0 +1,212 @@
+"""Run folders -> the records that a comparison is made of: what each run evolved, at what cost, and why.
+
+What evolved comes from `lineage.jsonl` alone, so another program's lineage can be compared too. Tokens and seconds come from
+`generations.jsonl`, and the held-out check from `summary.json`, where there are any. Nothing is written: a run may still be going on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evoprompt.dynamics.account import Account, price_account
+from evoprompt.dynamics.population import Births, generations
+from evoprompt.dynamics.price import generation_terms
+from evoprompt.errors import UserError, nearest
+from evoprompt.stats.significance import Floats
+from evoprompt.store.folder import CHECKPOINT, CONFIG, GENERATIONS, LINEAGE, SUMMARY, TRACKING, RunFolder
+from evoprompt.tracking.names import flat_parameters
+
+#: What a run's curve can be drawn over.
+AXES = ("tokens", "evaluations", "generations", "seconds")
+#: Folders that hold copies of runs, or none.
+_SKIPPED = ("mlartifacts", "mlruns", "comparisons", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as far as it went. Arrays have an entry for each generation."""
+
+    folder: Path
+    config: Mapping[str, Any]  #: with dotted keys
+    seed: int | None
+    complete: bool
+    cost: Mapping[str, Floats]  #: by axis, cumulative; an axis that the run does not have is absent
+    best: Floats  #: the fittest policy so far
+    mean: Floats  #: the trait's mean over the selected
+    accounts: Sequence[Account]  #: of the trait, from generation 1 on
+    summary: Mapping[str, Any] | None
+    mlflow: Mapping[str, str] | None  #: the run's place in MLflow
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.name
+
+    @property
+    def task(self) -> str | None:
+        """The task's name or path, where there is a config."""
+        return self.config.get("task.name") or self.config.get("task.path")
+
+    @property
+    def fitness_kind(self) -> str | None:
+        """Which number fitness is; None where it is not known: `auto` depends on the task, and is resolved in the summary."""
+        resolved = self.summary.get("fitness", {}).get("kind") if self.summary else None
+        given = self.config.get("fitness.kind")
+        return resolved or (None if given == "auto" else given)
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """Return the run folders that are, or are in, these folders: each once, in the order given, those inside a folder by name.
+
+    Raises:
+        UserError: a folder does not exist or has no run in it.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = list(_inside(path.resolve()))
+        if not inside:
+            what = "has no run in it" if path.is_dir() else "does not exist"
+            raise UserError(f"the folder {path} {what}: give folders with a {LINEAGE}, or a folder around them")
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
+def read_run(path: Path, trait: str) -> RunRecord | None:
+    """Return a run as far as it is committed, or None where it has no generation yet.
+
+    Raises:
+        UserError: no birth has this trait, the lineage is broken, or the config is not valid.
+    """
+    folder = RunFolder(path)
+    try:
+        rows = list(_births_of(_committed(folder, LINEAGE), trait, path))
+        populations = list(generations(sorted(rows, key=lambda row: row["generation"])))
+        unselected = next((b.generation for b in populations if not b.selected.any()), None)
+        if unselected is not None:
+            raise ValueError(f"no birth of generation {unselected} is selected")
+        accounts = [_account(before, births, trait) for before, births in pairwise(populations)]
+    except (ValueError, KeyError) as error:
+        if isinstance(error, UserError):
+            raise
+        what = f"a birth has no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"the lineage of {path} cannot be used: {what}") from None
+    if not populations:
+        return None
+    config = flat_config(folder)
+    summary = folder.read(SUMMARY)
+    return RunRecord(
+        folder=path,
+        config=config,
+        seed=config.get("seed"),
+        complete=summary is not None or not (path / CONFIG).exists(),
+        cost=_costs(folder, populations),
+        best=np.maximum.accumulate([float(births.trait("fitness").max()) for births in populations]),
+        mean=np.array([float(births.trait(trait)[births.selected].mean()) for births in populations]),
+        accounts=accounts,
+        summary=summary,
+        mlflow=folder.read(TRACKING) or None,
+    )
+
+
+def flat_config(folder: RunFolder) -> dict[str, Any]:
+    """Return a run's config with dotted keys.
+
+    Another program's run has none: its config is the folder's name, less a number at the end, which is its seed (`ga-1`, `ga-seed2`).
+    """
+    if (folder.path / CONFIG).exists():
+        flat = flat_parameters(folder.config().model_dump(mode="json"))
+        return {key: value for key, value in flat.items() if value != {}}
+    name, seed = re.fullmatch(r"(.*?)[-_. ]*(?:seed)?[-_. ]*(\d*)", folder.path.name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return {"folder": name or folder.path.name} | ({"seed": int(seed)} if seed else {})
+
+
+def _inside(path: Path) -> Iterator[Path]:
+    for root, names, files in os.walk(path):
+        if LINEAGE in files:
+            names.clear()
+            yield Path(root)
+        names[:] = sorted((n for n in names if n not in _SKIPPED and not n.startswith(".")), key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _committed(folder: RunFolder, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file up to the last committed generation: a run that goes on may be writing behind it."""
+    file = folder.path / name
+    if not file.exists():
+        return
+    checkpoint = folder.read(CHECKPOINT)
+    left = checkpoint["sizes"][name] if checkpoint else file.stat().st_size
+    if checkpoint is None and (folder.path / CONFIG).exists():
+        return  # a run that has not committed a generation
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            left -= len(line)
+            if left < 0:
+                return
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{file}, line {number}: not JSON ({error.msg})") from None
+
+
+def _births_of(rows: Iterable[Mapping[str, Any]], trait: str, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield births with fitness and the trait alone: prompts and other traits are not needed, and may be large."""
+    for row in rows:
+        traits = {**row.get("traits", {}), "fitness": row["fitness"]}
+        if trait not in traits:
+            raise UserError(f"there is no trait '{trait}' in {path} (birth {row['birth_id']}); {nearest(trait, traits)}")
+        kept = {key: value for key, value in row.items() if key != "policy"}
+        yield kept | {"traits": {name: traits[name] for name in dict.fromkeys(("fitness", trait))}}
+
+
+def _account(before: Births, births: Births, trait: str) -> Account:
+    """Return Price's terms of a generation. Where no birth has parents, all that is new came in from outside."""
+    if births.has_parents.any():
+        return price_account(generation_terms(before, births))[trait]
+    start, middle = before.trait(trait)[before.selected].mean(), births.trait(trait).mean()
+    end = births.trait(trait)[births.selected].mean()
+    return {
+        "reproduction": {"selection": 0.0},
+        "transmission": 0.0,
+        "transmission_by_operator": {},
+        "immigration": float(middle - start),
+        "survival": {"selection": float(end - middle)},
+        "change": float(end - start),
+        "residual": 0.0,
+    }
+
+
+def _costs(folder: RunFolder, populations: Sequence[Births]) -> dict[str, Floats]:
+    """Return what each generation cost, cumulatively, by axis.
+
+    Tokens are those that the run's own policies need (`floor`): what a prefix store or the memo of earlier runs spared is counted, or
+    else a run would seem cheap because another one came before it. Evaluations are different policies; one that comes again costs nothing.
+    """
+    seen: set[str] = set()
+    evaluations = []
+    for births in populations:
+        seen.update(births.policy_ids)
+        evaluations.append(float(len(seen)))
+    costs = {"generations": np.array([float(b.generation) for b in populations]), "evaluations": np.array(evaluations)}
+    rows: dict[int, tuple[float, float]] = {}
+    for row in _committed(folder, GENERATIONS):
+        tokens, seconds = rows.get(row["generation"], (0.0, 0.0))
+        rows[row["generation"]] = max(tokens, float(row["tokens"]["floor"])), max(seconds, float(row["seconds"]))
+    if rows and all(b.generation in rows for b in populations):
+        table = np.maximum.accumulate([rows[b.generation] for b in populations], axis=0)
+        costs |= {"tokens": table[:, 0], "seconds": table[:, 1]}
+    return costs

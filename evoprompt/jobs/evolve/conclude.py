@@ -1,0 +1,159 @@
+"""The held-out check: the search's best few meet the validation examples, and one of them goes to the test, once.
+
+The fitness of the best of many policies is too good by selection alone (the winner's curse), so the search's own examples pick only
+the finalists, and what is reported comes from examples that neither the search nor the choice has seen.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, correct, predicted, verdict_log_odds
+from evoprompt.jobs.evolve.build import Parts
+from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.policy import Policy
+from evoprompt.records import LabelScores, State
+from evoprompt.recurrence.error_rate import error_rates
+from evoprompt.recurrence.evaluator import EvaluatorCounts, log_likelihood_ratio, sensitivity, specificity
+from evoprompt.seeding import Stream, generator
+from evoprompt.stats.resampling import paired_bootstrap_interval, wilson_interval
+from evoprompt.store.folder import TRACKING
+from evoprompt.tasks.render import render_prompt
+
+#: The recurrence's prediction of what an evaluator is worth is given for this error rate at the beginning and after these rounds.
+FIRST_ERROR_RATE = 0.5
+ROUNDS = (1, 5)
+
+
+def finalists(parts: Parts, journal: Journal) -> list[Policy]:
+    """Return the policies that go to the validation: the fittest of all that were ever scored."""
+    return journal.ranked()[: parts.config.final.candidates]
+
+
+def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScores]) -> Policy:
+    """Return the finalist with the best fitness on the validation examples; a tie goes to the fitter in the search."""
+
+    def worth(policy: Policy) -> tuple[float, float]:
+        return validation_fitness(parts, validated[policy.policy_id]), journal.evaluations[policy.policy_id].fitness
+
+    return max(finalists(parts, journal), key=worth)
+
+
+def validation_fitness(parts: Parts, scores: LabelScores) -> float:
+    """Return the fitness of one policy on the validation examples."""
+    return round(float(case_fitness(scores, parts.fitness_kind, parts.config.fitness.self_evaluation).mean()), FITNESS_DIGITS)
+
+
+def pick_baseline(parts: Parts, journal: Journal) -> Policy:
+    """Return the best starting policy, by the fitness that the search saw."""
+    return max(parts.task.starting_policies, key=lambda p: journal.evaluations[p.policy_id].fitness)
+
+
+def summarize(
+    parts: Parts,
+    state: State,
+    journal: Journal,
+    champion: Policy,
+    baseline: Policy,
+    validated: dict[str, LabelScores],
+    tested: dict[str, LabelScores],
+) -> dict[str, Any]:
+    """Return the run's summary, all but the seconds."""
+    config = parts.config
+    evaluations = journal.evaluations
+    starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
+    return {
+        "name": journal.folder.path.name,
+        "champion": {
+            **_described(champion),
+            "fitness": evaluations[champion.policy_id].fitness,
+            "validation_fitness": validation_fitness(parts, validated[champion.policy_id]),
+            "traits": dict(evaluations[champion.policy_id].traits),
+        },
+        "baseline": {**_described(baseline), "fitness": evaluations[baseline.policy_id].fitness},
+        "fitness": {
+            "kind": parts.fitness_kind,
+            "first": max(starting),
+            "last": max(m.evaluation.fitness for m in state.members),
+            "best": max(e.fitness for e in evaluations.values()),
+        },
+        "test": compare(correct(tested[baseline.policy_id])[0], correct(tested[champion.policy_id])[0], config.seed, config.final.alpha),
+        **_evaluators(parts, {"baseline": tested[baseline.policy_id], "champion": tested[champion.policy_id]}),
+        "generations": state.generation,
+        "policies_scored": len(evaluations),
+        "tokens": journal.ledger.token_summary(),
+        "price_residual_max": journal.residual_max,
+        "mlflow_run_id": (journal.folder.read(TRACKING) or {}).get("run_id"),
+        "seed": config.seed,
+        "task": parts.task.name,
+        "model": {"name": config.model.name, "folder": str(parts.model_folder)},
+    }
+
+
+def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
+    """Return how one policy did as an evaluator: on a judging task itself, else its clause where that was measured; None where neither was."""
+    if judging:
+        accepted, is_right = predicted(scores)[0] == 0, scores.gold == 0  # the choices are TRUE and FALSE
+    elif scores.verdict is not None:
+        accepted = (verdict_log_odds(scores)[0] >= 0).ravel()
+        is_right = np.tile([True, False], len(scores.gold))
+    else:
+        return None
+    right, wrong = accepted[is_right], accepted[~is_right]
+    return EvaluatorCounts(int(right.sum()), len(right), int(wrong.sum()), len(wrong))
+
+
+def evaluator_summary(counts: EvaluatorCounts, alpha: float) -> dict[str, Any]:
+    """Return an evaluator's rates with Wilson intervals, ln Lambda, and the error rates that a loop which learns from what it accepts would have.
+
+    `predicted` holds if the loop imitates its accepted answers perfectly (`dynamics.recurrence`); by round, None where nothing is accepted.
+    """
+    rates = {"sensitivity": sensitivity(counts, alpha), "specificity": specificity(counts, alpha)}
+    ratio = log_likelihood_ratio(counts)
+    s, c = (rate.value if rate else nan for rate in rates.values())
+    by_round = error_rates(FIRST_ERROR_RATE, s, c, max(ROUNDS))
+    return {
+        **{name: {"value": rate.value, "ci": [rate.low, rate.high], "num": rate.num} if rate else None for name, rate in rates.items()},
+        "ln_lambda": {"value": ratio.value, "standard_error": ratio.standard_error} if ratio else None,
+        "predicted": {
+            "first_error_rate": FIRST_ERROR_RATE,
+            "error_rate": {str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS},
+        },
+    }
+
+
+def compare(baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int, alpha: float) -> dict[str, Any]:
+    """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap interval.
+
+    Args:
+        baseline: which answers are right, shape (example,).
+        champion: the same on the same examples.
+    """
+
+    def accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
+        return {"value": float(right.mean()), "ci": list(wilson_interval(int(right.sum()), len(right), alpha))}
+
+    difference = champion.astype(float) - baseline.astype(float)
+    interval = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)
+    return {
+        "metric": "accuracy",
+        "num_examples": len(baseline),
+        "baseline": accuracy(baseline),
+        "champion": accuracy(champion),
+        "difference": {"value": float(difference.mean()), "ci": list(interval)},
+    }
+
+
+def _evaluators(parts: Parts, tested: dict[str, LabelScores]) -> dict[str, Any]:
+    """Return the summary's part on evaluators, or nothing where none was measured."""
+    counts = {name: counts_of(scores, judging=parts.config.task.judge) for name, scores in tested.items()}
+    known = {name: evaluator_summary(found, parts.config.final.alpha) for name, found in counts.items() if found is not None}
+    return {"evaluator": known} if known else {}
+
+
+def _described(policy: Policy) -> dict[str, Any]:
+    return {"policy_id": policy.policy_id, "policy": policy.to_dict(), "prompt": render_prompt(policy)}

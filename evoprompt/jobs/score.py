@@ -1,0 +1,119 @@
+"""`evoprompt score`: a file of requests -> a file of scores. Tokenization is that of the LM Evaluation Harness, so numbers compare.
+
+Trailing spaces of a context move to its continuation; an empty context is the model's beginning-of-text token; and what follows
+the context's own tokens in the tokens of the whole text is the continuation, as in the harness, also where the two do not join cleanly.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evoprompt.config.sections import ModelConfig
+from evoprompt.errors import UserError
+from evoprompt.records import TokenCount
+from evoprompt.scoring.engine import Scorer, TokenScores
+from evoprompt.scoring.load import load_scorer, open_memo
+from evoprompt.scoring.memo import Memo
+from evoprompt.scoring.models import resolve_model
+from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.scoring.trie import TokenRequest, count_rows
+
+
+def score_file(
+    model: str, source: Path, target: Path, stats: Path | None, *, dtype: str, device: str, threads: int | None, chunk_tokens: int | None, memo: bool
+) -> None:
+    """Score every request of a JSONL file and write the scores, in order, and the counts of work.
+
+    Raises:
+        UserError: a file cannot be read or already exists, a line is malformed, or a request does not fit the model's window.
+    """
+    if dtype not in ("auto", "float32", "bfloat16", "float16") or device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--dtype {dtype} --device {device}: valid are auto, float32, bfloat16, float16 and auto, cpu, cuda")
+    rows = _read(source)
+    for file in (target, stats):
+        if file is not None and file.exists():
+            raise UserError(f"{file} exists, and nothing is overwritten; give another name")
+    settings = ModelConfig.model_validate({"name": model, "dtype": dtype, "device": device, "chunk_tokens": chunk_tokens, "prefix_store_mib": 0})
+    begun = time.perf_counter()
+    scorer = load_scorer(settings, threads)
+    folder = resolve_model(model)
+    tokenizer = Tokenizer(folder)
+    loaded = time.perf_counter()
+    requests = harness_requests(tokenizer, [(row["context"], row["continuation"]) for row in rows])
+    how = {"dtype": scorer.model.dtype, "device": scorer.model.device, "arithmetic": scorer.model.arithmetic, "path": scorer.path}
+    kept = open_memo(folder, **how, chunk_tokens=scorer.chunk_tokens, threads=threads) if memo else None
+    scores = score_with_memo(scorer, requests, kept)
+    seconds = time.perf_counter() - loaded
+    with target.open("x", encoding="utf-8") as stream:
+        for row, request, value, greedy in zip(rows, requests, scores.log_likelihood, scores.is_greedy, strict=True):
+            line = {"id": row["id"], "log_likelihood": float(value), "num_tokens": len(request.continuation), "is_greedy": bool(greedy)}
+            stream.write(json.dumps(line) + "\n")
+    if stats is not None:
+        content = asdict(scores.count) | {
+            "seconds": round(seconds, 4),
+            "load_seconds": round(loaded - begun, 4),
+            "path": scorer.path,
+            "path_reason": scorer.reason,
+            "chunk_tokens": scorer.chunk_tokens,
+            "model_path": str(folder),
+        }
+        stats.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def score_with_memo(scorer: Scorer, requests: Sequence[TokenRequest], memo: Memo | None) -> TokenScores:
+    """Return the scores of requests: those that the memo has from there, the others scored and kept in it."""
+    known = memo.find(requests).scores if memo is not None else {}
+    new = [i for i in range(len(requests)) if i not in known]
+    scored = scorer.score([requests[i] for i in new])
+    if memo is not None:
+        memo.keep([requests[i] for i in new], scored)
+    log_likelihood, is_greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=bool)
+    log_likelihood[new], is_greedy[new] = scored.log_likelihood, scored.is_greedy
+    for index, (value, greedy) in known.items():
+        log_likelihood[index], is_greedy[index] = value, greedy
+    floor = TokenCount(floor_body_tokens=count_rows(requests) - scored.count.floor_body_tokens, requests=len(known), memo_requests=len(known))
+    return TokenScores(log_likelihood, is_greedy, scored.count + floor)
+
+
+def harness_requests(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
+    """Return the token requests of (context, continuation) pairs as the LM Evaluation Harness 0.4 encodes them."""
+    moved = []
+    for context, continuation in pairs:
+        stripped = context.rstrip()
+        moved.append((stripped, context[len(stripped) :] + continuation))
+    contexts = tokenizer.encode([context for context, _ in moved])
+    wholes = tokenizer.encode([context + continuation for context, continuation in moved])
+    bare = tokenizer.encode([continuation for _, continuation in moved], add_special_tokens=False)
+    requests = []
+    for number, ((context, _), ids, whole, alone) in enumerate(zip(moved, contexts, wholes, bare, strict=True), 1):
+        begin, predicted = (ids, whole[len(ids) :]) if context else ((tokenizer.begin_token,), alone)
+        if not predicted:
+            raise UserError(f"request {number}: the continuation {pairs[number - 1][1]!r} has no tokens of its own, so it has no likelihood")
+        requests.append(TokenRequest(begin, predicted))
+    return requests
+
+
+def _read(source: Path) -> list[dict[str, Any]]:
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the requests {source}: {getattr(error, 'strerror', None) or error}") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{source}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(row, dict) or "id" not in row or not all(isinstance(row.get(k), str) for k in ("context", "continuation")):
+            raise UserError(f'{source}, line {number}: expected {{"id", "context": text, "continuation": text}}, got {line[:80]!r}')
+        rows.append(row)
+    return rows

@@ -1,0 +1,297 @@
+"""The strict schema of a sweep, its reader, and what its runs are.
+
+Axes and `set` have dotted keys of the run configuration. A relative path among their values is read from the sweep file's folder.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
+
+from evoprompt.config.sections import Config, Positive, Section, check_config, load_config, read_mapping
+from evoprompt.errors import UserError, nearest
+from evoprompt.seeding import Stream, generator
+
+SEED = "seed"  #: the axis whose runs are replicates of each other
+PATH_KEYS = ("task.path", "task.test_path")
+LABEL_CHARACTERS = 40
+#: What can be maximised: keys of `summary.json`; `champion.traits.<trait>` too.
+OBJECTIVES = (
+    *("fitness.best", "fitness.last", "champion.fitness", "champion.validation_fitness"),
+    *("test.champion", "test.champion.value", "test.difference", "test.difference.value"),
+)
+
+
+class Range(Section):
+    """Numbers from `low` to `high`, both included; whole ones where the key's are. `log`: every factor is as likely, not every step."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs a positive low (given: {self.low:g})")
+        return self
+
+
+Axis = Annotated[
+    Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")], Discriminator(lambda value: "list" if isinstance(value, list) else "range")
+]
+
+
+class SweepConfig(Section):
+    """Which runs a sweep has."""
+
+    name: str
+    base: Path  #: a run config, relative to the sweep's file
+    set: dict[str, Any] = Field(default_factory=dict)  #: dotted keys for all runs
+    method: Literal["grid", "random", "bayes"] = "grid"
+    axes: dict[str, Axis]  #: dotted keys that vary: a list of values, or a range
+    runs: Positive | None = None  #: of random and bayes; a grid has all combinations
+    #: what is maximised; `test.*` makes the test examples a part of the search, so that the best run's accuracy is no longer held out
+    objective: str = "fitness.best"
+    seed: Annotated[int, Field(ge=0)] = 0  #: of the draws of random and bayes; the runs' own is the axis or key `seed`
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if not self.axes:
+            raise ValueError("axes is empty; name at least one key that varies, e.g. axes: {seed: [0, 1, 2]}")
+        for key, axis in self.axes.items():
+            if isinstance(axis, Range):
+                if self.method == "grid":
+                    raise ValueError(f"axes.{key} is a range, which a grid cannot take; list its values, or set method to random or bayes")
+            elif not axis:
+                raise ValueError(f"axes.{key} has no values; list at least one")
+            elif len({canonical(v) for v in axis}) < len(axis):
+                raise ValueError(f"axes.{key} has a value twice; name each once")
+        if (self.runs is None) != (self.method == "grid"):
+            raise ValueError("runs goes with random and bayes; a grid has all combinations" if self.runs else f"method {self.method} needs runs")
+        for first, second in itertools.permutations([*self.axes, *self.set], 2):
+            if second == first or second.startswith(f"{first}."):
+                raise ValueError(f"'{first}' and '{second}' set the same key; keep one of them")
+        if self.objective not in OBJECTIVES and not self.objective.startswith("champion.traits."):
+            raise ValueError(f"objective '{self.objective}' is nothing of summary.json to be maximised; {nearest(self.objective, OBJECTIVES)}")
+        if self.objective.startswith(("fitness.", "champion.fitness", "champion.validation")):
+            for key in self.axes:
+                if key.startswith(("task", "fitness", "model")):
+                    raise ValueError(f"axes vary '{key}', so {self.objective} of the runs cannot be compared; set objective to test.champion")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep's checked configuration with what it stands on."""
+
+    config: SweepConfig
+    base: Mapping[str, Any]  #: the base run config as plain values
+    folder: Path  #: where relative paths begin
+
+    @property
+    def factors(self) -> list[str]:
+        """The axes but the seed."""
+        return [key for key in self.config.axes if key != SEED]
+
+
+def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
+    """Return the sweep of a YAML file, with `dotted.key=value` overrides for all of its runs.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown, a value is not valid, or the base is not a run config.
+    """
+    values = read_mapping(path, "sweep", "base: run.yaml, axes: {seed: [0, 1, 2]}")
+    given = dict(_override(text) for text in overrides)
+    if given:
+        values["set"] = {**(values.get("set") or {}), **given}
+    config = _check(values, str(path))
+    folder = path.resolve().parent
+    if config.base.suffix == "" or not (folder / config.base).exists():
+        raise UserError(f"{path}: base: there is no run config {folder / config.base}; the path is relative to the sweep's file")
+    for key, axis in config.axes.items():
+        if isinstance(axis, Range) and number_type(key) is int and (axis.low % 1 or axis.high % 1):
+            raise UserError(f"{path}: axes.{key} takes whole numbers, and its range is {axis.low:g} to {axis.high:g}; give whole ends")
+    return Sweep(config, load_config(folder / config.base).model_dump(mode="json"), folder)
+
+
+def dump_sweep(sweep: Sweep, base: str) -> str:
+    """Return the sweep as YAML that `load_sweep` reads back, with the base config under another path."""
+    values = sweep.config.model_dump(mode="json") | {"base": base, "set": {k: _absolute(k, v, sweep.folder) for k, v in sweep.config.set.items()}}
+    values["axes"] = {k: [_absolute(k, v, sweep.folder) for v in a] if isinstance(a, list) else a for k, a in values["axes"].items()}
+    return yaml.safe_dump({k: v for k, v in values.items() if v is not None}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def settle(sweep: Sweep, settings: Mapping[str, Any], name: str) -> Config:
+    """Return the configuration of the run with these settings (dotted key to value).
+
+    Raises:
+        UserError: a key is unknown or a value is not valid.
+    """
+    values: dict[str, Any] = copy.deepcopy(dict(sweep.base))
+    for key, value in {**sweep.config.set, **settings}.items():
+        _put(values, key, _absolute(key, value, sweep.folder))
+    values["name"] = name
+    return check_config(values, f"sweep {sweep.config.name}, run {name}")
+
+
+def plan(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return the settings of each run of a grid or random sweep, in order. The last axis of a grid varies fastest.
+
+    Random draws follow from (sweep seed, run, axis); a listed `seed` is not drawn, the runs take its values in turn.
+    """
+    axes = sweep.config.axes
+    if sweep.config.method == "grid":
+        values = [axis for axis in axes.values() if isinstance(axis, list)]
+        return [dict(zip(axes, combination, strict=True)) for combination in itertools.product(*values)]
+    return [{key: draw(sweep.config, key, number) for key in axes} for number in range(1, (sweep.config.runs or 0) + 1)]
+
+
+def draw(config: SweepConfig, key: str, number: int) -> Any:
+    """Return the value of an axis in a run that is drawn; runs are numbered from 1."""
+    axis = config.axes[key]
+    rng = generator(config.seed, Stream.SWEEP, number, list(config.axes).index(key))
+    if isinstance(axis, list):
+        return axis[(number - 1) % len(axis)] if key == SEED else axis[int(rng.integers(len(axis)))]
+    whole = number_type(key) is int
+    edge = 0.5 if whole else 0.0  # so that the ends of whole numbers are as likely as the others
+    low, high = axis.low - edge, axis.high + edge
+    at = float(rng.uniform(np.log(low), np.log(high)) if axis.log else rng.uniform(low, high))
+    return tidy(axis, float(np.exp(at)) if axis.log else at, whole)
+
+
+def tidy(axis: Range, value: float, whole: bool) -> int | float:
+    """Return a number of a range as it is used: whole, or with six digits; inside the range."""
+    rounded = round(value) if whole else float(f"{value:.6g}")
+    inside = min(max(rounded, axis.low), axis.high)
+    return int(inside) if whole else inside
+
+
+def corners(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return settings in which every value and every end of a range is met once; what can be checked where the runs are not known yet."""
+    values: dict[str, list[Any]] = {}
+    for key, axis in sweep.config.axes.items():
+        values[key] = axis if isinstance(axis, list) else [tidy(axis, end, number_type(key) is int) for end in (axis.low, axis.high)]
+    first = {key: choices[0] for key, choices in values.items()}
+    return [first, *({**first, key: value} for key, choices in values.items() for value in choices[1:])]
+
+
+def number_type(key: str) -> type[int] | type[float]:
+    """Return whether a key of the run configuration takes whole numbers or any.
+
+    Raises:
+        UserError: there is no such key, or its values are not numbers.
+    """
+    annotation: Any = Config
+    for name in key.split("."):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if name not in annotation.model_fields:
+                raise UserError(f"axes: unknown key '{key}'; {nearest(name, annotation.model_fields)}")
+            annotation = annotation.model_fields[name].annotation
+        else:
+            annotation = (*get_args(annotation), None)[1] if get_origin(annotation) is dict else None
+    kinds = _members(annotation)
+    if float in kinds or int in kinds:
+        return float if float in kinds else int
+    raise UserError(f"axes.{key} is a range, but its values are not numbers; list them")
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return a name for each key: as many of its last parts as tell it from the others."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        names[key] = next((end for end in ends if not any(k != key and (k == end or k.endswith(f".{end}")) for k in keys)), key)
+    return names
+
+
+def short_value(value: Any) -> str:
+    """Return a value for a table's cell or a folder's name."""
+    if isinstance(value, Mapping):
+        return " ".join(short_value(v) for v in value.values())
+    if isinstance(value, str) and "/" in value:
+        return Path(value).stem
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def label(number: int, settings: Mapping[str, Any]) -> str:
+    """Return a run's folder: its number, and its settings in short."""
+    names = short_names(list(settings))
+    words = [short_value(v) if isinstance(v, str | Mapping) else f"{names[k].split('.')[-1]}{short_value(v)}" for k, v in settings.items()]
+    text = "-".join(re.sub(r"[^a-z0-9.]+", "_", word.lower()).strip("_.") for word in words)
+    return f"{number:03d}-{text[:LABEL_CHARACTERS].rstrip('-_.')}"
+
+
+def canonical(value: Any) -> str:
+    """Return a text that is equal for equal values only; true is not 1."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _check(values: Mapping[str, Any], source: str) -> SweepConfig:
+    for key, axis in (values.get("axes") or {}).items() if isinstance(values.get("axes"), dict) else ():
+        if not isinstance(axis, list | dict):
+            raise UserError(f"{source}: axes.{key} is {axis!r}; expected a list of values or a range {{low: 1, high: 9}}")
+    try:
+        return SweepConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: " + "; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _sentence(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    within_axis = location[:1] == ["axes"] and len(location) > 2
+    key = ".".join(location[:2] + location[3:] if within_axis else location)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{key}'; {nearest(location[-1], Range.model_fields if within_axis else SweepConfig.model_fields)}"
+    if error["type"] == "missing":
+        return f"'{key}' is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key + ': ' if key else ''}{message}" + ("" if error["type"] == "value_error" else f" (given: {error['input']!r})")
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text!r}: expected dotted.key=value, e.g. --set evolution.generations=5")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text!r}: {value!r} is not a YAML value") from None
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for name in parents:
+        child = values.get(name)
+        if child is None:
+            child = values[name] = {}
+        if not isinstance(child, dict):
+            raise UserError(f"'{key}': '{name}' is a value, not a section")
+        values = child
+    values[last] = value
+
+
+def _absolute(key: str, value: Any, folder: Path) -> Any:
+    return str((folder / value).resolve()) if key in PATH_KEYS and isinstance(value, str) else value
+
+
+def _members(annotation: Any) -> set[Any]:
+    """Return the types that an annotation unites."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind for part in get_args(annotation) for kind in _members(part)}
+    return {annotation}

@@ -1,0 +1,88 @@
+"""What a run would forward, before anything is loaded but a tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from evoprompt.config.sections import Config
+from evoprompt.jobs.evolve.build import check_task
+from evoprompt.measurement.measure import tokenize
+from evoprompt.policy import Policy
+from evoprompt.records import Example
+from evoprompt.scoring.models import is_fetched, resolve_model
+from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.scoring.trie import count_rows
+from evoprompt.tasks.base import Task
+from evoprompt.tasks.render import render_prefix, render_queries
+
+OMITTED = (
+    "The forecast counts the distinct prefixes of the starting prompts exactly, and takes every later prompt to be the longest of them with as many "
+    "of the longest demonstrations as are allowed. It leaves out what memo and prefix store spare (in a sweep it can be most), children that were "
+    "scored already and limits in seconds, which make it less, and edits of instruction, template and label words, which can make it more, "
+    "as do steps, self-evaluation and context stuffing."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Founders:
+    """The tokens of each starting policy by split, and by how many at most a demonstration lengthens a prompt."""
+
+    fitness: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    demonstration: int
+
+
+class Forecaster:
+    """Forecasts runs; what runs have in common is counted once."""
+
+    def __init__(self) -> None:
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._founders: dict[str, Founders] = {}
+
+    def tokens(self, config: Config) -> int | None:
+        """Return the forecast of a run.
+
+        With F_i, V_i, T_i the tokens of founder i on the fitness, validation and test examples, and D what demonstrations can add, it is
+
+            sum F_i + children * generations * (max F_i + D) + candidates * (max V_i + D) + 2 max T_i + D
+
+        where the first three terms stay within the budget. None where the model is not in the cache: its tokenizer would have to be fetched.
+        """
+        if not is_fetched(config.model.name):
+            return None
+        founders = self._count(config)
+        growth = config.evolution.max_demonstrations * founders.demonstration
+        children = config.evolution.children * config.evolution.generations
+        search = sum(founders.fitness) + children * (max(founders.fitness) + growth) + config.final.candidates * (max(founders.validation) + growth)
+        limit = config.budget.prefill_tokens
+        return (search if limit is None else min(search, limit)) + 2 * max(founders.test) + growth
+
+    def _count(self, config: Config) -> Founders:
+        key = f"{config.task.model_dump_json()}{config.model.name}{config.fitness.kind}"
+        if key not in self._founders:
+            task, kind = check_task(config)
+            tokenizer = self._tokenizer(config)
+
+            def count(examples: tuple[Example, ...]) -> tuple[int, ...]:
+                queries = (render_queries(policy, examples, with_prior=kind == "pmi") for policy in task.starting_policies)
+                return tuple(count_rows(tokenize(tokenizer, each)) for each in queries)
+
+            self._founders[key] = Founders(count(task.fitness), count(task.validation), count(task.test), longest_demonstration(task, tokenizer))
+        return self._founders[key]
+
+    def _tokenizer(self, config: Config) -> Tokenizer:
+        if config.model.name not in self._tokenizers:
+            self._tokenizers[config.model.name] = Tokenizer(resolve_model(config.model.name, config.model.revision))
+        return self._tokenizers[config.model.name]
+
+
+def longest_demonstration(task: Task, tokenizer: Tokenizer) -> int:
+    """Return by how many tokens at most one demonstration of the task's pool lengthens a starting prompt; 0 without a pool."""
+
+    def lengths(policy: Policy) -> list[int]:
+        longer = [replace(policy, demonstrations=(demonstration,)) for demonstration in task.demonstrations]
+        bare, *others = (len(ids) for ids in tokenizer.encode([render_prefix(p) for p in (replace(policy, demonstrations=()), *longer)]))
+        return [other - bare for other in others]
+
+    return max((length for policy in task.starting_policies for length in lengths(policy)), default=0)

@@ -1,0 +1,279 @@
+"""A sweep: many runs of one base configuration, one after another in one process, which share the workers with the loaded model.
+
+Its folder has `sweep.yaml` and `base.yaml` (what it is), `sweep.json` (its state, replaced in one step at every change), a run folder for
+each run, and at the end `sweep.csv`, `sweep.html` and `best.yaml`. What is finished is not done again when a sweep is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from evoprompt.backends.shared import Shared, executor_key
+from evoprompt.config.sections import Config, dump_config
+from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.build import check_task, open_executor, open_tracker, strategy_of
+from evoprompt.jobs.evolve.session import carry_out, provenance, tell_end
+from evoprompt.jobs.sweep.bayes import check_installed, propose
+from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
+from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
+from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
+from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, write_results
+from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of, result_of
+from evoprompt.scoring.models import is_fetched, resolve_model
+from evoprompt.store.folder import CHECKPOINT, SUMMARY, SWEEP, RunFolder
+from evoprompt.tracking.base import NullTracker, Tracker
+
+SETTINGS, BASE, BEST, ERROR = "sweep.yaml", "base.yaml", "best.yaml", "error.txt"
+
+#: What MLflow is told of the best settings: the mean over their runs.
+METRICS = {"objective": "sweep/objective", "fitness_best": "fitness/best", "accuracy_before": "test/baseline", "accuracy_after": "test/champion"}
+
+
+@dataclass(slots=True)
+class Progress:
+    """A sweep that is going on, and its folder."""
+
+    path: Path
+    sweep: Sweep
+    rows: list[dict[str, Any]]
+    tracking: dict[str, str] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """Return the content of `sweep.json`."""
+        config = self.sweep.config
+        about = {"version": 1, "name": config.name, "method": config.method, "objective": config.objective, "axes": list(config.axes)}
+        return about | {"tracking": self.tracking, "runs": self.rows}
+
+    def save(self) -> None:
+        """Replace the state on disk."""
+        RunFolder(self.path).write(SWEEP, self.state())
+
+    @property
+    def total(self) -> int:
+        """How many runs the sweep has in the end."""
+        return self.sweep.config.runs or len(self.rows)
+
+
+def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
+    """Run a sweep in a new folder; return how many runs failed.
+
+    Raises:
+        UserError: before anything is started, where that can be known.
+    """
+    sweep = load_sweep(path, overrides)
+    configs = check(sweep)
+    for name, revision in dict.fromkeys((c.model.name, c.model.revision) for c in configs):
+        if not is_fetched(name):
+            Console().print(f"fetching and converting {name}, once; this takes about a minute")
+        resolve_model(name, revision)
+    folder = RunFolder.create(out, sweep.config.name).path
+    (folder / BASE).write_text(dump_config(settle(Sweep(sweep.config.model_copy(update={"set": {}}), sweep.base, sweep.folder), {}, "base")))
+    (folder / SETTINGS).write_text(dump_sweep(sweep, BASE), encoding="utf-8")
+    progress = Progress(folder, load_sweep(folder / SETTINGS), _rows([] if sweep.config.method == "bayes" else plan(sweep)))
+    progress.save()
+    try:
+        return _carry_out(progress)
+    except UserError:
+        if all(row["status"] == "waiting" for row in progress.rows):
+            _take_away(folder)
+        raise
+
+
+def resume(path: Path) -> int:
+    """Go on with a sweep; failed runs are tried again. Return how many failed.
+
+    Raises:
+        UserError: there is no sweep, or it is complete.
+    """
+    if not (path / SWEEP).exists():
+        raise UserError(f"there is no sweep in {path}: it has no {SWEEP}; give the folder that evoprompt sweep made")
+    state = json.loads((path / SWEEP).read_text(encoding="utf-8"))
+    progress = Progress(path.resolve(), load_sweep(path / SETTINGS), state["runs"], state["tracking"])
+    if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
+        raise UserError(f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}")
+    return _carry_out(progress)
+
+
+def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
+    """Print the runs of a sweep with a forecast of the tokens that each forwards. No model is loaded."""
+    sweep = load_sweep(path, overrides)
+    check(sweep)
+    console = Console(highlight=False, width=None if os.isatty(1) else 200)
+    forecaster = Forecaster()
+    bayes = sweep.config.method == "bayes"
+    rows = _rows([propose(sweep.config, 1, [])] if bayes else plan(sweep))
+    forecasts = [forecaster.tokens(settle(sweep, row["settings"], row["folder"])) for row in rows]
+    known = {row["number"]: f"{tokens:,}" if tokens is not None else "" for row, tokens in zip(rows, forecasts, strict=True)}
+    console.print(rows_table(rows, list(sweep.config.axes), known))
+    if bayes:
+        console.print(f"Runs 2 to {sweep.config.runs} are proposed from the results of those before; the total takes them to be like the first.")
+    tokens = [t for t in forecasts if t is not None]
+    if len(tokens) < len(rows):
+        console.print("The tokenizer of a model that is not in the cache was not read; evoprompt models --fetch NAME puts it there.")
+    total = sum(tokens) * (sweep.config.runs or 1) if bayes else sum(tokens)
+    console.print(f"{sweep.config.runs or len(rows)} runs; together {total:,} tokens, an upper forecast, before memo and prefix store.")
+    console.print(OMITTED, soft_wrap=True)
+
+
+def check(sweep: Sweep) -> list[Config]:
+    """Return the configurations of all runs (for bayes, of its axes' values and ends), each checked with its task.
+
+    Raises:
+        UserError: a key is unknown, a value is not valid, a run's parts do not go together, or optuna is missing.
+    """
+    if sweep.config.method == "bayes":
+        check_installed()
+    settings = corners(sweep) if sweep.config.method == "bayes" else plan(sweep)
+    configs = [settle(sweep, each, label(number, each)) for number, each in enumerate(settings, 1)]
+    checked: set[str] = set()
+    for config in configs:
+        key = config.model_copy(update={"seed": 0, "name": ""}).model_dump_json()
+        if key not in checked:
+            checked.add(key)
+            strategy_of(config, check_task(config)[0])
+    return configs
+
+
+def _rows(settings: Sequence[Mapping[str, Any]], first: int = 1) -> list[dict[str, Any]]:
+    return [
+        {"number": n, "folder": label(n, each), "settings": dict(each), "status": "waiting", "reason": None, "result": None}
+        for n, each in enumerate(settings, first)
+    ]
+
+
+def _carry_out(progress: Progress) -> int:
+    """Do what is left of a sweep; return how many runs failed."""
+    axes = list(progress.sweep.config.axes)
+    shared, tracker = Shared(open_executor), _LateTracker()
+    status = "FAILED"
+    with SweepDisplay(axes, progress.rows, progress.total) as display:
+        try:
+            _open(progress, shared, tracker)
+            for row in _left(progress):
+                _run(progress, row, shared, display)
+            _conclude(progress, tracker.own)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            display.interrupted(progress.path)
+            raise
+        finally:
+            shared.close()
+            tracker.own.finish(status)
+    print_end(display.console, progress.state(), progress.path, progress.path.parent)
+    return sum(row["status"] == "failed" for row in progress.rows)
+
+
+@dataclass(slots=True)
+class _LateTracker:
+    own: Tracker = field(default_factory=NullTracker)
+
+
+def _open(progress: Progress, shared: Shared, tracker: _LateTracker) -> None:
+    """Start the workers of the first run, then tell MLflow of the sweep: its run is the parent of all the runs'."""
+    settings = next((row["settings"] for row in progress.rows if row["status"] != "done"), None)
+    first = settle(progress.sweep, settings if settings is not None else corners(progress.sweep)[0], "first")
+    shared.executor(first)
+    tracker.own = open_tracker(first, progress.path.parent)
+    if progress.tracking:
+        tracker.own.resume(progress.tracking)
+        return
+    config = progress.sweep.config
+    parameters: dict[str, Any] = {key: json.dumps(axis) for key, axis in config.model_dump(mode="json")["axes"].items()}
+    parameters |= {"sweep.method": config.method, "sweep.objective": config.objective, "sweep.runs": progress.total}
+    tags = {"evoprompt.folder": str(progress.path), "evoprompt.sweep": config.name}
+    progress.tracking = tracker.own.begin(progress.path.name, parameters, tags, [])
+    progress.save()
+
+
+def _left(progress: Progress) -> Any:
+    """Yield the rows that are left to do. Those of the same workers follow each other; bayes is asked for each as its turn comes."""
+    config = progress.sweep.config
+    if config.method != "bayes":
+        keys = [executor_key(settle(progress.sweep, row["settings"], "x")) for row in progress.rows]
+        order = sorted(range(len(keys)), key=lambda i: keys.index(keys[i]))
+        yield from [progress.rows[i] for i in order if progress.rows[i]["status"] != "done"]
+        return
+    yield from [row for row in progress.rows if row["status"] != "done"]
+    for number in range(len(progress.rows) + 1, progress.total + 1):
+        finished = [(row["settings"], row["result"]["objective"]) for row in done(progress.rows)]
+        progress.rows += _rows([propose(config, number, finished)], number)
+        yield progress.rows[-1]
+
+
+def _run(progress: Progress, row: dict[str, Any], shared: Shared, display: SweepDisplay) -> None:
+    """Do one run, and keep how it ended."""
+    row |= {"status": "running", "reason": None, "result": None}
+    progress.save()
+    display.changed(row)
+    try:
+        row |= {"result": _result(progress, row, shared, display), "status": "done"}
+    except KeyboardInterrupt:
+        row["status"] = "interrupted"
+        raise
+    except Exception as error:  # noqa: BLE001 (kept whole in the run's folder, and told; the other runs go on)
+        lines = str(error).strip().splitlines()
+        row |= {"status": "failed", "reason": (lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {(lines or [''])[0]}")[:300]}
+        _write_error(progress.path / row["folder"], error)
+        shared.close()  # whatever state the workers are in, the next run has new ones
+    finally:
+        progress.save()
+    display.changed(row)
+
+
+def _result(progress: Progress, row: Mapping[str, Any], shared: Shared, display: SweepDisplay) -> dict[str, float | None]:
+    config = settle(progress.sweep, row["settings"], row["folder"])
+    folder = RunFolder(progress.path / row["folder"])
+    folder.path.mkdir(exist_ok=True)
+    (folder.path / ERROR).unlink(missing_ok=True)
+    if folder.is_complete:
+        tell_end(config, folder)
+        summary = folder.read(SUMMARY)
+    else:
+        if folder.read(CHECKPOINT) is None:
+            folder.begin(config, provenance(config, resolve_model(config.model.name, config.model.revision)))
+        summary, _ = carry_out(config, folder, display, shared)
+    result = result_of(summary, progress.sweep.config.objective)
+    if result["objective"] is None:
+        raise UserError(f"its summary.json has no number at '{progress.sweep.config.objective}'; set another objective")
+    return result
+
+
+def _write_error(folder: Path, error: Exception) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / ERROR).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+
+
+def _conclude(progress: Progress, tracker: Tracker) -> None:
+    """Write table, page and the best run's config, and tell the tracker."""
+    table, page = write_results(progress.path)
+    files = [table, page, progress.path / SETTINGS]
+    best = best_group(progress.rows)
+    failed = sum(row["status"] == "failed" for row in progress.rows)
+    metrics: dict[str, float] = {"sweep/runs_done": len(done(progress.rows)), "sweep/runs_failed": failed}
+    if best:
+        config = settle(progress.sweep, best[0]["settings"], f"{progress.sweep.config.name}-best")
+        (progress.path / BEST).write_text(dump_config(config), encoding="utf-8")
+        files.append(progress.path / BEST)
+        metrics |= {metric: mean.value for name, metric in METRICS.items() if (mean := mean_of(best, name))}
+        metrics |= {"tokens/total": sum(column(progress.rows, "tokens")), "time/total": sum(column(progress.rows, "seconds"))}
+    tracker.log(metrics, 0, int(time.time() * 1000))
+    tracker.describe(markdown(progress.state()))
+    tracker.attach(files)
+
+
+def _take_away(folder: Path) -> None:
+    """Remove what was written of a sweep that could not start, and the folder if nothing else is in it."""
+    for name in (SETTINGS, BASE, SWEEP):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()

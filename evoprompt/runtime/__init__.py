@@ -1,1 +1,0 @@
-"""Runtime: where the work is done, and what survives when it ends."""

@@ -1,0 +1,1 @@
+"""Selection: who has children and who survives, and how likely that was."""

@@ -1,0 +1,202 @@
+"""Whole runs with a tiny model in this process: the record, its accounting, and that they survive anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from math import fsum
+from pathlib import Path
+
+import pytest
+
+from evoprompt.config.sections import load_config
+from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.store.folder import CHECKPOINT, LINEAGE, SUMMARY, RunFolder
+
+RUN_FILES = {"config.yaml", "provenance.json", "tracking.json", "lineage.jsonl", "generations.jsonl", "measurements.jsonl", "checkpoint.json"}
+
+
+def lines(folder: Path, name: str) -> list[dict]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+@pytest.fixture
+def finished(config_file: Path, tmp_path: Path) -> Path:
+    start(load_config(config_file), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_leaves_the_whole_record(finished: Path):
+    assert {p.name for p in finished.iterdir()} == RUN_FILES | {"dynamics.json", "report.html", "summary.json"}
+    summary = json.loads((finished / SUMMARY).read_text())
+    assert {"champion", "fitness", "test", "tokens", "seconds", "price_residual_max", "mlflow_run_id", "seed"} <= set(summary)
+    assert {"policy", "policy_id", "prompt"} <= set(summary["champion"])
+    assert set(summary["fitness"]) == {"kind", "first", "last", "best"}
+    assert set(summary["test"]) == {"metric", "num_examples", "baseline", "champion", "difference"}
+    assert {"prefill", "generated", "total", "floor", "by_phase"} <= set(summary["tokens"])
+    for part in ("baseline", "champion", "difference"):
+        low, high = summary["test"][part]["ci"]
+        assert low <= summary["test"][part]["value"] <= high
+    tokens = summary["tokens"]
+    assert tokens["prefill"] == sum(tokens["by_phase"].values()) == tokens["floor"] - tokens["stored"]
+    assert tokens["stored"] > 0, "no child began as its parent"
+    assert json.loads((finished / "provenance.json").read_text())["model"]["fingerprint"]
+
+
+def test_every_generation_is_in_the_lineage_with_those_that_died(finished: Path):
+    births = lines(finished, LINEAGE)
+    for generation in range(5):
+        rows = [b for b in births if b["generation"] == generation]
+        assert sum(b["selected"] for b in rows) == 4
+        if generation:
+            assert sum(b["operator"] == "survive" for b in rows) == 4
+            assert len(rows) == 8
+    assert all(b["policy_id"] for b in births)
+
+
+def test_nothing_is_scored_twice(finished: Path):
+    measured = [m["policy_id"] for m in lines(finished, "measurements.jsonl")]
+    assert len(measured) == len(set(measured))
+    assert set(measured) == {b["policy_id"] for b in lines(finished, LINEAGE)}
+
+
+def test_prices_parts_recomputed_from_the_lineage_file_add_up(finished: Path):
+    """Shares no code with the package: plain loops over the file, as an outsider would check it."""
+    births = lines(finished, LINEAGE)
+    for generation in range(1, 5):
+        parents = {b["birth_id"]: b for b in births if b["generation"] == generation - 1 and b["selected"]}
+        rows = [b for b in births if b["generation"] == generation]
+        line = next(g for g in lines(finished, "generations.jsonl") if g["generation"] == generation)
+        success = dict.fromkeys(parents, 0.0)
+        for row in rows:
+            for parent, share in zip(row["parent_ids"], row["shares"], strict=True):
+                success[parent] += share
+        mean_success = fsum(success.values()) / len(parents)
+        for trait, price in line["price"].items():
+            mean = fsum(p["traits"][trait] for p in parents.values()) / len(parents)
+            selection = fsum((success[i] - mean_success) * (p["traits"][trait] - mean) for i, p in parents.items()) / len(parents) / mean_success
+            effects = [
+                r["traits"][trait] - fsum(s * parents[i]["traits"][trait] for i, s in zip(r["parent_ids"], r["shares"], strict=True)) for r in rows
+            ]
+            transmission = fsum(effects) / len(rows)
+            chosen = [r["traits"][trait] for r in rows if r["selected"]]
+            survival = fsum(chosen) / len(chosen) - fsum(r["traits"][trait] for r in rows) / len(rows)
+            change = fsum(chosen) / len(chosen) - mean
+            assert abs(change - selection - transmission - survival) < 1e-12
+            assert price["reproduction"]["selection"] == pytest.approx(selection, abs=1e-12)
+            assert price["transmission"] == pytest.approx(transmission, abs=1e-12)
+            assert price["survival"]["selection"] == pytest.approx(survival, abs=1e-12)
+            assert sum(price["transmission_by_operator"].values()) == pytest.approx(transmission, abs=1e-12)
+
+
+def test_the_test_examples_are_not_among_those_that_the_search_saw(finished: Path):
+    from evoprompt.tasks.load import load_task
+
+    task = load_task(RunFolder.open(finished).config().task)
+    seen = {e for m in lines(finished, "measurements.jsonl") for e in m["example_ids"]}
+    assert seen == {e.example_id for e in task.fitness}
+    assert not seen & {e.example_id for e in (*task.validation, *task.test)}
+
+
+def test_the_same_seed_writes_the_same_lineage_and_another_seed_another(config_file: Path, tmp_path: Path, finished: Path):
+    first = (finished / LINEAGE).read_bytes()
+    start(load_config(config_file), tmp_path / "again")
+    assert (tmp_path / "again" / LINEAGE).read_bytes() == first
+    start(load_config(config_file, ["seed=1"]), tmp_path / "other")
+    assert (tmp_path / "other" / LINEAGE).read_bytes() != first
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_lineage_to_the_byte(config_file: Path, tmp_path: Path):
+    overrides = ["evolution.generations=30"]
+    start(load_config(config_file, overrides), tmp_path / "whole")
+    expected = (tmp_path / "whole" / LINEAGE).read_bytes()
+    command = [sys.executable, "-m", "evoprompt.cli", "run", str(config_file), "--out", str(tmp_path / "killed"), "--set", overrides[0]]
+    lineage = tmp_path / "killed" / LINEAGE
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONHASHSEED": "77"})
+    deadline = time.monotonic() + 120
+    while not (lineage.exists() and len(lineage.read_bytes().splitlines()) > 60):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / SUMMARY).exists()
+    assert expected.startswith(lineage.read_bytes()[:1000])
+    resume(tmp_path / "killed")
+    assert lineage.read_bytes() == expected
+    results = [json.loads((tmp_path / run / SUMMARY).read_text()) for run in ("whole", "killed")]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["champion"] == results[1]["champion"]
+
+
+def test_a_run_killed_before_its_first_generation_starts_again(config_file: Path, tmp_path: Path, finished: Path):
+    """The state of a folder after a kill between the first lines and the first checkpoint."""
+    early = tmp_path / "early"
+    early.mkdir()
+    for name in ("config.yaml", "provenance.json"):
+        (early / name).write_bytes((finished / name).read_bytes())
+    (early / LINEAGE).write_text('{"generation": 0, "isl')
+    resume(early)
+    assert (early / LINEAGE).read_bytes() == (finished / LINEAGE).read_bytes()
+
+
+def test_a_complete_run_is_not_resumed(finished: Path):
+    with pytest.raises(UserError, match="is complete"):
+        resume(finished)
+
+
+def test_the_search_stops_within_its_token_budget(config_file: Path, tmp_path: Path, finished: Path):
+    spent = json.loads((finished / SUMMARY).read_text())["tokens"]
+    used = spent["by_phase"]["search"] + spent["by_phase"]["validation"]
+    limit = used * 2 // 3
+    summary = start(load_config(config_file, [f"budget.prefill_tokens={limit}"]), tmp_path / "cheap")
+    tokens = summary["tokens"]["by_phase"]
+    assert tokens["search"] + tokens["validation"] <= limit
+    assert 0 < summary["generations"] < 4
+
+
+def test_a_prompt_that_does_not_fit_the_window_ends_the_run_without_a_trace(config_file: Path, tmp_path: Path):
+    override = f"task.starting_policies=[{{instruction: '{'long ' * 80}'}}]"
+    with pytest.raises(UserError, match="longer than the model's window of 256"):
+        start(load_config(config_file, [override]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["sum", "per_token", "per_byte", "pmi", "accuracy"])
+def test_every_fitness_carries_a_run(config_file: Path, tmp_path: Path, kind: str):
+    summary = start(load_config(config_file, [f"fitness.kind={kind}", "evolution.generations=1"]), tmp_path / "run")
+    assert summary["fitness"]["kind"] == kind
+
+
+def test_free_form_tasks_run_too(config_file: Path, tmp_path: Path):
+    free = tmp_path / "free.jsonl"
+    free.write_text("".join(json.dumps({"input": f"say {i}", "target": f"t{i}"}) + "\n" for i in range(80)))
+    override = [f"task={{path: {free}, fitness_examples: 6, validation_examples: 4, test_examples: 6}}", "evolution.generations=1"]
+    summary = start(load_config(config_file, override), tmp_path / "run")
+    assert summary["fitness"]["kind"] == "per_token"
+    assert CHECKPOINT in {p.name for p in (tmp_path / "run").iterdir()}
+
+
+def test_a_run_again_is_all_memo_and_the_same_to_the_byte(config_file: Path, tmp_path: Path):
+    tokens = {}
+    for name, memo in (("without", "false"), ("first", "true"), ("again", "true")):
+        start(load_config(config_file, [f"model.memo={memo}"]), tmp_path / name)
+        tokens[name] = json.loads((tmp_path / name / SUMMARY).read_text())["tokens"]
+    assert len({(tmp_path / name / LINEAGE).read_bytes() for name in tokens}) == 1
+    assert tokens["first"]["prefill"] > 0
+    assert (tokens["again"]["prefill"], tokens["again"]["forwards"]) == (0, 0)
+    assert tokens["again"]["memo_requests"] == tokens["again"]["requests"] == tokens["first"]["requests"] > 0
+    assert tokens["again"]["floor"] == tokens["without"]["floor"], "a budget would have been spent otherwise"
+
+
+def test_the_lineage_does_not_depend_on_the_prefix_store(config_file: Path, tmp_path: Path):
+    for mib in (0, 1, 256):
+        start(load_config(config_file, [f"model.prefix_store_mib={mib}"]), tmp_path / str(mib))
+    assert len({(tmp_path / str(mib) / LINEAGE).read_bytes() for mib in (0, 1, 256)}) == 1
+    stored = [json.loads((tmp_path / str(mib) / SUMMARY).read_text())["tokens"]["stored"] for mib in (0, 256)]
+    assert stored[0] == 0 < stored[1]

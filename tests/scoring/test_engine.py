@@ -1,0 +1,162 @@
+"""Invariants: packed scores are the plain ones, for any requests, order and budget; and nothing is forwarded twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys.requests import request_lists
+from toys.toy_lm import ToyLM
+
+from evoprompt.errors import UserError
+from evoprompt.scoring.engine import Scorer, probe_requests
+from evoprompt.scoring.prefix_store import PrefixStore
+from evoprompt.scoring.trie import TokenRequest
+
+
+@given(request_lists, st.integers(1, 40))
+def test_packed_scores_are_the_plain_ones_and_each_prefix_is_forwarded_once(requests, budget):
+    model = ToyLM()
+    packed = Scorer(model, chunk_tokens=budget, path="packed").score(requests)
+    assert model.body_tokens == packed.count.body_tokens == packed.count.floor_body_tokens
+    plain = Scorer(ToyLM(), path="plain").score(requests)
+    np.testing.assert_allclose(packed.log_likelihood, plain.log_likelihood, atol=1e-9)
+    assert packed.is_greedy.tolist() == plain.is_greedy.tolist()
+
+
+@given(request_lists, st.integers(1, 40))
+def test_branched_scores_are_the_plain_ones_and_the_work_is_counted(requests, budget):
+    model, reference = ToyLM(), ToyLM()
+    branched = Scorer(model, chunk_tokens=budget, path="branched").score(requests)
+    plain = Scorer(reference, path="plain").score(requests)
+    np.testing.assert_allclose(branched.log_likelihood, plain.log_likelihood, atol=1e-9)
+    assert branched.is_greedy.tolist() == plain.is_greedy.tolist()
+    assert model.body_tokens == branched.count.body_tokens
+    assert reference.body_tokens == plain.count.body_tokens
+
+
+@given(request_lists)
+def test_plain_scores_are_those_of_each_request_by_itself(requests):
+    model = ToyLM()
+    scores = Scorer(model, path="plain").score(requests).log_likelihood
+    for request, value in zip(requests, scores, strict=True):
+        rows = np.arange(len(request.context) - 1, len(request.fed))
+        alone = model.forward_plain(np.array(request.fed), (rows, np.array(request.continuation)))
+        assert value == pytest.approx(alone.log_prob.sum(), abs=1e-9)
+
+
+@given(request_lists, st.integers(9, 40), st.integers(8, 30))
+def test_out_of_memory_halves_the_passes_and_loses_nothing(requests, budget, memory):
+    model = ToyLM()
+    model.memory = memory
+    scorer = Scorer(model, chunk_tokens=budget, path="packed")
+    scores = scorer.score(requests)
+    np.testing.assert_allclose(scores.log_likelihood, Scorer(ToyLM(), path="plain").score(requests).log_likelihood, atol=1e-9)
+    assert (scores.count.halvings > 0) == (scorer.chunk_tokens < budget)
+
+
+def test_memory_for_not_even_the_shortest_pass_is_an_error_that_names_the_cures():
+    model = ToyLM()
+    model.memory = 4
+    with pytest.raises(UserError, match=r"no memory even for passes of 8 tokens.*workers.count"):
+        Scorer(model, chunk_tokens=64, path="packed").score([TokenRequest((1,) * 30, (2,))])
+
+
+TRUNK = tuple(int(t) for t in np.random.default_rng(0).integers(0, 17, size=60))
+
+
+def family(trunk: tuple[int, ...]) -> list[TokenRequest]:
+    """A prompt with a few examples."""
+    return [TokenRequest((*trunk, example, 1), (label,)) for example in range(6) for label in (2, 3)]
+
+
+def test_a_child_pays_from_its_first_changed_segment():
+    child = (*TRUNK[:45], *(16 - t for t in TRUNK[45:]))
+    model = ToyLM()
+    scorer = Scorer(model, path="packed", store=PrefixStore(1000))
+    cuts = (20, 40, 60)
+    scorer.score(family(TRUNK), cuts)
+    before = model.body_tokens
+    scores = scorer.score(family(child), cuts)
+    assert model.body_tokens - before == scores.count.body_tokens == scores.count.floor_body_tokens - 40
+    assert scores.count.stored_tokens == 40
+    np.testing.assert_allclose(scores.log_likelihood, Scorer(ToyLM(), path="plain").score(family(child)).log_likelihood, atol=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), min_size=1, max_size=8), st.sampled_from([0, 25, 50, 90, 1000]))
+def test_scores_do_not_depend_on_what_the_store_holds(prompts, limit):
+    scorer = Scorer(ToyLM(), path="packed", store=PrefixStore(limit))
+    for salt, length in prompts:
+        requests = family((*TRUNK[:length], *(salt for _ in range(60 - length))))
+        warm = scorer.score(requests, (20, 40, 60))
+        cold = Scorer(ToyLM(), path="packed").score(requests, (20, 40, 60))
+        assert warm.log_likelihood.tolist() == cold.log_likelihood.tolist()
+        assert warm.count.body_tokens + warm.count.stored_tokens == warm.count.floor_body_tokens
+        assert scorer.store.num_bytes <= limit
+
+
+def test_a_segment_that_predicts_a_scored_token_is_forwarded_though_it_is_stored():
+    scorer = Scorer(ToyLM(), path="packed", store=PrefixStore(1000))
+    scorer.score(family(TRUNK), (20, 40))
+    requests = [TokenRequest(TRUNK[:40], (5,))]
+    scores = scorer.score(requests, (20, 40))
+    assert (scores.count.stored_tokens, scores.count.body_tokens) == (20, 20)
+    assert scores.log_likelihood[0] == pytest.approx(Scorer(ToyLM(), path="plain").score(requests).log_likelihood[0])
+
+
+@given(request_lists, st.randoms(use_true_random=False), st.sampled_from(["packed", "branched", "plain"]), st.integers(1, 40))
+def test_the_order_of_requests_and_their_repetition_change_no_bit(requests, random, path, budget):
+    shuffled = [*requests, requests[0]]
+    random.shuffle(shuffled)
+    scorer = Scorer(ToyLM(), path=path, chunk_tokens=budget)
+    table = dict(zip(requests, scorer.score(requests).log_likelihood.tolist(), strict=True))
+    assert scorer.score(shuffled).log_likelihood.tolist() == [table[r] for r in shuffled]
+
+
+def test_a_continuation_is_the_product_of_its_parts():
+    scorer = Scorer(ToyLM(), path="packed")
+    whole, first, second = scorer.score([TokenRequest((1, 2), (3, 4)), TokenRequest((1, 2), (3,)), TokenRequest((1, 2, 3), (4,))]).log_likelihood
+    assert whole == pytest.approx(first + second)
+
+
+def test_the_probabilities_of_all_next_tokens_sum_to_one():
+    scores = Scorer(ToyLM(), path="packed").score([TokenRequest((4, 2), (t,)) for t in range(ToyLM.vocabulary)])
+    assert np.exp(scores.log_likelihood).sum() == pytest.approx(1)
+    assert scores.is_greedy.sum() == 1
+
+
+def test_a_sound_model_is_scored_packed_and_says_so():
+    scorer = Scorer(ToyLM())
+    assert scorer.path == "packed"
+    assert "reproduce the plain forward" in scorer.reason
+
+
+@pytest.mark.parametrize(("faults", "path"), [({"forget_mask": True}, "branched"), ({"forget_mask": True, "forget_state": True}, "plain")])
+def test_a_model_that_computes_wrongly_is_found_out_and_the_next_way_taken(faults, path):
+    """Power twin of the probe: with a causal mask instead of the tree's, or a lost state, scores are wrong, and must not be used."""
+    scorer = Scorer(ToyLM(**faults))
+    assert scorer.path == path
+    assert "packed passes differ from the plain forward" in scorer.reason
+    assert ("branched passes differ" in scorer.reason) == (path == "plain")
+    requests = probe_requests(ToyLM.vocabulary, None, ToyLM.window)
+    np.testing.assert_allclose(scorer.score(requests).log_likelihood, Scorer(ToyLM(), path="plain").score(requests).log_likelihood)
+
+
+def test_the_probe_is_longer_than_a_sliding_window_and_no_longer_than_the_model():
+    assert min(len(r.fed) for r in probe_requests(17, 40, 512)) > 40
+    assert max(len(r.fed) for r in probe_requests(17, 4096, 64)) <= 64
+
+
+def test_a_prompt_longer_than_the_window_is_refused_and_never_cut():
+    with pytest.raises(UserError, match="600 tokens is longer than the model's window of 512"):
+        Scorer(ToyLM(), path="packed").score([TokenRequest((1,) * 600, (2,))])
+
+
+def test_nan_from_the_model_is_an_error_that_names_the_cure():
+    with pytest.raises(UserError, match=r"NaN.*model.dtype=float32"):
+        Scorer(ToyLM(nan=True), path="packed").score([TokenRequest((1,), (2,))])
+
+
+def test_no_requests_cost_nothing():
+    assert Scorer(ToyLM(), path="packed").score([]).count.body_tokens == 0

@@ -1,0 +1,245 @@
+"""The contract that every operator keeps, over random policies; and what each does, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evoprompt.jobs.evolve.build import OPERATORS
+from evoprompt.policy import Demonstration, Policy, Template
+from evoprompt.records import Materials
+from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE
+from evoprompt.variation.edits import split_phrases
+from evoprompt.variation.evaluator import EDITS
+from evoprompt.variation.stuffing import NUM_HELD_OUT, NUM_SHOWN
+
+BY_NAME = {operator.name: operator for operator, _ in OPERATORS}
+POOL = tuple(Demonstration(f"text {i}", "ab"[i % 2]) for i in range(16))
+STEPS = ("Who?", "Why?", "When?", "Where?")
+
+
+class ToyAuthor:
+    """Writes what follows from its arguments alone, and remembers what it was asked; half of what it writes is a help."""
+
+    def __init__(self, gain: float | None = None, text: str | None = "", target: str = "a") -> None:
+        self._gain, self._text, self._target = gain, text, target
+        self.shown: list[str] = []
+        self.held_out: list[Demonstration] = []
+
+    def write_input(self, policy, shown, seed):
+        self.shown = list(shown)
+        return f"written {seed % 1000}" if self._text == "" else self._text
+
+    def label(self, policy, text):
+        return self._target
+
+    def gain(self, before, after, held_out):
+        self.held_out = list(held_out)
+        return float(len(after.demonstrations[-1].input) % 2) if self._gain is None else self._gain
+
+
+JUDGING = Materials(
+    phrases=("Doubt.",),
+    demonstrations=(Demonstration("text 0\nProposed answer: a", TRUE), Demonstration("text 0\nProposed answer: b", FALSE)),
+    templates=(DEFAULT_EVALUATOR.template, Template("", "\nSo:")),
+    label_words={TRUE: (TRUE, "yes"), FALSE: (FALSE, "no")},
+    max_demonstrations=2,
+)
+MATERIALS = Materials(
+    phrases=("Look twice.", "Be kind."),
+    demonstrations=POOL,
+    templates=(Template(), Template("Q: ", "\nA:")),
+    label_words={"a": ("a", "first", "one"), "b": ("b", "second", "one")},
+    max_demonstrations=4,
+    steps=STEPS,
+    evaluator=JUDGING,
+    author=ToyAuthor(),
+)
+SLOTS = ("instruction", "demonstrations", "template", "label_words", "steps", "evaluator")
+policies = st.builds(
+    Policy,
+    instruction=st.sampled_from(["", "Sort.", "Sort the mail. Be quick, please."]),
+    demonstrations=st.lists(st.sampled_from(POOL), unique=True, max_size=4).map(tuple),
+    template=st.sampled_from(MATERIALS.templates),
+    label_words=st.sampled_from([(), (("a", "first"),), (("a", "one"), ("b", "second"))]),
+    steps=st.lists(st.sampled_from(STEPS), unique=True, max_size=3).map(tuple),
+    evaluator=st.sampled_from([None, Policy("Doubt.", JUDGING.demonstrations[:1], JUDGING.templates[1], ((TRUE, "yes"),))]),
+)
+every_operator = pytest.mark.parametrize("name", BY_NAME)
+
+
+@every_operator
+@given(policies, policies, st.integers(0, 2**32 - 1))
+def test_a_child_is_a_new_valid_policy_made_of_its_parents_and_the_materials(name, first, second, seed):
+    operator = BY_NAME[name]
+    parents = (first, second)[: operator.num_parents]
+    copies = [Policy.from_dict(p.to_dict()) for p in parents]
+    child = operator.apply(parents, MATERIALS, np.random.default_rng(seed))
+    assert list(parents) == copies, "parents were changed"
+    assert child == operator.apply(parents, MATERIALS, np.random.default_rng(seed)), "not a function of the generator"
+    if child is None:
+        return
+    assert len(child.demonstrations) <= 4
+    assert len(set(child.demonstrations)) == len(child.demonstrations)
+    assert {d for d in child.demonstrations if not d.input.startswith("written ")} <= set(POOL)
+    assert set(child.steps) <= set(STEPS)
+    assert len(child.steps) == len(set(child.steps)) <= 3
+    assert child.template in MATERIALS.templates
+    assert child.word("a") != child.word("b")
+    if child.evaluator is not None:
+        assert set(child.evaluator.demonstrations) <= set(JUDGING.demonstrations)
+        assert child.evaluator.template in JUDGING.templates
+        assert child.evaluator.word(TRUE) != child.evaluator.word(FALSE)
+    assert Policy.from_dict(child.to_dict()) == child
+    changed = {s for s in SLOTS if getattr(child, s) != getattr(parents[0], s)}
+    if operator.num_parents == 1:
+        assert len(changed) <= 1
+    else:
+        assert all(getattr(child, s) == getattr(second, s) for s in changed)
+
+
+def apply(name: str, policy: Policy, *, seeds: int = 60, materials: Materials = MATERIALS) -> set[Policy | None]:
+    return {BY_NAME[name].apply((policy,), materials, np.random.default_rng(s)) for s in range(seeds)}
+
+
+def test_phrases_are_sentences_and_their_parts():
+    assert split_phrases("Sort the mail: bills, letters. Now!") == ["Sort the mail:", "bills,", "letters.", "Now!"]
+    assert split_phrases("  ") == []
+
+
+def test_instruction_edits_by_hand():
+    two = Policy("One. Two.")
+    assert {c.instruction for c in apply("instruction_delete", two)} == {"One.", "Two."}
+    assert {c.instruction for c in apply("instruction_swap", two)} == {"Two. One."}
+    assert {c.instruction for c in apply("instruction_replace", Policy("One."))} == set(MATERIALS.phrases)
+    assert {c.instruction for c in apply("instruction_insert", Policy("One."))} == {
+        "One. Look twice.",
+        "Look twice. One.",
+        "One. Be kind.",
+        "Be kind. One.",
+    }
+
+
+def test_demonstration_edits_by_hand():
+    one = Policy(demonstrations=POOL[:1])
+    assert {len(c.demonstrations) for c in apply("demonstration_add", one)} == {2, 3, 4}
+    assert apply("demonstration_drop", one) == {Policy()}
+    assert {c.demonstrations[0] for c in apply("demonstration_swap", one, seeds=200)} == set(POOL[1:])
+    two = Policy(demonstrations=POOL[:2])
+    assert {c.demonstrations for c in apply("demonstration_reorder", two)} == {POOL[1::-1]}
+
+
+def test_reordering_always_changes_the_order():
+    four = Policy(demonstrations=POOL[:4])
+    assert all(c.demonstrations != four.demonstrations for c in apply("demonstration_reorder", four, seeds=300))
+
+
+def test_label_words_stay_different():
+    taken = Policy(label_words=(("a", "one"),))
+    words = {(c.word("a"), c.word("b")) for c in apply("label_word_change", taken)}
+    assert words == {("a", "b"), ("first", "b"), ("one", "second")}
+
+
+def test_crossover_reaches_every_combination_of_slots():
+    first, second = Policy("A", POOL[:1]), Policy("B", POOL[1:2])
+    children = {BY_NAME["uniform_crossover"].apply((first, second), MATERIALS, np.random.default_rng(s)) for s in range(80)}
+    assert {(c.instruction, c.demonstrations) for c in children} == {(i, d) for i in "AB" for d in (POOL[:1], POOL[1:2])}
+
+
+def test_crossover_draws_for_steps_and_evaluator_only_where_a_parent_has_them():
+    """So lineages without them stay what they were: the draws are counted by what the generator gives next."""
+
+    def next_draw(first: Policy, second: Policy, num_slots: int) -> bool:
+        used, fresh = np.random.default_rng(1), np.random.default_rng(1)
+        BY_NAME["uniform_crossover"].apply((first, second), MATERIALS, used)
+        fresh.integers(2, size=num_slots)
+        return used.bit_generator.state == fresh.bit_generator.state
+
+    plain, other = Policy("A", POOL[:1]), Policy("B", POOL[1:2])
+    stepped, judged = Policy("C", steps=STEPS[:1]), Policy("D", steps=STEPS[:2], evaluator=Policy("Judge."))
+    assert next_draw(plain, other, 4)
+    assert next_draw(plain, stepped, 5)
+    assert next_draw(stepped, judged, 6)
+    children = {BY_NAME["uniform_crossover"].apply((plain, judged), MATERIALS, np.random.default_rng(s)) for s in range(80)}
+    assert {(c.steps, c.evaluator) for c in children} == {(s, e) for s in ((), STEPS[:2]) for e in (None, Policy("Judge."))}
+
+
+def test_step_edits_by_hand():
+    one = Policy(steps=("Who?",))
+    assert {c.steps for c in apply("step_add", one, seeds=200)} == {p for s in STEPS[1:] for p in (("Who?", s), (s, "Who?"))}
+    assert apply("step_add", Policy(steps=STEPS[:3])) == {None}
+    assert apply("step_drop", one) == {Policy()}
+    assert {c.steps for c in apply("step_drop", Policy(steps=STEPS[:2]))} == {("Who?",), ("Why?",)}
+
+
+def test_an_evaluator_is_edited_by_each_operator_that_can_do_something_equally_often():
+    bare = Materials(phrases=(), demonstrations=JUDGING.demonstrations, templates=JUDGING.templates, max_demonstrations=2)
+    policy = Policy("A", evaluator=Policy("One. Two."))
+    # Four can: another template (of two, both other than the default one), add 1 or 2 demonstrations, delete a phrase, swap the phrases.
+    kinds: dict[str, int] = {}
+    for seed in range(400):
+        child = BY_NAME["evaluator_change"].apply((policy,), Materials(evaluator=bare), np.random.default_rng(seed)).evaluator
+        changed = next((s for s in ("template", "demonstrations") if getattr(child, s) != getattr(policy.evaluator, s)), child.instruction)
+        kind = {"Two. One.": "swap", "One.": "delete", "Two.": "delete"}.get(changed, changed)
+        kinds[kind] = kinds.get(kind, 0) + 1
+    # Binomial(400, 1/4): 100 with a standard deviation of 8.7; five of them are missed by chance with probability 6e-7 each.
+    assert set(kinds) == {"template", "demonstrations", "swap", "delete"}
+    assert all(abs(n - 100) < 5 * 8.7 for n in kinds.values()), kinds
+    assert len(EDITS) == 10
+
+
+def test_the_packages_own_clause_is_edited_and_stored_as_none():
+    assert {c.instruction for c in apply("evaluator_change", Policy("A"))} == {"A"}
+    assert None not in {c.evaluator for c in apply("evaluator_change", Policy("A"))}
+    near = Policy("A", evaluator=Policy(DEFAULT_EVALUATOR.instruction, template=JUDGING.templates[1]))
+    assert Policy("A") in apply("evaluator_change", near, seeds=200)
+    assert apply("evaluator_change", Policy("A"), materials=Materials(phrases=("x",), templates=(Template("Q: "),))) == {None}
+
+
+def test_what_the_model_wrote_is_shown_where_it_helps():
+    author = ToyAuthor(gain=0.1)
+    materials = Materials(demonstrations=POOL, max_demonstrations=4, author=author)
+    policy = Policy(demonstrations=POOL[:2])
+    for child in apply("context_stuffing", policy, materials=materials):
+        [new] = [d for d in child.demonstrations if d not in policy.demonstrations]
+        assert new.input.startswith("written ")
+        assert new.target == "a"
+        assert tuple(d for d in child.demonstrations if d != new) == policy.demonstrations
+    places = {
+        c.demonstrations.index(next(d for d in c.demonstrations if d not in POOL)) for c in apply("context_stuffing", policy, materials=materials)
+    }
+    assert places == {0, 1, 2}
+    # It was shown inputs, and helped with others; the prompt shows neither.
+    asked = {*author.shown, *(d.input for d in author.held_out)}
+    assert (len(author.shown), len(author.held_out), len(asked)) == (NUM_SHOWN, NUM_HELD_OUT, NUM_SHOWN + NUM_HELD_OUT)
+    assert asked <= {d.input for d in POOL[2:]}
+
+
+@pytest.mark.parametrize(
+    ("author", "why"),
+    [
+        (ToyAuthor(gain=0.0), "no help"),
+        (ToyAuthor(gain=-1.0), "harm"),
+        (ToyAuthor(gain=1.0, text=None), "nothing whole written"),
+        (ToyAuthor(gain=1.0, text="text 3"), "an input of the pool again"),
+        (ToyAuthor(gain=1.0, target=""), "no answer"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_is_no_help_or_not_new_is_not_shown(author, why):
+    assert apply("context_stuffing", Policy(), materials=Materials(demonstrations=POOL, author=author)) == {None}, why
+
+
+def test_a_full_prompt_or_a_small_pool_is_not_stuffed():
+    ready = Materials(demonstrations=POOL, max_demonstrations=2, author=ToyAuthor(gain=1.0))
+    assert apply("context_stuffing", Policy(demonstrations=POOL[:2]), materials=ready) == {None}
+    few = Materials(demonstrations=POOL[: NUM_SHOWN + NUM_HELD_OUT], author=ToyAuthor(gain=1.0))
+    assert None not in apply("context_stuffing", Policy(), materials=few)
+    assert apply("context_stuffing", Policy(demonstrations=POOL[:1]), materials=few) == {None}
+
+
+@pytest.mark.parametrize("name", [n for n in BY_NAME if n != "uniform_crossover"])
+def test_with_nothing_to_work_on_there_is_no_child(name):
+    assert apply(name, Policy(), materials=Materials(), seeds=3) == {None}
