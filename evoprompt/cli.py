@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from evoprompt.errors import UserError
-from evoprompt.interrupt import heed
+from evoprompt.interrupt import install_signal_handlers
 
 app = typer.Typer(
     help="Evolve prompts for open-weight language models, and see why they improve.",
@@ -32,7 +32,7 @@ def run_command(
     ray_address: Annotated[Optional[str], typer.Option(help="Join a running Ray cluster, e.g. auto or ray://host:10001.")] = None,
 ) -> None:
     """Evolve prompts as a config says."""
-    from evoprompt.config.sections import load_config
+    from evoprompt.jobs.evolve.config import load_config
     from evoprompt.jobs.evolve.session import start
 
     extra = [f"workers.ray_address={ray_address}"] if ray_address else []
@@ -42,20 +42,9 @@ def run_command(
 @app.command("resume")
 def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop that did not end.")]) -> None:
     """Go on with a run from its last committed generation, or with a loop from its last committed round."""
-    if (run / "sweep.json").exists():
-        from evoprompt.jobs.sweep.loop import resume as resume_sweep
+    from evoprompt.jobs.base import job_of
 
-        raise typer.Exit(1 if resume_sweep(run) else 0)
-    from evoprompt.store.folder import RunFolder
-
-    if RunFolder.open(run).is_loop:
-        from evoprompt.jobs.boost.session import resume as resume_boost
-
-        resume_boost(run)
-        return
-    from evoprompt.jobs.evolve.session import resume
-
-    resume(run)
+    raise typer.Exit(job_of(run).resume(run))
 
 
 @app.command("sweep")
@@ -110,21 +99,9 @@ def play_command(
 @app.command("report")
 def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop.")]) -> None:
     """Make the page of a run, a sweep or a loop again, from its folder alone; or that of any lineage.jsonl in the documented format."""
-    from evoprompt.jobs.boost.page import write_boost_page
-    from evoprompt.jobs.evolve.page import write_lineage_page, write_page
-    from evoprompt.jobs.sweep.page import write_results
-    from evoprompt.store.folder import CHECKPOINT, CONFIG, LINEAGE, SWEEP, RunFolder
+    from evoprompt.jobs.base import job_of
 
-    if (run / SWEEP).exists():
-        typer.echo(write_results(run)[1])
-        return
-    if (run / LINEAGE).exists() and not (run / CONFIG).exists():
-        typer.echo(write_lineage_page(run))
-        return
-    folder = RunFolder.open(run)
-    if folder.read(CHECKPOINT) is None:
-        raise UserError(f"the run in {run} has not committed a generation yet; there is nothing to report")
-    typer.echo(write_boost_page(folder) if folder.is_loop else write_page(folder))
+    typer.echo(job_of(run).report(run))
 
 
 @app.command("compare")
@@ -173,11 +150,16 @@ def score_command(
     threads: Annotated[Optional[int], typer.Option(help="CPU threads; default: torch's choice.")] = None,
     chunk_tokens: Annotated[Optional[int], typer.Option(help="The most tokens in one forward pass; default: what fits device and memory.")] = None,
     memo: Annotated[bool, typer.Option(help="Answer from the memo what was scored before.")] = True,
+    backend: Annotated[str, typer.Option(help="Who scores: local, ray, or that of a plug-in.")] = "local",
 ) -> None:
     """Write log p(continuation | context) of every request."""
+    from evoprompt.config.reader import check_section
+    from evoprompt.config.sections import JobConfig
     from evoprompt.jobs.score import score_file
 
-    score_file(model, input, output, stats, dtype=dtype, device=device, threads=threads, chunk_tokens=chunk_tokens, memo=memo)
+    about_model = {"name": model, "dtype": dtype, "device": device, "chunk_tokens": chunk_tokens, "prefix_store_mib": 0, "memo": memo}
+    config = check_section(JobConfig, {"model": about_model, "workers": {"backend": backend, "threads": threads}}, "evoprompt score")
+    score_file(config, input, output, stats)
 
 
 @app.command("models")
@@ -216,7 +198,7 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 
 def main() -> None:
     """Run the command line: exit 0 on success, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C."""
-    heed()
+    install_signal_handlers()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:

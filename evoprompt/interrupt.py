@@ -5,22 +5,22 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-_wished = False
+_interrupted = False
 
 
-def heed() -> None:
+def install_signal_handlers() -> None:
     """From now on end by `KeyboardInterrupt` on Ctrl-C and on a polite kill, checkpoint and all."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _wish)
+        signal.signal(number, _interrupt)
 
 
-def stop_if_wished() -> None:
-    """Raise `KeyboardInterrupt` if a signal came that `heed` has seen, whatever became of the first one."""
-    if _wished:
+def raise_if_interrupted() -> None:
+    """Raise `KeyboardInterrupt` if a signal came that `install_signal_handlers` has seen, whatever became of the first one."""
+    if _interrupted:
         raise KeyboardInterrupt
 
 
-def _wish(_number: int, _frame: Any) -> None:
-    global _wished
-    _wished = True
+def _interrupt(_number: int, _frame: Any) -> None:
+    global _interrupted
+    _interrupted = True
     raise KeyboardInterrupt

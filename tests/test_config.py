@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.config.sections import dump_config, load_config
+from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
+from evoprompt.jobs.boost.build import check_boost
 from evoprompt.jobs.boost.config import load_boost
-from evoprompt.jobs.evolve.build import check_boost
+from evoprompt.jobs.evolve.config import load_config
 
 FOLDER = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("sweeps", "boost"))

@@ -1,16 +1,18 @@
 """Who does the scoring and the writing: work units in, scores out, and prompts in, continuations out, in this process or elsewhere.
 
-A unit is scored, and a group of prompts continued, by itself whoever gets it, so the result does not depend on how they are spread.
+A backend says what answers, brings its tokenizer, and opens an executor. A unit is scored, and a group of prompts continued, by itself whoever
+gets it, so the result does not depend on how they are spread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
-from evoprompt.scoring.engine import Scorer, TokenScores
+from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
@@ -42,6 +44,19 @@ class ModelInfo:
     arithmetic: str  #: how products are computed; the last bits of a score depend on it
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What answers, as far as it is known before anything is loaded."""
+
+    name: str  #: of the model, as the configuration has it
+    place: str  #: the folder of its weights, or the address of who holds them
+    fingerprint: str  #: changes with the weights, the configuration or the tokenizer
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as `provenance.json` has it."""
+        return {"name": self.name, "folder": self.place, "fingerprint": self.fingerprint}
+
+
 class Executor(Protocol):
     """Scores work units and continues prompts. Used by one thread."""
 
@@ -61,40 +76,39 @@ class Executor(Protocol):
         """Give everything back."""
 
 
-class LocalExecutor:
-    """Scores and writes in this process."""
+class TextTokenizer(Protocol):
+    """Text -> token ids and back. `scoring.tokenizer.Tokenizer` reads that of a model folder."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    begin_token: int  #: what an empty prompt is
+    break_tokens: frozenset[int]  #: those with a line end in them
+    special_tokens: frozenset[int]  #: those that are never text
 
-    def info(self) -> ModelInfo:
-        """Return what is known of the model."""
-        return describe(self._scorer, num_workers=1, placement="this process")
+    def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[tuple[int, ...]]:
+        """Return the token ids of each text."""
 
-    def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
-        """Return the scores by key, unit after unit."""
-        results = {}
-        for unit in units:
-            results[unit.key] = self._scorer.score(unit.requests, unit.cuts)
-            on_result(unit.key, results[unit.key])
-        return results
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, special ones left out."""
 
-    def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
-        """Return what the model writes for each request, in order."""
-        return self._scorer.generate(requests)
-
-    def pin(self, prompts: Sequence[Tokens]) -> None:
-        """Prefer to keep what was computed for the beginnings of these prompts."""
-        if self._scorer.store is not None:
-            self._scorer.store.pin(prompts)
-
-    def close(self) -> None:
-        """Nothing is held but memory."""
+    def tokens_with(self, text: str) -> frozenset[int]:
+        """Return the tokens in whose own text this text stands."""
 
 
-def describe(scorer: Scorer, *, num_workers: int, placement: str) -> ModelInfo:
-    """Return what the driver must know of a scorer."""
-    model = scorer.model
-    return ModelInfo(
-        model.window, model.dtype, scorer.path, scorer.reason, num_workers, placement, model.device, scorer.chunk_tokens, model.arithmetic
-    )
+class Backend(Protocol):
+    """A way to have a model score and write. Holds no state; a new one is a file of this folder and a line in `open.BACKENDS`."""
+
+    def identify(self, model: ModelConfig) -> Identity:
+        """Return what answers. Weights that have to be fetched first are fetched here; nothing is loaded.
+
+        Raises:
+            UserError: there is no such model.
+        """
+
+    def tokenizer(self, identity: Identity) -> TextTokenizer:
+        """Return the tokenizer of what answers."""
+
+    def open(self, model: ModelConfig, workers: WorkersConfig) -> Executor:
+        """Return an executor. The model may still be loading when this returns; `info` waits for it.
+
+        Raises:
+            UserError: more workers are asked for than there is room for, or the model cannot be loaded.
+        """

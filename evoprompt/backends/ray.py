@@ -18,12 +18,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from evoprompt.backends.base import ModelInfo, WorkUnit, describe
+from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
+from evoprompt.backends.local import describe, folder_identity
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.load import load_scorer
+from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import Tokens
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,22 @@ Work = TypeVar("Work")
 LOAD_TIMEOUT = 600
 #: Bytes for objects in shared memory; units and scores are small, and Ray's own choice is 30 % of the memory.
 OBJECT_STORE_BYTES = 128 * 2**20
+
+
+class RayBackend:
+    """Workers on Ray, each with the model. Implements `base.Backend`."""
+
+    def identify(self, model: ModelConfig) -> Identity:
+        """Return the folder with the weights, and their fingerprint."""
+        return folder_identity(model)
+
+    def tokenizer(self, identity: Identity) -> Tokenizer:
+        """Return the tokenizer in the folder of the weights."""
+        return Tokenizer(Path(identity.place))
+
+    def open(self, model: ModelConfig, workers: WorkersConfig) -> RayFleet:
+        """Start Ray and the workers, which load the model while the caller goes on."""
+        return RayFleet(model, workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +76,7 @@ def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
     share = (1.0 if gpus else 0.0) if config.gpus_per_worker is None else config.gpus_per_worker
     if share > 1 and share != int(share):
         raise UserError(f"workers.gpus_per_worker is {share:g}; give a whole number or a fraction below 1")
-    threads = 1 if share else config.threads
+    threads = 1 if share else config.threads or 1
     fit = int(cpus // threads)
     if share:
         per_gpu = int(1 // share) if share < 1 else 1

@@ -1,20 +1,19 @@
-"""What the runs of one process use one after another: workers with the loaded model, and tokenizers."""
+"""What the jobs of one process use one after another: workers with the loaded model, and tokenizers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from evoprompt.backends.base import Executor, ModelInfo, WorkUnit
-from evoprompt.config.sections import Config
+from evoprompt.backends.base import Executor, Identity, ModelInfo, TextTokenizer, WorkUnit
+from evoprompt.backends.open import OpenModel, backend_of
+from evoprompt.config.sections import JobConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
-from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import Tokens
 
 
-class Lent:
-    """An executor that goes on when the run that uses it has ended. Implements `executor.Executor`."""
+class BorrowedExecutor:
+    """An executor that goes on when the job that uses it has ended. Implements `base.Executor`."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -39,42 +38,35 @@ class Lent:
         """Nothing: the lender closes it."""
 
 
-class Shared:
-    """Lends executors and tokenizers.
+class SharedModels:
+    """Lends opened models.
 
-    One set of workers at a time, since it may hold all cores and GPUs: a run with another model or other workers ends the former.
-
-    Args:
-        open_executor: makes the executor of a configuration.
+    One set of workers at a time, since it may hold all cores and GPUs: a job with another model or other workers ends the former.
     """
 
-    def __init__(self, open_executor: Callable[[Config], Executor]) -> None:
-        self._open = open_executor
+    def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
         self._executor: Executor | None = None
-        self._tokenizers: dict[Path, Tokenizer] = {}
+        self._tokenizers: dict[Identity, TextTokenizer] = {}
 
-    def executor(self, config: Config) -> Executor:
-        """Return the executor of a configuration; a run's end leaves it open."""
-        key = executor_key(config)
+    def open_model(self, config: JobConfig) -> OpenModel:
+        """Return the model of a configuration, as `open.open_model` does; a job's end leaves its workers open."""
+        backend, key = backend_of(config), executor_key(config)
+        identity = backend.identify(config.model)
         if self._executor is None or self._key != key:
             self.close()
-            self._executor, self._key = self._open(config), key
-        return Lent(self._executor)
-
-    def tokenizer(self, folder: Path) -> Tokenizer:
-        """Return the tokenizer of a model folder, with the texts that it remembers."""
-        if folder not in self._tokenizers:
-            self._tokenizers[folder] = Tokenizer(folder)
-        return self._tokenizers[folder]
+            self._executor, self._key = backend.open(config.model, config.workers), key
+        if identity not in self._tokenizers:
+            self._tokenizers[identity] = backend.tokenizer(identity)
+        return OpenModel(identity, self._tokenizers[identity], BorrowedExecutor(self._executor))
 
     def close(self) -> None:
-        """End the workers; a later run starts new ones."""
+        """End the workers; a later job starts new ones."""
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.close()
 
 
-def executor_key(config: Config) -> tuple[object, ...]:
+def executor_key(config: JobConfig) -> tuple[object, ...]:
     """Return what is equal of two configurations that the same workers can score."""
     return config.model.model_copy(update={"memo": True}), config.workers

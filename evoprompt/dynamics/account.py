@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.dynamics.population import Births, Floats
+from evoprompt.arrays import Floats
+from evoprompt.dynamics.population import Births
 from evoprompt.dynamics.price import GenerationTerms, SelectionTerms, generation_terms
 
 Account = dict[str, Any]

@@ -12,7 +12,8 @@ from math import sqrt
 
 import numpy as np
 
-from evoprompt.dynamics.population import Births, Floats, Integers
+from evoprompt.arrays import Floats, Integers
+from evoprompt.dynamics.population import Births
 from evoprompt.records import SURVIVE
 
 #: Parents beyond this number share clusters, in turn; the standard error from 64 clusters has itself a relative error of about 9 %.

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.dynamics.population import Births, Integers
+from evoprompt.arrays import Integers
+from evoprompt.dynamics.population import Births
 
 Indices = NDArray[np.int32]
 

@@ -13,7 +13,7 @@ from math import erfc, exp, fsum, inf, lgamma, log, sqrt
 
 import numpy as np
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.price import GenerationTerms
 
 #: In units of the trait. A smaller standard deviation of drift is rounding: all that could be selected have one and the same trait.

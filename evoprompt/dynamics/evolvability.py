@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.clusters import ClusterSums, Pair, common_traits, root_variance, varied
-from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.population import Births
 from evoprompt.stats.resampling import wilson_interval
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.diversity import Diversity, Indices, next_diversity
 from evoprompt.dynamics.inheritance import Undefined
-from evoprompt.dynamics.population import Births, Floats, Integers
+from evoprompt.dynamics.population import Births
 from evoprompt.records import SURVIVE
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.inheritance import Undefined
-from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.population import Births
 
 #: Largest condition number of the traits' correlation matrix for least squares. Source: Belsley, Kuh and Welsch 1980 (30, of the root).
 MAX_CONDITION = 900.0

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import Account, example_errors, example_terms, flat, population_account, price_account
 from evoprompt.dynamics.drift import drift_test
 from evoprompt.dynamics.evolvability import EvolvabilityCounts
@@ -32,7 +33,7 @@ from evoprompt.dynamics.inheritance import (
     response,
 )
 from evoprompt.dynamics.intensity import intensity
-from evoprompt.dynamics.population import Births, Filling, Floats
+from evoprompt.dynamics.population import Births, Filling
 from evoprompt.dynamics.price import generation_terms
 
 #: Births that gradients and reward features are pooled over, at most.

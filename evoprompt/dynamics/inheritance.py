@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.clusters import ClusterSums, OperatorSums, Pair, common_traits, root_variance, varied
 from evoprompt.dynamics.evolvability import Evolvability as Evolvability
 from evoprompt.dynamics.evolvability import EvolvabilityCounts as EvolvabilityCounts
 from evoprompt.dynamics.evolvability import evolvability as evolvability
-from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.population import Births
 from evoprompt.stats.significance import t_quantile
 
 #: Fewer children of an operator give no slope.

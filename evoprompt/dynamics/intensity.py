@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.inheritance import ROUNDING, Undefined
-from evoprompt.dynamics.population import Floats
 
 
 @dataclass(frozen=True, slots=True)

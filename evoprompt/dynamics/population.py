@@ -17,8 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from evoprompt.arrays import Floats, Integers
 
 #: How the parent slots of a generation are filled, before they are dealt to the children at random: "independent" of each other; by equally
 #: "spaced" points with one offset for all (stochastic universal sampling); by a "set", everybody as often as fits and then the best, of equals

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evoprompt.dynamics.population import Births, Floats, Integers
+from evoprompt.arrays import Floats, Integers
+from evoprompt.dynamics.population import Births
 from evoprompt.dynamics.slots import slots_variance
 from evoprompt.records import SURVIVE
 

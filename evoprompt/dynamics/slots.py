@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evoprompt.dynamics.population import Filling, Floats
+from evoprompt.arrays import Floats
+from evoprompt.dynamics.population import Filling
 
 #: An expected number of slots this near to a whole number is that number: probabilities are such a number after a division.
 WHOLE = 1e-9

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from itertools import combinations
 from math import isfinite
 
@@ -156,3 +157,22 @@ def _own(name: str, function: TraitFunction, policy: Policy, scores: LabelScores
     if not isinstance(value, (int, float)) or not isfinite(value):
         raise UserError(f"the trait '{name}' of policy {policy.policy_id} is {value!r}; traits.extra functions return a finite number")
     return float(value)
+
+
+def extra_traits(functions: Mapping[str, str]) -> dict[str, TraitFunction]:
+    """Return the user's own traits by name, from "package.module:function" each.
+
+    Raises:
+        UserError: a module or function cannot be found.
+    """
+    found = {}
+    for name, place in functions.items():
+        module, _, attribute = place.partition(":")
+        try:
+            found[name] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
+            raise UserError(
+                f"traits.extra.{name}: {place!r} cannot be imported ({error}); give package.module:function, and for a file in this folder "
+                "run with PYTHONPATH=."
+            ) from None
+    return found

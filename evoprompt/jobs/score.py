@@ -15,41 +15,43 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.config.sections import ModelConfig
+from evoprompt.backends.base import Executor, TextTokenizer, WorkUnit
+from evoprompt.backends.open import open_model
+from evoprompt.config.sections import JobConfig
 from evoprompt.errors import UserError
+from evoprompt.measurement.model import memo_opener
 from evoprompt.records import TokenCount
-from evoprompt.scoring.engine import Scorer, TokenScores
-from evoprompt.scoring.load import load_scorer, open_memo
+from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.models import resolve_model
-from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, count_rows
 
 
-def score_file(
-    model: str, source: Path, target: Path, stats: Path | None, *, dtype: str, device: str, threads: int | None, chunk_tokens: int | None, memo: bool
-) -> None:
+def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None) -> None:
     """Score every request of a JSONL file and write the scores, in order, and the counts of work.
+
+    Args:
+        config: says which model answers, and how.
+        source: the file of requests.
+        target: the file of scores to write.
+        stats: the file of counts to write; None writes none.
 
     Raises:
         UserError: a file cannot be read or already exists, a line is malformed, or a request does not fit the model's window.
     """
-    if dtype not in ("auto", "float32", "bfloat16", "float16") or device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--dtype {dtype} --device {device}: valid are auto, float32, bfloat16, float16 and auto, cpu, cuda")
     rows = _read(source)
     for file in (target, stats):
         if file is not None and file.exists():
             raise UserError(f"{file} exists, and nothing is overwritten; give another name")
-    settings = ModelConfig.model_validate({"name": model, "dtype": dtype, "device": device, "chunk_tokens": chunk_tokens, "prefix_store_mib": 0})
     begun = time.perf_counter()
-    scorer = load_scorer(settings, threads)
-    folder = resolve_model(model)
-    tokenizer = Tokenizer(folder)
-    loaded = time.perf_counter()
-    requests = harness_requests(tokenizer, [(row["context"], row["continuation"]) for row in rows])
-    how = {"dtype": scorer.model.dtype, "device": scorer.model.device, "arithmetic": scorer.model.arithmetic, "path": scorer.path}
-    kept = open_memo(folder, **how, chunk_tokens=scorer.chunk_tokens, threads=threads) if memo else None
-    scores = score_with_memo(scorer, requests, kept)
+    model = open_model(config)
+    try:
+        info = model.executor.info()
+        loaded = time.perf_counter()
+        requests = harness_requests(model.tokenizer, [(row["context"], row["continuation"]) for row in rows])
+        opener = memo_opener(config, model.identity)
+        scores = score_with_memo(model.executor, requests, opener(info) if opener is not None else None)
+    finally:
+        model.executor.close()
     seconds = time.perf_counter() - loaded
     with target.open("x", encoding="utf-8") as stream:
         for row, request, value, greedy in zip(rows, requests, scores.log_likelihood, scores.is_greedy, strict=True):
@@ -59,19 +61,19 @@ def score_file(
         content = asdict(scores.count) | {
             "seconds": round(seconds, 4),
             "load_seconds": round(loaded - begun, 4),
-            "path": scorer.path,
-            "path_reason": scorer.reason,
-            "chunk_tokens": scorer.chunk_tokens,
-            "model_path": str(folder),
+            "path": info.path,
+            "path_reason": info.reason,
+            "chunk_tokens": info.chunk_tokens,
+            "model_path": model.identity.place,
         }
         stats.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def score_with_memo(scorer: Scorer, requests: Sequence[TokenRequest], memo: Memo | None) -> TokenScores:
+def score_with_memo(executor: Executor, requests: Sequence[TokenRequest], memo: Memo | None) -> TokenScores:
     """Return the scores of requests: those that the memo has from there, the others scored and kept in it."""
     known = memo.find(requests).scores if memo is not None else {}
     new = [i for i in range(len(requests)) if i not in known]
-    scored = scorer.score([requests[i] for i in new])
+    [scored] = executor.score([WorkUnit("requests", tuple(requests[i] for i in new))], lambda *_: None).values()
     if memo is not None:
         memo.keep([requests[i] for i in new], scored)
     log_likelihood, is_greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=bool)
@@ -82,7 +84,7 @@ def score_with_memo(scorer: Scorer, requests: Sequence[TokenRequest], memo: Memo
     return TokenScores(log_likelihood, is_greedy, scored.count + floor)
 
 
-def harness_requests(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
+def harness_requests(tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
     """Return the token requests of (context, continuation) pairs as the LM Evaluation Harness 0.4 encodes them."""
     moved = []
     for context, continuation in pairs:

@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 
-from evoprompt.backends.base import Executor, ModelInfo, WorkUnit
+from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer, WorkUnit
 from evoprompt.errors import UserError
 from evoprompt.measurement.steps import STEP_TOKENS, StepAnswers, StepWriter, blank_answers, most_tokens
 from evoprompt.measurement.verdicts import Verdicts
@@ -21,7 +21,6 @@ from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, Query, QueryKind, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, count_rows, trunk_cuts
 from evoprompt.tasks.judge import judgement, verdict_queries
 from evoprompt.tasks.render import CONTENT_FREE, render_input, render_prefix, render_prompt, render_queries
@@ -39,7 +38,7 @@ class Measurer:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: TextTokenizer,
         executor: Executor,
         *,
         with_prior: bool,
@@ -248,7 +247,7 @@ class Measurer:
         )
 
 
-def tokenize(tokenizer: Tokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
+def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
     """Return the token request of each query, in order.
 
     Raises:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from evoprompt.backends.base import TextTokenizer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
 from evoprompt.records import TokenCount
-from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, count_rows
 from evoprompt.tasks.render import render_step
 
@@ -61,7 +61,7 @@ def blank_answers(policy: Policy, texts: Iterable[str]) -> StepAnswers:
     return {text: ("",) * len(policy.steps) for text in texts}
 
 
-def most_tokens(tokenizer: Tokenizer, policy: Policy, texts: Sequence[str]) -> int:
+def most_tokens(tokenizer: TextTokenizer, policy: Policy, texts: Sequence[str]) -> int:
     """Return the tokens that answering a policy's steps, and reading the answers, adds to its own prompts with `blank_answers`, at most.
 
     With k steps, n inputs and T = `STEP_TOKENS`: the distinct prefixes of the prompts of step j, each with j answers before it, for j = 0 to
@@ -72,5 +72,5 @@ def most_tokens(tokenizer: Tokenizer, policy: Policy, texts: Sequence[str]) -> i
     return rows + (k * (k - 1) // 2 + k) * STEP_TOKENS * len(texts)
 
 
-def _rows(tokenizer: Tokenizer, prompts: Sequence[str]) -> int:
+def _rows(tokenizer: TextTokenizer, prompts: Sequence[str]) -> int:
     return count_rows([TokenRequest(tokens, (0,)) for tokens in tokenizer.encode(list(prompts))])

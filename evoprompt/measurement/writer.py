@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from evoprompt.backends.base import Executor
+from evoprompt.backends.base import Executor, TextTokenizer
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import Decoded, Decoding
-from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import Tokens
 
 #: What decoding gives for bytes that are no whole character.
@@ -33,7 +32,7 @@ class Written:
 class Writer:
     """Writes after prompts with one model."""
 
-    def __init__(self, tokenizer: Tokenizer, executor: Executor) -> None:
+    def __init__(self, tokenizer: TextTokenizer, executor: Executor) -> None:
         self.tokenizer = tokenizer
         self.executor = executor
 

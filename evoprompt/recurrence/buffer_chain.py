@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 from evoprompt.recurrence.error_rate import impurity
 from evoprompt.recurrence.imitation import PERFECT, Imitation
 from evoprompt.stats.proportions import binomial_probabilities

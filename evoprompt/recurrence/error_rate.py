@@ -18,7 +18,7 @@ from math import ceil, inf, log
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 
 #: Part of a round. A target that is missed by less than this is reached.
 ROUNDING = 1e-9

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 from evoprompt.recurrence.error_rate import impurity
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.recurrence.imitation import Buffer, Imitation, ImitationFit, answer_error, check_buffer, draw_limits, partial_limits

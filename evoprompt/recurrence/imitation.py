@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 from evoprompt.recurrence.error_rate import as_rates, by_round, impurity
 
 #: What becomes of a round's accepted pairs: they take the context's place, or are added to it.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.dynamics.population import Floats, Integers
+from evoprompt.arrays import Floats, Integers
 
 Verdicts = NDArray[np.bool_]
 

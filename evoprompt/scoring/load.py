@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from importlib import metadata
-from pathlib import Path
 
 from evoprompt.config.sections import ModelConfig
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.models import memo_file, model_fingerprint, resolve_model
+from evoprompt.scoring.models import memo_file, resolve_model
 from evoprompt.scoring.prefix_store import PrefixStore
 
 
@@ -26,7 +25,7 @@ def load_scorer(model: ModelConfig, threads: int | None) -> Scorer:
     return Scorer(network, chunk_tokens=model.chunk_tokens or network.chunk_tokens(), store=store)
 
 
-def open_memo(folder: Path, *, dtype: str, device: str, arithmetic: str, path: str, chunk_tokens: int, threads: int | None) -> Memo:
+def open_memo(fingerprint: str, *, dtype: str, device: str, arithmetic: str, path: str, chunk_tokens: int, threads: int | None) -> Memo:
     """Return the memo of a model as it is loaded: all that the bits of a score depend on, but its tokens, goes into the signature."""
     versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers")]
-    return Memo(memo_file(), " | ".join(map(str, (model_fingerprint(folder), dtype, device, arithmetic, path, chunk_tokens, threads, *versions))))
+    return Memo(memo_file(), " | ".join(map(str, (fingerprint, dtype, device, arithmetic, path, chunk_tokens, threads, *versions))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 
 #: Outcomes whose probabilities differ by less than this part are equally likely: rounding must not decide which are as extreme.
 ROUNDING = 1e-7

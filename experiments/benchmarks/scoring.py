@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from evoprompt.backends.base import LocalExecutor, WorkUnit
+from evoprompt.backends.base import WorkUnit
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.config.sections import ModelConfig
-from evoprompt.jobs.evolve.build import OPERATORS
 from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
@@ -50,6 +50,7 @@ from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, count_rows
 from evoprompt.store.ledger import Ledger
+from evoprompt.variation.catalog import OPERATORS
 
 Units = list[WorkUnit]
 TOPICS = {"World": "a world story", "Sports": "a sports story", "Business": "a business story", "Tech": "a technology story"}

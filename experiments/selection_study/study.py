@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from evoprompt.jobs.evolve.ancestry import ancestry
 from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, new_axes, svg
-from evoprompt.report.text import ancestry
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.stats.significance import mean_interval
 

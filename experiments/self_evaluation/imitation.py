@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from run import CONFIGS, LOOPS, TASKS, write_questions
 
+from evoprompt.jobs.boost.build import build_boost
 from evoprompt.jobs.boost.config import load_boost
 from evoprompt.jobs.boost.measure import labelled_context, outcomes
-from evoprompt.jobs.evolve.build import build_boost
 from evoprompt.measurement.asker import Asker
 from evoprompt.store.ledger import Ledger
 

@@ -18,8 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evoprompt.config.sections import load_config
 from evoprompt.jobs.boost.config import load_boost
+from evoprompt.jobs.evolve.config import load_config
 from evoprompt.tasks.judge import judged_input
 from evoprompt.tasks.load import load_task
 

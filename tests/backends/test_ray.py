@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.backends.base import LocalExecutor, WorkUnit
+from evoprompt.backends.base import WorkUnit
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.backends.ray import RayFleet
-from evoprompt.config.sections import ModelConfig, WorkersConfig, load_config
+from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import LINEAGE
 from evoprompt.jobs.evolve.session import start
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import GROUP_REQUESTS, Decoding
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.trie import TokenRequest
-from evoprompt.store.folder import LINEAGE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session"), pytest.mark.filterwarnings("ignore")]
 

@@ -8,7 +8,7 @@ import pytest
 from evoprompt.dynamics.account import example_errors, example_terms, flat, price_account
 from evoprompt.dynamics.population import generations
 from evoprompt.dynamics.price import generation_terms
-from evoprompt.tracking.names import generation_metrics
+from evoprompt.jobs.evolve.metrics import generation_metrics
 
 
 def lineage(rng: np.random.Generator, num_parents: int = 4, num_children: int = 6) -> list[dict]:

@@ -13,7 +13,7 @@ from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
-from evoprompt.store.folder import GENERATIONS, LINEAGE, RunFolder
+from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
 
 
 def followed(births: list[Births], **more) -> History:
@@ -106,16 +106,14 @@ def test_slots_that_are_filled_together_leave_less_to_chance(births):
     [
         ({"filling": "spaced", "num_slots": 15}, "spaced", 15),
         ({"filling": None, "num_slots": 15}, None, 15),
-        ({"independent": True}, "independent", None),
-        ({"independent": False}, None, None),
     ],
 )
-def test_how_slots_were_filled_is_read_from_the_run_folder_early_records_too(record, filling, num_slots, tmp_path):
+def test_how_slots_were_filled_is_read_from_the_run_folder(record, filling, num_slots, tmp_path):
     rows = [row | {"fitness": row["traits"]["z"]} for row in lineage(2, 1, np.random.default_rng(0))]
     lines = [{"generation": 0, "parent_selection": None}, {"generation": 1, "parent_selection": {"probability": [0.25, 0.75]} | record}]
     for name, content in ((LINEAGE, rows), (GENERATIONS, lines)):
         (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in content), encoding="utf-8")
-    first, last = RunFolder(tmp_path).births()
+    first, last = EvolveFolder(tmp_path).births()
     assert (first.filling, first.num_slots, first.selection_probability.tolist()) == (filling, num_slots, [0.25, 0.75])
     assert (last.filling, last.num_slots) == ("independent", None)
 

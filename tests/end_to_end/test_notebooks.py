@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.config.sections import load_config
 from evoprompt.jobs.boost import session as boost_session
 from evoprompt.jobs.boost.config import load_boost
+from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))

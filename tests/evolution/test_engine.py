@@ -10,9 +10,9 @@ import pytest
 
 from evoprompt.config.sections import EvolutionConfig, SelectionConfig
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
-from evoprompt.jobs.evolve.build import OPERATORS
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import FOUND, SURVIVE, Evaluation, Materials, State
+from evoprompt.variation.catalog import OPERATORS
 
 POOL = tuple(Demonstration(f"{i}", "x") for i in range(12))
 FOUNDERS = [Policy("A."), Policy("B."), Policy("C.")]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.backends.base import LocalExecutor
-from evoprompt.config.sections import load_config
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.fitness.likelihood import case_fitness
 from evoprompt.jobs.evolve.build import check_task
+from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.author import LENGTH_RATIO, TEMPERATURE, ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.backends.base import LocalExecutor
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.backends.ray import place
-from evoprompt.config.sections import Config, ModelConfig, WorkersConfig
+from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder, lineage_line, measurement_line
 from evoprompt.measurement.measure import Measurer, tokenize
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Birth, Evaluation, Example, LabelScores, LineageEntry, Member, State, TokenCount
@@ -19,7 +21,6 @@ from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.tokenizer import Tokenizer
-from evoprompt.store.folder import LINEAGE, MEASUREMENTS, RunFolder, lineage_line, measurement_line
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_prompt, render_queries
 
@@ -100,8 +101,8 @@ def sample_entries() -> tuple[State, tuple[LineageEntry, ...], LabelScores]:
     return State(5, 1, (member,)), (LineageEntry(1, 0, member, True), LineageEntry(1, 0, child, False)), scores
 
 
-def new_folder(path: Path) -> RunFolder:
-    folder = RunFolder.create(path, "x")
+def new_folder(path: Path) -> EvolveFolder:
+    folder = EvolveFolder.create(path, "x")
     folder.begin(Config.model_validate({"task": {"name": "inbox"}}), {"seed": 5})
     return folder
 
@@ -111,7 +112,7 @@ def test_a_committed_generation_comes_back_as_it_was(tmp_path: Path):
     folder = new_folder(tmp_path / "run")
     ledger = Ledger({"search": TokenCount(10, 9, 2, 1, 3)}, {"scoring": 1.5})
     folder.commit(state, entries, {"generation": 1}, [scores], ledger)
-    checkpoint = RunFolder.open(tmp_path / "run").restore()
+    checkpoint = EvolveFolder.open(tmp_path / "run").restore()
     assert checkpoint is not None
     assert checkpoint.state == state
     assert checkpoint.ledger == ledger
@@ -151,14 +152,14 @@ def test_a_folder_that_lost_lines_is_refused(tmp_path: Path):
 def test_nothing_that_exists_is_overwritten(tmp_path: Path):
     new_folder(tmp_path / "run")
     with pytest.raises(UserError, match="in use.*evoprompt resume"):
-        RunFolder.create(tmp_path / "run", "x")
+        EvolveFolder.create(tmp_path / "run", "x")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("dear")
     with pytest.raises(UserError, match="in use.*does not exist"):
-        RunFolder.create(tmp_path / "other", "x")
-    assert RunFolder.create(None, "run", tmp_path).path.name == "run-2"
+        EvolveFolder.create(tmp_path / "other", "x")
+    assert EvolveFolder.create(None, "run", tmp_path).path.name == "run-2"
     with pytest.raises(UserError, match="no run in"):
-        RunFolder.open(tmp_path / "other")
+        EvolveFolder.open(tmp_path / "other")
 
 
 def test_the_ledger_adds_up_and_survives_json():

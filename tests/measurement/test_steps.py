@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.backends.base import LocalExecutor
-from evoprompt.config.sections import load_config
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import JOIN_SLACK, Measurer

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.backends.base import LocalExecutor
-from evoprompt.config.sections import load_config
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.errors import UserError
 from evoprompt.fitness.likelihood import case_fitness, verdict_log_likelihood
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.jobs.evolve.build import build
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import EvolveFolder, measurement_line
 from evoprompt.jobs.evolve.page import history_of
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.measurement.measure import Measurer
@@ -23,7 +24,6 @@ from evoprompt.records import Example, LabelScores, QueryKind, TokenCount
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.tokenizer import Tokenizer
-from evoprompt.store.folder import RunFolder, measurement_line
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE, judgements, verdict_queries
 from evoprompt.tasks.render import render_prompt
@@ -165,7 +165,7 @@ def test_an_evaluator_longer_than_the_window_is_named_and_never_fits(measurer: M
 def test_verdicts_survive_the_run_folder(measurer: Measurer, tmp_path: Path):
     policy = Policy("One.")
     scores, _ = measure(measurer, policy)[policy.policy_id]
-    folder = RunFolder(tmp_path)
+    folder = EvolveFolder(tmp_path)
     folder.write_lines("measurements.jsonl", [measurement_line(scores)])
     assert folder.measurements()[policy.policy_id].verdict.tolist() == scores.verdict.tolist()
 
@@ -175,7 +175,7 @@ JUDGING = ["fitness.self_evaluation=0.5", "evolution.operators={evaluator_change
 
 def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_path: Path):
     summary = start(load_config(config_file, JUDGING), tmp_path / "run")
-    folder = RunFolder.open(tmp_path / "run")
+    folder = EvolveFolder.open(tmp_path / "run")
     births = folder.lines("lineage.jsonl")
     assert any("evaluator" in b["policy"] for b in births if b["operator"] == "evaluator_change")
     measured = folder.measurements()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.backends.base import LocalExecutor
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.config.sections import ModelConfig
 from evoprompt.measurement.writer import Writer
 from evoprompt.records import TokenCount

@@ -14,8 +14,8 @@ from scipy import stats
 from toys.tiny_models import architectures, save_model
 from toys.toy_lm import ToyLM
 
-from evoprompt.backends.base import LocalExecutor
-from evoprompt.backends.shared import Lent
+from evoprompt.backends.local import LocalExecutor
+from evoprompt.backends.shared import BorrowedExecutor
 from evoprompt.errors import UserError
 from evoprompt.records import TokenCount
 from evoprompt.scoring import decoder
@@ -414,7 +414,7 @@ def test_all_end_tokens_that_the_configurations_name_are_known(tiny_model: Path)
 def test_executors_hand_requests_on_and_answers_back():
     requests = [Decoding(PROMPT[i:], 3, 1.0, i) for i in range(5)]
     scorer = Scorer(ToyLM(), path="packed")
-    assert Lent(LocalExecutor(scorer)).generate(requests) == LocalExecutor(scorer).generate(requests) == scorer.generate(requests)
+    assert BorrowedExecutor(LocalExecutor(scorer)).generate(requests) == LocalExecutor(scorer).generate(requests) == scorer.generate(requests)
 
 
 @pytest.mark.real_model

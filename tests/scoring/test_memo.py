@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.toy_lm import ToyLM
 
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.jobs.score import score_with_memo
 from evoprompt.records import TokenCount
 from evoprompt.scoring.engine import Scorer, TokenScores
@@ -150,7 +151,7 @@ def test_scores_are_the_same_with_the_memo_and_without(tmp_path_factory, calls):
     scorer = Scorer(ToyLM(), path="packed")
     seen: set[TokenRequest] = set()
     for requests in calls:
-        scores = score_with_memo(scorer, requests, memo)
+        scores = score_with_memo(LocalExecutor(scorer), requests, memo)
         np.testing.assert_allclose(scores.log_likelihood, Scorer(ToyLM(), path="plain").score(requests).log_likelihood, atol=1e-9)
         assert scores.count.memo_requests == sum(r in seen for r in requests)
         assert scores.count.requests == len(requests)

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import SelectionConfig, load_config
+from evoprompt.config.sections import SelectionConfig
 from evoprompt.dynamics.population import Births, Filling, births_of
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import Strategy, ask, found, mating_chances, tell, vary
 from evoprompt.jobs.evolve.build import check_task, strategy_of
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import lineage_line
 from evoprompt.policy import Policy
 from evoprompt.records import Evaluation
-from evoprompt.store.folder import lineage_line
 
 CONFIG = load_config(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
 TASK, _ = check_task(CONFIG)

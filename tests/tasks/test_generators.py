@@ -10,11 +10,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import TaskConfig, check_config
+from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import check_config
 from evoprompt.records import Example
 from evoprompt.tasks.generators import GENERATORS, MAX_EXAMPLES
-from evoprompt.tasks.load import builtin_names, load_task
+from evoprompt.tasks.load import load_task
+from evoprompt.tasks.sources.builtin import builtin_names
 from evoprompt.tasks.words import WORDS
 
 DIFFICULTIES = [1, 2, 3, 4, 5]

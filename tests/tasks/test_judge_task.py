@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import TaskConfig, load_config
+from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError
-from evoprompt.jobs.evolve.conclude import counts_of, evaluator_summary
+from evoprompt.jobs.evolve.conclude import counts_of
+from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.display import evaluator_text
+from evoprompt.jobs.evolve.metrics import summary_metrics
 from evoprompt.jobs.evolve.session import start
+from evoprompt.jobs.held_out import evaluator_summary
 from evoprompt.records import LabelScores
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.tasks.judge import FALSE, STARTING_EVALUATORS, TRUE, VERDICTS
 from evoprompt.tasks.load import load_task
-from evoprompt.tracking.names import summary_metrics
 
 
 def test_the_sizes_are_those_of_the_judging_task_and_half_of_each_split_is_true():

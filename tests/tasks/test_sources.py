@@ -12,8 +12,10 @@ from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, QueryKind
-from evoprompt.tasks.load import builtin_names, load_task, read_jsonl
+from evoprompt.tasks.load import load_task
 from evoprompt.tasks.render import render_prompt, render_queries
+from evoprompt.tasks.sources.builtin import builtin_names
+from evoprompt.tasks.sources.jsonl import read_jsonl
 
 EVERYTHING = {"fitness_examples": 999, "validation_examples": 999, "test_examples": 999, "demonstration_pool": 999}
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.config.sections import load_config
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.tracking.base import Dataset
 from evoprompt.tracking.mlflow import MlflowTracker, default_uri
-from evoprompt.tracking.names import flat_parameters, generation_metrics
+from evoprompt.tracking.names import flat_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -66,7 +67,7 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
 
 
 def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
-    from evoprompt.backends.base import LocalExecutor
+    from evoprompt.backends.local import LocalExecutor
 
     score, calls = LocalExecutor.score, []
 
@@ -90,7 +91,7 @@ def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(config_
 
 
 def test_an_interrupted_run_is_killed(config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
-    from evoprompt.backends.base import LocalExecutor
+    from evoprompt.backends.local import LocalExecutor
 
     def interrupted(*_):
         raise KeyboardInterrupt

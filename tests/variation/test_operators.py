@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprompt.jobs.evolve.build import OPERATORS
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE
+from evoprompt.variation.catalog import OPERATORS
 from evoprompt.variation.edits import split_phrases
 from evoprompt.variation.evaluator import EDITS
 from evoprompt.variation.stuffing import NUM_HELD_OUT, NUM_SHOWN

@@ -8,18 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from evoprompt.config.sections import (
-    ModelConfig,
-    PolicyConfig,
-    Positive,
-    Section,
-    TaskConfig,
-    TrackingConfig,
-    WorkersConfig,
-    check_section,
-    read_values,
-    with_absolute_paths,
-)
+from evoprompt.config.reader import check_section, read_values
+from evoprompt.config.sections import JobConfig, PolicyConfig, Positive, Section, WorkersConfig, with_absolute_paths
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -55,7 +45,7 @@ class LoopConfig(Section):
     answer_tokens: Positive = 16  #: written at most for an answer, where the task has no choices
 
 
-class BoostConfig(Section):
+class BoostConfig(JobConfig):
     """A whole loop.
 
     `task` gives the questions (its demonstrations and fitness examples without their labels) and measures (its test examples). With `questions`,
@@ -63,9 +53,6 @@ class BoostConfig(Section):
     """
 
     name: str = "boost"
-    seed: Annotated[int, Field(ge=0)] = 0
-    model: ModelConfig = ModelConfig()
-    task: TaskConfig | None = None
     questions: Path | None = None
     policy: PolicyConfig | None = None  #: what answers; by default the task's first starting policy
     policy_run: Path | None = None  #: instead: the folder of a run, whose champion answers
@@ -74,7 +61,6 @@ class BoostConfig(Section):
     loop: LoopConfig = LoopConfig()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05  #: intervals cover 1 - alpha
     workers: WorkersConfig = WorkersConfig(backend="local")  #: one policy is scored at a time, so a fleet has no work for more than one worker
-    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def _has_questions(self) -> Self:

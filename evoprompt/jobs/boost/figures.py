@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evoprompt.dynamics.population import Floats
+from evoprompt.arrays import Floats
 from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, new_axes, plain, svg
 
 Line = Mapping[str, Any]

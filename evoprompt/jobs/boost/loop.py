@@ -18,24 +18,26 @@ import numpy as np
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.errors import UserError
-from evoprompt.interrupt import stop_if_wished
+from evoprompt.interrupt import raise_if_interrupted
+from evoprompt.jobs.boost.build import BoostParts
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes
+from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import write_boost_page
 from evoprompt.jobs.boost.record import Measured, Outcomes, round_line, summarize
 from evoprompt.jobs.boost.state import Judged, LoopState, abstain, accept, batch_of, believed_error, choose, fill_buffer, goes_on, in_context
-from evoprompt.jobs.evolve.build import BoostParts
-from evoprompt.jobs.evolve.conclude import compare
+from evoprompt.jobs.held_out import compare
 from evoprompt.measurement.asker import Asker, Prior, is_right
 from evoprompt.policy import Policy
 from evoprompt.records import Example, TokenCount
 from evoprompt.recurrence.threshold import best_threshold
 from evoprompt.seeding import Stream, generator
-from evoprompt.store.folder import ACCEPTED, ANSWERS, RECURRENCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_prompt
 from evoprompt.tracking.base import Dataset
-from evoprompt.tracking.names import boost_description, digest, flat_parameters, recurrence_metrics
+from evoprompt.tracking.names import digest, flat_parameters
 
 #: An answer's probability is kept this far from 0 and 1 where its log-odds stand for the evaluator's.
 LEAST_PROBABILITY = 1e-9
@@ -57,7 +59,7 @@ class BoostObserver(Protocol):
         """A round is committed; the line is that of `recurrence.jsonl`."""
 
 
-def boost(parts: BoostParts, folder: RunFolder, observer: BoostObserver, *, startup_seconds: float = 0.0) -> dict[str, Any]:
+def boost(parts: BoostParts, folder: BoostFolder, observer: BoostObserver, *, startup_seconds: float = 0.0) -> dict[str, Any]:
     """Begin a loop or go on with it, to its end; return its summary, which is also written.
 
     Raises:
@@ -78,7 +80,7 @@ def boost(parts: BoostParts, folder: RunFolder, observer: BoostObserver, *, star
         state = _commit(parts, folder, asker, observer, LoopState(parts.config.seed), *_calibrate(parts, asker, threshold), threshold)
     threshold = folder.lines(RECURRENCE)[0]["threshold"]
     while goes_on(state, rounds=loop.rounds, patience=loop.patience, max_tokens=loop.prefill_tokens):
-        stop_if_wished()
+        raise_if_interrupted()
         number = state.round + 1
         observer.phase(f"round {number}")
         asked = [parts.questions[i] for i in batch_of(len(parts.questions), loop.batch, state.seed, number)]
@@ -114,7 +116,7 @@ def tell(parts: BoostParts, state: LoopState, judged: Sequence[Judged]) -> LoopS
     return replace(state, round=state.round + 1, buffer=buffer, context=context, believed=(*state.believed, believed_error(judged)))
 
 
-def restore(folder: RunFolder) -> tuple[LoopState | None, Ledger]:
+def restore(folder: BoostFolder) -> tuple[LoopState | None, Ledger]:
     """Return what an earlier part of this loop committed, or no state and an empty ledger."""
     content = folder.restore_lines((RECURRENCE, ANSWERS))
     if content is None:
@@ -126,7 +128,7 @@ def restore(folder: RunFolder) -> tuple[LoopState | None, Ledger]:
 
 def _commit(
     parts: BoostParts,
-    folder: RunFolder,
+    folder: BoostFolder,
     asker: Asker,
     observer: BoostObserver,
     state: LoopState,
@@ -188,7 +190,7 @@ def _threshold(parts: BoostParts, asker: Asker) -> float | None:
     return best.threshold
 
 
-def _conclude(parts: BoostParts, folder: RunFolder, asker: Asker, state: LoopState, info: ModelInfo) -> dict[str, Any]:
+def _conclude(parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopState, info: ModelInfo) -> dict[str, Any]:
     """Write what is left of the loop: the pairs it accepted as a task's examples, the page, the summary."""
     policy = in_context(parts.policy, state.context)
     folder.write_lines(ACCEPTED, [_accepted_line(parts, j) for j in state.buffer])
@@ -236,7 +238,7 @@ def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, Any]:
     return {"input": judged.input, "target": judged.answer, "choices": list(choices) if choices else None, "id": judged.question_id}
 
 
-def _open_tracking(parts: BoostParts, folder: RunFolder) -> None:
+def _open_tracking(parts: BoostParts, folder: BoostFolder) -> None:
     """Open the MLflow run, or open it again and tell the last committed round once more: it may not have arrived."""
     identity, lines = folder.read(TRACKING), folder.lines(RECURRENCE)
     if identity:

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from evoprompt.errors import UserError
+from evoprompt.jobs.boost.build import BoostParts
 from evoprompt.jobs.boost.record import Outcomes
 from evoprompt.jobs.boost.state import Judged, choose, in_context
-from evoprompt.jobs.evolve.build import BoostParts
 from evoprompt.measurement.asker import Asker, is_right
 from evoprompt.records import Example
 from evoprompt.recurrence.imitation import ImitationFit, fit_imitation

@@ -9,11 +9,12 @@ from typing import Any
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
 from evoprompt.recurrence.evaluator import LogRatio
 from evoprompt.recurrence.verdict import Assumption
 from evoprompt.report.markup import page, preformatted, section, table
 from evoprompt.report.text import interval
-from evoprompt.store.folder import RECURRENCE, SUMMARY, RunFolder
+from evoprompt.store.folder import SUMMARY
 
 Line = Mapping[str, Any]
 
@@ -60,7 +61,7 @@ COVERAGE_NOTE = (
 )
 
 
-def write_boost_page(folder: RunFolder, summary: Mapping[str, Any] | None = None) -> Path:
+def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = None) -> Path:
     """Write the report of a loop, finished or not; return its path.
 
     Args:
@@ -74,7 +75,7 @@ def write_boost_page(folder: RunFolder, summary: Mapping[str, Any] | None = None
     if not lines:
         raise UserError(f"the loop in {folder.path} has not committed a round yet; go on with it: evoprompt resume {folder.path}")
     summary = summary if summary is not None else folder.read(SUMMARY)
-    config = folder.loop_config()
+    config = folder.config()
     sections = [_head(folder.path.name, config, summary, lines), _outcome(summary, lines), *_figures(summary, lines)]
     note = f"{ROUNDS_NOTE} {LABELS_NOTE} Intervals cover {1 - config.alpha:.0%}." if _has_labels(lines) else ROUNDS_NOTE
     sections.append(section("By round", _rounds(lines, config.alpha) + _meaning(lines), note))

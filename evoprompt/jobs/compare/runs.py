@@ -21,8 +21,9 @@ from evoprompt.dynamics.account import Account, price_account
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.errors import UserError, nearest
+from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
 from evoprompt.stats.significance import Floats
-from evoprompt.store.folder import CHECKPOINT, CONFIG, GENERATIONS, LINEAGE, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING
 from evoprompt.tracking.names import flat_parameters
 
 #: What a run's curve can be drawn over.
@@ -86,7 +87,7 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
     Raises:
         UserError: no birth has this trait, the lineage is broken, or the config is not valid.
     """
-    folder = RunFolder(path)
+    folder = EvolveFolder(path)
     try:
         rows = list(_births_of(_committed(folder, LINEAGE), trait, path))
         populations = list(generations(sorted(rows, key=lambda row: row["generation"])))
@@ -117,7 +118,7 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
     )
 
 
-def flat_config(folder: RunFolder) -> dict[str, Any]:
+def flat_config(folder: EvolveFolder) -> dict[str, Any]:
     """Return a run's config with dotted keys.
 
     Another program's run has none: its config is the folder's name, less a number at the end, which is its seed (`ga-1`, `ga-seed2`).
@@ -141,7 +142,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _committed(folder: RunFolder, name: str) -> Iterator[dict[str, Any]]:
+def _committed(folder: EvolveFolder, name: str) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file up to the last committed generation: a run that goes on may be writing behind it."""
     file = folder.path / name
     if not file.exists():
@@ -190,7 +191,7 @@ def _account(before: Births, births: Births, trait: str) -> Account:
     }
 
 
-def _costs(folder: RunFolder, populations: Sequence[Births]) -> dict[str, Floats]:
+def _costs(folder: EvolveFolder, populations: Sequence[Births]) -> dict[str, Floats]:
     """Return what each generation cost, cumulatively, by axis.
 
     Tokens are those that the run's own policies need (`floor`): what a prefix store or the memo of earlier runs spared is counted, or

@@ -6,27 +6,19 @@ the finalists, and what is reported comes from examples that neither the search 
 
 from __future__ import annotations
 
-from math import isfinite, nan
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, correct, predicted, verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.jobs.held_out import compare, evaluator_summary
 from evoprompt.policy import Policy
 from evoprompt.records import LabelScores, State
-from evoprompt.recurrence.error_rate import error_rates
-from evoprompt.recurrence.evaluator import EvaluatorCounts, log_likelihood_ratio, sensitivity, specificity
-from evoprompt.seeding import Stream, generator
-from evoprompt.stats.resampling import paired_bootstrap_interval, wilson_interval
+from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.store.folder import TRACKING
 from evoprompt.tasks.render import render_prompt
-
-#: The recurrence's prediction of what an evaluator is worth is given for this error rate at the beginning and after these rounds.
-FIRST_ERROR_RATE = 0.5
-ROUNDS = (1, 5)
 
 
 def finalists(parts: Parts, journal: Journal) -> list[Policy]:
@@ -90,7 +82,7 @@ def summarize(
         "mlflow_run_id": (journal.folder.read(TRACKING) or {}).get("run_id"),
         "seed": config.seed,
         "task": parts.task.name,
-        "model": {"name": config.model.name, "folder": str(parts.model_folder)},
+        "model": {"name": config.model.name, "folder": parts.identity.place},
     }
 
 
@@ -105,47 +97,6 @@ def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
         return None
     right, wrong = accepted[is_right], accepted[~is_right]
     return EvaluatorCounts(int(right.sum()), len(right), int(wrong.sum()), len(wrong))
-
-
-def evaluator_summary(counts: EvaluatorCounts, alpha: float) -> dict[str, Any]:
-    """Return an evaluator's rates with Wilson intervals, ln Lambda, and the error rates that a loop which learns from what it accepts would have.
-
-    `predicted` holds if the loop imitates its accepted answers perfectly (`dynamics.recurrence`); by round, None where nothing is accepted.
-    """
-    rates = {"sensitivity": sensitivity(counts, alpha), "specificity": specificity(counts, alpha)}
-    ratio = log_likelihood_ratio(counts)
-    s, c = (rate.value if rate else nan for rate in rates.values())
-    by_round = error_rates(FIRST_ERROR_RATE, s, c, max(ROUNDS))
-    return {
-        **{name: {"value": rate.value, "ci": [rate.low, rate.high], "num": rate.num} if rate else None for name, rate in rates.items()},
-        "ln_lambda": {"value": ratio.value, "standard_error": ratio.standard_error} if ratio else None,
-        "predicted": {
-            "first_error_rate": FIRST_ERROR_RATE,
-            "error_rate": {str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS},
-        },
-    }
-
-
-def compare(baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int, alpha: float) -> dict[str, Any]:
-    """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap interval.
-
-    Args:
-        baseline: which answers are right, shape (example,).
-        champion: the same on the same examples.
-    """
-
-    def accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
-        return {"value": float(right.mean()), "ci": list(wilson_interval(int(right.sum()), len(right), alpha))}
-
-    difference = champion.astype(float) - baseline.astype(float)
-    interval = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)
-    return {
-        "metric": "accuracy",
-        "num_examples": len(baseline),
-        "baseline": accuracy(baseline),
-        "champion": accuracy(champion),
-        "difference": {"value": float(difference.mean()), "ci": list(interval)},
-    }
 
 
 def _evaluators(parts: Parts, tested: dict[str, LabelScores]) -> dict[str, Any]:

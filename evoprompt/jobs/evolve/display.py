@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
-from evoprompt.config.sections import Config
+from evoprompt.jobs.evolve.config import Config
 from evoprompt.records import TokenCount
 from evoprompt.report.text import interval
+from evoprompt.terminal import clock, program, short_path
 
 #: Starting policies of a task that brings its own; for the forecast of the time left only.
 FOUNDERS = 4
@@ -144,22 +144,3 @@ def evaluator_text(evaluator: Mapping[str, Any]) -> str:
     later = [f"{error:.3f} after {n} round{'s' if n != '1' else ''}" for n, error in predicted["error_rate"].items() if error is not None]
     forecast = [f"error {predicted['first_error_rate']:g} would be {', '.join(later)}"] if later else []
     return "  ".join([*known, *forecast])
-
-
-def program() -> str:
-    """Return how the user can call this program again: by name where it is on the path, else by where it lies."""
-    return "evoprompt" if shutil.which("evoprompt") else short_path(Path(sys.argv[0]).absolute())
-
-
-def clock(seconds: float) -> str:
-    """Return a time for people."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-def short_path(path: Path) -> str:
-    """Return a path as seen from where the user is."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -8,8 +8,8 @@ from typing import Any
 
 from evoprompt.dynamics.history import History
 from evoprompt.jobs.evolve import dynamics_figures as figures
+from evoprompt.jobs.evolve.figures import price_figure, trait_figure
 from evoprompt.report.markup import section, table
-from evoprompt.report.plots import price_figure, trait_figure
 
 #: Traits whose terms are drawn, where the run has them; the tables have all.
 DRAWN = ("fitness", "accuracy")

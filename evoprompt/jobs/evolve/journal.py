@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.history import History
-from evoprompt.dynamics.population import Births, Floats
+from evoprompt.dynamics.population import Births
+from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.policy import Policy
 from evoprompt.records import Evaluation
-from evoprompt.store.folder import RunFolder
 from evoprompt.store.ledger import Ledger
 
 
@@ -18,7 +19,7 @@ from evoprompt.store.ledger import Ledger
 class Journal:
     """The run's memory. All of it can be read back from the run folder."""
 
-    folder: RunFolder
+    folder: EvolveFolder
     ledger: Ledger
     policies: dict[str, Policy] = field(default_factory=dict)  #: by policy id
     evaluations: dict[str, Evaluation] = field(default_factory=dict)  #: by policy id, in order of measurement: nothing is scored twice

@@ -15,22 +15,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoprompt.backends.base import ModelInfo
-from evoprompt.config.sections import Config
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.fitness.traits import case_traits, evaluate
-from evoprompt.interrupt import stop_if_wished
+from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import finalists, pick_baseline, pick_champion, summarize
+from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.folder import GENERATIONS, EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, State, TokenCount
 from evoprompt.selection.chances import Expectation
-from evoprompt.store.folder import GENERATIONS, SUMMARY, TRACKING, RunFolder, lineage_line
+from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.store.ledger import Ledger
 from evoprompt.tracking.base import Dataset
-from evoprompt.tracking.names import digest, flat_parameters, generation_metrics, summary_description, summary_metrics
+from evoprompt.tracking.names import digest, flat_parameters
 
 #: Price's parts must add up to this, relative to the trait's greatest value or 1.
 RESIDUAL_LIMIT = 1e-12
@@ -52,7 +54,7 @@ class Observer(Protocol):
         """A generation is committed; the line is that of `generations.jsonl`."""
 
 
-def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds: float = 0.0) -> dict[str, Any]:
+def run(parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_seconds: float = 0.0) -> dict[str, Any]:
     """Begin a run or go on with it, to its end; return its summary, which is also written.
 
     `startup_seconds` is what it took to make the parts; it is counted with the run's other phases.
@@ -96,7 +98,7 @@ def run(parts: Parts, folder: RunFolder, observer: Observer, *, startup_seconds:
 def search(parts: Parts, journal: Journal, state: State | None, observer: Observer) -> State:
     """Evolve from a state, or from the starting policies, until the generations or the budget end; return the last state."""
     while state is None or _goes_on(parts, state, journal):
-        stop_if_wished()
+        raise_if_interrupted()
         with journal.ledger.timed("evolution" if parts.author is None else "variation"):
             brood, chances = _founders(parts) if state is None else _next_brood(parts, state, journal)
         if state is not None and _over_budget(parts, brood, journal):
@@ -115,7 +117,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     return state
 
 
-def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
+def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
     """Return what an earlier part of this run left, or an empty journal and no state."""
     checkpoint = folder.restore()
     journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger())
@@ -130,7 +132,7 @@ def restore(parts: Parts, folder: RunFolder) -> tuple[Journal, State | None]:
     return journal, checkpoint.state
 
 
-def _open_tracking(parts: Parts, folder: RunFolder, state: State | None) -> None:
+def _open_tracking(parts: Parts, folder: EvolveFolder, state: State | None) -> None:
     """Open the MLflow run, or open it again and tell the last committed generation once more: it may not have arrived."""
     identity = folder.read(TRACKING)
     if identity:

@@ -15,13 +15,15 @@ from evoprompt.dynamics.population import Births, generations
 from evoprompt.errors import UserError
 from evoprompt.fitness.likelihood import case_fitness, has_choices
 from evoprompt.fitness.traits import case_traits
+from evoprompt.jobs.evolve.ancestry import ancestry
+from evoprompt.jobs.evolve.folder import DYNAMICS, GENERATIONS, LINEAGE, EvolveFolder
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
-from evoprompt.report.text import ancestry, interval
-from evoprompt.store.folder import DYNAMICS, GENERATIONS, LINEAGE, SUMMARY, RunFolder
+from evoprompt.report.text import interval
+from evoprompt.store.folder import SUMMARY
 
 
-def write_page(folder: RunFolder, summary: Mapping[str, Any] | None = None) -> Path:
+def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -> Path:
     """Write the report of a run, finished or not, with `dynamics.json` beside it; return its path.
 
     Args:
@@ -29,7 +31,7 @@ def write_page(folder: RunFolder, summary: Mapping[str, Any] | None = None) -> P
         summary: what `summary.json` will have, where it is not written yet.
     """
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
-    from evoprompt.report.plots import fitness_figure
+    from evoprompt.jobs.evolve.figures import fitness_figure
 
     summary = summary if summary is not None else folder.read(SUMMARY)
     lines, lineage = folder.lines(GENERATIONS), folder.lines(LINEAGE)
@@ -58,7 +60,7 @@ def write_lineage_page(folder: Path) -> Path:
         UserError: a line is not JSON, a key is missing, or the lineage is broken; the message names the line or the birth.
     """
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
-    from evoprompt.report.plots import fitness_figure
+    from evoprompt.jobs.evolve.figures import fitness_figure
 
     file = folder / LINEAGE
     lineage = read_lineage(file)
@@ -94,7 +96,7 @@ def read_lineage(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def history_of(folder: RunFolder, kind: str) -> History:
+def history_of(folder: EvolveFolder, kind: str) -> History:
     """Return a run's dynamics from its folder alone, with standard errors over the fitness examples."""
     weight = folder.config().fitness.self_evaluation
     by_policy = {
@@ -107,7 +109,7 @@ def history_of(folder: RunFolder, kind: str) -> History:
     return history
 
 
-def fitness_kind(folder: RunFolder, summary: Mapping[str, Any] | None) -> str:
+def fitness_kind(folder: EvolveFolder, summary: Mapping[str, Any] | None) -> str:
     """Return which number the fitness of a run is, also where its configuration leaves that to the task."""
     kind = summary["fitness"]["kind"] if summary else folder.config().fitness.kind
     if kind == "auto":
@@ -120,7 +122,7 @@ def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
     return {name: np.stack([by_policy[policy_id][name] for policy_id in births.policy_ids]) for name in names}
 
 
-def _head(folder: RunFolder, summary: Mapping[str, Any] | None, generations: Sequence[Mapping[str, Any]]) -> str:
+def _head(folder: EvolveFolder, summary: Mapping[str, Any] | None, generations: Sequence[Mapping[str, Any]]) -> str:
     config = folder.config()
     last = generations[-1]
     where = f"{config.model.name} on task {summary['task'] if summary else config.task.name or config.task.path}"

@@ -13,25 +13,20 @@ from typing import Literal, TextIO
 
 from rich.console import Console
 
-from evoprompt.config.sections import Config, TaskConfig
 from evoprompt.errors import UserError
-from evoprompt.jobs.boost.config import BoostConfig
-from evoprompt.jobs.evolve.build import build_asker, champion_of
-from evoprompt.jobs.evolve.display import short_path
+from evoprompt.jobs.base import FETCHING, Champion, job_of
 from evoprompt.jobs.play.dialogue import Dialogue, Offer, Player, Reply, offer_of
 from evoprompt.jobs.play.lines import HELP, Act, Line, parse, reply_lines
 from evoprompt.jobs.play.marks import Feedback, FeedbackFiles
 from evoprompt.jobs.play.speaker import Speaker
-from evoprompt.policy import Policy
+from evoprompt.measurement.model import build_asker
 from evoprompt.records import Example
 from evoprompt.scoring.models import is_fetched
-from evoprompt.store.folder import RECURRENCE, SUMMARY, RunFolder
-from evoprompt.tasks.judge import DEFAULT_EVALUATOR
-from evoprompt.tasks.load import load_task, read_questions
+from evoprompt.tasks.load import load_task
+from evoprompt.tasks.sources.jsonl import read_questions
+from evoprompt.terminal import short_path
 
 FEEDBACK = "feedback.jsonl"  #: in the run's folder, where no other file is given
-#: Tokens that are written at most for an answer or an option; a loop has a number of its own.
-ANSWER_TOKENS = 24
 
 
 def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | None) -> None:
@@ -46,20 +41,18 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     Raises:
         UserError: there is no complete run, its task cannot be read, the choices are no choice, or the feedback cannot be written.
     """
-    policy = champion_of(run)
-    folder = RunFolder.open(run)
-    config = folder.loop_config() if folder.is_loop else folder.config()
-    player = player_of(folder, config, policy, choices)
-    files = FeedbackFiles(feedback if feedback is not None else folder.path / FEEDBACK)
+    champion = job_of(run).champion(run)
+    player = player_of(champion, choices)
+    files = FeedbackFiles(feedback if feedback is not None else run / FEEDBACK)
     files.check()
     console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
-    if console.is_terminal or not is_fetched(config.model.name):
-        once = "" if is_fetched(config.model.name) else "fetching and converting it, once; this takes about a minute"
-        console.print(f"loading {config.model.name} {once}".rstrip())
-    speaker = speaker_of(folder, config)
-    session = Session(Dialogue(player, speaker, config.seed if seed is None else seed), files, console)
+    name = champion.config.model.name
+    if console.is_terminal or not is_fetched(name):
+        console.print(f"loading {name} {'' if is_fetched(name) else FETCHING}".rstrip())
+    speaker = speaker_of(champion)
+    session = Session(Dialogue(player, speaker, champion.config.seed if seed is None else seed), files, console)
     try:
-        session.open(folder.path)
+        session.open(run.resolve())
         session.go(joined(typed(sys.stdin, console)))
     except KeyboardInterrupt:
         if console.is_terminal:
@@ -70,26 +63,26 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
         session.close()
 
 
-def player_of(folder: RunFolder, config: Config | BoostConfig, policy: Policy, choices: str | None = None) -> Player:
-    """Return the champion of a folder with its evaluator (a loop's, else its own clause, else the package's) and what its task offers.
+def player_of(champion: Champion, choices: str | None = None) -> Player:
+    """Return a champion as it is played with: how it judges, and what its task offers.
 
     Raises:
         UserError: as `play`.
     """
-    offer = _offer(config, choices)
-    if not isinstance(config, BoostConfig):
-        return Player(policy, policy.evaluator or DEFAULT_EVALUATOR, offer)
-    judge, threshold = config.loop.judge, folder.lines(RECURRENCE)[0]["threshold"] or 0.0
-    evaluator = Policy.from_dict(folder.read(SUMMARY)["evaluator"]["policy"]) if judge != "confidence" else None
-    return Player(policy, evaluator, offer, among_rivals=judge == "rivals", threshold=threshold, abstain_below=config.loop.abstain_below)
+    return Player(
+        champion.policy,
+        champion.evaluator,
+        _offer(champion, choices),
+        among_rivals=champion.among_rivals,
+        threshold=champion.threshold,
+        abstain_below=champion.abstain_below,
+    )
 
 
-def speaker_of(folder: RunFolder, config: Config | BoostConfig) -> Speaker:
-    """Return the model of a folder's champion; a loop's answers and judges one input alone as it did all test inputs."""
-    if not isinstance(config, BoostConfig):
-        return Speaker(build_asker(config, ANSWER_TOKENS))
-    summary = folder.read(SUMMARY)
-    return Speaker(build_asker(config, config.loop.answer_tokens), *(summary[who].get("prior") for who in ("champion", "evaluator")))
+def speaker_of(champion: Champion) -> Speaker:
+    """Return the model of a champion; a loop's answers and judges one input alone as it did all test inputs."""
+    asker = build_asker(champion.config, answer_tokens=champion.answer_tokens, with_prior=champion.with_prior)
+    return Speaker(asker, champion.answer_prior, champion.verdict_prior)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +240,12 @@ def joined(lines: Iterable[str]) -> Iterator[str]:
         yield begun
 
 
-def _offer(config: Config | BoostConfig, choices: str | None) -> Offer:
+def _offer(champion: Champion, choices: str | None) -> Offer:
     given = tuple(c.strip() for c in choices.split(",")) if choices is not None else ()
     if choices is not None and (len(set(given)) < max(2, len(given)) or not all(given)):
         raise UserError(f"--choices {choices!r}: expected at least two different answers with commas between them, e.g. --choices yes,no")
     try:
-        offer = offer_of(_examples(config))
+        offer = offer_of(_examples(champion))
     except UserError as error:
         if not given:
             raise UserError(f"{error}; the answers that are possible are the task's: give them with --choices where its file is gone") from None
@@ -260,11 +253,9 @@ def _offer(config: Config | BoostConfig, choices: str | None) -> Offer:
     return Offer(given, compares=True, refusal=offer.refusal) if given else offer
 
 
-def _examples(config: Config | BoostConfig) -> tuple[Example, ...]:
-    asked = read_questions(config.questions) if isinstance(config, BoostConfig) and config.questions is not None else ()
-    return (*asked, *(_of_task(config.task) if config.task is not None else ()))
-
-
-def _of_task(config: TaskConfig) -> tuple[Example, ...]:
-    task = load_task(config)
-    return (*task.pool, *task.fitness, *task.validation, *task.test)
+def _examples(champion: Champion) -> tuple[Example, ...]:
+    asked = read_questions(champion.questions) if champion.questions is not None else ()
+    if champion.config.task is None:
+        return asked
+    task = load_task(champion.config.task)
+    return (*asked, *task.pool, *task.fitness, *task.validation, *task.test)

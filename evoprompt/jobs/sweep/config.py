@@ -19,8 +19,10 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
-from evoprompt.config.sections import Config, Positive, Section, check_config, load_config, read_mapping
+from evoprompt.config.reader import read_mapping
+from evoprompt.config.sections import Positive, Section
 from evoprompt.errors import UserError, nearest
+from evoprompt.jobs.evolve.config import Config, check_config, load_config
 from evoprompt.seeding import Stream, generator
 
 SEED = "seed"  #: the axis whose runs are replicates of each other

@@ -15,12 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
-from evoprompt.config.sections import Config
-from evoprompt.jobs.evolve.display import program, short_path
+from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.page import COLUMNS, cells
 from evoprompt.jobs.sweep.tables import Row, best_group, mean_of
 from evoprompt.records import TokenCount
+from evoprompt.terminal import program, short_path
 
 STYLES = {"done": "green", "failed": "red", "running": "bold", "interrupted": "yellow"}
 

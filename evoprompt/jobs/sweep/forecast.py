@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from evoprompt.config.sections import Config
+from evoprompt.backends.base import TextTokenizer
+from evoprompt.backends.open import backend_of
 from evoprompt.jobs.evolve.build import check_task
+from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.measure import tokenize
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.scoring.models import is_fetched, resolve_model
-from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.scoring.models import is_fetched
 from evoprompt.scoring.trie import count_rows
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.render import render_prefix, render_queries
@@ -37,7 +38,7 @@ class Forecaster:
     """Forecasts runs; what runs have in common is counted once."""
 
     def __init__(self) -> None:
-        self._tokenizers: dict[str, Tokenizer] = {}
+        self._tokenizers: dict[str, TextTokenizer] = {}
         self._founders: dict[str, Founders] = {}
 
     def tokens(self, config: Config) -> int | None:
@@ -71,13 +72,14 @@ class Forecaster:
             self._founders[key] = Founders(count(task.fitness), count(task.validation), count(task.test), longest_demonstration(task, tokenizer))
         return self._founders[key]
 
-    def _tokenizer(self, config: Config) -> Tokenizer:
+    def _tokenizer(self, config: Config) -> TextTokenizer:
         if config.model.name not in self._tokenizers:
-            self._tokenizers[config.model.name] = Tokenizer(resolve_model(config.model.name, config.model.revision))
+            backend = backend_of(config)
+            self._tokenizers[config.model.name] = backend.tokenizer(backend.identify(config.model))
         return self._tokenizers[config.model.name]
 
 
-def longest_demonstration(task: Task, tokenizer: Tokenizer) -> int:
+def longest_demonstration(task: Task, tokenizer: TextTokenizer) -> int:
     """Return by how many tokens at most one demonstration of the task's pool lengthens a starting prompt; 0 without a pool."""
 
     def lengths(policy: Policy) -> list[int]:

@@ -17,20 +17,23 @@ from typing import Any
 
 from rich.console import Console
 
-from evoprompt.backends.shared import Shared, executor_key
-from evoprompt.config.sections import Config, dump_config
+from evoprompt.backends.shared import SharedModels, executor_key
+from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
-from evoprompt.jobs.evolve.build import check_task, open_executor, open_tracker, strategy_of
-from evoprompt.jobs.evolve.session import carry_out, provenance, tell_end
+from evoprompt.jobs.base import SWEEP, identify, provenance
+from evoprompt.jobs.evolve.build import check_task, strategy_of
+from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.jobs.evolve.session import carry_out, tell_end
 from evoprompt.jobs.sweep.bayes import check_installed, propose
 from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
 from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
 from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, write_results
 from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of, result_of
-from evoprompt.scoring.models import is_fetched, resolve_model
-from evoprompt.store.folder import CHECKPOINT, SUMMARY, SWEEP, RunFolder
+from evoprompt.store.folder import CHECKPOINT, SUMMARY, RunFolder
 from evoprompt.tracking.base import NullTracker, Tracker
+from evoprompt.tracking.open import open_tracker
 
 SETTINGS, BASE, BEST, ERROR = "sweep.yaml", "base.yaml", "best.yaml", "error.txt"
 
@@ -71,10 +74,8 @@ def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
     """
     sweep = load_sweep(path, overrides)
     configs = check(sweep)
-    for name, revision in dict.fromkeys((c.model.name, c.model.revision) for c in configs):
-        if not is_fetched(name):
-            Console().print(f"fetching and converting {name}, once; this takes about a minute")
-        resolve_model(name, revision)
+    for config in {(c.model.name, c.model.revision, c.workers.backend): c for c in configs}.values():
+        identify(config, Console())
     folder = RunFolder.create(out, sweep.config.name).path
     (folder / BASE).write_text(dump_config(settle(Sweep(sweep.config.model_copy(update={"set": {}}), sweep.base, sweep.folder), {}, "base")))
     (folder / SETTINGS).write_text(dump_sweep(sweep, BASE), encoding="utf-8")
@@ -153,7 +154,7 @@ def _rows(settings: Sequence[Mapping[str, Any]], first: int = 1) -> list[dict[st
 def _carry_out(progress: Progress) -> int:
     """Do what is left of a sweep; return how many runs failed."""
     axes = list(progress.sweep.config.axes)
-    shared, tracker = Shared(open_executor), _LateTracker()
+    shared, tracker = SharedModels(), _LateTracker()
     status = "FAILED"
     with SweepDisplay(axes, progress.rows, progress.total) as display:
         try:
@@ -178,11 +179,11 @@ class _LateTracker:
     own: Tracker = field(default_factory=NullTracker)
 
 
-def _open(progress: Progress, shared: Shared, tracker: _LateTracker) -> None:
+def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> None:
     """Start the workers of the first run, then tell MLflow of the sweep: its run is the parent of all the runs'."""
     settings = next((row["settings"] for row in progress.rows if row["status"] != "done"), None)
     first = settle(progress.sweep, settings if settings is not None else corners(progress.sweep)[0], "first")
-    shared.executor(first)
+    shared.open_model(first)
     tracker.own = open_tracker(first, progress.path.parent)
     if progress.tracking:
         tracker.own.resume(progress.tracking)
@@ -210,7 +211,7 @@ def _left(progress: Progress) -> Any:
         yield progress.rows[-1]
 
 
-def _run(progress: Progress, row: dict[str, Any], shared: Shared, display: SweepDisplay) -> None:
+def _run(progress: Progress, row: dict[str, Any], shared: SharedModels, display: SweepDisplay) -> None:
     """Do one run, and keep how it ended."""
     row |= {"status": "running", "reason": None, "result": None}
     progress.save()
@@ -230,9 +231,9 @@ def _run(progress: Progress, row: dict[str, Any], shared: Shared, display: Sweep
     display.changed(row)
 
 
-def _result(progress: Progress, row: Mapping[str, Any], shared: Shared, display: SweepDisplay) -> dict[str, float | None]:
+def _result(progress: Progress, row: Mapping[str, Any], shared: SharedModels, display: SweepDisplay) -> dict[str, float | None]:
     config = settle(progress.sweep, row["settings"], row["folder"])
-    folder = RunFolder(progress.path / row["folder"])
+    folder = EvolveFolder(progress.path / row["folder"])
     folder.path.mkdir(exist_ok=True)
     (folder.path / ERROR).unlink(missing_ok=True)
     if folder.is_complete:
@@ -240,7 +241,7 @@ def _result(progress: Progress, row: Mapping[str, Any], shared: Shared, display:
         summary = folder.read(SUMMARY)
     else:
         if folder.read(CHECKPOINT) is None:
-            folder.begin(config, provenance(config, resolve_model(config.model.name, config.model.revision)))
+            folder.begin(config, provenance(config, identify(config, display.console)))
         summary, _ = carry_out(config, folder, display, shared)
     result = result_of(summary, progress.sweep.config.objective)
     if result["objective"] is None:

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from evoprompt.jobs.base import SWEEP
 from evoprompt.jobs.sweep.tables import REPLICATES, RESULTS, Row, best_group, column, csv_text, done, groups, mean_interval, mean_of
 from evoprompt.report.markup import page, section
-from evoprompt.store.folder import SWEEP
 
 TABLE, PAGE = "sweep.csv", "sweep.html"
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import check_section
+from evoprompt.config.reader import check_section
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost import session as boost_session
+from evoprompt.jobs.boost.build import build_boost, check_boost
 from evoprompt.jobs.boost.config import BoostConfig, load_boost
+from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
 from evoprompt.jobs.boost.measure import labelled_context
+from evoprompt.jobs.boost.metrics import recurrence_metrics
 from evoprompt.jobs.boost.record import Measured, Outcomes, counts_of, notes, round_line
 from evoprompt.jobs.boost.state import Judged, LoopState
-from evoprompt.jobs.evolve.build import build_boost, check_boost
-from evoprompt.store.folder import RunFolder
-from evoprompt.tracking.names import recurrence_metrics
 
 CONTRACT = (
     *("round", "error_rate", "ci", "predicted", "predicted_ci", "sensitivity", "specificity", "buffer_size", "buffer_error_rate"),
@@ -48,7 +48,7 @@ class Quiet:
 
 def begin(path: Path, out: Path, *overrides: str, stop_after: int | None = None) -> tuple[dict, Quiet]:
     config = load_boost(path, overrides)
-    folder = RunFolder.create(out, "x") if not out.exists() else RunFolder.open(out)
+    folder = BoostFolder.create(out, "x") if not out.exists() else BoostFolder.open(out)
     if not (folder.path / "config.yaml").exists():
         folder.begin(config, {})
     parts, observer = build_boost(config, out.parent), Quiet(stop_after)
@@ -85,7 +85,7 @@ def test_a_loop_leaves_a_line_for_each_round_with_all_that_was_promised(boost_fi
 
 
 def test_what_was_accepted_is_a_task_that_a_run_can_learn_from(boost_file: Path, tmp_path: Path):
-    from evoprompt.tasks.load import read_jsonl
+    from evoprompt.tasks.sources.jsonl import read_jsonl
 
     begin(boost_file, tmp_path / "run", "loop.buffer=accumulate")
     examples = read_jsonl(tmp_path / "run" / "accepted.jsonl")
@@ -219,7 +219,7 @@ def test_free_answers_are_written_and_judged(boost_file: Path, task_file: Path, 
 
 
 def test_a_stop_that_was_swallowed_ends_the_loop_before_its_next_round(boost_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("evoprompt.interrupt._wished", True)
+    monkeypatch.setattr("evoprompt.interrupt._interrupted", True)
     with pytest.raises(KeyboardInterrupt):
         begin(boost_file, tmp_path / "run")
     assert [line["round"] for line in record(tmp_path / "run")] == [0]

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost import figures as boost_figures
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
+from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import verdict_text, write_boost_page
-from evoprompt.store.folder import RECURRENCE, SUMMARY, RunFolder
-from evoprompt.tracking.names import boost_description, recurrence_metrics
+from evoprompt.store.folder import SUMMARY
 
 BEFORE: dict[str, Any] = {
     "round": 0, "error_rate": 0.45, "ci": [0.36, 0.55], "predicted": None, "predicted_ci": None, "sensitivity": 0.75, "sensitivity_ci": [0.6, 0.85],
@@ -67,9 +68,9 @@ COMPLETE: dict[str, Any] = {
 UNKNOWN = "There are no labels, so the error rate cannot be known."
 
 
-def loop_folder(path: Path, lines: list[dict[str, Any]], summary: dict[str, Any] | None = None, **config: Any) -> RunFolder:
+def loop_folder(path: Path, lines: list[dict[str, Any]], summary: dict[str, Any] | None = None, **config: Any) -> BoostFolder:
     """A folder as a loop leaves it."""
-    folder = RunFolder.create(path / "loop", "loop")
+    folder = BoostFolder.create(path / "loop", "loop")
     folder.begin(BoostConfig.model_validate({"task": {"name": "inbox"}, "seed": 7} | config), {})
     folder.write_lines(RECURRENCE, lines)
     if summary is not None:

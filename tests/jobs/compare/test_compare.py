@@ -16,11 +16,12 @@ import yaml
 from rich.console import Console
 
 from evoprompt import cli
-from evoprompt.config.sections import check_config, dump_config, load_config
+from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
 from evoprompt.jobs.compare.comparison import Comparison, Settings, comparison_dict
 from evoprompt.jobs.compare.comparison import compare_runs as compare_all
 from evoprompt.jobs.compare.session import compare, comparison_metrics, print_comparison
+from evoprompt.jobs.evolve.config import check_config, load_config
 from evoprompt.jobs.evolve.session import start
 
 TERMS = {"reproduction selection", "transmission", "remeasurement", "immigration", "survival selection"}

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.config.sections import load_config
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
-from evoprompt.store.folder import CHECKPOINT, LINEAGE, SUMMARY, RunFolder
+from evoprompt.store.folder import CHECKPOINT, SUMMARY
 
 RUN_FILES = {"config.yaml", "provenance.json", "tracking.json", "lineage.jsonl", "generations.jsonl", "measurements.jsonl", "checkpoint.json"}
 
@@ -97,7 +98,7 @@ def test_prices_parts_recomputed_from_the_lineage_file_add_up(finished: Path):
 def test_the_test_examples_are_not_among_those_that_the_search_saw(finished: Path):
     from evoprompt.tasks.load import load_task
 
-    task = load_task(RunFolder.open(finished).config().task)
+    task = load_task(EvolveFolder.open(finished).config().task)
     seen = {e for m in lines(finished, "measurements.jsonl") for e in m["example_ids"]}
     assert seen == {e.example_id for e in task.fitness}
     assert not seen & {e.example_id for e in (*task.validation, *task.test)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evoprompt.report.plots import price_figure
-from evoprompt.report.text import ancestry, interval, operator_effects, what_changed
+from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects, what_changed
+from evoprompt.jobs.evolve.figures import price_figure
+from evoprompt.report.text import interval
 
 
 def birth(generation: int, name: str, fitness: float, parents: dict[str, float], operator: str) -> dict:

@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evoprompt import cli
-from evoprompt.config.sections import TaskConfig, TrackingConfig, check_config
+from evoprompt.config.sections import TaskConfig, TrackingConfig
 from evoprompt.errors import UserError
-from evoprompt.jobs.evolve.build import build_asker, build_boost, champion_of
+from evoprompt.jobs.base import job_of
+from evoprompt.jobs.boost.build import build_boost
+from evoprompt.jobs.evolve.config import check_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.play.dialogue import Dialogue, Offer, Player, offer_of, weigh, why_abstain
 from evoprompt.jobs.play.lines import Act, Line, parse, reply_lines
@@ -33,13 +35,15 @@ from evoprompt.jobs.play.marks import Feedback, FeedbackFiles
 from evoprompt.jobs.play.session import Session, joined, player_of, speaker_of, typed
 from evoprompt.jobs.play.speaker import Measure, Speaker
 from evoprompt.measurement.asker import Asker
+from evoprompt.measurement.model import build_asker
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
 from evoprompt.store.folder import SUMMARY, RunFolder
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR
-from evoprompt.tasks.load import load_task, read_jsonl, read_questions
+from evoprompt.tasks.load import load_task
 from evoprompt.tasks.render import render_prompt
+from evoprompt.tasks.sources.jsonl import read_jsonl, read_questions
 
 CHOICES = ("complaint", "praise", "request")
 SHARED = Offer(CHOICES, compares=True)
@@ -497,9 +501,9 @@ def test_choices_may_be_given_and_the_feedbacks_file_too(evoprompt, run: Path, t
 
 def test_a_champion_answers_as_it_did_in_its_run(run: Path):
     """The same model, asked by the run's own way, gives the same answer with the same probability."""
-    config = RunFolder(run).config()
-    player = player_of(RunFolder(run), config, Policy("Say how it was."))
-    asker = build_asker(config, 16)
+    champion = replace(job_of(run).champion(run), policy=Policy("Say how it was."))
+    player = player_of(champion)
+    asker = build_asker(champion.config, answer_tokens=16)
     talk = Dialogue(player, Speaker(asker), 0)
     for text in ("a good film", "a bad train"):
         talk.begin_anew()
@@ -554,8 +558,7 @@ def test_a_loops_champion_is_judged_by_the_loops_evaluator_and_abstains_as_the_l
     assert (code, err) == (0, "")
     assert out.count("TRUE from +0.25") == 2
     assert out.count("would abstain: the answer's probability") == 2
-    folder = RunFolder(tmp_path / "loop")
-    player = player_of(folder, folder.loop_config(), champion_of(folder.path))
+    player = player_of(job_of(tmp_path / "loop").champion(tmp_path / "loop"))
     assert player.evaluator is not None
     assert (player.evaluator.instruction, player.threshold, player.abstain_below) == ("Is it right?", 0.25, 0.999)
 
@@ -566,12 +569,13 @@ def test_a_loops_champion_answers_and_judges_one_input_as_the_loop_did_all(evopr
     code, _, err = evoprompt("boost", boost_file, "--out", tmp_path / "loop", *loop)
     assert code == 0, err
     folder = RunFolder(tmp_path / "loop")
-    config, policy = folder.loop_config(), champion_of(folder.path)
+    champion = job_of(folder.path).champion(folder.path)
+    config, policy = champion.config, champion.policy
     parts = build_boost(config.model_copy(update={"tracking": TrackingConfig(enabled=False)}), tmp_path)
     asker = Asker(parts.measurer, parts.writer, Ledger(), answered_by=answers)
     together = asker.answers(policy, parts.task.test, "test")
     log_odds = asker.verdicts_among(parts.evaluator, parts.task.test, [a.text for a in together], "test")
-    talk = Dialogue(player_of(folder, config, policy), speaker_of(folder, config), 0)
+    talk = Dialogue(player_of(champion), speaker_of(champion), 0)
     for example, answer, odds in zip(parts.task.test, together, log_odds, strict=True):
         talk.begin_anew()
         reply = talk.say(example.input)

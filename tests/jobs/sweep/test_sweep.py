@@ -20,13 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprompt import cli
-from evoprompt.backends.base import LocalExecutor
-from evoprompt.backends.shared import Shared
+from evoprompt.backends import local
+from evoprompt.backends.local import LocalBackend, LocalExecutor
+from evoprompt.backends.shared import SharedModels
 from evoprompt.cli import report_command
-from evoprompt.config.sections import load_config
 from evoprompt.errors import UserError
-from evoprompt.jobs.evolve import build
-from evoprompt.jobs.evolve.session import home, start
+from evoprompt.jobs.base import home
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.sweep import loop as sweep
 from evoprompt.jobs.sweep.bayes import num_startup, propose
 from evoprompt.jobs.sweep.config import (
@@ -212,8 +213,8 @@ def test_every_value_and_end_of_a_proposed_axis_is_checked_beforehand(config_fil
 
 def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded_once(grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One of the four is run alone, and the best."""
-    loads, load = [], build.load_scorer
-    monkeypatch.setattr(build, "load_scorer", lambda *a: (loads.append(a), load(*a))[1])
+    loads, load = [], local.load_scorer
+    monkeypatch.setattr(local, "load_scorer", lambda *a: (loads.append(a), load(*a))[1])
     assert sweep.start(grid, tmp_path / "runs" / "s") == 0
     assert len(loads) == 1
     folder = tmp_path / "runs" / "s"
@@ -249,8 +250,8 @@ def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded
 
 def test_runs_of_other_workers_end_the_former_and_those_of_the_same_follow_each_other(config_file: Path, tmp_path: Path, no_pages, monkeypatch):
     opened, closed, ended = [], [], []
-    executor = build.open_executor
-    monkeypatch.setattr(sweep, "open_executor", lambda config: (opened.append(config.model.chunk_tokens), executor(config))[1])
+    open_workers = LocalBackend.open
+    monkeypatch.setattr(LocalBackend, "open", lambda self, model, workers: (opened.append(model.chunk_tokens), open_workers(self, model, workers))[1])
     monkeypatch.setattr(LocalExecutor, "close", lambda self: closed.append(self))
     run = sweep._run
     monkeypatch.setattr(sweep, "_run", lambda p, row, *a: (ended.append(row["number"]), run(p, row, *a))[1])
@@ -260,19 +261,20 @@ def test_runs_of_other_workers_end_the_former_and_those_of_the_same_follow_each_
     assert (opened, len(closed), ended) == ([64, 128], 2, [1, 3, 2, 4])
 
 
-def test_what_is_lent_is_not_closed_by_the_borrower(config_file: Path):
+def test_what_is_lent_is_not_closed_by_the_borrower(config_file: Path, monkeypatch):
     closed = []
 
     class Worker:
         def close(self) -> None:
             closed.append(self)
 
-    shared = Shared(lambda config: Worker())
+    monkeypatch.setattr(LocalBackend, "open", lambda *_: Worker())
+    shared = SharedModels()
     config = load_config(config_file)
     for each in (config, load_config(config_file, ["seed=3", "model.memo=true"])):
-        shared.executor(each).close()
+        shared.open_model(each).executor.close()
     assert closed == []
-    shared.executor(load_config(config_file, ["workers.threads=2"]))
+    shared.open_model(load_config(config_file, ["workers.threads=2"]))
     assert len(closed) == 1
     shared.close()
     shared.close()
@@ -366,7 +368,7 @@ def test_a_dry_run_loads_no_model_and_counts_the_founders_as_a_run_does(grid: Pa
     from evoprompt.jobs.sweep.forecast import Forecaster
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "load_scorer", lambda *_: pytest.fail("a model was loaded"))
+        patch.setattr(local, "load_scorer", lambda *_: pytest.fail("a model was loaded"))
         assert command_line(patch, "sweep", grid, "--dry-run") == 0
     out = capsys.readouterr().out
     assert "4 runs; together" in out

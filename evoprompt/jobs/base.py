@@ -1,0 +1,190 @@
+"""What a job is, and what every job begins and ends with: its folder, its provenance, its champion."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console
+
+from evoprompt import __version__
+from evoprompt.backends.base import Identity
+from evoprompt.backends.open import backend_of
+from evoprompt.config.sections import JobConfig
+from evoprompt.errors import UserError
+from evoprompt.plugins import find, names
+from evoprompt.policy import Policy
+from evoprompt.scoring.models import is_fetched
+from evoprompt.store.folder import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
+
+F = TypeVar("F", bound=RunFolder)
+
+#: What is said before a model is fetched.
+FETCHING = "fetching and converting it, once; this takes about a minute"
+
+#: Of a sweep, in the folder around the folders of its runs.
+SWEEP = "sweep.json"
+
+#: Every job of the package that has a folder. A new one is a folder here and a line; who asks first, owns first.
+JOBS: Mapping[str, str] = {
+    "sweep": "evoprompt.jobs.sweep.job:SweepJob",
+    "boost": "evoprompt.jobs.boost.job:BoostJob",
+    "evolve": "evoprompt.jobs.evolve.job:EvolveJob",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """What a complete job leaves to be used: what answers, what judges the answers, and how."""
+
+    config: JobConfig
+    policy: Policy
+    evaluator: Policy | None  #: None judges an answer by its own probability
+    questions: Path | None = None  #: asked beside the task's
+    answer_tokens: int = 24  #: written at most for an answer
+    with_prior: bool = False  #: whether choices are compared beyond what they have after an input without content
+    among_rivals: bool = False  #: whether an answer is judged against the others that were possible
+    threshold: float = 0.0  #: log-odds from which on the judge says TRUE
+    abstain_below: float | None = None  #: probability of an answer under which it is not given
+    answer_prior: Mapping[str, float] | None = None  #: nats that each choice has whatever the input
+    verdict_prior: Mapping[str, float] | None = None  #: nats that the judge's log-odds have for each choice
+
+
+class Job(Protocol):
+    """What a user can have done in a folder. Imports nothing heavy until it is asked for something."""
+
+    def owns(self, folder: Path) -> bool:
+        """Return whether this job made a folder."""
+
+    def start(self, config: Path, overrides: list[str], out: Path | None) -> int:
+        """Do what a config file says, in a new folder; return the exit status."""
+
+    def resume(self, folder: Path) -> int:
+        """Go on with what did not end; return the exit status."""
+
+    def report(self, folder: Path) -> Path:
+        """Write the page of a folder again, from what is in it alone; return its path."""
+
+    def champion(self, folder: Path) -> Champion:
+        """Return the champion of a complete folder.
+
+        Raises:
+            UserError: it is not complete, or the job has no champion.
+        """
+
+
+def job_of(folder: Path) -> Job:
+    """Return the job that made a folder.
+
+    Raises:
+        UserError: no job did, or the one that did is not installed.
+    """
+    for name in names("job", JOBS):
+        job: Job = find("job", name, JOBS, "jobs")
+        if job.owns(folder):
+            return job
+    raise UserError(f"there is no run in {folder}: it has no {CONFIG} that a job here knows; give the folder that evoprompt run printed")
+
+
+def champion_policy(folder: Path) -> Policy:
+    """Return what answers in the end in a complete run, or in a loop with the context that it ended with.
+
+    Raises:
+        UserError: as `Job.champion`.
+    """
+    return job_of(folder).champion(folder).policy
+
+
+def complete_summary(folder: RunFolder) -> dict[str, Any]:
+    """Return the summary of a complete folder.
+
+    Raises:
+        UserError: it is not complete.
+    """
+    summary: dict[str, Any] | None = folder.read(SUMMARY)
+    if summary is None:
+        raise UserError(f"the run in {folder.path} is not complete, so it has no champion yet; go on with it: evoprompt resume {folder.path}")
+    return summary
+
+
+#: The packages whose versions a result may depend on.
+RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
+
+
+def begin(kind: type[F], config: JobConfig, out: Path | None) -> F:
+    """Return a new folder that says what is done in it; the model is fetched before, where it has to be."""
+    identity = identify(config, Console())
+    folder = kind.create(out, config.name)
+    folder.begin(config, provenance(config, identity))
+    return folder
+
+
+def identify(config: JobConfig, console: Console) -> Identity:
+    """Return what answers for a configuration; where it has to be fetched first, that is said and done.
+
+    Raises:
+        UserError: as `Backend.identify`.
+    """
+    if not is_fetched(config.model.name):
+        console.print(f"{config.model.name}: {FETCHING}")
+    return backend_of(config).identify(config.model)
+
+
+@contextmanager
+def taken_away(folder: RunFolder) -> Iterator[None]:
+    """Take the folder away again where the user's mistake comes out before anything is committed in it."""
+    try:
+        yield
+    except UserError:
+        if folder.read(CHECKPOINT) is None:
+            _take_away(folder)
+        raise
+
+
+def provenance(config: JobConfig, identity: Identity) -> dict[str, Any]:
+    """Return what a result depends on: versions, git commit, seed, what answers, machine."""
+    return {
+        "evoprompt": __version__,
+        "git_commit": _git_commit(),
+        "seed": config.seed,
+        "model": identity.to_dict() | {"backend": config.workers.backend},
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in RECORDED},
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
+    }
+
+
+def home(run: Path) -> Path:
+    """Return the folder whose MLflow store a run is in: the one around it, or for a run of a sweep the one around the sweep."""
+    return run.parent.parent if (run.parent / SWEEP).exists() else run.parent
+
+
+def parent_run(run: Path) -> str | None:
+    """Return the id of the MLflow run of the sweep that a run belongs to."""
+    identity = (RunFolder(run.parent).read(SWEEP) or {}).get("tracking") or {}
+    return identity.get("run_id")
+
+
+def _take_away(folder: RunFolder) -> None:
+    """Remove the files that a run wrote before its first generation, and the folder if nothing else is in it."""
+    for name in (CONFIG, PROVENANCE, TRACKING):
+        (folder.path / name).unlink(missing_ok=True)
+    if not any(folder.path.iterdir()):
+        folder.path.rmdir()
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this package runs from, if it runs from one."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None

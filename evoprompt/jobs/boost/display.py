@@ -1,0 +1,101 @@
+"""What a person sees in the terminal while a loop goes on, and at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from evoprompt.backends.base import ModelInfo
+from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.records import TokenCount
+from evoprompt.report.text import interval
+from evoprompt.terminal import clock, program, short_path
+
+
+class BoostDisplay:
+    """Follows a loop in the terminal. Implements `boost.BoostObserver`; use it as a context."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        self._tokens = 0
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[status]}"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
+        self._task = self._progress.add_task("starting Ray, MLflow and the model", total=None, status="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def loaded(self, info: ModelInfo, config: BoostConfig) -> None:
+        """Say what the model is and how it is scored."""
+        self.console.print(f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} ({info.reason})")
+
+    def phase(self, name: str) -> None:
+        """Say what is being done."""
+        self._progress.update(self._task, description=name)
+
+    def scored(self, count: TokenCount) -> None:
+        """Count on."""
+        self._tokens += count.body_tokens
+        self._progress.update(self._task, status=f"{self._tokens:,} tokens")
+
+    def round(self, line: Mapping[str, Any]) -> None:
+        """Print the line of a round that is done."""
+        self.console.print(round_text(line), soft_wrap=True)
+
+    def interrupted(self, folder: Path) -> None:
+        """Say how to go on."""
+        self._progress.stop()
+        self.console.print(f"interrupted; every committed round is kept. To go on: {program()} resume {short_path(folder)}", soft_wrap=True)
+
+
+def round_text(line: Mapping[str, Any]) -> str:
+    """Return a round as a line of text: what was measured beside what was predicted, and what the loop did."""
+    error = "error not known" if line["error_rate"] is None else f"error {line['error_rate']:.3f}  {_bounds(line['ci'])}"
+    if line["round"] == 0:
+        return f"before     {error}"
+    parts = [f"round {line['round']:>3}  {error}"]
+    if line["predicted"] is not None:
+        parts.append(f"predicted {line['predicted']:.3f}  {_bounds(line['predicted_ci'])}")
+    if line["sensitivity"] is not None and line["specificity"] is not None:
+        parts.append(f"evaluator {line['sensitivity']:.2f} + {line['specificity']:.2f}")
+    parts.append(f"accepted {line['accepted']}, buffer {line['buffer_size']}")
+    if line["verdict"] is not None:
+        failed = ", ".join(line["verdict"]["failed"])
+        parts += [] if line["verdict"]["inside"] else [f"outside: {failed or 'no assumption refuted'}"]
+        parts += [failed] if failed and line["verdict"]["inside"] else []
+    return "  ".join(parts)
+
+
+def print_result(console: Console, summary: Mapping[str, Any], folder: Path, location: str) -> None:
+    """Print the table at the end of a loop; `location` is where the tracker has it."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    test = summary["test"]
+    if test is not None:
+        for label, name, signed in (("error before", "baseline", False), ("error after", "champion", False), ("difference", "difference", True)):
+            table.add_row(label, "{}  {}".format(*interval(test[name], signed=signed)))
+    for note in summary["notes"]:
+        table.add_row("", Text(note))
+    table.add_row("rounds", str(summary["rounds"]))
+    table.add_row("tokens forwarded", f"{summary['tokens']['prefill']:,}")
+    table.add_row("time", clock(summary["seconds"]["total"]))
+    table.add_row("run folder", str(folder))
+    table.add_row("report", str(folder / "report.html"))
+    table.add_row("MLflow", location)
+    table.add_row("try it with", Text(f"{program()} play {short_path(folder)}", style="bold"))
+    console.print(table)
+
+
+def _bounds(interval_of: list[float] | None) -> str:
+    return f"[{interval_of[0]:.3f}, {interval_of[1]:.3f}]" if interval_of else ""

@@ -1,0 +1,17 @@
+"""A loop's lines in its folder: rounds, answers, and the pairs it accepted."""
+
+from __future__ import annotations
+
+from evoprompt.config.reader import check_section
+from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.store.folder import CONFIG, RunFolder
+
+RECURRENCE, ANSWERS, ACCEPTED = "recurrence.jsonl", "answers.jsonl", "accepted.jsonl"  #: of a self-evaluation loop
+
+
+class BoostFolder(RunFolder):
+    """The folder of a self-evaluation loop."""
+
+    def config(self) -> BoostConfig:
+        """Return the configuration that a self-evaluation loop was begun with."""
+        return check_section(BoostConfig, self.config_values(), str(self.path / CONFIG))

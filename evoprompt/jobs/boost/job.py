@@ -1,0 +1,64 @@
+"""A self-evaluation loop as a job: how its folder is known, gone on with, reported and used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.base import Champion, complete_summary
+from evoprompt.policy import Policy
+from evoprompt.store.folder import CHECKPOINT, CONFIG, RunFolder
+
+
+class BoostJob:
+    """A self-evaluation loop. Implements `base.Job`."""
+
+    def owns(self, folder: Path) -> bool:
+        """Return whether the folder has a loop's configuration."""
+        return (folder / CONFIG).exists() and "loop" in RunFolder(folder).config_values()
+
+    def start(self, config: Path, overrides: list[str], out: Path | None) -> int:
+        """Run a loop as a config file says."""
+        from evoprompt.jobs.boost.config import load_boost
+        from evoprompt.jobs.boost.session import start
+
+        start(load_boost(config, overrides), out)
+        return 0
+
+    def resume(self, folder: Path) -> int:
+        """Go on with a loop from its last committed round."""
+        from evoprompt.jobs.boost.session import resume
+
+        resume(folder)
+        return 0
+
+    def report(self, folder: Path) -> Path:
+        """Write the page of a loop."""
+        from evoprompt.jobs.boost.folder import BoostFolder
+        from evoprompt.jobs.boost.page import write_boost_page
+
+        loop = BoostFolder.open(folder)
+        if loop.read(CHECKPOINT) is None:
+            raise UserError(f"the run in {folder} has not committed a generation yet; there is nothing to report")
+        return write_boost_page(loop)
+
+    def champion(self, folder: Path) -> Champion:
+        """Return the policy with the context that the loop ended with, and what judged its answers, as the loop answered and judged."""
+        from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
+
+        opened = BoostFolder.open(folder)
+        summary, config = complete_summary(opened), opened.config()
+        loop = config.loop
+        return Champion(
+            config,
+            Policy.from_dict(summary["champion"]["policy"]),
+            Policy.from_dict(summary["evaluator"]["policy"]) if loop.judge != "confidence" else None,
+            questions=config.questions,
+            answer_tokens=loop.answer_tokens,
+            with_prior=loop.answers == "pmi",
+            among_rivals=loop.judge == "rivals",
+            threshold=opened.lines(RECURRENCE)[0]["threshold"] or 0.0,
+            abstain_below=loop.abstain_below,
+            answer_prior=summary["champion"].get("prior"),
+            verdict_prior=summary["evaluator"].get("prior"),
+        )

@@ -1,0 +1,45 @@
+"""The configuration of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evoprompt.config.reader import check_section, read_values
+from evoprompt.config.sections import (
+    BudgetConfig,
+    EvolutionConfig,
+    FinalConfig,
+    FitnessConfig,
+    JobConfig,
+    TaskConfig,
+    TraitsConfig,
+    with_absolute_paths,
+)
+
+
+class Config(JobConfig):
+    """A whole run."""
+
+    task: TaskConfig
+    fitness: FitnessConfig = FitnessConfig()
+    traits: TraitsConfig = TraitsConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
+    budget: BudgetConfig = BudgetConfig()
+    final: FinalConfig = FinalConfig()
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied (values are YAML).
+
+    Raises:
+        UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is not valid.
+    """
+    config = check_config(read_values(path, overrides), str(path))
+    return config.model_copy(update={"task": with_absolute_paths(config.task, path.resolve().parent)})
+
+
+def check_config(values: Mapping[str, Any], source: str) -> Config:
+    """Return the configuration of plain values; `source` names them in errors."""
+    return check_section(Config, values, source)

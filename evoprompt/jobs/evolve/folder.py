@@ -1,0 +1,168 @@
+"""A run's lines in its folder: births, generations, measurements, and the checkpoint that makes them count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evoprompt.dynamics.population import Births, generations
+from evoprompt.jobs.evolve.config import Config, check_config
+from evoprompt.policy import Policy
+from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
+from evoprompt.store.folder import CONFIG, RunFolder
+from evoprompt.store.ledger import Ledger
+
+LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
+
+
+DYNAMICS = "dynamics.json"
+APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a run goes on from."""
+
+    state: State
+    ledger: Ledger
+
+
+class EvolveFolder(RunFolder):
+    """The folder of a run."""
+
+    def config(self) -> Config:
+        """Return the configuration that the run was begun with."""
+        return check_config(self.config_values(), str(self.path / CONFIG))
+
+    def commit(
+        self,
+        state: State,
+        entries: Sequence[LineageEntry],
+        generation_line: Mapping[str, Any],
+        measured: Iterable[LabelScores],
+        ledger: Ledger,
+    ) -> None:
+        """Append a generation to the files, then make it count by replacing the checkpoint."""
+        lines: dict[str, Sequence[Mapping[str, Any]]] = {
+            LINEAGE: [lineage_line(e) for e in entries],
+            GENERATIONS: [generation_line],
+            MEASUREMENTS: [measurement_line(m) for m in measured],
+        }
+        content = {
+            "version": 1,
+            "seed": state.seed,
+            "generation": state.generation,
+            "island": state.island,
+            "members": [{**_birth_dict(m.birth), **_evaluation_dict(m.evaluation), "case_fitness": m.evaluation.case_fitness} for m in state.members],
+            "ledger": ledger.to_dict(),
+        }
+        self.commit_lines(lines, content)
+
+    def restore(self) -> Checkpoint | None:
+        """Cut off what was never committed; return the checkpoint, or None where no generation was committed.
+
+        Raises:
+            UserError: a file is shorter than its checkpoint says, so the folder was damaged.
+        """
+        content = self.restore_lines(APPENDED)
+        if content is None:
+            return None
+        members = tuple(Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"])) for m in content["members"])
+        state = State(content["seed"], content["generation"], members, content["island"])
+        return Checkpoint(state, Ledger.from_dict(content["ledger"]))
+
+    def lineage(self) -> list[LineageEntry]:
+        """Return every birth of the run, in order. Case fitness is not in the lineage, and is empty."""
+        return [
+            LineageEntry(row["generation"], row["island"], Member(_birth(row), Evaluation(row["fitness"], (), row["traits"])), row["selected"])
+            for row in self.lines(LINEAGE)
+        ]
+
+    def births(self) -> Iterator[Births]:
+        """Yield each generation as arrays, with the chances that selection gave to each birth."""
+        chances = {line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)}
+        for births in generations(self.lines(LINEAGE)):
+            known = chances.get(births.generation)
+            yield births.with_chances(known["probability"], known["filling"], known["num_slots"]) if known else births
+
+    def measurements(self) -> dict[str, LabelScores]:
+        """Return what was measured of every policy on the fitness examples, by policy id."""
+        return {row["policy_id"]: _measurement(row) for row in self.lines(MEASUREMENTS)}
+
+
+def lineage_line(entry: LineageEntry) -> dict[str, Any]:
+    """Return a birth as `lineage.jsonl` has it."""
+    birth, evaluation = entry.member.birth, entry.member.evaluation
+    return {
+        "generation": entry.generation,
+        "island": entry.island,
+        "birth_id": birth.birth_id,
+        "policy_id": birth.policy.policy_id,
+        "parent_ids": list(birth.parent_ids),
+        "shares": list(birth.shares),
+        "operator": birth.operator,
+        "selected": entry.selected,
+        **_evaluation_dict(evaluation),
+        "policy": birth.policy.to_dict(),
+        "survival_probability": entry.survival_probability,
+    }
+
+
+def measurement_line(scores: LabelScores) -> dict[str, Any]:
+    """Return one policy's scores as `measurements.jsonl` has them; absent candidates have null for -inf."""
+
+    def plain(values: np.ndarray) -> list[list[float | None]]:
+        return [[float(v) if np.isfinite(v) else None for v in row] for row in values[0]]
+
+    [policy_id] = scores.policy_ids
+    return {
+        "policy_id": policy_id,
+        "example_ids": list(scores.example_ids),
+        "gold": scores.gold.tolist(),
+        "log_likelihood": plain(scores.log_likelihood),
+        "num_tokens": scores.num_tokens[0].tolist(),
+        "num_bytes": scores.num_bytes[0].tolist(),
+        "is_greedy": scores.is_greedy[0].tolist(),
+        "prior": plain(scores.prior) if scores.prior is not None else None,
+        "prompt_cross_entropy": scores.prompt_cross_entropy.tolist() if scores.prompt_cross_entropy is not None else None,
+        "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
+    }
+
+
+def _measurement(row: Mapping[str, Any]) -> LabelScores:
+    def array(values: list[list[float | None]]) -> np.ndarray:
+        return np.array([[[-np.inf if v is None else v for v in example] for example in values]])
+
+    return LabelScores(
+        policy_ids=(row["policy_id"],),
+        example_ids=tuple(row["example_ids"]),
+        gold=np.array(row["gold"]),
+        log_likelihood=array(row["log_likelihood"]),
+        num_tokens=np.array([row["num_tokens"]]),
+        num_bytes=np.array([row["num_bytes"]]),
+        is_greedy=np.array([row["is_greedy"]]),
+        prior=array(row["prior"]) if row["prior"] is not None else None,
+        prompt_cross_entropy=np.array(row["prompt_cross_entropy"]) if row.get("prompt_cross_entropy") is not None else None,
+        verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
+    )
+
+
+def _birth_dict(birth: Birth) -> dict[str, Any]:
+    return {
+        "birth_id": birth.birth_id,
+        "parent_ids": list(birth.parent_ids),
+        "shares": list(birth.shares),
+        "operator": birth.operator,
+        "policy": birth.policy.to_dict(),
+    }
+
+
+def _birth(row: Mapping[str, Any]) -> Birth:
+    return Birth(row["birth_id"], Policy.from_dict(row["policy"]), tuple(row["parent_ids"]), tuple(row["shares"]), row["operator"])
+
+
+def _evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
+    return {"fitness": evaluation.fitness, "traits": dict(evaluation.traits)}

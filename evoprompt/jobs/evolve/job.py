@@ -1,0 +1,56 @@
+"""A run as a job: how its folder is known, gone on with, reported and used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.base import Champion, complete_summary
+from evoprompt.policy import Policy
+from evoprompt.store.folder import CHECKPOINT, CONFIG
+
+
+class EvolveJob:
+    """A run, or a lineage that another program wrote. Implements `base.Job`."""
+
+    def owns(self, folder: Path) -> bool:
+        """Return whether the folder has a run's configuration, or nothing of a job but a lineage."""
+        from evoprompt.jobs.evolve.folder import LINEAGE
+
+        return (folder / CONFIG).exists() or (folder / LINEAGE).exists()
+
+    def start(self, config: Path, overrides: list[str], out: Path | None) -> int:
+        """Evolve prompts as a config file says."""
+        from evoprompt.jobs.evolve.config import load_config
+        from evoprompt.jobs.evolve.session import start
+
+        start(load_config(config, overrides), out)
+        return 0
+
+    def resume(self, folder: Path) -> int:
+        """Go on with a run from its last committed generation."""
+        from evoprompt.jobs.evolve.session import resume
+
+        resume(folder)
+        return 0
+
+    def report(self, folder: Path) -> Path:
+        """Write the page of a run, or of a lineage that another program wrote."""
+        from evoprompt.jobs.evolve.folder import EvolveFolder
+        from evoprompt.jobs.evolve.page import write_lineage_page, write_page
+
+        if not (folder / CONFIG).exists():
+            return write_lineage_page(folder)
+        run = EvolveFolder.open(folder)
+        if run.read(CHECKPOINT) is None:
+            raise UserError(f"the run in {folder} has not committed a generation yet; there is nothing to report")
+        return write_page(run)
+
+    def champion(self, folder: Path) -> Champion:
+        """Return the champion of a run; its clause judges, or the package's where it has none."""
+        from evoprompt.jobs.evolve.folder import EvolveFolder
+        from evoprompt.tasks.judge import evaluator_of
+
+        run = EvolveFolder.open(folder)
+        policy = Policy.from_dict(complete_summary(run)["champion"]["policy"])
+        return Champion(run.config(), policy, evaluator_of(policy))

@@ -1,0 +1,38 @@
+"""A sweep as a job: how its folder is known, gone on with and reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.base import SWEEP, Champion
+
+
+class SweepJob:
+    """Many runs in one folder. Implements `base.Job`."""
+
+    def owns(self, folder: Path) -> bool:
+        """Return whether the folder has the state of a sweep."""
+        return (folder / SWEEP).exists()
+
+    def start(self, config: Path, overrides: list[str], out: Path | None) -> int:
+        """Run a sweep as a file says; 1 when a run failed."""
+        from evoprompt.jobs.sweep.loop import start
+
+        return 1 if start(config, out, overrides) else 0
+
+    def resume(self, folder: Path) -> int:
+        """Go on with a sweep; 1 when a run failed."""
+        from evoprompt.jobs.sweep.loop import resume
+
+        return 1 if resume(folder) else 0
+
+    def report(self, folder: Path) -> Path:
+        """Write the table and the page of a sweep, finished or not."""
+        from evoprompt.jobs.sweep.page import write_results
+
+        return write_results(folder)[1]
+
+    def champion(self, folder: Path) -> Champion:
+        """Refuse: each run of a sweep has a champion of its own."""
+        raise UserError(f"{folder} is a sweep, and each of its runs has a champion of its own; give the folder of one, e.g. one that sweep.csv names")

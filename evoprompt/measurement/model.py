@@ -1,0 +1,40 @@
+"""The configuration of a job -> what asks its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from evoprompt.backends.base import Identity, ModelInfo
+from evoprompt.backends.open import in_this_process, open_model
+from evoprompt.config.sections import JobConfig
+from evoprompt.measurement.asker import Asker
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.writer import Writer
+from evoprompt.scoring.load import open_memo
+from evoprompt.scoring.memo import Memo
+from evoprompt.store.ledger import Ledger
+
+
+def build_asker(config: JobConfig, *, answer_tokens: int, with_prior: bool = False) -> Asker:
+    """Return what asks a configuration's model one thing after another, without a fleet and MLflow.
+
+    Args:
+        config: of any job.
+        answer_tokens: written at most for an answer.
+        with_prior: whether choices are compared beyond what they have after an input without content.
+    """
+    alone = in_this_process(config)
+    model = open_model(alone)
+    writer, opener = Writer(model.tokenizer, model.executor), memo_opener(alone, model.identity)
+    measurer = Measurer(model.tokenizer, model.executor, with_prior=with_prior, open_memo=opener, writer=writer)
+    return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens)
+
+
+def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], Memo] | None:
+    """Return what opens the memo once the model is loaded, or None where it is off."""
+
+    def memo(info: ModelInfo) -> Memo:
+        how = {"dtype": info.dtype, "device": info.device, "arithmetic": info.arithmetic, "path": info.path}
+        return open_memo(identity.fingerprint, **how, chunk_tokens=info.chunk_tokens, threads=config.workers.threads)
+
+    return memo if config.model.memo else None
