@@ -20,16 +20,29 @@ app = typer.Typer(
 )
 
 SetOption = Annotated[
-    Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. evolution.generations=5. Repeatable.")
+    Optional[list[str]],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a config key, e.g. evolution.generations=5. Repeatable.",
+    ),
 ]
 
 
 @app.command("run")
 def run_command(
     config: Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")],
-    out: Annotated[Optional[Path], typer.Option(help="The run's folder; default runs/<config name>, numbered where it exists.")] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="The run's folder; default runs/<config name>, numbered where it exists."
+        ),
+    ] = None,
     overrides: SetOption = None,
-    ray_address: Annotated[Optional[str], typer.Option(help="Join a running Ray cluster, e.g. auto or ray://host:10001.")] = None,
+    ray_address: Annotated[
+        Optional[str],
+        typer.Option(help="Join a running Ray cluster, e.g. auto or ray://host:10001."),
+    ] = None,
 ) -> None:
     """Evolve prompts as a config says."""
     from evoprompt.jobs.evolve.config import load_config
@@ -40,8 +53,14 @@ def run_command(
 
 
 @app.command("resume")
-def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop that did not end.")]) -> None:
-    """Go on with a run from its last committed generation, or with a loop from its last committed round."""
+def resume_command(
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, a sweep or a loop that did not end.")
+    ],
+) -> None:
+    """Go on with a run from its last committed generation, or with a loop from its last committed
+    round.
+    """
     from evoprompt.jobs.base import job_of
 
     raise typer.Exit(job_of(run).resume(run))
@@ -49,20 +68,40 @@ def resume_command(run: Annotated[Path, typer.Argument(help="The folder of a run
 
 @app.command("sweep")
 def sweep_command(
-    config: Annotated[Optional[Path], typer.Argument(help="A YAML sweep, e.g. configs/sweeps/quick.yaml.")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The sweep's folder; default runs/<sweep name>, numbered where it exists.")] = None,
+    config: Annotated[
+        Optional[Path], typer.Argument(help="A YAML sweep, e.g. configs/sweeps/quick.yaml.")
+    ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="The sweep's folder; default runs/<sweep name>, numbered where it exists."
+        ),
+    ] = None,
     overrides: SetOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs with a forecast of their tokens; load no model.")] = False,
-    resume: Annotated[Optional[Path], typer.Option(help="Go on with the sweep in this folder; failed runs are tried again.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="List the runs with a forecast of their tokens; load no model."
+        ),
+    ] = False,
+    resume: Annotated[
+        Optional[Path],
+        typer.Option(help="Go on with the sweep in this folder; failed runs are tried again."),
+    ] = None,
 ) -> None:
-    """Run a configuration over many settings, on one loaded model, and compare them. Exit 1 when a run failed."""
+    """Run a configuration over many settings, on one loaded model, and compare them. Exit 1 when a
+    run failed.
+    """
     from evoprompt.jobs.sweep import loop as sweep
 
     if (config is None) == (resume is None):
         raise UserError("give either a sweep config, or --resume with the folder of a sweep")
     if config is None:
         if out is not None or overrides or dry_run:
-            raise UserError("--resume goes on with a sweep as it was begun; it takes no --out, --set or --dry-run")
+            raise UserError(
+                "--resume goes on with a sweep as it was begun; it takes no --out, --set or "
+                "--dry-run"
+            )
         raise typer.Exit(1 if sweep.resume(resume or Path()) else 0)
     if dry_run:
         sweep.show_plan(config, overrides or [])
@@ -72,11 +111,20 @@ def sweep_command(
 
 @app.command("boost")
 def boost_command(
-    config: Annotated[Path, typer.Argument(help="A YAML config of a loop, e.g. configs/boost/quick.yaml.")],
-    out: Annotated[Optional[Path], typer.Option(help="The loop's folder; default runs/<config name>, numbered where it exists.")] = None,
+    config: Annotated[
+        Path, typer.Argument(help="A YAML config of a loop, e.g. configs/boost/quick.yaml.")
+    ],
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="The loop's folder; default runs/<config name>, numbered where it exists."
+        ),
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
-    """Let a policy answer, judge its own answers and learn from those it accepts, round after round; measure that against the theory."""
+    """Let a policy answer, judge its own answers and learn from those it accepts, round after
+    round; measure that against the theory.
+    """
     from evoprompt.jobs.boost.config import load_boost
     from evoprompt.jobs.boost.session import start
 
@@ -86,19 +134,36 @@ def boost_command(
 @app.command("play")
 def play_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
-    feedback: Annotated[Optional[Path], typer.Option(help="Where your feedback goes, as JSONL; default feedback.jsonl in the folder.")] = None,
-    seed: Annotated[Optional[int], typer.Option(min=0, help="Of the options that the model writes; default: the run's.")] = None,
-    choices: Annotated[Optional[str], typer.Option(metavar="A,B,...", help="The answers that are possible; default: the task's.")] = None,
+    feedback: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Where your feedback goes, as JSONL; default feedback.jsonl in the folder."
+        ),
+    ] = None,
+    seed: Annotated[
+        Optional[int],
+        typer.Option(min=0, help="Of the options that the model writes; default: the run's."),
+    ] = None,
+    choices: Annotated[
+        Optional[str],
+        typer.Option(metavar="A,B,...", help="The answers that are possible; default: the task's."),
+    ] = None,
 ) -> None:
-    """Talk with a run's champion: it answers, judges its answer, and keeps your feedback as examples for a later run."""
+    """Talk with a run's champion: it answers, judges its answer, and keeps your feedback as
+    examples for a later run.
+    """
     from evoprompt.jobs.play.session import play
 
     play(run, feedback, seed=seed, choices=choices)
 
 
 @app.command("report")
-def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop.")]) -> None:
-    """Make the page of a run, a sweep or a loop again, from its folder alone; or that of any lineage.jsonl in the documented format."""
+def report_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, a sweep or a loop.")],
+) -> None:
+    """Make the page of a run, a sweep or a loop again, from its folder alone; or that of any
+    lineage.jsonl in the documented format.
+    """
     from evoprompt.jobs.base import job_of
 
     typer.echo(job_of(run).report(run))
@@ -106,16 +171,56 @@ def report_command(run: Annotated[Path, typer.Argument(help="The folder of a run
 
 @app.command("compare")
 def compare_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or folders around them, e.g. of a sweep.")],
-    by: Annotated[Optional[list[str]], typer.Option(metavar="KEY", help="A config key to group by; default: all that differ. Repeatable.")] = None,
-    align: Annotated[Optional[str], typer.Option(help="tokens, evaluations, generations or seconds; default: tokens where all have them.")] = None,
-    trait: Annotated[str, typer.Option(help="fitness (the best so far), or a trait (its mean over the selected).")] = "fitness",
-    target: Annotated[Optional[float], typer.Option(help="The value to reach; default: the baseline's mean at the end of the range.")] = None,
-    baseline: Annotated[Optional[str], typer.Option(metavar="GROUP", help="The group that others are compared with; default: the first.")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The comparison's folder; default comparisons/<name> beside the runs, numbered.")] = None,
-    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Record the comparison in the runs' MLflow store.")] = True,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of runs, or folders around them, e.g. of a sweep."
+        ),
+    ],
+    by: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="KEY", help="A config key to group by; default: all that differ. Repeatable."
+        ),
+    ] = None,
+    align: Annotated[
+        Optional[str],
+        typer.Option(
+            help="tokens, evaluations, generations or seconds; default: tokens where all have them."
+        ),
+    ] = None,
+    trait: Annotated[
+        str,
+        typer.Option(help="fitness (the best so far), or a trait (its mean over the selected)."),
+    ] = "fitness",
+    target: Annotated[
+        Optional[float],
+        typer.Option(
+            help="The value to reach; default: the baseline's mean at the end of the range."
+        ),
+    ] = None,
+    baseline: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="GROUP", help="The group that others are compared with; default: the first."
+        ),
+    ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="The comparison's folder; default comparisons/<name> beside the runs, numbered."
+        ),
+    ] = None,
+    mlflow: Annotated[
+        bool,
+        typer.Option(
+            "--mlflow/--no-mlflow", help="Record the comparison in the runs' MLflow store."
+        ),
+    ] = True,
 ) -> None:
-    """Compare runs: curves, final values, and which part of the evolution differs, with tests over seeds."""
+    """Compare runs: curves, final values, and which part of the evolution differs, with tests over
+    seeds.
+    """
     from evoprompt.jobs.compare.comparison import Settings
     from evoprompt.jobs.compare.session import compare
 
@@ -125,7 +230,13 @@ def compare_command(
 @app.command("ui")
 def ui_command(
     runs: Annotated[Path, typer.Option(help="The folder that holds the runs.")] = Path("runs"),
-    host: Annotated[str, typer.Option(help="The address to listen on; anything but this machine's own opens the store to others.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on; anything but this machine's own opens the store to "
+            "others."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs."""
@@ -134,44 +245,86 @@ def ui_command(
     from evoprompt.tracking.mlflow import serve
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
-        raise UserError(f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the folder with --runs")
+        raise UserError(
+            f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the "
+            f"folder with --runs"
+        )
     typer.echo(f"MLflow UI on http://{host}:{port} (ready in about ten seconds; Ctrl-C ends it)")
     raise typer.Exit(serve(runs, host, port))
 
 
 @app.command("score")
 def score_command(
-    input: Annotated[Path, typer.Option(help='JSONL, a line each: {"id", "context", "continuation"}.')],
+    input: Annotated[
+        Path, typer.Option(help='JSONL, a line each: {"id", "context", "continuation"}.')
+    ],
     output: Annotated[Path, typer.Option(help="Where the scores go, in the input's order.")],
-    model: Annotated[str, typer.Option(help="An embedded model's name, a local folder, or a hub id.")] = "smollm2-135m",
-    stats: Annotated[Optional[Path], typer.Option(help="Where the counts of work go, as JSON.")] = None,
+    model: Annotated[
+        str, typer.Option(help="An embedded model's name, a local folder, or a hub id.")
+    ] = "smollm2-135m",
+    stats: Annotated[
+        Optional[Path], typer.Option(help="Where the counts of work go, as JSON.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[Optional[int], typer.Option(help="CPU threads; default: torch's choice.")] = None,
-    chunk_tokens: Annotated[Optional[int], typer.Option(help="The most tokens in one forward pass; default: what fits device and memory.")] = None,
+    threads: Annotated[
+        Optional[int], typer.Option(help="CPU threads; default: torch's choice.")
+    ] = None,
+    chunk_tokens: Annotated[
+        Optional[int],
+        typer.Option(
+            help="The most tokens in one forward pass; default: what fits device and memory."
+        ),
+    ] = None,
     memo: Annotated[bool, typer.Option(help="Answer from the memo what was scored before.")] = True,
-    backend: Annotated[str, typer.Option(help="Who scores: local, ray, or that of a plug-in.")] = "local",
+    backend: Annotated[
+        str, typer.Option(help="Who scores: local, ray, or that of a plug-in.")
+    ] = "local",
 ) -> None:
     """Write log p(continuation | context) of every request."""
     from evoprompt.config.reader import check_section
     from evoprompt.config.sections import JobConfig
     from evoprompt.jobs.score import score_file
 
-    about_model = {"name": model, "dtype": dtype, "device": device, "chunk_tokens": chunk_tokens, "prefix_store_mib": 0, "memo": memo}
-    config = check_section(JobConfig, {"model": about_model, "workers": {"backend": backend, "threads": threads}}, "evoprompt score")
+    about_model = {
+        "name": model,
+        "dtype": dtype,
+        "device": device,
+        "chunk_tokens": chunk_tokens,
+        "prefix_store_mib": 0,
+        "memo": memo,
+    }
+    config = check_section(
+        JobConfig,
+        {"model": about_model, "workers": {"backend": backend, "threads": threads}},
+        "evoprompt score",
+    )
     score_file(config, input, output, stats)
 
 
 @app.command("models")
 def models_command(
-    fetch: Annotated[Optional[str], typer.Option(help="Fetch and convert an embedded model now, rather than when it is first used.")] = None,
-    clear_memo: Annotated[bool, typer.Option("--clear-memo", help="Delete the scores that are kept of earlier runs.")] = False,
+    fetch: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Fetch and convert an embedded model now, rather than when it is first used."
+        ),
+    ] = None,
+    clear_memo: Annotated[
+        bool, typer.Option("--clear-memo", help="Delete the scores that are kept of earlier runs.")
+    ] = False,
 ) -> None:
     """List the embedded models, where the cache has them, and what the memo of scores has."""
     from evoprompt.errors import nearest
     from evoprompt.scoring.memo import clear_memo as clear
     from evoprompt.scoring.memo import describe_memo
-    from evoprompt.scoring.models import EMBEDDED, embedded_folder, fetch_embedded, is_fetched, memo_file
+    from evoprompt.scoring.models import (
+        EMBEDDED,
+        embedded_folder,
+        fetch_embedded,
+        is_fetched,
+        memo_file,
+    )
 
     if fetch is not None:
         if fetch not in EMBEDDED:
@@ -182,12 +335,17 @@ def models_command(
     if clear_memo:
         clear(memo_file())
     for name, model in EMBEDDED.items():
-        typer.echo(f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else 'not fetched yet'}")
+        typer.echo(
+            f"{name}: {model.about}; "
+            f"{embedded_folder(name) if is_fetched(name) else 'not fetched yet'}"
+        )
     typer.echo(f"memo of scores: {describe_memo(memo_file())}")
 
 
 @app.callback(invoke_without_command=True)
-def version_option(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Evolve prompts for open-weight language models, and see why they improve."""
     if version:
         from evoprompt import __version__
@@ -197,7 +355,9 @@ def version_option(version: Annotated[bool, typer.Option("--version", help="Prin
 
 
 def main() -> None:
-    """Run the command line: exit 0 on success, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C."""
+    """Run the command line: exit 0 on success, 2 for a user's mistake, 1 for a failure, 130 after
+    Ctrl-C.
+    """
     install_signal_handlers()
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -211,7 +371,9 @@ def main() -> None:
 
 
 def _other(error: Exception) -> int:
-    """Print what ended the command and return its exit status; usage errors of the command line are the user's (2)."""
+    """Print what ended the command and return its exit status; usage errors of the command line are
+    the user's (2).
+    """
     show = getattr(error, "show", None)
     if show is not None:  # click's own errors: an unknown option, a missing argument
         show()

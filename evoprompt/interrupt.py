@@ -1,4 +1,6 @@
-"""A wish to stop that cannot get lost: an interrupt that is raised inside a callback of C code may be swallowed there."""
+"""A wish to stop that cannot get lost: an interrupt that is raised inside a callback of C code may
+be swallowed there.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def install_signal_handlers() -> None:
 
 
 def raise_if_interrupted() -> None:
-    """Raise `KeyboardInterrupt` if a signal came that `install_signal_handlers` has seen, whatever became of the first one."""
+    """Raise `KeyboardInterrupt` if a signal came that `install_signal_handlers` has seen, whatever
+    became of the first one.
+    """
     if _interrupted:
         raise KeyboardInterrupt
 

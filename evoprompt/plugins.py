@@ -1,6 +1,8 @@
-"""Name -> what stands for it: an entry of the package's own table, "module:name", or an entry point of a plug-in.
+"""Name -> what stands for it: an entry of the package's own table, "module:name", or an entry point
+of a plug-in.
 
-A plug-in package names its things as entry points of the group `evoprompt`, each as `<kind>.<name>`:
+A plug-in package names its things as entry points of the group `evoprompt`, each as
+`<kind>.<name>`:
 
     [project.entry-points.evoprompt]
     "operator.shout" = "my_package.operators:Shout"
@@ -18,17 +20,20 @@ from evoprompt.errors import UserError, nearest
 
 GROUP = "evoprompt"
 
-#: What a program gave as an object rather than by name, by kind and name; it is known in this process alone.
+#: What a program gave as an object rather than by name, by kind and name; it is known in this
+#: process alone.
 _given: dict[tuple[str, str], Any] = {}
 
 
 def find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
-    """Return what stands for a name. A class is returned as an object of it, made without arguments.
+    """Return what stands for a name. A class is returned as an object of it, made without
+    arguments.
 
     Args:
         kind: of thing, as in the names of entry points.
         name: one of the table or of an installed plug-in, or "module:name".
-        table: the package's own; a value that is a text is itself "module:name", so that it is imported when it is asked for.
+        table: the package's own; a value that is a text is itself "module:name", so that it is
+            imported when it is asked for.
         where: the name was given, for errors.
 
     Raises:
@@ -44,20 +49,28 @@ def find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
     for point in metadata.entry_points(group=GROUP, name=f"{kind}.{name}"):
         return _made(_imported(point.value, where))
     hint = nearest(name, names(kind, table))
-    raise UserError(f"{where} has no {kind} '{name}'; {hint} Of a plug-in that is not installed here, install it; of your own, give module:name")
+    raise UserError(
+        f"{where} has no {kind} '{name}'; {hint} Of a plug-in that is not installed here, "
+        f"install it; of your own, give module:name"
+    )
 
 
 def names(kind: str, table: Iterable[str]) -> list[str]:
     """Return the names of a kind: the package's own, then those of installed plug-ins."""
     prefix = f"{kind}."
     points = metadata.entry_points(group=GROUP)
-    return [*table, *sorted(p.name.removeprefix(prefix) for p in points if p.name.startswith(prefix))]
+    return [
+        *table,
+        *sorted(p.name.removeprefix(prefix) for p in points if p.name.startswith(prefix)),
+    ]
 
 
 def name_of(kind: str, thing: Any) -> str:
-    """Return the name under which this process finds an object that a program gave: the text itself where it is one.
+    """Return the name under which this process finds an object that a program gave: the text itself
+    where it is one.
 
-    Where the object can be imported the name is "module:name", so that another process finds it too.
+    Where the object can be imported the name is "module:name", so that another process finds it
+    too.
     """
     if isinstance(thing, str):
         return thing
@@ -75,7 +88,8 @@ def _imported(place: str, where: str) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(
-            f"{where}: {place!r} cannot be imported ({error}); give package.module:name, and for a file in this folder run with PYTHONPATH=."
+            f"{where}: {place!r} cannot be imported ({error}); give package.module:name, and for "
+            f"a file in this folder run with PYTHONPATH=."
         ) from None
     return found
 

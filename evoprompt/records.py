@@ -1,6 +1,7 @@
 """The frozen records that travel between the parts; nothing else does.
 
-    State --ask--> Matings --vary--> Brood --render--> Queries --score--> LabelScores --interpret--> Evaluations --tell--> State
+    State --ask--> Matings --vary--> Brood --render--> Queries --score--> LabelScores --interpret-->
+    Evaluations --tell--> State
 
 Array axes are always in the order (policy, example, candidate).
 """
@@ -23,7 +24,9 @@ FOUND = "found"  #: the operator of a birth without parents
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One item of a task. Without `choices` the answer is free text and `target` is scored alone."""
+    """One item of a task. Without `choices` the answer is free text and `target` is scored
+    alone.
+    """
 
     example_id: str
     input: str
@@ -63,22 +66,33 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """What was measured, and all that was measured. Everything that interprets it is a pure function of it.
+    """What was measured, and all that was measured. Everything that interprets it is a pure
+    function of it.
 
-    An absent candidate (an example with fewer choices than the widest) has `num_tokens` 0 and log-likelihood -inf.
+    An absent candidate (an example with fewer choices than the widest) has `num_tokens` 0 and
+    log-likelihood -inf.
     """
 
     policy_ids: tuple[str, ...]
     example_ids: tuple[str, ...]
     gold: NDArray[np.int64]  #: index of the right candidate, shape (example,)
-    log_likelihood: NDArray[np.float64]  #: nats, summed over the continuation, shape (policy, example, candidate)
+    log_likelihood: NDArray[
+        np.float64
+    ]  #: nats, summed over the continuation, shape (policy, example, candidate)
     num_tokens: NDArray[np.int64]  #: of the continuation, shape (policy, example, candidate)
-    num_bytes: NDArray[np.int64]  #: of the continuation in UTF-8, shape (policy, example, candidate)
+    num_bytes: NDArray[
+        np.int64
+    ]  #: of the continuation in UTF-8, shape (policy, example, candidate)
     is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
-    prior: NDArray[np.float64] | None = None  #: log-likelihood after a content-free input, same shape; for PMI only
-    prompt_cross_entropy: NDArray[np.float64] | None = None  #: nats per token of the prompt itself, shape (policy,); where it was asked for
-    #: log-likelihood that the policy's evaluator gives to each verdict on each answer, where it was asked for: shape (policy, example, answer,
-    #: verdict), with the right answer before a wrong one and TRUE before FALSE
+    prior: NDArray[np.float64] | None = (
+        None  #: log-likelihood after a content-free input, same shape; for PMI only
+    )
+    prompt_cross_entropy: NDArray[np.float64] | None = (
+        None  #: nats per token of the prompt itself, shape (policy,); where it was asked for
+    )
+    #: log-likelihood that the policy's evaluator gives to each verdict on each answer, where it was
+    #: asked for: shape (policy, example, answer, verdict), with the right answer before a wrong one
+    #: and TRUE before FALSE
     verdict: NDArray[np.float64] | None = None
 
     @property
@@ -93,7 +107,9 @@ class LabelScores:
 
 @dataclass(frozen=True, slots=True)
 class Mating:
-    """Parents chosen to have a child by an operator: indices into the population, as many as the operator takes."""
+    """Parents chosen to have a child by an operator: indices into the population, as many as the
+    operator takes.
+    """
 
     parents: tuple[int, ...]
     operator: str
@@ -101,7 +117,9 @@ class Mating:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """A policy entering a generation. Parents are births of the generation before; `shares` sum to 1, or there are none."""
+    """A policy entering a generation. Parents are births of the generation before; `shares` sum to
+    1, or there are none.
+    """
 
     birth_id: str
     policy: Policy
@@ -121,7 +139,9 @@ class Brood:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one policy is worth on the fitness examples. `fitness` and `case_fitness` are rounded: see `fitness.FITNESS_DIGITS`."""
+    """What one policy is worth on the fitness examples. `fitness` and `case_fitness` are rounded:
+    see `fitness.FITNESS_DIGITS`.
+    """
 
     fitness: float
     case_fitness: tuple[float, ...]  #: by example, in the task's order
@@ -138,18 +158,24 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LineageEntry:
-    """A member's line in the lineage: what it was, and whether it was selected. Births that are not selected are kept too."""
+    """A member's line in the lineage: what it was, and whether it was selected. Births that are not
+    selected are kept too.
+    """
 
     generation: int
     island: int
     member: Member
     selected: bool
-    survival_probability: float | None = None  #: of being selected, given all births; None where it was not worked out
+    survival_probability: float | None = (
+        None  #: of being selected, given all births; None where it was not worked out
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The population after a generation's survival. It is the checkpoint: no generator, no model, no open file."""
+    """The population after a generation's survival. It is the checkpoint: no generator, no model,
+    no open file.
+    """
 
     seed: int
     generation: int
@@ -159,7 +185,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Work done by the model. `floor_*` is what a forward of every distinct prefix once would need, without store and memo."""
+    """Work done by the model. `floor_*` is what a forward of every distinct prefix once would need,
+    without store and memo.
+    """
 
     body_tokens: int = 0
     floor_body_tokens: int = 0
@@ -177,21 +205,29 @@ class TokenCount:
 
 
 class Author(Protocol):
-    """Writes inputs of its own and labels them, with the model that the prompts are for. Its work is counted by whoever made it."""
+    """Writes inputs of its own and labels them, with the model that the prompts are for. Its work
+    is counted by whoever made it.
+    """
 
     def write_input(self, policy: Policy, shown: Sequence[str], seed: int) -> str | None:
-        """Return an input like those shown, drawn by the seed, or None where nothing whole was written."""
+        """Return an input like those shown, drawn by the seed, or None where nothing whole was
+        written.
+        """
 
     def label(self, policy: Policy, text: str) -> str:
         """Return the policy's own answer to an input."""
 
     def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
-        """Return by how much the mean log-likelihood of the right answers, given the choices if any, rises from one policy to the other, nats."""
+        """Return by how much the mean log-likelihood of the right answers, given the choices if
+        any, rises from one policy to the other, nats.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What operators draw from. Pools are tuples: their order is part of the task, not of the machine."""
+    """What operators draw from. Pools are tuples: their order is part of the task, not of the
+    machine.
+    """
 
     phrases: tuple[str, ...] = ()
     demonstrations: tuple[Demonstration, ...] = ()
@@ -199,5 +235,9 @@ class Materials:
     label_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_demonstrations: int = 8
     steps: tuple[str, ...] = ()
-    evaluator: Materials | None = None  #: of the judging task, for edits of the self-evaluation clause; None where there is none to edit
+    evaluator: Materials | None = (
+        #: of the judging task, for edits of the self-evaluation clause; None where there is none to
+        #: edit
+        None
+    )
     author: Author | None = None  #: writes demonstrations; None where nobody does

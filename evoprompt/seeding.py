@@ -1,6 +1,7 @@
 """Named random streams: a generator follows from its coordinates, never from the order of calls.
 
-So a run draws the same numbers with one worker or many, after a kill and a resume, and when somebody adds an operator.
+So a run draws the same numbers with one worker or many, after a kill and a resume, and when
+somebody adds an operator.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a generator is for. The numbers are part of every recorded run: add new ones, never renumber."""
+    """What a generator is for. The numbers are part of every recorded run: add new ones, never
+    renumber.
+    """
 
     MATING = 1
     VARIATION = 2
@@ -31,5 +34,9 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:
-    """Return the generator at (stream, coordinates), e.g. generation, island and index of a birth."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(stream), *coordinates)))
+    """Return the generator at (stream, coordinates), e.g. generation, island and index of a
+    birth.
+    """
+    return np.random.default_rng(
+        np.random.SeedSequence(seed, spawn_key=(int(stream), *coordinates))
+    )

@@ -1,4 +1,6 @@
-"""What every command says alike in a terminal: how it is called again, times and paths for people."""
+"""What every command says alike in a terminal: how it is called again, times and paths for
+people.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from pathlib import Path
 
 
 def program() -> str:
-    """Return how the user can call this program again: by name where it is on the path, else by where it lies."""
+    """Return how the user can call this program again: by name where it is on the path, else by
+    where it lies.
+    """
     return "evoprompt" if shutil.which("evoprompt") else short_path(Path(sys.argv[0]).absolute())
 
 

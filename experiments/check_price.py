@@ -1,9 +1,10 @@
-"""Recompute Price's equation of runs from `lineage.jsonl` alone, by plain loops that share no code with the package.
+"""Recompute Price's equation of runs from `lineage.jsonl` alone, by plain loops that share no code
+with the package.
 
     python experiments/check_price.py runs/quickstart [RUN ...]
 
-Prints the greatest residual of each run over all generations and traits, and how far the recorded terms are from the recomputed ones.
-Exits with 1 where either is 1e-12 or more.
+Prints the greatest residual of each run over all generations and traits, and how far the recorded
+terms are from the recomputed ones. Exits with 1 where either is 1e-12 or more.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ def mean(values: list[float]) -> float:
 
 def check(run: Path) -> tuple[float, float, int]:
     births = [json.loads(line) for line in (run / "lineage.jsonl").read_text().splitlines()]
-    recorded = {g["generation"]: g for g in map(json.loads, (run / "generations.jsonl").read_text().splitlines())}
+    recorded = {
+        g["generation"]: g
+        for g in map(json.loads, (run / "generations.jsonl").read_text().splitlines())
+    }
     residual = distance = 0.0
     for generation in range(1, max(recorded) + 1):
-        parents = {b["birth_id"]: b for b in births if b["generation"] == generation - 1 and b["selected"]}
+        parents = {
+            b["birth_id"]: b for b in births if b["generation"] == generation - 1 and b["selected"]
+        }
         brood = [b for b in births if b["generation"] == generation]
         success = dict.fromkeys(parents, 0.0)
         for birth in brood:
@@ -35,11 +41,20 @@ def check(run: Path) -> tuple[float, float, int]:
             z = {name: parent["traits"][trait] for name, parent in parents.items()}
             before, average = mean(list(z.values())), mean(list(success.values()))
             selection = mean([(success[i] - average) * (z[i] - before) for i in z]) / average
-            effects = [b["traits"][trait] - fsum(s * z[p] for p, s in zip(b["parent_ids"], b["shares"], strict=True)) for b in brood]
-            chosen, everyone = [b["traits"][trait] for b in brood if b["selected"]], [b["traits"][trait] for b in brood]
+            effects = [
+                b["traits"][trait]
+                - fsum(s * z[p] for p, s in zip(b["parent_ids"], b["shares"], strict=True))
+                for b in brood
+            ]
+            chosen, everyone = (
+                [b["traits"][trait] for b in brood if b["selected"]],
+                [b["traits"][trait] for b in brood],
+            )
             survival = mean(chosen) - mean(everyone)
             terms = recorded[generation]["price"][trait]
-            residual = max(residual, abs(mean(chosen) - before - selection - mean(effects) - survival))
+            residual = max(
+                residual, abs(mean(chosen) - before - selection - mean(effects) - survival)
+            )
             distance = max(
                 distance,
                 abs(selection - terms["reproduction"]["selection"]),
@@ -53,7 +68,10 @@ def main() -> int:
     worst = 0.0
     for run in map(Path, sys.argv[1:]):
         residual, distance, generations = check(run)
-        print(f"{run}: {generations} generations, residual at most {residual:.1e}, recorded terms within {distance:.1e}")
+        print(
+            f"{run}: {generations} generations, residual at most {residual:.1e}, recorded terms "
+            f"within {distance:.1e}"
+        )
         worst = max(worst, residual, distance)
     return int(worst >= LIMIT)
 

@@ -1,4 +1,6 @@
-"""Shared fixtures: a tiny model with its tokenizer on disk, a small task, and one Ray for the whole session."""
+"""Shared fixtures: a tiny model with its tokenizer on disk, a small task, and one Ray for the whole
+session.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import pytest
 from hypothesis import settings
 from toys.tiny_models import save_model
 
-settings.register_profile("any machine", deadline=None)  # how long an example takes says how busy the machine is, not whether it is right
+settings.register_profile(
+    "any machine", deadline=None
+)  # how long an example takes says how busy the machine is, not whether it is right
 settings.load_profile("any machine")
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -25,7 +29,9 @@ WORDS = (
 
 @pytest.fixture(autouse=True)
 def own_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test has a memo of its own, so that none is answered by another's scores or leaves any with the user."""
+    """Every test has a memo of its own, so that none is answered by another's scores or leaves any
+    with the user.
+    """
     monkeypatch.setenv("EVOPROMPT_MEMO", str(tmp_path / "memo.sqlite"))
     return tmp_path / "memo.sqlite"
 
@@ -45,7 +51,14 @@ def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for index in range(160):
         words = [WORDS[i] for i in rng.integers(0, len(WORDS), size=4)]
-        rows.append({"input": " ".join(words), "target": ("bad", "good")[index % 2], "choices": ["bad", "good"], "id": f"e{index}"})
+        rows.append(
+            {
+                "input": " ".join(words),
+                "target": ("bad", "good")[index % 2],
+                "choices": ["bad", "good"],
+                "id": f"e{index}",
+            }
+        )
     path = tmp_path_factory.mktemp("task") / "mood.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -58,7 +71,8 @@ def config_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
     path.write_text(
         f"""
 model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
-task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20, label_words: {{bad: [poor, sad], good: [great, fine]}}}}
+task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20,
+  label_words: {{bad: [poor, sad], good: [great, fine]}}}}
 evolution: {{population: 4, children: 4, generations: 4, max_demonstrations: 3}}
 workers: {{backend: local}}
 tracking: {{enabled: false}}
@@ -87,10 +101,19 @@ tracking: {{enabled: false}}
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """One Ray for all tests that need it, with four CPUs and two GPUs that exist in its books only."""
+    """One Ray for all tests that need it, with four CPUs and two GPUs that exist in its books
+    only.
+    """
     import ray
 
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=2,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        log_to_driver=False,
+    )
     yield
     ray.shutdown()

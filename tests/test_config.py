@@ -44,14 +44,23 @@ def test_a_config_survives_being_written(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("task: {name: inbox}\nevolution: {generatons: 3}", "unknown key 'evolution.generatons'; did you mean 'generations'"),
+        (
+            "task: {name: inbox}\nevolution: {generatons: 3}",
+            "unknown key 'evolution.generatons'; did you mean 'generations'",
+        ),
         ("task: {name: inbox}\nsead: 3", "unknown key 'sead'; did you mean 'seed'"),
         ("task: {name: inbox}\nseed: three", r"seed: .*integer.*given: 'three'"),
         ("seed: 1", "'task' is missing"),
         ("task: {}", "give either task.name"),
         ("task: {name: inbox, path: x}", "give either task.name"),
-        ("task: {name: inbox}\nevolution: {scheme: comma, population: 9, children: 4}", "comma scheme selects 9"),
-        ("task: {name: inbox}\nevolution: {parent_selection: {method: roulette}}", "parent_selection.method"),
+        (
+            "task: {name: inbox}\nevolution: {scheme: comma, population: 9, children: 4}",
+            "comma scheme selects 9",
+        ),
+        (
+            "task: {name: inbox}\nevolution: {parent_selection: {method: roulette}}",
+            "parent_selection.method",
+        ),
         ("task: [", "line 1 is not YAML"),
         ("- 1", "not a mapping"),
     ],
@@ -68,8 +77,19 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_overrides_go_through_the_same_schema(tmp_path: Path):
     path = write(tmp_path, "task: {name: inbox}")
-    config = load_config(path, ["evolution.generations=3", "evolution.operators.demonstration_add=0", "task.phrases=[a, b]"])
-    assert (config.evolution.generations, config.evolution.operators, config.task.phrases) == (3, {"demonstration_add": 0}, ["a", "b"])
+    config = load_config(
+        path,
+        [
+            "evolution.generations=3",
+            "evolution.operators.demonstration_add=0",
+            "task.phrases=[a, b]",
+        ],
+    )
+    assert (config.evolution.generations, config.evolution.operators, config.task.phrases) == (
+        3,
+        {"demonstration_add": 0},
+        ["a", "b"],
+    )
     for override, message in [
         ("a.b", "dotted.key=value"),
         ("seed.x=1", "unknown key|seed"),
@@ -81,4 +101,7 @@ def test_overrides_go_through_the_same_schema(tmp_path: Path):
 
 
 def test_paths_are_relative_to_the_config(tmp_path: Path):
-    assert load_config(write(tmp_path, "task: {path: data/x.jsonl}")).task.path == tmp_path / "data/x.jsonl"
+    assert (
+        load_config(write(tmp_path, "task: {path: data/x.jsonl}")).task.path
+        == tmp_path / "data/x.jsonl"
+    )

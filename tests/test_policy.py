@@ -1,4 +1,6 @@
-"""Invariants: (1) equal content, equal id; (2) JSON there and back; (3) a slot at its default does not touch the id."""
+"""Invariants: (1) equal content, equal id; (2) JSON there and back; (3) a slot at its default does
+not touch the id.
+"""
 
 import json
 from dataclasses import replace
@@ -30,7 +32,10 @@ def test_a_policy_survives_json_and_keeps_its_id(policy: Policy):
 
 
 def test_the_order_of_label_words_does_not_change_the_identity():
-    assert Policy(label_words=(("a", "x"), ("b", "y"))).policy_id == Policy(label_words=(("b", "y"), ("a", "x"))).policy_id
+    assert (
+        Policy(label_words=(("a", "x"), ("b", "y"))).policy_id
+        == Policy(label_words=(("b", "y"), ("a", "x"))).policy_id
+    )
 
 
 def test_a_label_word_that_is_the_choice_itself_is_the_same_as_none():
@@ -41,7 +46,9 @@ def test_the_identity_is_pinned_so_that_old_lineages_stay_readable():
     assert Policy().canonical_json == "{}"
     policy = Policy("Sort.", (Demonstration("é", "b"),), Template("Q: ", "\nA:"), (("b", "bad"),))
     assert (
-        policy.canonical_json == '{"demonstrations":[["é","b"]],"instruction":"Sort.","label_words":{"b":"bad"},"template":["Q: ","\\nA:","\\n\\n"]}'
+        policy.canonical_json
+        == '{"demonstrations":[["é","b"]],"instruction":"Sort.","label_words":{"b":"bad"},'
+        '"template":["Q: ","\\nA:","\\n\\n"]}'
     )
     assert policy.policy_id == "f3591e684df537fb"
 

@@ -21,8 +21,17 @@ def test_streams_seeds_and_coordinates_are_independent():
 
 
 def test_another_process_with_another_hash_seed_draws_the_same():
-    code = "from evoprompt.seeding import *; print(generator(1, Stream.SURVIVAL, 2).integers(2**60))"
+    code = (
+        "from evoprompt.seeding import *; print(generator(1, Stream.SURVIVAL, 2).integers(2**60))"
+    )
     runs = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": h}, check=True).stdout for h in ("1", "2")
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={"PYTHONHASHSEED": h},
+            check=True,
+        ).stdout
+        for h in ("1", "2")
     }
     assert len(runs) == 1

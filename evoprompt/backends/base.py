@@ -1,7 +1,9 @@
-"""Who does the scoring and the writing: work units in, scores out, and prompts in, continuations out, in this process or elsewhere.
+"""Who does the scoring and the writing: work units in, scores out, and prompts in, continuations
+out, in this process or elsewhere.
 
-A backend says what answers, brings its tokenizer, and opens an executor. A unit is scored, and a group of prompts continued, by itself whoever
-gets it, so the result does not depend on how they are spread.
+A backend says what answers, brings its tokenizer, and opens an executor. A unit is scored, and a
+group of prompts continued, by itself whoever gets it, so the result does not depend on how they are
+spread.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ class WorkUnit:
 
     key: str
     requests: tuple[TokenRequest, ...]
-    cuts: tuple[int, ...] = ()  #: where the tokens that they share are cut into segments for the prefix store
+    cuts: tuple[
+        int, ...
+    ] = ()  #: where the tokens that they share are cut into segments for the prefix store
 
     def beginnings(self) -> list[int]:
         """Return a hash of the requests' beginning up to each cut."""
@@ -63,7 +67,9 @@ class Executor(Protocol):
     def info(self) -> ModelInfo:
         """Wait until the model is loaded; return what is known of it."""
 
-    def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
+    def score(
+        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
+    ) -> dict[str, TokenScores]:
         """Return the scores by key; `on_result` is called as each is done."""
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
@@ -83,7 +89,9 @@ class TextTokenizer(Protocol):
     break_tokens: frozenset[int]  #: those with a line end in them
     special_tokens: frozenset[int]  #: those that are never text
 
-    def encode(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[tuple[int, ...]]:
+    def encode(
+        self, texts: Sequence[str], *, add_special_tokens: bool = True
+    ) -> list[tuple[int, ...]]:
         """Return the token ids of each text."""
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -94,10 +102,13 @@ class TextTokenizer(Protocol):
 
 
 class Backend(Protocol):
-    """A way to have a model score and write. Holds no state; a new one is a file of this folder and a line in `open.BACKENDS`."""
+    """A way to have a model score and write. Holds no state; a new one is a file of this folder and
+    a line in `open.BACKENDS`.
+    """
 
     def identify(self, model: ModelConfig) -> Identity:
-        """Return what answers. Weights that have to be fetched first are fetched here; nothing is loaded.
+        """Return what answers. Weights that have to be fetched first are fetched here; nothing is
+        loaded.
 
         Raises:
             UserError: there is no such model.
@@ -107,8 +118,10 @@ class Backend(Protocol):
         """Return the tokenizer of what answers."""
 
     def open(self, model: ModelConfig, workers: WorkersConfig) -> Executor:
-        """Return an executor. The model may still be loading when this returns; `info` waits for it.
+        """Return an executor. The model may still be loading when this returns; `info` waits for
+        it.
 
         Raises:
-            UserError: more workers are asked for than there is room for, or the model cannot be loaded.
+            UserError: more workers are asked for than there is room for, or the model cannot be
+                loaded.
         """

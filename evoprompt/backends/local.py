@@ -25,7 +25,9 @@ class LocalExecutor:
         """Return what is known of the model."""
         return describe(self._scorer, num_workers=1, placement="this process")
 
-    def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
+    def score(
+        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
+    ) -> dict[str, TokenScores]:
         """Return the scores by key, unit after unit."""
         results = {}
         for unit in units:
@@ -50,7 +52,15 @@ def describe(scorer: Scorer, *, num_workers: int, placement: str) -> ModelInfo:
     """Return what the driver must know of a scorer."""
     model = scorer.model
     return ModelInfo(
-        model.window, model.dtype, scorer.path, scorer.reason, num_workers, placement, model.device, scorer.chunk_tokens, model.arithmetic
+        model.window,
+        model.dtype,
+        scorer.path,
+        scorer.reason,
+        num_workers,
+        placement,
+        model.device,
+        scorer.chunk_tokens,
+        model.arithmetic,
     )
 
 
@@ -71,7 +81,8 @@ class LocalBackend:
 
 
 def folder_identity(model: ModelConfig) -> Identity:
-    """Return what answers where the weights are in a folder: embedded models and those of the hub are fetched into one.
+    """Return what answers where the weights are in a folder: embedded models and those of the hub
+    are fetched into one.
 
     Raises:
         UserError: as `scoring.models.resolve_model`.

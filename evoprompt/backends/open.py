@@ -1,4 +1,6 @@
-"""The configuration of a job -> its model, opened: what answers, its tokenizer, and who scores with it."""
+"""The configuration of a job -> its model, opened: what answers, its tokenizer, and who scores with
+it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from evoprompt.config.sections import JobConfig, WorkersConfig
 from evoprompt.plugins import find
 
 #: Every backend of the package. A new one is a file of this folder and a line here.
-BACKENDS: Mapping[str, str] = {"ray": "evoprompt.backends.ray:RayBackend", "local": "evoprompt.backends.local:LocalBackend"}
+BACKENDS: Mapping[str, str] = {
+    "ray": "evoprompt.backends.ray:RayBackend",
+    "local": "evoprompt.backends.local:LocalBackend",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ def open_model(config: JobConfig) -> OpenModel:
 
 
 def in_this_process(config: JobConfig) -> JobConfig:
-    """Return the configuration with the model in this process, on all of its cores, where a fleet would have it.
+    """Return the configuration with the model in this process, on all of its cores, where a fleet
+    would have it.
 
     Who asks one thing at a time has no use for a fleet. Other backends stay as they are.
     """

@@ -1,7 +1,8 @@
-"""A fleet of workers on Ray that score and write, each with the model. The only file that imports ray.
+"""A fleet of workers on Ray that score and write, each with the model. The only file that imports
+ray.
 
-Workers hold no state but the model: work that was lost with its worker is given to another, and comes back the same. Ray starts
-here by itself, bound to this machine, or is joined at an address.
+Workers hold no state but the model: work that was lost with its worker is given to another, and
+comes back the same. Ray starts here by itself, bound to this machine, or is joined at an address.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ Work = TypeVar("Work")
 
 #: Seconds that a worker may take to load its model.
 LOAD_TIMEOUT = 600
-#: Bytes for objects in shared memory; units and scores are small, and Ray's own choice is 30 % of the memory.
+#: Bytes for objects in shared memory; units and scores are small, and Ray's own choice is 30 % of
+#: the memory.
 OBJECT_STORE_BYTES = 128 * 2**20
 
 
@@ -63,19 +65,26 @@ class Placement:
     gpus: float
 
     def __str__(self) -> str:
-        each = f"{self.gpus:g} GPU" if self.gpus else f"{self.cpus} CPU thread{'s' if self.cpus > 1 else ''}"
+        each = (
+            f"{self.gpus:g} GPU"
+            if self.gpus
+            else f"{self.cpus} CPU thread{'s' if self.cpus > 1 else ''}"
+        )
         return f"{self.count} Ray worker{'s' if self.count > 1 else ''} with {each} each"
 
 
 def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
-    """Return the placement on a cluster with these resources: one worker per GPU (or fraction), else the cores divided.
+    """Return the placement on a cluster with these resources: one worker per GPU (or fraction),
+    else the cores divided.
 
     Raises:
         UserError: more is asked for than there is; Ray would wait for it without end.
     """
     share = (1.0 if gpus else 0.0) if config.gpus_per_worker is None else config.gpus_per_worker
     if share > 1 and share != int(share):
-        raise UserError(f"workers.gpus_per_worker is {share:g}; give a whole number or a fraction below 1")
+        raise UserError(
+            f"workers.gpus_per_worker is {share:g}; give a whole number or a fraction below 1"
+        )
     threads = 1 if share else config.threads or 1
     fit = int(cpus // threads)
     if share:
@@ -83,15 +92,22 @@ def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
         fit = min(fit, int(gpus) * per_gpu if share < 1 else int(gpus // share))
     count = config.count if config.count is not None else max(fit, 1)
     if count > fit:
-        asked = f"{count} workers with {share:g} GPU and {threads} CPU each" if share else f"{count} workers with {threads} CPU threads each"
+        asked = (
+            f"{count} workers with {share:g} GPU and {threads} CPU each"
+            if share
+            else f"{count} workers with {threads} CPU threads each"
+        )
         raise UserError(
-            f"{asked} do not fit on {cpus:g} CPUs and {gpus:g} GPUs; at most {fit} do: set workers.count, workers.threads or workers.gpus_per_worker"
+            f"{asked} do not fit on {cpus:g} CPUs and {gpus:g} GPUs; at most {fit} do: set "
+            f"workers.count, workers.threads or workers.gpus_per_worker"
         )
     return Placement(count, threads, share)
 
 
 class RayFleet:
-    """Scores units and continues prompts on Ray actors. Implements `executor.Executor`. Loading begins at once; `info` waits for it."""
+    """Scores units and continues prompts on Ray actors. Implements `executor.Executor`. Loading
+    begins at once; `info` waits for it.
+    """
 
     def __init__(self, model: ModelConfig, workers: WorkersConfig) -> None:
         import ray
@@ -111,23 +127,35 @@ class RayFleet:
             raise
         device = model.device if self.placement.gpus or model.device != "auto" else "cpu"
         self._arguments = (model.model_copy(update={"device": device}), self.placement.cpus)
-        self._worker = ray.remote(num_cpus=self.placement.cpus, num_gpus=self.placement.gpus, max_restarts=0)(Worker)
+        self._worker = ray.remote(
+            num_cpus=self.placement.cpus, num_gpus=self.placement.gpus, max_restarts=0
+        )(Worker)
         self._restarts_left = workers.max_restarts
-        self._known: dict[Any, set[int]] = {}  # by worker: hashes of the beginnings that it was given, so that its store may have them
+        self._known: dict[
+            Any, set[int]
+            # by worker: hashes of the beginnings that it was given, so that its store may have them
+        ] = {}
         self._actors = [self._spawn() for _ in range(self.placement.count)]
 
     def info(self) -> ModelInfo:
         """Wait until a worker has loaded the model; return what it knows."""
         if self._info is None:
             try:
-                known: ModelInfo = self._ray.get(self._actors[0].info.remote(), timeout=LOAD_TIMEOUT)
+                known: ModelInfo = self._ray.get(
+                    self._actors[0].info.remote(), timeout=LOAD_TIMEOUT
+                )
             except self._ray.exceptions.RayError as error:
                 raise _cause(error) from None
-            self._info = replace(known, num_workers=self.placement.count, placement=str(self.placement))
+            self._info = replace(
+                known, num_workers=self.placement.count, placement=str(self.placement)
+            )
         return self._info
 
-    def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
-        """Return the scores by key. The largest units go first; a unit lost with its worker is done again.
+    def score(
+        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
+    ) -> dict[str, TokenScores]:
+        """Return the scores by key. The largest units go first; a unit lost with its worker is done
+        again.
 
         Raises:
             UserError: a worker refused a unit (a prompt too long, NaN from the model).
@@ -143,27 +171,45 @@ class RayFleet:
         return results
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
-        """Return what the model writes for each request, in order; a group of requests lost with its worker is done again.
+        """Return what the model writes for each request, in order; a group of requests lost with
+        its worker is done again.
 
         Raises:
             UserError, RuntimeError: as `score`.
         """
-        groups = sorted(group_requests(requests), key=lambda group: -sum(len(r.prompt) + r.max_tokens for r in group))
-        queues = {actor: deque(groups[first :: len(self._actors)]) for first, actor in enumerate(self._actors)}
+        groups = sorted(
+            group_requests(requests),
+            key=lambda group: -sum(len(r.prompt) + r.max_tokens for r in group),
+        )
+        queues = {
+            actor: deque(groups[first :: len(self._actors)])
+            for first, actor in enumerate(self._actors)
+        }
         decoded: dict[Decoding, Decoded] = {}
         self._work_off(
-            queues, lambda actor, group: actor.generate.remote(group), lambda group, written: decoded.update(zip(group, written, strict=True))
+            queues,
+            lambda actor, group: actor.generate.remote(group),
+            lambda group, written: decoded.update(zip(group, written, strict=True)),
         )
         return in_order(requests, decoded)
 
-    def _work_off(self, queues: dict[Any, deque[Work]], submit: Callable[[Any, Work], Any], on_done: Callable[[Work, Any], None]) -> None:
-        """Have each worker do its queue, then what others have left; a dead worker is replaced and its work done again."""
+    def _work_off(
+        self,
+        queues: dict[Any, deque[Work]],
+        submit: Callable[[Any, Work], Any],
+        on_done: Callable[[Work, Any], None],
+    ) -> None:
+        """Have each worker do its queue, then what others have left; a dead worker is replaced and
+        its work done again.
+        """
         idle = list(self._actors)
         running: dict[Any, tuple[Any, Work]] = {}
         while running or any(queues.values()):
             while idle and any(queues.values()):
                 actor = idle.pop()
-                own = queues[actor] or max(queues.values(), key=len)  # who is done takes from who has most left
+                own = queues[actor] or max(
+                    queues.values(), key=len
+                )  # who is done takes from who has most left
                 work = own.popleft() if own is queues[actor] else own.pop()
                 running[submit(actor, work)] = (actor, work)
             [done], _ = self._ray.wait(list(running), num_returns=1)
@@ -171,7 +217,9 @@ class RayFleet:
             try:
                 result = self._ray.get(done)
             except self._ray.exceptions.RayError as error:
-                if isinstance(error, self._ray.exceptions.RayTaskError):  # the code raised; another worker would raise too
+                if isinstance(
+                    error, self._ray.exceptions.RayTaskError
+                ):  # the code raised; another worker would raise too
                     self._forget(running)
                     raise _cause(error) from None
                 fresh = self._replace(actor, error)
@@ -183,14 +231,18 @@ class RayFleet:
             idle.append(actor)
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
-        """Prefer to keep what was computed for the beginnings of these prompts; nobody waits for it."""
+        """Prefer to keep what was computed for the beginnings of these prompts; nobody waits for
+        it.
+        """
         for actor in self._actors:
             actor.pin.remote(list(prompts))
 
     def _spread(self, units: Sequence[WorkUnit]) -> dict[Any, deque[WorkUnit]]:
-        """Return a queue for each worker: the largest units first, each to where it would be done first, given what a worker's store has.
+        """Return a queue for each worker: the largest units first, each to where it would be done
+        first, given what a worker's store has.
 
-        Scores do not depend on it. Where two workers' stores hold the same segment, it was forwarded twice.
+        Scores do not depend on it. Where two workers' stores hold the same segment, it was
+        forwarded twice.
         """
         queues: dict[Any, deque[WorkUnit]] = {actor: deque() for actor in self._actors}
         load = dict.fromkeys(self._actors, 0)
@@ -198,7 +250,13 @@ class RayFleet:
             beginnings = unit.beginnings()
             costs = {}
             for actor, known in self._known.items():
-                costs[actor] = _cost(unit, max((c for c, b in zip(unit.cuts, beginnings, strict=True) if b in known), default=0))
+                costs[actor] = _cost(
+                    unit,
+                    max(
+                        (c for c, b in zip(unit.cuts, beginnings, strict=True) if b in known),
+                        default=0,
+                    ),
+                )
             actor = min(self._actors, key=lambda a: load[a] + costs[a])
             load[actor] += costs[actor]
             self._known[actor].update(beginnings)
@@ -210,7 +268,9 @@ class RayFleet:
         return list(self._ray.get([a.pid.remote() for a in self._actors]))
 
     def close(self) -> None:
-        """End the workers, and Ray where it was started here. A second call waits for the first and does nothing."""
+        """End the workers, and Ray where it was started here. A second call waits for the first and
+        does nothing.
+        """
         with self._closing:
             actors, self._actors = self._actors, []
             for actor in actors:
@@ -227,11 +287,15 @@ class RayFleet:
     def _replace(self, actor: Any, error: Exception) -> Any:
         if self._restarts_left == 0:
             raise RuntimeError(
-                f"a scoring worker died ({type(error).__name__}) and workers.max_restarts is used up; the checkpoint is saved: "
+                f"a scoring worker died ({type(error).__name__}) and workers.max_restarts is "
+                f"used up; the checkpoint is saved: "
                 "look for the cause (memory?), then resume"
             ) from None
         self._restarts_left -= 1
-        logger.warning("a scoring worker died (%s); it is replaced and its work is done again", type(error).__name__)
+        logger.warning(
+            "a scoring worker died (%s); it is replaced and its work is done again",
+            type(error).__name__,
+        )
         self._ray.kill(actor)
         self._actors[self._actors.index(actor)] = fresh = self._spawn()
         del self._known[actor]
@@ -271,13 +335,21 @@ class Worker:
 
 
 def _cost(unit: WorkUnit, stored: int) -> int:
-    """Return about how many tokens a unit takes: the shared ones that are not stored, and each example's own."""
+    """Return about how many tokens a unit takes: the shared ones that are not stored, and each
+    example's own.
+    """
     shared = unit.cuts[-1] if unit.cuts else 0
-    return shared - stored + sum(len(context) - shared for context in {r.context for r in unit.requests})
+    return (
+        shared
+        - stored
+        + sum(len(context) - shared for context in {r.context for r in unit.requests})
+    )
 
 
 def _start_ray(ray: Any, workers: WorkersConfig) -> None:
-    """Start Ray or join a cluster. Ray takes SIGTERM for itself, and its handler would end the process in the middle of a write."""
+    """Start Ray or join a cluster. Ray takes SIGTERM for itself, and its handler would end the
+    process in the middle of a write.
+    """
     polite = signal.getsignal(signal.SIGTERM)
     try:
         _open_ray(ray, workers)
@@ -292,27 +364,39 @@ def _open_ray(ray: Any, workers: WorkersConfig) -> None:
     if workers.ray_address:
         check_reachable(workers.ray_address)
         if (Path.home() / ".ray" / "auth_token").exists():
-            os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster started where a token exists asks for it; Ray alone would not send it
+            os.environ.setdefault(
+                "RAY_AUTH_MODE", "token"
+            )  # a cluster started where a token exists asks for it; Ray alone would not send it
         try:
             ray.init(address=workers.ray_address, **quiet)
         except (ConnectionError, ValueError) as error:
-            raise UserError(f"no Ray cluster answers at {workers.ray_address} ({str(error).splitlines()[0][:150]})") from None
+            raise UserError(
+                f"no Ray cluster answers at {workers.ray_address} "
+                f"({str(error).splitlines()[0][:150]})"
+            ) from None
         return
     # Without this Ray listens on every interface of the machine, even for a run of one process.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     # `local`, or Ray would join any cluster that it finds running on this machine.
-    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+    ray.init(
+        address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
+    )
 
 
 def check_reachable(address: str) -> None:
-    """Raise UserError where nobody listens at a host:port address; Ray itself takes more than a minute to say so."""
+    """Raise UserError where nobody listens at a host:port address; Ray itself takes more than a
+    minute to say so.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # `auto` and the like are Ray's to resolve
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
-        raise UserError(f"no Ray cluster answers at {address} ({error.strerror or error}); start one with: ray start --head") from None
+        raise UserError(
+            f"no Ray cluster answers at {address} ({error.strerror or error}); start one with: "
+            f"ray start --head"
+        ) from None
 
 
 def _cause(error: Exception) -> Exception:

@@ -1,4 +1,6 @@
-"""What the jobs of one process use one after another: workers with the loaded model, and tokenizers."""
+"""What the jobs of one process use one after another: workers with the loaded model, and
+tokenizers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class BorrowedExecutor:
         """As the executor's."""
         return self._executor.info()
 
-    def score(self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]) -> dict[str, TokenScores]:
+    def score(
+        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
+    ) -> dict[str, TokenScores]:
         """As the executor's."""
         return self._executor.score(units, on_result)
 
@@ -41,7 +45,8 @@ class BorrowedExecutor:
 class SharedModels:
     """Lends opened models.
 
-    One set of workers at a time, since it may hold all cores and GPUs: a job with another model or other workers ends the former.
+    One set of workers at a time, since it may hold all cores and GPUs: a job with another model or
+    other workers ends the former.
     """
 
     def __init__(self) -> None:
@@ -50,7 +55,9 @@ class SharedModels:
         self._tokenizers: dict[Identity, TextTokenizer] = {}
 
     def open_model(self, config: JobConfig) -> OpenModel:
-        """Return the model of a configuration, as `open.open_model` does; a job's end leaves its workers open."""
+        """Return the model of a configuration, as `open.open_model` does; a job's end leaves its
+        workers open.
+        """
         backend, key = backend_of(config), executor_key(config)
         identity = backend.identify(config.model)
         if self._executor is None or self._key != key:

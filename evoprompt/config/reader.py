@@ -39,9 +39,14 @@ def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(f"the {what} {path}{where} is not YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(
+            f"the {what} {path}{where} is not YAML: {getattr(error, 'problem', error)}"
+        ) from None
     if not isinstance(values, dict):
-        raise UserError(f"the {what} {path} is not a mapping of keys to values; the shortest one is '{shortest}'")
+        raise UserError(
+            f"the {what} {path} is not a mapping of keys to values; the shortest one is "
+            f"'{shortest}'"
+        )
     values.setdefault("name", path.stem)
     return values
 
@@ -55,18 +60,24 @@ def check_section(schema: type[S], values: Mapping[str, Any], source: str) -> S:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: " + "; ".join(_sentence(schema, e) for e in error.errors())) from None
+        raise UserError(
+            f"{source}: " + "; ".join(_sentence(schema, e) for e in error.errors())
+        ) from None
 
 
 def dump_config(config: Section) -> str:
     """Return the configuration as YAML that is read back to an equal one."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120
+    )
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"--set {override!r}: expected dotted.key=value, e.g. --set evolution.generations=5")
+        raise UserError(
+            f"--set {override!r}: expected dotted.key=value, e.g. --set evolution.generations=5"
+        )
     *parents, last = key.split(".")
     node = values
     for name in parents:
@@ -89,7 +100,11 @@ def _sentence(schema: type[Section], error: Any) -> str:
         return f"unknown key '{key}'; {nearest(location[-1], _keys_at(schema, location[:-1]))}"
     if error["type"] == "missing":
         return f"'{key}' is missing"
-    message = error["msg"].removeprefix("Value error, ").lower() if error["type"] != "value_error" else error["msg"].removeprefix("Value error, ")
+    message = (
+        error["msg"].removeprefix("Value error, ").lower()
+        if error["type"] != "value_error"
+        else error["msg"].removeprefix("Value error, ")
+    )
     given = "" if error["type"] == "value_error" else f" (given: {error['input']!r})"
     return f"{key + ': ' if key else ''}{message}{given}"
 
@@ -97,9 +112,17 @@ def _sentence(schema: type[Section], error: Any) -> str:
 def _keys_at(schema: type[Section], location: list[str]) -> list[str]:
     section: Any = schema
     for name in location:
-        field = section.model_fields.get(name) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        field = (
+            section.model_fields.get(name)
+            if isinstance(section, type) and issubclass(section, BaseModel)
+            else None
+        )
         section = field.annotation if field is not None else PolicyConfig
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    return (
+        list(section.model_fields)
+        if isinstance(section, type) and issubclass(section, BaseModel)
+        else []
+    )
 
 
 S = TypeVar("S", bound="Section")

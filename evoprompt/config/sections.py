@@ -1,7 +1,8 @@
 """The strict schema of a run's configuration, and its reader.
 
-Every key has a default except the task, so the shortest config is `task: {name: inbox}`. An unknown key is an error that names
-the nearest valid one. Relative paths are read from the folder of the config file.
+Every key has a default except the task, so the shortest config is `task: {name: inbox}`. An unknown
+key is an error that names the nearest valid one. Relative paths are read from the folder of the
+config file.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ class ModelConfig(Section):
     revision: str | None = None  #: of a hub id
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    chunk_tokens: Annotated[int, Field(ge=16)] | None = None  #: the most tokens in one forward pass; None sizes it to device and memory
-    prefix_store_mib: Annotated[int, Field(ge=0)] = 256  #: of each worker, for what was computed for the beginnings of prompts
+    chunk_tokens: Annotated[int, Field(ge=16)] | None = (
+        None  #: the most tokens in one forward pass; None sizes it to device and memory
+    )
+    prefix_store_mib: Annotated[int, Field(ge=0)] = (
+        256  #: of each worker, for what was computed for the beginnings of prompts
+    )
     memo: bool = True  #: answer from the memo of earlier runs what was scored before
 
 
@@ -42,59 +47,83 @@ class PolicyConfig(Section):
     output_prefix: str = "\nOutput:"
     separator: str = "\n\n"
     label_words: dict[str, str] = {}
-    steps: list[str] = []  #: questions that the model answers in writing before it gives the answer itself
-    evaluator: PolicyConfig | None = None  #: the self-evaluation clause, a policy of the judging task
+    steps: list[
+        str
+    ] = []  #: questions that the model answers in writing before it gives the answer itself
+    evaluator: PolicyConfig | None = (
+        None  #: the self-evaluation clause, a policy of the judging task
+    )
 
 
 class TaskConfig(Section):
-    """Where the examples come from, how many of each split are used, and what the operators may draw from.
+    """Where the examples come from, how many of each split are used, and what the operators may
+    draw from.
 
-    `name` is a task of the package; `path` is JSONL that is split by the hash of each line's content. With `test_path`, all of
-    that file is the test split and the rest is split among the other three. `difficulty` goes with the tasks that are made by rule.
+    `name` is a task of the package; `path` is JSONL that is split by the hash of each line's
+    content. With `test_path`, all of that file is the test split and the rest is split among the
+    other three. `difficulty` goes with the tasks that are made by rule.
 
-    With `judge`, it is the judging task of that task: is a proposed answer right? Starting policies, phrases, label words (of TRUE and FALSE)
-    and steps that are given here are then those of evaluators.
+    With `judge`, it is the judging task of that task: is a proposed answer right? Starting
+    policies, phrases, label words (of TRUE and FALSE) and steps that are given here are then those
+    of evaluators.
     """
 
     name: str | None = None
     path: Path | None = None
     test_path: Path | None = None
-    difficulty: Annotated[int, Field(ge=1, le=5)] | None = None  #: of arithmetic and scramble; None is 2
+    difficulty: Annotated[int, Field(ge=1, le=5)] | None = (
+        None  #: of arithmetic and scramble; None is 2
+    )
     judge: bool = False
     fitness_examples: Positive = 48
     validation_examples: Positive = 64
     test_examples: Positive = 200
     demonstration_pool: Annotated[int, Field(ge=0)] = 200
     starting_policies: list[PolicyConfig] = []
-    #: of the pool, added to each starting policy: the search starts from every policy with each of these numbers
+    #: of the pool, added to each starting policy: the search starts from every policy with each of
+    #: these numbers
     starting_demonstrations: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
-    steps: list[str] = []  #: added to the task's bank of steps, questions that the model answers in writing before it gives the answer
+    steps: list[
+        str
+        #: added to the task's bank of steps, questions that the model answers in writing before it
+        #: gives the answer
+    ] = []
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.name is None) == (self.path is None):
-            raise ValueError("give either task.name (a task of the package) or task.path (a JSONL file)")
+            raise ValueError(
+                "give either task.name (a task of the package) or task.path (a JSONL file)"
+            )
         if self.test_path is not None and self.path is None:
             raise ValueError("task.test_path goes with task.path")
         return self
 
 
 class FitnessConfig(Section):
-    """Which number selection uses; `auto` is label_normalized where there are choices and per_token where there are none."""
+    """Which number selection uses; `auto` is label_normalized where there are choices and per_token
+    where there are none.
+    """
 
-    kind: Literal["auto", "sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"] = "auto"
+    kind: Literal["auto", "sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"] = (
+        "auto"
+    )
     prompt_token_penalty: Share = 0.0  #: taken off the fitness for every token of the prompt
-    #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to each example's right answer and to a wrong one
+    #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to
+    #: each example's right answer and to a wrong one
     self_evaluation: Share = 0.0
 
 
 class TraitsConfig(Section):
     """Which traits are followed beside those that cost nothing."""
 
-    prompt_cross_entropy: bool = False  #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
-    #: further traits by name: "package.module:function", a function of (policy, scores) that returns a finite number
+    prompt_cross_entropy: bool = (
+        False  #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
+    )
+    #: further traits by name: "package.module:function", a function of (policy, scores) that
+    #: returns a finite number
     extra: dict[str, str] = {}
 
 
@@ -109,7 +138,9 @@ class SelectionConfig(Section):
 
 
 class EvolutionConfig(Section):
-    """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the children alone."""
+    """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
+    children alone.
+    """
 
     scheme: Literal["plus", "comma"] = "plus"
     population: Positive = 6  #: mu, the births selected in each generation
@@ -118,21 +149,31 @@ class EvolutionConfig(Section):
     max_demonstrations: Annotated[int, Field(ge=0)] = 8
     parent_selection: SelectionConfig = SelectionConfig()
     survival_selection: SelectionConfig = SelectionConfig(method="truncation")
-    #: how often each operator is drawn, relative to the others; operators that are not named keep their default
+    #: how often each operator is drawn, relative to the others; operators that are not named keep
+    #: their default
     operators: dict[str, Share] = {}
 
     @model_validator(mode="after")
     def _enough_children(self) -> Self:
         if self.scheme == "comma" and self.children < self.population:
-            raise ValueError(f"the comma scheme selects {self.population} (population) of {self.children} (children): it needs as many children")
+            raise ValueError(
+                f"the comma scheme selects {self.population} (population) of {self.children} "
+                f"(children): it needs as many children"
+            )
         return self
 
 
 class BudgetConfig(Section):
-    """When the search stops before its last generation: at the first generation that would exceed a limit."""
+    """When the search stops before its last generation: at the first generation that would exceed a
+    limit.
+    """
 
-    prefill_tokens: Positive | None = None  #: forwarded by the search, an author's work included, and the validation
-    seconds: Annotated[float, Field(gt=0)] | None = None  #: of the search; a run that stops by the clock is not reproducible
+    prefill_tokens: Positive | None = (
+        None  #: forwarded by the search, an author's work included, and the validation
+    )
+    seconds: Annotated[float, Field(gt=0)] | None = (
+        None  #: of the search; a run that stops by the clock is not reproducible
+    )
 
 
 class WorkersConfig(Section):
@@ -141,13 +182,21 @@ class WorkersConfig(Section):
     backend: str = "ray"  #: who scores, a name of `backends.open.BACKENDS` or of a plug-in
     count: Positive | None = None  #: default: one per GPU, or per `threads` cores
     threads: Positive | None = 1  #: of each worker on CPU; None: all cores, in this process only
-    gpus_per_worker: Share | None = None  #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
-    ray_address: str | None = None  #: of a running cluster; default: a local one that ends with the run
-    max_restarts: Annotated[int, Field(ge=0)] = 3  #: of all workers together, before the run gives up
+    gpus_per_worker: Share | None = (
+        None  #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
+    )
+    ray_address: str | None = (
+        None  #: of a running cluster; default: a local one that ends with the run
+    )
+    max_restarts: Annotated[int, Field(ge=0)] = (
+        3  #: of all workers together, before the run gives up
+    )
 
 
 class FinalConfig(Section):
-    """The held-out check: the best policies of the search are compared on validation examples, one goes to the test."""
+    """The held-out check: the best policies of the search are compared on validation examples, one
+    goes to the test.
+    """
 
     candidates: Positive = 3
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05  #: intervals cover 1 - alpha
@@ -173,4 +222,10 @@ class JobConfig(Section):
 
 def with_absolute_paths(task: TaskConfig, folder: Path) -> TaskConfig:
     """Return the task with its paths as seen from a folder."""
-    return task.model_copy(update={k: (folder / p).resolve() for k in ("path", "test_path") if (p := getattr(task, k)) is not None})
+    return task.model_copy(
+        update={
+            k: (folder / p).resolve()
+            for k in ("path", "test_path")
+            if (p := getattr(task, k)) is not None
+        }
+    )

@@ -1,7 +1,9 @@
-"""Sums over children by operator, and what they are without the children of one parent, over as many generations as there are.
+"""Sums over children by operator, and what they are without the children of one parent, over as
+many generations as there are.
 
-Children of one parent are alike beyond what its measured trait says, for they share the error of its measurement. A standard error that takes them
-as independent is too small. The sums kept here are few, so a lineage may be longer than memory.
+Children of one parent are alike beyond what its measured trait says, for they share the error of
+its measurement. A standard error that takes them as independent is too small. The sums kept here
+are few, so a lineage may be longer than memory.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.population import Births
 from evoprompt.records import SURVIVE
 
-#: Parents beyond this number share clusters, in turn; the standard error from 64 clusters has itself a relative error of about 9 %.
+#: Parents beyond this number share clusters, in turn; the standard error from 64 clusters has
+#: itself a relative error of about 9 %.
 MAX_CLUSTERS = 64
 #: Fewer clusters of siblings give no standard error: the quantile of an interval would be a guess.
 MIN_CLUSTERS = 4
@@ -27,10 +30,14 @@ Pair = tuple[Births, Births]  #: a generation and the next
 
 @dataclass(frozen=True, slots=True)
 class OperatorSums:
-    """Sums of rows over one operator's children. A family is the children whose parents are in the same clusters."""
+    """Sums of rows over one operator's children. A family is the children whose parents are in the
+    same clusters.
+    """
 
     total: Floats  #: over all children, shape (trait, column)
-    cluster: Floats  #: over the children with a parent in the cluster, shape (cluster, trait, column)
+    cluster: (
+        Floats  #: over the children with a parent in the cluster, shape (cluster, trait, column)
+    )
     family: Floats  #: shape (family, trait, column)
     num_parents: Integers  #: clusters that a family's parents are in, shape (family,)
 
@@ -40,33 +47,46 @@ class OperatorSums:
         return len(self.cluster)
 
     def variance(self, estimate: Callable[[Floats], Floats]) -> Floats:
-        """Return the jackknife's variance of an estimate from sums, shape (trait,); NaN where it needs one cluster's children to exist.
+        """Return the jackknife's variance of an estimate from sums, shape (trait,); NaN where it
+        needs one cluster's children to exist.
 
-        With D_a the change of the estimate when cluster a's children are left out, D_f when family f's are, and k_f the clusters of its parents:
+        With D_a the change of the estimate when cluster a's children are left out, D_f when family
+        f's are, and k_f the clusters of its parents:
 
             (G-1)/G max( sum_a D_a^2 - sum_f (k_f - 1) D_f^2, sum_f D_f^2 )
 
-        The subtraction counts each family once; two families that share one of their parents still count as related. For children of one parent
-        it is the plain jackknife. For more than two parents it is approximate.
+        The subtraction counts each family once; two families that share one of their parents still
+        count as related. For children of one parent it is the plain jackknife. For more than two
+        parents it is approximate.
 
         Args:
             estimate: from sums of shape (..., trait, column) to values of shape (..., trait).
 
-        Source: Cameron, Gelbach and Miller 2011, and Aronow, Samii and Assenova 2015 (overlapping clusters); Bell and McCaffrey 2002 (jackknife).
+        Source: Cameron, Gelbach and Miller 2011, and Aronow, Samii and Assenova 2015 (overlapping
+        clusters); Bell and McCaffrey 2002 (jackknife).
         """
         whole = estimate(self.total)
         by_cluster = (estimate(self.total - self.cluster) - whole) ** 2
         by_family = (estimate(self.total - self.family) - whole) ** 2
         counted = by_cluster.sum(axis=0) - ((self.num_parents - 1)[:, None] * by_family).sum(axis=0)
-        return np.asarray((1 - 1 / self.num_clusters) * np.maximum(counted, by_family.sum(axis=0)), dtype=np.float64)
+        return np.asarray(
+            (1 - 1 / self.num_clusters) * np.maximum(counted, by_family.sum(axis=0)),
+            dtype=np.float64,
+        )
 
 
 class ClusterSums:
-    """Adds generation after generation. A parent that survives stays in its cluster for its whole life."""
+    """Adds generation after generation. A parent that survives stays in its cluster for its whole
+    life.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[tuple[Integers, Floats], tuple[Integers, Floats]]] = {}  # clusters and families: keys, sums
-        self._cluster = np.zeros(0, dtype=np.int64)  # of every birth of the generation added last; -1: it has none yet
+        self._sums: dict[
+            str, tuple[tuple[Integers, Floats], tuple[Integers, Floats]]
+        ] = {}  # clusters and families: keys, sums
+        self._cluster = np.zeros(
+            0, dtype=np.int64
+        )  # of every birth of the generation added last; -1: it has none yet
         self._ids: tuple[str, ...] = ()
         self._num_seen = 0
 
@@ -78,7 +98,8 @@ class ClusterSums:
         """Add some children of a generation.
 
         Args:
-            before: the generation of their parents. Where it is not the generation added last, a new lineage begins.
+            before: the generation of their parents. Where it is not the generation added last, a
+                new lineage begins.
             births: the generation of the children.
             children: their indices, shape (child,).
             rows: shape (child, trait, column).
@@ -90,17 +111,28 @@ class ClusterSums:
         kept = place[births.child] >= 0
         child, parent = place[births.child[kept]], births.parent[kept]
         self._name_clusters(parent)
-        link = np.unique(child * MAX_CLUSTERS + self._cluster[parent])  # a child is in each cluster once
+        link = np.unique(
+            child * MAX_CLUSTERS + self._cluster[parent]
+        )  # a child is in each cluster once
         child, cluster = link // MAX_CLUSTERS, link % MAX_CLUSTERS
         first = np.flatnonzero(np.diff(child, prepend=-1))
         num_parents = np.diff(first, append=len(child))
-        family = (cluster[first] * MAX_CLUSTERS + cluster[first + num_parents - 1]) * MAX_CLUSTERS + np.minimum(num_parents, MAX_CLUSTERS - 1)
+        family = (
+            cluster[first] * MAX_CLUSTERS + cluster[first + num_parents - 1]
+        ) * MAX_CLUSTERS + np.minimum(num_parents, MAX_CLUSTERS - 1)
         operator = births.operator[children]
         for i in np.unique(operator):
             own = operator[child] == i
-            clusters, families = _grouped(cluster[own], rows[child[own]]), _grouped(family[operator == i], rows[operator == i])
+            clusters, families = (
+                _grouped(cluster[own], rows[child[own]]),
+                _grouped(family[operator == i], rows[operator == i]),
+            )
             old = self._sums.get(births.operator_names[i])
-            self._sums[births.operator_names[i]] = (clusters, families) if old is None else (_merged(old[0], clusters), _merged(old[1], families))
+            self._sums[births.operator_names[i]] = (
+                (clusters, families)
+                if old is None
+                else (_merged(old[0], clusters), _merged(old[1], families))
+            )
         self._follow_survivors(births)
 
     def _name_clusters(self, parent: Integers) -> None:
@@ -116,35 +148,61 @@ class ClusterSums:
 
 
 def varied(births: Births) -> Integers:
-    """Return which births an operator made of parents: neither survivors nor immigrants; indices, shape (child,)."""
+    """Return which births an operator made of parents: neither survivors nor immigrants; indices,
+    shape (child,).
+    """
     return np.flatnonzero(births.has_parents & ~births.is_operator(SURVIVE))
 
 
-def common_traits(before: Births, births: Births, names: Sequence[str] | None) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Return names and values, (parent, trait) and (birth, trait), of the traits that a pair has in common, or of those named.
+def common_traits(
+    before: Births, births: Births, names: Sequence[str] | None
+) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Return names and values, (parent, trait) and (birth, trait), of the traits that a pair has in
+    common, or of those named.
 
     Raises:
         ValueError: no birth has parents, a parent was not selected, or a named trait is missing.
     """
     if not births.child.size:
-        raise ValueError(f"no birth of generation {births.generation} has parents, so selection is undefined; it is a restart")
+        raise ValueError(
+            f"no birth of generation {births.generation} has parents, so selection is undefined; "
+            f"it is a restart"
+        )
     if not before.selected[births.parent].all():
-        raise ValueError(f"a parent of generation {births.generation} was not selected: only selected births are parents")
-    names = tuple(name for name in births.trait_names if name in before.trait_names) if names is None else tuple(names)
-    missing = [name for name in names if name not in births.trait_names or name not in before.trait_names]
+        raise ValueError(
+            f"a parent of generation {births.generation} was not selected: only selected births "
+            f"are parents"
+        )
+    names = (
+        tuple(name for name in births.trait_names if name in before.trait_names)
+        if names is None
+        else tuple(names)
+    )
+    missing = [
+        name for name in names if name not in births.trait_names or name not in before.trait_names
+    ]
     if missing:
-        raise ValueError(f"generation {before.generation} or {births.generation} has no trait {missing[0]!r}; name traits that all generations have")
-    z, after = (b.traits[:, [b.trait_names.index(name) for name in names]] for b in (before, births))
+        raise ValueError(
+            f"generation {before.generation} or {births.generation} has no trait {missing[0]!r}; "
+            f"name traits that all generations have"
+        )
+    z, after = (
+        b.traits[:, [b.trait_names.index(name) for name in names]] for b in (before, births)
+    )
     return names, z, after
 
 
 def root_variance(variance: float, num_clusters: int) -> float | None:
-    """Return the standard error, or None where there are fewer than `MIN_CLUSTERS` or the variance is NaN."""
+    """Return the standard error, or None where there are fewer than `MIN_CLUSTERS` or the variance
+    is NaN.
+    """
     return sqrt(variance) if num_clusters >= MIN_CLUSTERS and variance >= 0 else None
 
 
 def _merged(old: tuple[Integers, Floats], new: tuple[Integers, Floats]) -> tuple[Integers, Floats]:
-    """Add new sums to old ones, both sorted by key; the old ones are changed in place where they have all keys."""
+    """Add new sums to old ones, both sorted by key; the old ones are changed in place where they
+    have all keys.
+    """
     place = np.minimum(np.searchsorted(old[0], new[0]), len(old[0]) - 1)
     known = old[0][place] == new[0]
     old[1][place[known]] += new[1][known]

@@ -1,4 +1,5 @@
-"""How much diversity the selected births of a generation have, and how much chance alone would have left.
+"""How much diversity the selected births of a generation have, and how much chance alone would have
+left.
 
 Knows policies' ids, founders and parentage. Does not know fitness, prompts or models.
 """
@@ -21,18 +22,29 @@ Indices = NDArray[np.int32]
 class Diversity:
     """Diversity among the M selected births of one generation.
 
-    A neutral population keeps H_t = H_0 (1 - 1/M_t) / (1 - 1/M_0) prod (1 - c): for constant size H_0 prod (1 - 1/N_e). More is left than that where
-    operators make new policies, less where success is inherited; of founders, no new ones come but immigrants.
+    A neutral population keeps H_t = H_0 (1 - 1/M_t) / (1 - 1/M_0) prod (1 - c): for constant size
+    H_0 prod (1 - 1/N_e). More is left than that where operators make new policies, less where
+    success is inherited; of founders, no new ones come but immigrants.
     """
 
     generation: int
     num_selected: int  #: M
     num_policies: int
-    difference: float  #: H: probability that two draws with replacement are different policies, 1 - sum p^2
-    neutral: float | None  #: H expected by chance alone from the first generation's; None after an undefined c
+    difference: (
+        float  #: H: probability that two draws with replacement are different policies, 1 - sum p^2
+    )
+    neutral: (
+        float | None
+    )  #: H expected by chance alone from the first generation's; None after an undefined c
     num_founders: int  #: founders and immigrants that the selected descend from
-    founder_difference: float  #: H of founders: probability that two draws descend from different ones
-    meeting: float | None  #: c: probability that two distinct births meet in one parent; None with fewer than two that have parents
+    founder_difference: (
+        float  #: H of founders: probability that two draws descend from different ones
+    )
+    meeting: (
+        float | None
+        #: c: probability that two distinct births meet in one parent; None with fewer than two that
+        #: have parents
+    )
 
     @property
     def effective_size(self) -> float | None:
@@ -41,11 +53,14 @@ class Diversity:
 
 
 def meeting_probability(births: Births) -> float | None:
-    """Return c, the probability that two distinct selected births, each following one parent by its shares, follow the same.
+    """Return c, the probability that two distinct selected births, each following one parent by its
+    shares, follow the same.
 
-    Of the M selected births that have parents, with shares A and w_i = sum_j A_ji: c = sum_i (w_i^2 - sum_j A_ji^2) / (M (M - 1)). Its inverse is the
-    inbreeding effective size of haploids; for single parents it is (N k - 1) / (k - 1 + V / k), k and V being the mean and the variance (ddof = 0)
-    of the N parents' successes, and N on average where each birth draws its parent at random. None where M < 2.
+    Of the M selected births that have parents, with shares A and w_i = sum_j A_ji: c = sum_i (w_i^2
+    - sum_j A_ji^2) / (M (M - 1)). Its inverse is the inbreeding effective size of haploids; for
+    single parents it is (N k - 1) / (k - 1 + V / k), k and V being the mean and the variance (ddof
+    = 0) of the N parents' successes, and N on average where each birth draws its parent at random.
+    None where M < 2.
 
     Source: Crow and Denniston 1988; Crow and Kimura 1970.
     """
@@ -54,8 +69,12 @@ def meeting_probability(births: Births) -> float | None:
     num = int((births.has_parents & births.selected).sum())
     if num < 2:
         return None
-    _, pair = np.unique(child * (int(parent.max()) + 1) + parent, return_inverse=True)  # two links between the same two are one
-    return float((np.bincount(parent, share) ** 2).sum() - (np.bincount(pair, share) ** 2).sum()) / (num * (num - 1))
+    _, pair = np.unique(
+        child * (int(parent.max()) + 1) + parent, return_inverse=True
+    )  # two links between the same two are one
+    return float(
+        (np.bincount(parent, share) ** 2).sum() - (np.bincount(pair, share) ** 2).sum()
+    ) / (num * (num - 1))
 
 
 def next_diversity(births: Births, founder: Indices, before: Diversity | None) -> Diversity:
@@ -74,11 +93,22 @@ def next_diversity(births: Births, founder: Indices, before: Diversity | None) -
     neutral: float | None = difference
     if before is not None:
         neutral = _expected(before, meeting, num)
-    return Diversity(births.generation, num, len(policies), difference, neutral, len(founders), probability_of_difference(founders), meeting)
+    return Diversity(
+        births.generation,
+        num,
+        len(policies),
+        difference,
+        neutral,
+        len(founders),
+        probability_of_difference(founders),
+        meeting,
+    )
 
 
 def probability_of_difference(counts: Integers) -> float:
-    """Return the probability that two draws with replacement are of different kinds, 1 - sum p^2; 0 where there is nothing to draw."""
+    """Return the probability that two draws with replacement are of different kinds, 1 - sum p^2; 0
+    where there is nothing to draw.
+    """
     return 1 - float(((counts / counts.sum()) ** 2).sum()) if counts.size else 0.0
 
 

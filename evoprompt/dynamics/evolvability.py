@@ -1,4 +1,5 @@
-"""How often an operator's child beats its parents, and by how much: over all that were born, never over those that survived.
+"""How often an operator's child beats its parents, and by how much: over all that were born, never
+over those that survived.
 
 Knows traits, parentage and operators. Does not know prompts or models.
 """
@@ -24,7 +25,9 @@ class Evolvability:
     num_better: int  #: strictly better than the best parent
     num_clusters: int  #: parents, or groups of them where there are more than `MAX_CLUSTERS`
     mean_effect: float  #: mean of child minus mid-parent
-    standard_error: float | None  #: of `mean_effect`, clustered on parents; None with fewer than `MIN_CLUSTERS`
+    standard_error: (
+        float | None
+    )  #: of `mean_effect`, clustered on parents; None with fewer than `MIN_CLUSTERS`
 
     @property
     def share_better(self) -> float:
@@ -32,12 +35,15 @@ class Evolvability:
         return self.num_better / self.num_children
 
     def confidence_interval(self, alpha: float = 0.05) -> tuple[float, float]:
-        """Return Wilson's interval for `share_better`; it takes children as independent, and is too narrow where siblings are alike."""
+        """Return Wilson's interval for `share_better`; it takes children as independent, and is too
+        narrow where siblings are alike.
+        """
         return wilson_interval(self.num_better, self.num_children, alpha)
 
 
 def evolvability(pairs: Iterable[Pair], fitness: str = "fitness") -> dict[str, Evolvability]:
-    """Return by operator how children compare with their parents in fitness, pooled over the pairs, which may be a stream.
+    """Return by operator how children compare with their parents in fitness, pooled over the pairs,
+    which may be a stream.
 
     All births that have parents count, but survivors. An operator without children is absent.
 
@@ -68,7 +74,11 @@ class EvolvabilityCounts:
         best = np.full(len(births), -np.inf)
         np.maximum.at(best, births.child, z[births.parent, 0])
         wins = births.operator[children[after[children, 0] > best[children]]]
-        for operator, count in zip(births.operator_names, np.bincount(wins, minlength=len(births.operator_names)).tolist(), strict=True):
+        for operator, count in zip(
+            births.operator_names,
+            np.bincount(wins, minlength=len(births.operator_names)).tolist(),
+            strict=True,
+        ):
             self._better[operator] = self._better.get(operator, 0) + count
 
     def result(self) -> dict[str, Evolvability]:
@@ -77,7 +87,9 @@ class EvolvabilityCounts:
         for operator, own in self._sums:
             n, mean = int(own.total[0, 0]), float(_mean(own.total)[0])
             error = root_variance(own.variance(_mean)[0], own.num_clusters)
-            result[operator] = Evolvability(n, self._better[operator], own.num_clusters, mean, error)
+            result[operator] = Evolvability(
+                n, self._better[operator], own.num_clusters, mean, error
+            )
         return result
 
 

@@ -1,12 +1,15 @@
-"""Who descends from whom: the chain of births that made a policy, when lines meet, how many are left, and how fast diversity drifts away.
+"""Who descends from whom: the chain of births that made a policy, when lines meet, how many are
+left, and how fast diversity drifts away.
 
     for births in generations(lines):
         genealogy.add(births)
 
-One line is followed back: of a birth's parents the one with the larger share, of equal shares the fitter, of equal fitness the first. So every
-picture of one lineage shows the same tree. About 35 bytes are kept of each birth, and the parents of those that have several.
+One line is followed back: of a birth's parents the one with the larger share, of equal shares the
+fitter, of equal fitness the first. So every picture of one lineage shows the same tree. About 35
+bytes are kept of each birth, and the parents of those that have several.
 
-Knows parentage, fitness, operators and policies' ids. Does not know prompts, models, or how a tree is drawn.
+Knows parentage, fitness, operators and policies' ids. Does not know prompts, models, or how a tree
+is drawn.
 """
 
 from __future__ import annotations
@@ -32,25 +35,39 @@ class Step:
     generation: int
     operator: str
     fitness: float
-    gain: float | None  #: fitness minus the mean of the parents' by their shares; None for a founder
-    parents: tuple[tuple[str, float], ...]  #: birth id and share; the first is the one that is followed
+    gain: (
+        float | None
+    )  #: fitness minus the mean of the parents' by their shares; None for a founder
+    parents: tuple[
+        tuple[str, float], ...
+    ]  #: birth id and share; the first is the one that is followed
 
 
 @dataclass(frozen=True, slots=True)
 class Coalescence:
-    """Where the lines of a generation's selected births meet, looking back; each array of shape (generation,), oldest first."""
+    """Where the lines of a generation's selected births meet, looking back; each array of shape
+    (generation,), oldest first.
+    """
 
     generation: Integers
     num_lineages: Integers  #: distinct ancestors that lived in the generation
     num_rooted: Integers  #: lines that began later, with an immigrant
-    apart: Floats | None  #: probability that two distinct births have no common ancestor since; None where fewer than two were selected
+    apart: (
+        Floats | None
+        #: probability that two distinct births have no common ancestor since; None where fewer than
+        #: two were selected
+    )
     common_ancestor: tuple[int, str] | Undefined  #: generation and birth id of the most recent one
-    mean_pair_time: float | Undefined  #: generations back until two distinct births meet, mean over all pairs
+    mean_pair_time: (
+        float | Undefined
+    )  #: generations back until two distinct births meet, mean over all pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Ancestors of one generation's selected births, a node for each policy's life; arrays of shape (node,), parents before children."""
+    """Ancestors of one generation's selected births, a node for each policy's life; arrays of shape
+    (node,), parents before children.
+    """
 
     birth_ids: tuple[str, ...]
     generation: Integers  #: of birth
@@ -96,15 +113,24 @@ class Genealogy:
         """Add the next generation.
 
         Raises:
-            ValueError: it is not after the one before, it names parents that are not among those, or it has no fitness.
+            ValueError: it is not after the one before, it names parents that are not among those,
+                or it has no fitness.
         """
         before = self._generations[-1] if self._generations else None
         if before is not None and births.generation <= before.number:
-            raise ValueError(f"generation {births.generation} was added after {before.number}; add them in order")
+            raise ValueError(
+                f"generation {births.generation} was added after {before.number}; add them in order"
+            )
         if births.parent.size and (before is None or births.parent.max() >= len(before.parent)):
-            raise ValueError(f"generation {births.generation} names parents that are not in the generation before; add all from the founders on")
+            raise ValueError(
+                f"generation {births.generation} names parents that are not in the generation "
+                f"before; add all from the founders on"
+            )
         if self._fitness not in births.trait_names:
-            raise ValueError(f"generation {births.generation} has no trait {self._fitness!r}; its traits are: {', '.join(births.trait_names)}")
+            raise ValueError(
+                f"generation {births.generation} has no trait {self._fitness!r}; its traits are: "
+                f"{', '.join(births.trait_names)}"
+            )
         fitness = births.trait(self._fitness)
         parental = np.zeros(1) if before is None else before.fitness
         parent, crossed = _followed(births, parental)
@@ -112,13 +138,26 @@ class Genealogy:
         ids = np.array([name.encode() for name in births.birth_ids])
         mid = births.mid_parent(parental)
         self._generations.append(
-            _Generation(births.generation, ids, fitness.copy(), mid, codes[births.operator], births.selected.copy(), parent, crossed)
+            _Generation(
+                births.generation,
+                ids,
+                fitness.copy(),
+                mid,
+                codes[births.operator],
+                births.selected.copy(),
+                parent,
+                crossed,
+            )
         )
         roots = np.flatnonzero(parent < 0)
-        self._founder = np.where(parent < 0, -1, self._founder[parent] if self._founder.size else -1).astype(np.int32)
+        self._founder = np.where(
+            parent < 0, -1, self._founder[parent] if self._founder.size else -1
+        ).astype(np.int32)
         self._founder[roots] = self._num_founders + np.arange(len(roots))
         self._num_founders += len(roots)
-        self._diversity.append(next_diversity(births, self._founder, self._diversity[-1] if self._diversity else None))
+        self._diversity.append(
+            next_diversity(births, self._founder, self._diversity[-1] if self._diversity else None)
+        )
 
     def diversity(self) -> tuple[Diversity, ...]:
         """Return diversity and effective size by generation: see `Diversity`."""
@@ -127,7 +166,8 @@ class Genealogy:
     def ancestry(self, birth_id: str) -> tuple[Step, ...]:
         """Return the births that led to this one, from its founder on; survivals are left out.
 
-        Where every step has one parent, the founder's fitness and the gains add up to the last step's fitness.
+        Where every step has one parent, the founder's fitness and the gains add up to the last
+        step's fitness.
 
         Raises:
             KeyError: there is no such birth.
@@ -137,20 +177,35 @@ class Genealogy:
         while place is not None:
             g, i = self._born(*place)
             here = self._generations[g]
-            parents = tuple((self._id(*self._born(g - 1, p)), share) for p, share in _parents(here, i))
+            parents = tuple(
+                (self._id(*self._born(g - 1, p)), share) for p, share in _parents(here, i)
+            )
             gain = float(here.fitness[i] - here.mid_parent[i]) if parents else None
-            steps.append(Step(self._id(g, i), here.number, self._operators[here.operator[i]], float(here.fitness[i]), gain, parents))
+            steps.append(
+                Step(
+                    self._id(g, i),
+                    here.number,
+                    self._operators[here.operator[i]],
+                    float(here.fitness[i]),
+                    gain,
+                    parents,
+                )
+            )
             place = (g - 1, int(here.parent[i])) if parents else None
         return tuple(reversed(steps))
 
     def coalescence(self, generation: int | None = None) -> Coalescence:
-        """Return where the lines of the selected births of a generation meet; by default of the last.
+        """Return where the lines of the selected births of a generation meet; by default of the
+        last.
 
-        The common ancestor is undefined while more than one line is left, or where lines began with different immigrants.
+        The common ancestor is undefined while more than one line is left, or where lines began with
+        different immigrants.
         """
         levels = list(self._back(self._index(generation)))
         n = int(levels[0][2].sum())
-        rooted = np.cumsum([(0.0, 0.0), *(self._rooted(*level) for level in levels[:-1])], axis=0)  # (level, 2): lines, and pairs within them
+        rooted = np.cumsum(
+            [(0.0, 0.0), *(self._rooted(*level) for level in levels[:-1])], axis=0
+        )  # (level, 2): lines, and pairs within them
         lineages = np.array([len(index) for _, index, _ in levels])
         numbers = np.array([self._generations[g].number for g, _, _ in levels])
         met = [k for k in range(len(levels)) if lineages[k] == 1 and rooted[k, 0] == 0]
@@ -158,28 +213,41 @@ class Genealogy:
         if met:
             ancestor = int(numbers[met[0]]), self._id(levels[met[0]][0], int(levels[met[0]][1][0]))
         else:
-            ancestor = Undefined(f"{lineages[-1] + rooted[-1, 0]:.0f} lines are left that never meet")
+            ancestor = Undefined(
+                f"{lineages[-1] + rooted[-1, 0]:.0f} lines are left that never meet"
+            )
         apart: Floats | None = None
         time: float | Undefined = Undefined("fewer than two births are selected")
         if n > 1:
-            together = np.array([float((count * (count - 1)).sum()) for _, _, count in levels]) + rooted[:, 1]
+            together = (
+                np.array([float((count * (count - 1)).sum()) for _, _, count in levels])
+                + rooted[:, 1]
+            )
             apart = 1 - together / (n * (n - 1))
-            time = float(apart[:-1] @ -np.diff(numbers)) if met else Undefined("some pairs never meet")
+            time = (
+                float(apart[:-1] @ -np.diff(numbers)) if met else Undefined("some pairs never meet")
+            )
             apart = apart[::-1]
-        return Coalescence(numbers[::-1], lineages[::-1], rooted[::-1, 0].astype(np.int64), apart, ancestor, time)
+        return Coalescence(
+            numbers[::-1], lineages[::-1], rooted[::-1, 0].astype(np.int64), apart, ancestor, time
+        )
 
     def tree(self, max_nodes: int = 500, generation: int | None = None) -> Tree:
-        """Return the ancestors of the selected births of a generation, by default of the last; at most so many.
+        """Return the ancestors of the selected births of a generation, by default of the last; at
+        most so many.
 
-        Survivals are part of a node's life. Kept first are the line of the fittest, then nodes by the number of their descendants, the older
-        first: since an ancestor has as many as any of its children, what is kept is a tree.
+        Survivals are part of a node's life. Kept first are the line of the fittest, then nodes by
+        the number of their descendants, the older first: since an ancestor has as many as any of
+        its children, what is kept is a tree.
         """
         if max_nodes < 1:
             raise ValueError(f"tree(max_nodes={max_nodes}): expected at least 1")
         last = self._index(generation)
         chosen = np.flatnonzero(self._generations[last].selected)
         best = int(chosen[np.argmax(self._generations[last].fitness[chosen])])
-        rows = self._nodes(last, best)  # (node, column): level, index, last level, parent, descendants, on the best line
+        rows = self._nodes(
+            last, best
+        )  # (node, column): level, index, last level, parent, descendants, on the best line
         order = np.lexsort((rows[:, 0], -rows[:, 4], -rows[:, 5]))
         kept = np.sort(order[:max_nodes])
         place = np.full(len(rows) + 1, -1)
@@ -218,7 +286,14 @@ class Genealogy:
             up[parent >= 0] = node[np.searchsorted(above, parent[parent >= 0])]
             own = np.where(survived, up, num_rows + np.cumsum(~survived) - 1)
             born = ~survived
-            columns = (np.full(len(index), g), index, np.full(len(index), g), up, count, np.zeros(len(index), dtype=np.int64))
+            columns = (
+                np.full(len(index), g),
+                index,
+                np.full(len(index), g),
+                up,
+                count,
+                np.zeros(len(index), dtype=np.int64),
+            )
             rows.append(np.stack(columns, axis=1)[born])
             ends.append((own[survived], g))
             on_line.append(own[index == line.get(g, -1)])
@@ -226,11 +301,15 @@ class Genealogy:
         table = np.concatenate(rows)
         for own, g in ends:
             table[own, 2] = g
-        table[np.concatenate(on_line), 5] = 1  # a survivor's life is on the line if any part of it is
+        table[np.concatenate(on_line), 5] = (
+            1  # a survivor's life is on the line if any part of it is
+        )
         return table
 
     def _back(self, last: int) -> Iterator[tuple[int, Integers, Integers]]:
-        """Yield each generation from `last` back: its place, the ancestors that lived in it, and how many of the end descend from each."""
+        """Yield each generation from `last` back: its place, the ancestors that lived in it, and
+        how many of the end descend from each.
+        """
         index = np.flatnonzero(self._generations[last].selected)
         count = np.ones(len(index), dtype=np.int64)
         for g in range(last, -1, -1):
@@ -240,12 +319,17 @@ class Genealogy:
             count = np.bincount(inverse, count[up >= 0], len(index)).astype(np.int64)
 
     def _rooted(self, g: int, index: Integers, count: Integers) -> tuple[float, float]:
-        """Return how many of these lines began in the generation, and the ordered pairs of distinct births within each."""
+        """Return how many of these lines began in the generation, and the ordered pairs of distinct
+        births within each.
+        """
         own = count[self._generations[g].parent[index] < 0]
         return float(len(own)), float((own * (own - 1)).sum())
 
     def _born(self, g: int, i: int) -> tuple[int, int]:
-        while self._generations[g].operator[i] == self._code(SURVIVE) and self._generations[g].parent[i] >= 0:
+        while (
+            self._generations[g].operator[i] == self._code(SURVIVE)
+            and self._generations[g].parent[i] >= 0
+        ):
             g, i = g - 1, int(self._generations[g].parent[i])
         return g, i
 
@@ -259,7 +343,10 @@ class Genealogy:
     def _index(self, generation: int | None) -> int:
         numbers = [g.number for g in self._generations]
         if not numbers or (generation is not None and generation not in numbers):
-            raise ValueError(f"the genealogy has no generation {generation}; it has {len(numbers)}, up to {numbers[-1] if numbers else 'none'}")
+            raise ValueError(
+                f"the genealogy has no generation {generation}; it has {len(numbers)}, up to "
+                f"{numbers[-1] if numbers else 'none'}"
+            )
         place = len(numbers) - 1 if generation is None else numbers.index(generation)
         if not self._generations[place].selected.any():
             raise ValueError(f"no birth of generation {numbers[place]} is selected")
@@ -275,9 +362,22 @@ class Genealogy:
 
 
 def _followed(births: Births, parental: Floats) -> tuple[Indices, tuple[Indices, Indices, Floats]]:
-    """Return the parent that is followed of each birth, -1 where there is none, and the links of births with several, that one first."""
-    order = np.lexsort((np.arange(len(births.child)), -parental[births.parent], -np.round(births.share, 12), births.child))
-    child, parent, share = births.child[order].astype(np.int32), births.parent[order].astype(np.int32), births.share[order]
+    """Return the parent that is followed of each birth, -1 where there is none, and the links of
+    births with several, that one first.
+    """
+    order = np.lexsort(
+        (
+            np.arange(len(births.child)),
+            -parental[births.parent],
+            -np.round(births.share, 12),
+            births.child,
+        )
+    )
+    child, parent, share = (
+        births.child[order].astype(np.int32),
+        births.parent[order].astype(np.int32),
+        births.share[order],
+    )
     first = np.flatnonzero(np.diff(child, prepend=-1))
     followed = np.full(len(births), -1, dtype=np.int32)
     followed[child[first]] = parent[first]

@@ -4,7 +4,8 @@
         line = history.add(births)         what happened in this generation
     history.summary()                      what holds over the run
 
-Both are plain numbers by name, ready for JSON. What is undefined is a mapping with its `undefined` reason.
+Both are plain numbers by name, ready for JSON. What is undefined is a mapping with its `undefined`
+reason.
 """
 
 from __future__ import annotations
@@ -17,11 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats
-from evoprompt.dynamics.account import Account, example_errors, example_terms, flat, population_account, price_account
+from evoprompt.dynamics.account import (
+    Account,
+    example_errors,
+    example_terms,
+    flat,
+    population_account,
+    price_account,
+)
 from evoprompt.dynamics.drift import drift_test
 from evoprompt.dynamics.evolvability import EvolvabilityCounts
 from evoprompt.dynamics.genealogy import Genealogy
-from evoprompt.dynamics.gradients import Gradients, RewardFeatures, lande_arnold, reward_features, reward_weights, selection_gradients
+from evoprompt.dynamics.gradients import (
+    Gradients,
+    RewardFeatures,
+    lande_arnold,
+    reward_features,
+    reward_weights,
+    selection_gradients,
+)
 from evoprompt.dynamics.inheritance import (
     Regressions,
     Response,
@@ -72,14 +87,18 @@ class History:
         filling: Filling | None = "independent",
         num_slots: int | None = None,
     ) -> Account:
-        """Return a generation's line: the population's account, and how it came from the one before.
+        """Return a generation's line: the population's account, and how it came from the one
+        before.
 
         Args:
             births: the next generation.
             cases: for standard errors over examples, shape (birth, example) each.
-            chances: of each selected birth of the generation before to fill a parent slot, where they are not known from the lineage.
-            filling: how the slots were filled; None where it is not known, so that the variance of drift is not either.
-            num_slots: how many were filled, parents that have no share in a child included; None: there are none of these.
+            chances: of each selected birth of the generation before to fill a parent slot, where
+                they are not known from the lineage.
+            filling: how the slots were filled; None where it is not known, so that the variance of
+                drift is not either.
+            num_slots: how many were filled, parents that have no share in a child included; None:
+                there are none of these.
 
         Raises:
             ValueError: as `generation_terms` and `population_account`.
@@ -87,11 +106,13 @@ class History:
         self.genealogy.add(births)
         diversity = self.genealogy.diversity()[-1]
         line: Account = {"generation": births.generation, **population_account(births), "price": {}}
-        line["diversity"] = {k: v for k, v in asdict(diversity).items() if k not in ("generation", "num_selected")} | {
-            "effective_size": diversity.effective_size
-        }
+        line["diversity"] = {
+            k: v for k, v in asdict(diversity).items() if k not in ("generation", "num_selected")
+        } | {"effective_size": diversity.effective_size}
         if self._before is not None:
-            line |= self._step(self._before.with_chances(chances, filling, num_slots), births, cases or {})
+            line |= self._step(
+                self._before.with_chances(chances, filling, num_slots), births, cases or {}
+            )
         self._before, self._cases = births, cases or {}
         self.lines.append(line)
         return line
@@ -107,7 +128,9 @@ class History:
         self._responses.append(response(before, births))
         self._operator_responses.append(operator_responses(before, births))
         strength = _selection(before, births)
-        for name, value in _continuous(before, strength["reproduction"].get("beta_eff"), terms.trait_names).items():
+        for name, value in _continuous(
+            before, strength["reproduction"].get("beta_eff"), terms.trait_names
+        ).items():
             price[name]["reproduction"]["continuous"] = value
         self._pool.add(before, births)
         self._regressions.add(before, births)
@@ -131,16 +154,24 @@ class History:
     def summary(self) -> Account:
         """Return what holds over the whole run.
 
-        `price`: each trait's terms summed over the generations, with standard errors where there are examples; `heritability`: sum R / sum S;
-        `operators`: births, effect on fitness, evolvability, and by trait the regression on parents and the breeder's equation; `drift`: the
-        test of the selection operator; `coalescence`; `gradients` and `reward` of all generations together: see `Pool`.
+        `price`: each trait's terms summed over the generations, with standard errors where there
+        are examples; `heritability`: sum R / sum S; `operators`: births, effect on fitness,
+        evolvability, and by trait the regression on parents and the breeder's equation; `drift`:
+        the test of the selection operator; `coalescence`; `gradients` and `reward` of all
+        generations together: see `Pool`.
         """
         slopes = self._regressions.result()
         steps = [line for line in self.lines if line["price"]]
         return {
-            "price": {name: self._price_total(name, steps) for name in (steps[-1]["price"] if steps else {})},
+            "price": {
+                name: self._price_total(name, steps)
+                for name in (steps[-1]["price"] if steps else {})
+            },
             "heritability": _heritability(self._responses),
-            "operators": {name: self._operator(name, value, slopes) for name, value in self._evolvability.result().items()},
+            "operators": {
+                name: self._operator(name, value, slopes)
+                for name, value in self._evolvability.result().items()
+            },
             **self._pool.summary(),
             "drift": _plain(drift_test(*np.array(self._drift).T)) if self._drift else None,
             "coalescence": self._coalescence(),
@@ -155,7 +186,9 @@ class History:
         errors = example_errors(self._totals[name]) if name in self._totals else None
         return total | ({"standard_error": errors} if errors else {})
 
-    def _operator(self, name: str, found: Any, slopes: Mapping[tuple[str, str], Slope | Undefined]) -> Account:
+    def _operator(
+        self, name: str, found: Any, slopes: Mapping[tuple[str, str], Slope | Undefined]
+    ) -> Account:
         own = {trait: slope for (operator, trait), slope in slopes.items() if operator == name}
         return {
             "num_children": found.num_children,
@@ -167,8 +200,12 @@ class History:
             "bias": self._bias(name, slopes),
         }
 
-    def _bias(self, name: str, slopes: Mapping[tuple[str, str], Slope | Undefined]) -> dict[str, float]:
-        """Return where an operator moves each trait whoever was selected: the mean bias of the breeder's equation, weighted by births."""
+    def _bias(
+        self, name: str, slopes: Mapping[tuple[str, str], Slope | Undefined]
+    ) -> dict[str, float]:
+        """Return where an operator moves each trait whoever was selected: the mean bias of the
+        breeder's equation, weighted by births.
+        """
         sums: dict[str, float] = {}
         weight = 0.0
         for parts in self._operator_responses:
@@ -189,10 +226,12 @@ class History:
 
 
 class Pool:
-    """Individuals of all generations, each measured from the mean of its own: a small population tells many traits apart only so.
+    """Individuals of all generations, each measured from the mean of its own: a small population
+    tells many traits apart only so.
 
-    Selection gradients from the parents' traits and relative success; reward features from all births' traits and fitness. The traits are those
-    of the first generation but fitness; after `POOLED_ROWS` births no more are kept, since a large population has both in each generation.
+    Selection gradients from the parents' traits and relative success; reward features from all
+    births' traits and fitness. The traits are those of the first generation but fitness; after
+    `POOLED_ROWS` births no more are kept, since a large population has both in each generation.
     """
 
     def __init__(self) -> None:
@@ -211,7 +250,9 @@ class Pool:
         success = births.success(len(before))[before.selected]
         self._parents.append((self._deviations(before, before.selected), success / success.mean()))
         fitness = births.trait("fitness")
-        self._births.append((self._deviations(births, np.ones(len(births), dtype=bool)), fitness - fitness.mean()))
+        self._births.append(
+            (self._deviations(births, np.ones(len(births), dtype=bool)), fitness - fitness.mean())
+        )
         self._num += len(births)
 
     def _deviations(self, births: Births, rows: NDArray[np.bool_]) -> Floats:
@@ -223,25 +264,35 @@ class Pool:
         if not self._parents:
             return {}
         traits, weight = (np.concatenate(columns) for columns in zip(*self._parents, strict=True))
-        all_traits, fitness = (np.concatenate(columns) for columns in zip(*self._births, strict=True))
+        all_traits, fitness = (
+            np.concatenate(columns) for columns in zip(*self._births, strict=True)
+        )
         gradients = selection_gradients(traits, self._names, weight, rng=np.random.default_rng(0))
-        return {"gradients": _described_gradients(gradients), "reward": _described_reward(reward_features(all_traits, self._names, fitness))}
+        return {
+            "gradients": _described_gradients(gradients),
+            "reward": _described_reward(reward_features(all_traits, self._names, fitness)),
+        }
 
 
 def _selection(before: Births, births: Births) -> Account:
-    """Return how strong selection on fitness was in both stages, in standard deviations and per unit of variance."""
+    """Return how strong selection on fitness was in both stages, in standard deviations and per
+    unit of variance.
+    """
     stages = {
-        "reproduction": intensity(before.trait("fitness")[before.selected], births.success(len(before))[before.selected]),
+        "reproduction": intensity(
+            before.trait("fitness")[before.selected], births.success(len(before))[before.selected]
+        ),
         "survival": intensity(births.trait("fitness"), births.selected.astype(np.float64)),
     }
     return {name: _plain(found) for name, found in stages.items()}
 
 
 def _continuous(before: Births, beta: float | None, names: Sequence[str]) -> dict[str, float]:
-    """Return cov(z, f) beta of every trait: d/dt E(z) = cov(z, f) of the replicator equation, run for the time beta that moves fitness as it moved.
+    """Return cov(z, f) beta of every trait: d/dt E(z) = cov(z, f) of the replicator equation, run
+    for the time beta that moves fitness as it moved.
 
-    beta = S_f / var(f) is the inverse temperature of the softmax selection that is as strong, to first order. None: fitness did not vary.
-    Source: Page and Nowak 2002.
+    beta = S_f / var(f) is the inverse temperature of the softmax selection that is as strong, to
+    first order. None: fitness did not vary. Source: Page and Nowak 2002.
     """
     if beta is None:
         return {}
@@ -270,23 +321,38 @@ def _described_gradients(found: Gradients | Undefined) -> Account:
 def _described_reward(found: RewardFeatures | Undefined) -> Account:
     if isinstance(found, Undefined):
         return {"undefined": found.reason}
-    return {"weight": dict(zip(found.trait_names, found.weight.tolist(), strict=True)), "r_squared": found.r_squared, "warning": found.warning}
+    return {
+        "weight": dict(zip(found.trait_names, found.weight.tolist(), strict=True)),
+        "r_squared": found.r_squared,
+        "warning": found.warning,
+    }
 
 
 def _heritability(responses: list[Response]) -> Account:
     if not responses:
         return {}
-    shared = [name for name in responses[0].trait_names if all(name in r.trait_names for r in responses)]
-    return {name: _plain(value) for name, value in realised_heritability([_only(r, shared) for r in responses]).items()}
+    shared = [
+        name for name in responses[0].trait_names if all(name in r.trait_names for r in responses)
+    ]
+    return {
+        name: _plain(value)
+        for name, value in realised_heritability([_only(r, shared) for r in responses]).items()
+    }
 
 
 def _only(found: Response, names: list[str]) -> Response:
     at = [found.trait_names.index(name) for name in names]
-    return Response(tuple(names), found.selection_differential[at], found.response[at], found.rounding[at])
+    return Response(
+        tuple(names), found.selection_differential[at], found.response[at], found.rounding[at]
+    )
 
 
 def _slope(slope: Slope | Undefined) -> Any:
-    return _plain(slope) if isinstance(slope, Undefined) else asdict(slope) | {"ci": slope.confidence_interval()}
+    return (
+        _plain(slope)
+        if isinstance(slope, Undefined)
+        else asdict(slope) | {"ci": slope.confidence_interval()}
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,12 @@
 """Selection and inheritance: what was selected, and how much of it came through each operator.
 
-The parents are the selected births of one generation, the children all births of the next that have parents. Regressions leave survivors
-out, for their slope is 1 by definition; they are never over the children that survived, for those were selected by the result.
+The parents are the selected births of one generation, the children all births of the next that have
+parents. Regressions leave survivors out, for their slope is 1 by definition; they are never over
+the children that survived, for those were selected by the result.
 
-Traits are those that selection saw. With noisy scores a slope is then flattened as much as the selection differential is inflated, so that the
-two belong together; for the honest pair give `before` with its traits measured again, to both.
+Traits are those that selection saw. With noisy scores a slope is then flattened as much as the
+selection differential is inflated, so that the two belong together; for the honest pair give
+`before` with its traits measured again, to both.
 
 Knows traits, parentage and operators. Does not know prompts or models, nor why a parent was chosen.
 """
@@ -17,7 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.dynamics.clusters import ClusterSums, OperatorSums, Pair, common_traits, root_variance, varied
+from evoprompt.dynamics.clusters import (
+    ClusterSums,
+    OperatorSums,
+    Pair,
+    common_traits,
+    root_variance,
+    varied,
+)
 from evoprompt.dynamics.evolvability import Evolvability as Evolvability
 from evoprompt.dynamics.evolvability import EvolvabilityCounts as EvolvabilityCounts
 from evoprompt.dynamics.evolvability import evolvability as evolvability
@@ -42,34 +51,48 @@ class Response:
     """Selection and what came of it in one generation, each of shape (trait,)."""
 
     trait_names: tuple[str, ...]
-    selection_differential: Floats  #: S: the parents' mean weighted by their success, minus their plain mean
+    selection_differential: (
+        Floats  #: S: the parents' mean weighted by their success, minus their plain mean
+    )
     response: Floats  #: R: the children's mean minus the parents'
     rounding: Floats  #: a difference as small as this is none
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorResponse:
-    """The same for one operator's children, survivors' too. With pi = `share`: S = sum pi S_o and R = sum pi R_o."""
+    """The same for one operator's children, survivors' too. With pi = `share`: S = sum pi S_o and R
+    = sum pi R_o.
+    """
 
     trait_names: tuple[str, ...]
     share: float  #: of the children that have parents
-    selection_differential: Floats  #: S_o: mean of the mid-parents minus the parents' mean, shape (trait,)
+    selection_differential: (
+        Floats  #: S_o: mean of the mid-parents minus the parents' mean, shape (trait,)
+    )
     response: Floats  #: R_o: the children's mean minus the parents', shape (trait,)
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """The regression of children on their mid-parents for one operator and trait: z' = intercept + slope p."""
+    """The regression of children on their mid-parents for one operator and trait: z' = intercept +
+    slope p.
+    """
 
     slope: float  #: 1: the trait is passed on; 0: the parents do not matter; not bounded by them
     intercept: float
     num_children: int
     num_clusters: int  #: parents, or groups of them where there are more than `MAX_CLUSTERS`
-    residual_share: float | None  #: of the children's variance that the mid-parents leave open; None where the children do not vary
+    residual_share: (
+        float | None
+        #: of the children's variance that the mid-parents leave open; None where the children do
+        #: not vary
+    )
     standard_error: float | None  #: of the slope; None with fewer than `MIN_CLUSTERS` clusters
 
     def confidence_interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
-        """Return the slope's interval, by Student's t with one degree of freedom less than clusters; None without a standard error."""
+        """Return the slope's interval, by Student's t with one degree of freedom less than
+        clusters; None without a standard error.
+        """
         if self.standard_error is None:
             return None
         half = t_quantile(1 - alpha / 2, self.num_clusters - 1) * self.standard_error
@@ -78,7 +101,9 @@ class Slope:
 
 @dataclass(frozen=True, slots=True)
 class Breeder:
-    """The breeder's equation of one operator and trait: actual = predicted + bias; it holds where the bias is 0."""
+    """The breeder's equation of one operator and trait: actual = predicted + bias; it holds where
+    the bias is 0.
+    """
 
     selection_differential: float  #: S_o
     predicted: float  #: b_o S_o
@@ -87,10 +112,11 @@ class Breeder:
 
 
 def response(before: Births, births: Births, names: Sequence[str] | None = None) -> Response:
-    """Return selection differential and response of every trait that both generations have, or of those named.
+    """Return selection differential and response of every trait that both generations have, or of
+    those named.
 
-    With z the parents' trait, w their reproductive success and D the births that have parents: S = cov(w, z) / mean(w) (ddof = 0) and
-    R = mean_D(z') - mean(z).
+    With z the parents' trait, w their reproductive success and D the births that have parents: S =
+    cov(w, z) / mean(w) (ddof = 0) and R = mean_D(z') - mean(z).
 
     Raises:
         ValueError: no birth has parents, a parent was not selected, or a named trait is missing.
@@ -100,48 +126,70 @@ def response(before: Births, births: Births, names: Sequence[str] | None = None)
     success = births.success(len(before))[chosen]
     center = z[chosen].mean(axis=0)
     differential = success / success.sum() @ (z[chosen] - center)
-    return Response(names, differential, after[births.has_parents].mean(axis=0) - center, ROUNDING * np.abs(z[chosen]).max(axis=0))
+    return Response(
+        names,
+        differential,
+        after[births.has_parents].mean(axis=0) - center,
+        ROUNDING * np.abs(z[chosen]).max(axis=0),
+    )
 
 
-def realised_heritability(responses: Sequence[Response], standard_errors: Sequence[Floats] | None = None) -> dict[str, float | Undefined]:
+def realised_heritability(
+    responses: Sequence[Response], standard_errors: Sequence[Floats] | None = None
+) -> dict[str, float | Undefined]:
     """Return sum(R) / sum(S) of each trait over one generation or several.
 
-    It may lie outside of [0, 1]: an operator that improves every child adds to R. Undefined where |sum S| is not above twice its standard error,
-    or above rounding.
+    It may lie outside of [0, 1]: an operator that improves every child adds to R. Undefined where
+    |sum S| is not above twice its standard error, or above rounding.
 
     Args:
         responses: one for each generation, all of the same traits.
-        standard_errors: of each S, shape (trait,); the sum's is taken as if they were independent, which is too small where generations are scored
-            on the same examples.
+        standard_errors: of each S, shape (trait,); the sum's is taken as if they were independent,
+            which is too small where generations are scored on the same examples.
     """
     names = responses[0].trait_names
     if any(r.trait_names != names for r in responses):
-        raise ValueError("realised_heritability: the generations have different traits; name those that all have in `response`")
+        raise ValueError(
+            "realised_heritability: the generations have different traits; name those that all "
+            "have in `response`"
+        )
     selected = np.sum([r.selection_differential for r in responses], axis=0)
     gained = np.sum([r.response for r in responses], axis=0)
     rounding = np.sum([r.rounding for r in responses], axis=0)
-    error = np.zeros(len(names)) if standard_errors is None else np.sqrt(np.sum(np.square(standard_errors), axis=0))
+    error = (
+        np.zeros(len(names))
+        if standard_errors is None
+        else np.sqrt(np.sum(np.square(standard_errors), axis=0))
+    )
     result: dict[str, float | Undefined] = {}
     for i, name in enumerate(names):
         if abs(selected[i]) <= rounding[i]:
             result[name] = Undefined("there was no selection on the trait")
         elif abs(selected[i]) < 2 * error[i]:
-            result[name] = Undefined(f"the selection differential {selected[i]:.3g} is below twice its standard error {error[i]:.3g}")
+            result[name] = Undefined(
+                f"the selection differential {selected[i]:.3g} is below twice its standard error "
+                f"{error[i]:.3g}"
+            )
         else:
             result[name] = float(gained[i] / selected[i])
     return result
 
 
-def parent_offspring(pairs: Iterable[Pair], names: Sequence[str] | None = None) -> dict[tuple[str, str], Slope | Undefined]:
-    """Return the regression of children on mid-parents by (operator, trait), pooled over the pairs, which may be a stream.
+def parent_offspring(
+    pairs: Iterable[Pair], names: Sequence[str] | None = None
+) -> dict[tuple[str, str], Slope | Undefined]:
+    """Return the regression of children on mid-parents by (operator, trait), pooled over the pairs,
+    which may be a stream.
 
-    Least squares over the operator's children, weight 1 each, survivors and immigrants left out. The standard error is the jackknife's that leaves
-    out one parent's children at a time: see `OperatorSums.variance`; from groups of parents where there are more than `MAX_CLUSTERS`.
+    Least squares over the operator's children, weight 1 each, survivors and immigrants left out.
+    The standard error is the jackknife's that leaves out one parent's children at a time: see
+    `OperatorSums.variance`; from groups of parents where there are more than `MAX_CLUSTERS`.
 
     Undefined where the mid-parents do not vary or there are fewer than `MIN_CHILDREN` children.
 
     Args:
-        pairs: a generation and the next, in order; each pair begins with the generation that the pair before ended with.
+        pairs: a generation and the next, in order; each pair begins with the generation that the
+            pair before ended with.
         names: the traits; by default those that the first pair has in both generations.
 
     Raises:
@@ -168,22 +216,36 @@ class Regressions:
         names, z, after = common_traits(before, births, self._names)
         if not self._center.size:
             self._center, self._scale = z[before.selected].mean(axis=0), np.zeros(len(names))
-        self._names, self._scale = names, np.maximum(self._scale, np.abs(z[before.selected]).max(axis=0))
+        self._names, self._scale = (
+            names,
+            np.maximum(self._scale, np.abs(z[before.selected]).max(axis=0)),
+        )
         children = varied(births)
         p, y = births.mid_parent(z)[children] - self._center, after[children] - self._center
-        self._sums.add(before, births, children, np.stack([np.ones_like(p), p, y, p * p, p * y, y * y], axis=2))
+        self._sums.add(
+            before, births, children, np.stack([np.ones_like(p), p, y, p * p, p * y, y * y], axis=2)
+        )
 
     def result(self) -> dict[tuple[str, str], Slope | Undefined]:
         """Return the regressions of all pairs so far."""
         names = self._names or ()
-        return {(operator, n): s for operator, own in self._sums for n, s in zip(names, _slopes(own, self._scale, self._center), strict=True)}
+        return {
+            (operator, n): s
+            for operator, own in self._sums
+            for n, s in zip(names, _slopes(own, self._scale, self._center), strict=True)
+        }
 
 
 def _slopes(sums: OperatorSums, scale: Floats, center: Floats) -> Iterator[Slope | Undefined]:
-    """Solve each trait's regression from sums of (1, p, y, p^2, p y, y^2), p and y counted from `center`."""
+    """Solve each trait's regression from sums of (1, p, y, p^2, p y, y^2), p and y counted from
+    `center`.
+    """
     n, p, y, pp, _, yy = np.moveaxis(sums.total, 1, 0)
     spread, spread_y, rounding = pp - p * p / n, yy - y * y / n, n * (ROUNDING * scale) ** 2
-    varies, varies_y = spread > np.maximum(ROUNDING * pp, rounding), spread_y > np.maximum(ROUNDING * yy, rounding)
+    varies, varies_y = (
+        spread > np.maximum(ROUNDING * pp, rounding),
+        spread_y > np.maximum(ROUNDING * yy, rounding),
+    )
     slope, variance = _least_squares(sums.total), sums.variance(_least_squares)
     intercept = (y - slope * p) / n + center - slope * center
     for i in range(len(center)):
@@ -192,8 +254,19 @@ def _slopes(sums: OperatorSums, scale: Floats, center: Floats) -> Iterator[Slope
         elif not varies[i]:
             yield Undefined("the parents do not vary in the trait")
         else:
-            left = max(0.0, 1 - float(slope[i] ** 2 * spread[i] / spread_y[i])) if varies_y[i] else None
-            yield Slope(float(slope[i]), float(intercept[i]), int(n[i]), sums.num_clusters, left, root_variance(variance[i], sums.num_clusters))
+            left = (
+                max(0.0, 1 - float(slope[i] ** 2 * spread[i] / spread_y[i]))
+                if varies_y[i]
+                else None
+            )
+            yield Slope(
+                float(slope[i]),
+                float(intercept[i]),
+                int(n[i]),
+                sums.num_clusters,
+                left,
+                root_variance(variance[i], sums.num_clusters),
+            )
 
 
 def _least_squares(sums: Floats) -> Floats:
@@ -203,8 +276,11 @@ def _least_squares(sums: Floats) -> Floats:
     return np.where(varies, (n * py - p * y) / np.where(varies, spread, 1.0), np.nan)
 
 
-def operator_responses(before: Births, births: Births, names: Sequence[str] | None = None) -> dict[str, OperatorResponse]:
-    """Return selection differential and response by operator, survivors as an operator of their own.
+def operator_responses(
+    before: Births, births: Births, names: Sequence[str] | None = None
+) -> dict[str, OperatorResponse]:
+    """Return selection differential and response by operator, survivors as an operator of their
+    own.
 
     Raises:
         ValueError: as `response`.
@@ -216,7 +292,10 @@ def operator_responses(before: Births, births: Births, names: Sequence[str] | No
         own = native & (births.operator == i)
         if own.any():
             parts[operator] = OperatorResponse(
-                names, float(own.sum() / native.sum()), mid[own].mean(axis=0) - center, after[own].mean(axis=0) - center
+                names,
+                float(own.sum() / native.sum()),
+                mid[own].mean(axis=0) - center,
+                after[own].mean(axis=0) - center,
             )
     return parts
 
@@ -226,8 +305,8 @@ def breeders_equation(
 ) -> dict[tuple[str, str], Breeder | Undefined]:
     """Return predicted and actual response, and the bias between them, by (operator, trait).
 
-    R_o = b_o S_o + c_o, and c_o = a_o + (b_o - 1) mean(z) where the slope is of the same generation. Undefined where the slope is, as for
-    survivors.
+    R_o = b_o S_o + c_o, and c_o = a_o + (b_o - 1) mean(z) where the slope is of the same
+    generation. Undefined where the slope is, as for survivors.
     """
     result: dict[tuple[str, str], Breeder | Undefined] = {}
     for operator, part in parts.items():

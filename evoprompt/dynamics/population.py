@@ -1,9 +1,10 @@
-"""A lineage as arrays: what the mathematics of evolution needs of each generation, and nothing else.
+"""A lineage as arrays: what the mathematics of evolution needs of each generation, and nothing
+else.
 
     lineage lines --> Births, one for each generation --> terms
 
-Knows traits, parentage, operators, islands. Does not know prompts or models. One generation is held at a time with the one before it, so a
-lineage may be longer than memory.
+Knows traits, parentage, operators, islands. Does not know prompts or models. One generation is held
+at a time with the one before it, so a lineage may be longer than memory.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats, Integers
 
-#: How the parent slots of a generation are filled, before they are dealt to the children at random: "independent" of each other; by equally
-#: "spaced" points with one offset for all (stochastic universal sampling); by a "set", everybody as often as fits and then the best, of equals
-#: by chance (truncation, NSGA-II).
+#: How the parent slots of a generation are filled, before they are dealt to the children at random:
+#: "independent" of each other; by equally "spaced" points with one offset for all (stochastic
+#: universal sampling); by a "set", everybody as often as fits and then the best, of equals by
+#: chance (truncation, NSGA-II).
 Filling = Literal["independent", "spaced", "set"]
 
-#: Parentage shares of a birth must sum to 1 within this; more is an error in the lineage, not rounding.
+#: Parentage shares of a birth must sum to 1 within this; more is an error in the lineage, not
+#: rounding.
 SHARE_TOLERANCE = 1e-12
 
 
@@ -32,8 +35,9 @@ SHARE_TOLERANCE = 1e-12
 class Births:
     """All births of one generation on all islands, survivors included, in the lineage's order.
 
-    Parentage is the sparse matrix A of shape (birth, birth of the generation before), as triples: `share[k]` of birth `child[k]` comes from
-    birth `parent[k]`. A birth's shares sum to 1; a birth without parents is an immigrant or a founder.
+    Parentage is the sparse matrix A of shape (birth, birth of the generation before), as triples:
+    `share[k]` of birth `child[k]` comes from birth `parent[k]`. A birth's shares sum to 1; a birth
+    without parents is an immigrant or a founder.
     """
 
     generation: int
@@ -48,12 +52,17 @@ class Births:
     child: Integers  #: shape (link,)
     parent: Integers  #: shape (link,)
     share: Floats  #: shape (link,)
-    #: of filling a parent slot of the next generation, shape (birth,); sums to 1 over all islands; NaN where not selected
+    #: of filling a parent slot of the next generation, shape (birth,); sums to 1 over all islands;
+    #: NaN where not selected
     selection_probability: Floats | None = None
     filling: Filling | None = "independent"  #: of those slots; None where it is not known
     num_slots: int | None = None  #: filled; None: as many as parents have a share in a child
-    survival_probability: Floats | None = None  #: of being selected among all births, shape (birth,)
-    remeasured: Floats | None = None  #: traits measured again under the next generation's conditions, shape (birth, trait)
+    survival_probability: Floats | None = (
+        None  #: of being selected among all births, shape (birth,)
+    )
+    remeasured: Floats | None = (
+        None  #: traits measured again under the next generation's conditions, shape (birth, trait)
+    )
 
     def __len__(self) -> int:
         return len(self.selected)
@@ -63,13 +72,22 @@ class Births:
         """Which births have parents, shape (birth,)."""
         return np.bincount(self.child, minlength=len(self)) > 0
 
-    def with_chances(self, chances: Sequence[float] | None, filling: Filling | None = "independent", num_slots: int | None = None) -> Births:
-        """Return these births with the selection probability of the selected ones, in order; None leaves them as they are."""
+    def with_chances(
+        self,
+        chances: Sequence[float] | None,
+        filling: Filling | None = "independent",
+        num_slots: int | None = None,
+    ) -> Births:
+        """Return these births with the selection probability of the selected ones, in order; None
+        leaves them as they are.
+        """
         if chances is None:
             return self
         probability = np.full(len(self), np.nan)
         probability[self.selected] = chances
-        return replace(self, selection_probability=probability, filling=filling, num_slots=num_slots)
+        return replace(
+            self, selection_probability=probability, filling=filling, num_slots=num_slots
+        )
 
     def trait(self, name: str) -> Floats:
         """Return one trait, shape (birth,)."""
@@ -77,7 +95,9 @@ class Births:
 
     def is_operator(self, name: str) -> NDArray[np.bool_]:
         """Return which births are by this operator, shape (birth,)."""
-        found: NDArray[np.bool_] = self.operator == (self.operator_names.index(name) if name in self.operator_names else -1)
+        found: NDArray[np.bool_] = self.operator == (
+            self.operator_names.index(name) if name in self.operator_names else -1
+        )
         return found
 
     def mid_parent(self, parental: Floats) -> Floats:
@@ -87,29 +107,43 @@ class Births:
             parental: z of the generation before, shape (parent,) or (parent, trait).
         """
         if parental.ndim == 1:
-            return np.asarray(np.bincount(self.child, self.share * parental[self.parent], len(self)), dtype=np.float64)
-        columns = [np.bincount(self.child, self.share * parental[self.parent, t], len(self)) for t in range(parental.shape[1])]
+            return np.asarray(
+                np.bincount(self.child, self.share * parental[self.parent], len(self)),
+                dtype=np.float64,
+            )
+        columns = [
+            np.bincount(self.child, self.share * parental[self.parent, t], len(self))
+            for t in range(parental.shape[1])
+        ]
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0))
 
     def success(self, num_parents: int) -> Floats:
-        """Return w: the shares that each birth of the generation before has in these, shape (parent,)."""
+        """Return w: the shares that each birth of the generation before has in these, shape
+        (parent,).
+        """
         return np.asarray(np.bincount(self.parent, self.share, num_parents), dtype=np.float64)
 
 
 def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
-    """Yield each generation of a lineage; `lines` are those of `lineage.jsonl`, generation after generation.
+    """Yield each generation of a lineage; `lines` are those of `lineage.jsonl`, generation after
+    generation.
 
-    Optional keys beside the documented ones: `selection_probability`, `survival_probability` and `remeasured` (a mapping as `traits`).
+    Optional keys beside the documented ones: `selection_probability`, `survival_probability` and
+    `remeasured` (a mapping as `traits`).
 
     Raises:
-        ValueError: generations are out of order, a birth names a parent that is not among the births before, shares do not sum to 1, a birth
-            id comes twice, or a trait is not finite. The message names the birth.
+        ValueError: generations are out of order, a birth names a parent that is not among the
+            births before, shares do not sum to 1, a birth id comes twice, or a trait is not finite.
+            The message names the birth.
     """
     index: dict[str, int] = {}
     before: int | None = None
     for generation, rows in groupby(lines, key=itemgetter("generation")):
         if before is not None and generation <= before:
-            raise ValueError(f"the lineage has generation {generation} after generation {before}; lines must be in order of generation")
+            raise ValueError(
+                f"the lineage has generation {generation} after generation {before}; lines must "
+                f"be in order of generation"
+            )
         births = births_of(list(rows), index)
         yield births
         index = {name: i for i, name in enumerate(births.birth_ids)}
@@ -133,7 +167,11 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
     if len(set(ids)) < len(ids):
         twice = next(name for i, name in enumerate(ids) if name in ids[:i])
         raise ValueError(f"birth {twice} comes twice in generation {rows[0]['generation']}")
-    links = [(i, _parent(row, name, parents), share) for i, row in enumerate(rows) for name, share in _shares(row)]
+    links = [
+        (i, _parent(row, name, parents), share)
+        for i, row in enumerate(rows)
+        for name, share in _shares(row)
+    ]
     births = Births(
         generation=rows[0]["generation"],
         birth_ids=ids,
@@ -143,7 +181,9 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
         operator=np.array([operators[row["operator"]] for row in rows], dtype=np.int64),
         operator_names=tuple(operators),
         trait_names=names,
-        traits=np.array([[of_birth[name] for name in names] for of_birth in traits], dtype=np.float64).reshape(len(rows), len(names)),
+        traits=np.array(
+            [[of_birth[name] for name in names] for of_birth in traits], dtype=np.float64
+        ).reshape(len(rows), len(names)),
         child=np.array([link[0] for link in links], dtype=np.int64),
         parent=np.array([link[1] for link in links], dtype=np.int64),
         share=np.array([link[2] for link in links], dtype=np.float64),
@@ -163,29 +203,43 @@ def check(births: Births) -> None:
     """
     broken = np.flatnonzero(~np.isfinite(births.traits).all(axis=1))
     if broken.size:
-        raise ValueError(f"a trait of birth {births.birth_ids[broken[0]]} is NaN or infinite: leave failed evaluations out of the lineage")
+        raise ValueError(
+            f"a trait of birth {births.birth_ids[broken[0]]} is NaN or infinite: leave failed "
+            f"evaluations out of the lineage"
+        )
     totals = np.bincount(births.child, births.share, len(births))
     off = np.flatnonzero(births.has_parents & (np.abs(totals - 1) > SHARE_TOLERANCE))
     if off.size:
         name = births.birth_ids[off[0]]
-        raise ValueError(f"the shares of birth {name} sum to {totals[off[0]]:.12g}; a birth's shares sum to 1, an immigrant has none")
+        raise ValueError(
+            f"the shares of birth {name} sum to {totals[off[0]]:.12g}; a birth's shares sum to "
+            f"1, an immigrant has none"
+        )
 
 
 def _traits(row: Mapping[str, Any]) -> Mapping[str, float]:
-    """Return a birth's traits; its fitness is one of them, also where the lineage has it only beside them."""
+    """Return a birth's traits; its fitness is one of them, also where the lineage has it only
+    beside them.
+    """
     own: Mapping[str, float] = row["traits"]
     return own if "fitness" in own or "fitness" not in row else {"fitness": row["fitness"], **own}
 
 
 def _shares(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     if len(row["parent_ids"]) != len(row["shares"]):
-        raise ValueError(f"birth {row['birth_id']} has {len(row['parent_ids'])} parents and {len(row['shares'])} shares; expected one share each")
+        raise ValueError(
+            f"birth {row['birth_id']} has {len(row['parent_ids'])} parents and "
+            f"{len(row['shares'])} shares; expected one share each"
+        )
     return zip(row["parent_ids"], row["shares"], strict=True)
 
 
 def _parent(row: Mapping[str, Any], name: str, parents: Mapping[str, int]) -> int:
     if name not in parents:
-        raise ValueError(f"birth {row['birth_id']} names the parent {name}, which is not among the births of the generation before")
+        raise ValueError(
+            f"birth {row['birth_id']} names the parent {name}, which is not among the births of "
+            f"the generation before"
+        )
     return parents[name]
 
 
@@ -199,4 +253,7 @@ def _optional(rows: Sequence[Mapping[str, Any]], key: str) -> Floats | None:
 def _remeasured(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Floats | None:
     if not any(row.get("remeasured") for row in rows):
         return None
-    return np.array([[(row.get("remeasured") or {}).get(name, np.nan) for name in names] for row in rows], dtype=np.float64)
+    return np.array(
+        [[(row.get("remeasured") or {}).get(name, np.nan) for name in names] for row in rows],
+        dtype=np.float64,
+    )

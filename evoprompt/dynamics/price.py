@@ -1,10 +1,12 @@
 """Price's equation: why the mean of a trait changed, exactly.
 
-A generation is two stages that add up. Reproduction: the selected births of the generation before -> every birth, survivors by
-the operator `survive`. Survival: every birth -> the selected ones, which is selection alone. One equation over both at once is exact too,
-but it would judge each operator by the children that survived.
+A generation is two stages that add up. Reproduction: the selected births of the generation before
+-> every birth, survivors by the operator `survive`. Survival: every birth -> the selected ones,
+which is selection alone. One equation over both at once is exact too, but it would judge each
+operator by the children that survived.
 
-Knows traits, parentage and operators. Does not know prompts, models, where a trait was measured, or who logs the result.
+Knows traits, parentage and operators. Does not know prompts, models, where a trait was measured, or
+who logs the result.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from evoprompt.records import SURVIVE
 
 @dataclass(frozen=True, slots=True)
 class SelectionTerms:
-    """One stage's selection and its parts, each of shape (trait,): `total` = `expected` + `drift` = `between` + `within` islands."""
+    """One stage's selection and its parts, each of shape (trait,): `total` = `expected` + `drift` =
+    `between` + `within` islands.
+    """
 
     total: Floats
     between: Floats
@@ -30,15 +34,21 @@ class SelectionTerms:
     num_islands: int
     expected: Floats | None = None  #: None where the scheme's probabilities are not known
     drift: Floats | None = None
-    drift_variance: Floats | None = None  #: of `drift`; None where it is not known how the slots are filled
+    drift_variance: Floats | None = (
+        None  #: of `drift`; None where it is not known how the slots are filled
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Remeasurement:
-    """What scoring the parents again brought to light, each of shape (trait,); both are zero where nothing was measured again."""
+    """What scoring the parents again brought to light, each of shape (trait,); both are zero where
+    nothing was measured again.
+    """
 
     shift: Floats  #: mean change of the parents' trait: the new examples are easier or harder
-    giveback: Floats  #: the same weighted by reproductive success: selected luck that did not come again
+    giveback: (
+        Floats  #: the same weighted by reproductive success: selected luck that did not come again
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,9 @@ class ReproductionTerms:
 
 @dataclass(frozen=True, slots=True)
 class GenerationTerms:
-    """The change of every trait's mean from the selected births of one generation to those of the next, in two stages."""
+    """The change of every trait's mean from the selected births of one generation to those of the
+    next, in two stages.
+    """
 
     trait_names: tuple[str, ...]
     reproduction: ReproductionTerms
@@ -84,38 +96,57 @@ def generation_terms(before: Births, births: Births) -> GenerationTerms:
         births: all births of the next, survivors included.
 
     Raises:
-        ValueError: a parent was not selected, no birth has parents (the stage is a restart, selection is undefined), or none is selected.
+        ValueError: a parent was not selected, no birth has parents (the stage is a restart,
+            selection is undefined), or none is selected.
     """
     names = tuple(name for name in births.trait_names if name in before.trait_names)
     z, after = _columns(before, names), _columns(births, names)
     if not births.selected.any():
-        raise ValueError(f"no birth of generation {births.generation} is selected, so survival is undefined")
-    survival = selection_terms(births.selected.astype(np.float64), after, births.island, births.survival_probability)
+        raise ValueError(
+            f"no birth of generation {births.generation} is selected, so survival is undefined"
+        )
+    survival = selection_terms(
+        births.selected.astype(np.float64), after, births.island, births.survival_probability
+    )
     change = after[births.selected].mean(axis=0) - z[before.selected].mean(axis=0)
     return GenerationTerms(names, _reproduction(before, births, z, after, names), survival, change)
 
 
-def _reproduction(before: Births, births: Births, z: Floats, after: Floats, names: tuple[str, ...]) -> ReproductionTerms:
+def _reproduction(
+    before: Births, births: Births, z: Floats, after: Floats, names: tuple[str, ...]
+) -> ReproductionTerms:
     """Split the change of the means over reproduction.
 
-    With z the parents' trait, d what measuring it again adds, w their reproductive success (the column sums of the shares A), z' the births'
-    trait, D the births that have parents and m the fraction that have none:
+    With z the parents' trait, d what measuring it again adds, w their reproductive success (the
+    column sums of the shares A), z' the births' trait, D the births that have parents and m the
+    fraction that have none:
 
-        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w) + mean_D(z' - A (z + d)) ]
+        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w) + mean_D(z'
+        - A (z + d)) ]
                              + m [ mean_immigrants(z') - mean(z) ]
 
-    The covariance is that of the whole population (ddof = 0): with ddof = 1 the identity fails by N / (N - 1).
+    The covariance is that of the whole population (ddof = 0): with ddof = 1 the identity fails by N
+    / (N - 1).
 
-    Source: Price 1970 and 1972; split by operator after Potter, Bassett and De Jong 2003; members without ancestors after Kerr and
-    Godfrey-Smith 2009.
+    Source: Price 1970 and 1972; split by operator after Potter, Bassett and De Jong 2003; members
+    without ancestors after Kerr and Godfrey-Smith 2009.
     """
     has_parents = births.has_parents
     if not has_parents.any():
-        raise ValueError(f"no birth of generation {births.generation} has parents, so selection is undefined; it is a restart")
+        raise ValueError(
+            f"no birth of generation {births.generation} has parents, so selection is undefined; "
+            f"it is a restart"
+        )
     dead = np.flatnonzero(~before.selected[births.parent])
     if dead.size:
-        child, parent = births.birth_ids[births.child[dead[0]]], before.birth_ids[births.parent[dead[0]]]
-        raise ValueError(f"birth {child} names the parent {parent}, which was not selected: only selected births are parents")
+        child, parent = (
+            births.birth_ids[births.child[dead[0]]],
+            before.birth_ids[births.parent[dead[0]]],
+        )
+        raise ValueError(
+            f"birth {child} names the parent {parent}, which was not selected: only selected "
+            f"births are parents"
+        )
     native = float(has_parents.mean())
     success = births.success(len(before))
     chosen = before.selected
@@ -124,7 +155,12 @@ def _reproduction(before: Births, births: Births, z: Floats, after: Floats, name
     effect = (after - births.mid_parent(parental))[has_parents]  # (native birth, trait)
 
     expected, variance = _expected(before, births, z)
-    terms = selection_terms(success[chosen], z[chosen], before.island[chosen], None if expected is None else expected[chosen])
+    terms = selection_terms(
+        success[chosen],
+        z[chosen],
+        before.island[chosen],
+        None if expected is None else expected[chosen],
+    )
     selection = _scaled(terms, native, variance)
     remeasurement = None
     if again is not None:
@@ -132,18 +168,32 @@ def _reproduction(before: Births, births: Births, z: Floats, after: Floats, name
         remeasurement = Remeasurement(native * again[chosen].mean(axis=0), native * giveback)
     operator = births.operator[has_parents]
     share = native / len(effect)
-    transmission = {name: share * effect[operator == i].sum(axis=0) for i, name in enumerate(births.operator_names) if (operator == i).any()}
+    transmission = {
+        name: share * effect[operator == i].sum(axis=0)
+        for i, name in enumerate(births.operator_names)
+        if (operator == i).any()
+    }
     mean = z[chosen].mean(axis=0)
-    immigration = (1 - native) * (after[~has_parents].mean(axis=0) - mean) if native < 1 else np.zeros(len(names))
-    return ReproductionTerms(selection, remeasurement, transmission, immigration, after.mean(axis=0) - mean)
+    immigration = (
+        (1 - native) * (after[~has_parents].mean(axis=0) - mean)
+        if native < 1
+        else np.zeros(len(names))
+    )
+    return ReproductionTerms(
+        selection, remeasurement, transmission, immigration, after.mean(axis=0) - mean
+    )
 
 
-def selection_terms(weight: Floats, traits: Floats, island: Integers, expected: Floats | None = None) -> SelectionTerms:
+def selection_terms(
+    weight: Floats, traits: Floats, island: Integers, expected: Floats | None = None
+) -> SelectionTerms:
     """Return the change of the traits' means by weights alone, and its parts.
 
-    With W = weight / sum(weight), N cov(W, z) = sum W z - mean z (ddof = 0). With q_g the share of island g in the population, W_g its share of
-    the weight and Z_g its mean trait: between = sum_g (W_g - q_g) Z_g, within = the rest. With E the expected weight in the same way, expected =
-    N cov(E, z) and drift = N cov(W - E, z), whose mean over repeated selection is 0 (shares are used since E[w / mean w] is not E[w] / E[mean w]).
+    With W = weight / sum(weight), N cov(W, z) = sum W z - mean z (ddof = 0). With q_g the share of
+    island g in the population, W_g its share of the weight and Z_g its mean trait: between = sum_g
+    (W_g - q_g) Z_g, within = the rest. With E the expected weight in the same way, expected = N
+    cov(E, z) and drift = N cov(W - E, z), whose mean over repeated selection is 0 (shares are used
+    since E[w / mean w] is not E[w] / E[mean w]).
 
     Args:
         weight: shape (individual,), not negative, not all zero.
@@ -157,7 +207,13 @@ def selection_terms(weight: Floats, traits: Floats, island: Integers, expected: 
     total = share @ deviation
     _, group = np.unique(island, return_inverse=True)
     size = np.bincount(group).astype(np.float64)
-    means = np.stack([np.bincount(group, deviation[:, t]) / size for t in range(traits.shape[1])], axis=1) if traits.shape[1] else deviation[:0]
+    means = (
+        np.stack(
+            [np.bincount(group, deviation[:, t]) / size for t in range(traits.shape[1])], axis=1
+        )
+        if traits.shape[1]
+        else deviation[:0]
+    )
     between = (np.bincount(group, share) - size / size.sum()) @ means if traits.shape[1] else total
     if expected is None:
         return SelectionTerms(total, between, total - between, len(size))
@@ -166,7 +222,9 @@ def selection_terms(weight: Floats, traits: Floats, island: Integers, expected: 
 
 
 def _scaled(terms: SelectionTerms, native: float, variance: Floats | None) -> SelectionTerms:
-    """Return selection among the parents as a part of the change among all births, of which `native` have parents."""
+    """Return selection among the parents as a part of the change among all births, of which
+    `native` have parents.
+    """
     return SelectionTerms(
         native * terms.total,
         native * terms.between,
@@ -179,10 +237,12 @@ def _scaled(terms: SelectionTerms, native: float, variance: Floats | None) -> Se
 
 
 def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None, Floats | None]:
-    """Return expected reproductive success, shape (parent,), and the variance of drift, shape (trait,); None for what is not known.
+    """Return expected reproductive success, shape (parent,), and the variance of drift, shape
+    (trait,); None for what is not known.
 
-    A survivor is a birth of its own with certainty. The other births' shares are drawn with probabilities p: E[w] = survivors + p sum(shares).
-    Drift is sum_s a_s x_s / |D| less its mean, over the slots, with the drawn shares a: its variance is `slots_variance` / |D|^2.
+    A survivor is a birth of its own with certainty. The other births' shares are drawn with
+    probabilities p: E[w] = survivors + p sum(shares). Drift is sum_s a_s x_s / |D| less its mean,
+    over the slots, with the drawn shares a: its variance is `slots_variance` / |D|^2.
     """
     p = before.selection_probability
     if p is None:
@@ -198,13 +258,16 @@ def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None,
 
 
 def _again(before: Births, z: Floats, names: tuple[str, ...]) -> Floats | None:
-    """Return what measuring the parents again adds to their traits, or None where they were not measured again."""
+    """Return what measuring the parents again adds to their traits, or None where they were not
+    measured again.
+    """
     if before.remeasured is None:
         return None
     again = before.remeasured[:, [before.trait_names.index(name) for name in names]]
     if not np.isfinite(again[before.selected]).all():
         raise ValueError(
-            f"some parents of generation {before.generation} were measured again and others not: batch shift and transmission are confounded; "
+            f"some parents of generation {before.generation} were measured again and others not: "
+            f"batch shift and transmission are confounded; "
             "measure all of them again or none"
         )
     return np.where(before.selected[:, None], again - z, 0.0)

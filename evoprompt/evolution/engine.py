@@ -1,8 +1,10 @@
 """The evolution strategy, as pure functions of a frozen State.
 
-    found(policies) -> Brood 0;   ask(State) -> Matings;   vary(State, Matings) -> Brood;   tell(State, Brood, evaluations) -> State
+    found(policies) -> Brood 0; ask(State) -> Matings; vary(State, Matings) -> Brood; tell(State,
+    Brood, evaluations) -> State
 
-Every generator follows from (seed, stream, generation, island, index), so a state always has the same future.
+Every generator follows from (seed, stream, generation, island, index), so a state always has the
+same future.
 """
 
 from __future__ import annotations
@@ -14,19 +16,33 @@ import numpy as np
 
 from evoprompt.config.sections import EvolutionConfig
 from evoprompt.policy import Policy
-from evoprompt.records import FOUND, SURVIVE, Birth, Brood, Evaluation, LineageEntry, Materials, Mating, Member, State
+from evoprompt.records import (
+    FOUND,
+    SURVIVE,
+    Birth,
+    Brood,
+    Evaluation,
+    LineageEntry,
+    Materials,
+    Mating,
+    Member,
+    State,
+)
 from evoprompt.seeding import Stream, generator
 from evoprompt.selection.chances import Expectation, parent_probabilities, survival_probabilities
 from evoprompt.selection.schemes import Candidates, select_parents, select_survivors
 from evoprompt.variation.base import Operator
 
-#: How often a child is drawn again when it cannot be made, does not fit the model's window, or has been seen in this run.
+#: How often a child is drawn again when it cannot be made, does not fit the model's window, or has
+#: been seen in this run.
 MAX_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """What stays the same over a run: settings, operators with their weights, and what they draw from."""
+    """What stays the same over a run: settings, operators with their weights, and what they draw
+    from.
+    """
 
     config: EvolutionConfig
     operators: Mapping[str, Operator]
@@ -36,19 +52,29 @@ class Strategy:
 
 def found(policies: Sequence[Policy]) -> Brood:
     """Return generation 0: one birth without parents for each different policy."""
-    births = tuple(Birth(_birth_id(0, 0, i), policy, (), (), FOUND) for i, policy in enumerate(dict.fromkeys(policies)))
+    births = tuple(
+        Birth(_birth_id(0, 0, i), policy, (), (), FOUND)
+        for i, policy in enumerate(dict.fromkeys(policies))
+    )
     return Brood(0, 0, births)
 
 
 def ask(state: State, strategy: Strategy) -> tuple[Mating, ...]:
-    """Return the matings of the next generation: an operator each, and as many selected parents as it takes."""
+    """Return the matings of the next generation: an operator each, and as many selected parents as
+    it takes.
+    """
     generation = state.generation + 1
     rng = generator(state.seed, Stream.MATING, generation, state.island)
     names = list(strategy.weights)
     shares = np.array([strategy.weights[n] for n in names])
-    drawn = [names[i] for i in rng.choice(len(names), size=strategy.config.children, p=shares / shares.sum())]
+    drawn = [
+        names[i]
+        for i in rng.choice(len(names), size=strategy.config.children, p=shares / shares.sum())
+    ]
     needed = sum(strategy.operators[name].num_parents for name in drawn)
-    queue = select_parents(_candidates(state.members), needed, strategy.config.parent_selection, rng)
+    queue = select_parents(
+        _candidates(state.members), needed, strategy.config.parent_selection, rng
+    )
     queue = [queue[i] for i in rng.permutation(needed)]  # some schemes return in order of fitness
     matings = []
     for name in drawn:
@@ -59,17 +85,29 @@ def ask(state: State, strategy: Strategy) -> tuple[Mating, ...]:
 
 
 def mating_chances(state: State, matings: Sequence[Mating], strategy: Strategy) -> Expectation:
-    """Return the probability of each member to fill one of the matings' slots, before they were drawn."""
+    """Return the probability of each member to fill one of the matings' slots, before they were
+    drawn.
+    """
     rng = generator(state.seed, Stream.EXPECTATION, state.generation + 1, state.island, 0)
     slots = sum(len(m.parents) for m in matings)
-    return parent_probabilities(_candidates(state.members), slots, strategy.config.parent_selection, rng)
+    return parent_probabilities(
+        _candidates(state.members), slots, strategy.config.parent_selection, rng
+    )
 
 
-def vary(state: State, matings: Sequence[Mating], strategy: Strategy, seen: set[str], fits: Callable[[Policy], bool]) -> Brood:
-    """Return the next brood: a child for each mating, and with the plus scheme each member again by the operator `survive`.
+def vary(
+    state: State,
+    matings: Sequence[Mating],
+    strategy: Strategy,
+    seen: set[str],
+    fits: Callable[[Policy], bool],
+) -> Brood:
+    """Return the next brood: a child for each mating, and with the plus scheme each member again by
+    the operator `survive`.
 
-    A child that cannot be made, does not fit, or has been seen is drawn again, from the second half of the attempts on by any
-    one-parent operator; after `MAX_ATTEMPTS` the last that fits is taken, or the parent itself: its score is known and costs nothing.
+    A child that cannot be made, does not fit, or has been seen is drawn again, from the second half
+    of the attempts on by any one-parent operator; after `MAX_ATTEMPTS` the last that fits is taken,
+    or the parent itself: its score is known and costs nothing.
 
     Args:
         seen: ids of the policies of earlier generations.
@@ -77,21 +115,45 @@ def vary(state: State, matings: Sequence[Mating], strategy: Strategy, seen: set[
     """
     generation = state.generation + 1
     survivors = state.members if strategy.config.scheme == "plus" else ()
-    births = [Birth(_birth_id(generation, state.island, i), m.birth.policy, (m.birth.birth_id,), (1.0,), SURVIVE) for i, m in enumerate(survivors)]
+    births = [
+        Birth(
+            _birth_id(generation, state.island, i),
+            m.birth.policy,
+            (m.birth.birth_id,),
+            (1.0,),
+            SURVIVE,
+        )
+        for i, m in enumerate(survivors)
+    ]
     taken = set(seen) | {m.birth.policy.policy_id for m in state.members}
     for index, mating in enumerate(matings):
         policy, operator = _child(state, generation, index, mating, strategy, taken, fits)
         taken.add(policy.policy_id)
-        parents = [state.members[p] for p in mating.parents[: strategy.operators[operator].num_parents]]
+        parents = [
+            state.members[p] for p in mating.parents[: strategy.operators[operator].num_parents]
+        ]
         shares = tuple(1.0 / len(parents) for _ in parents)
-        births.append(Birth(_birth_id(generation, state.island, len(births)), policy, tuple(p.birth.birth_id for p in parents), shares, operator))
+        births.append(
+            Birth(
+                _birth_id(generation, state.island, len(births)),
+                policy,
+                tuple(p.birth.birth_id for p in parents),
+                shares,
+                operator,
+            )
+        )
     return Brood(generation, state.island, tuple(births))
 
 
 def tell(
-    state: State | None, brood: Brood, evaluations: Sequence[Evaluation], strategy: Strategy, seed: int
+    state: State | None,
+    brood: Brood,
+    evaluations: Sequence[Evaluation],
+    strategy: Strategy,
+    seed: int,
 ) -> tuple[State, tuple[LineageEntry, ...]]:
-    """Return the state after survival, and every birth's line of the lineage. Founders are all selected.
+    """Return the state after survival, and every birth's line of the lineage. Founders are all
+    selected.
 
     Of births with equal policies at most one can survive: the first.
     """
@@ -99,21 +161,35 @@ def tell(
     if state is None:
         chosen, chances = list(range(len(members))), np.ones(len(members))
     else:
-        first = sorted({m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values())
+        first = sorted(
+            {m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values()
+        )
         pool = _candidates([members[i] for i in first])
-        count, scheme = min(strategy.config.population, len(first)), strategy.config.survival_selection
+        count, scheme = (
+            min(strategy.config.population, len(first)),
+            strategy.config.survival_selection,
+        )
         rng = generator(seed, Stream.SURVIVAL, brood.generation, brood.island)
         chosen = [first[i] for i in select_survivors(pool, count, scheme, rng)]
         chances = np.zeros(len(members))
         rng = generator(seed, Stream.EXPECTATION, brood.generation, brood.island, 1)
         chances[first] = survival_probabilities(pool, count, scheme, rng).probability
     kept = set(chosen)
-    entries = tuple(LineageEntry(brood.generation, brood.island, m, i in kept, float(chances[i])) for i, m in enumerate(members))
+    entries = tuple(
+        LineageEntry(brood.generation, brood.island, m, i in kept, float(chances[i]))
+        for i, m in enumerate(members)
+    )
     return State(seed, brood.generation, tuple(members[i] for i in chosen), brood.island), entries
 
 
 def _child(
-    state: State, generation: int, index: int, mating: Mating, strategy: Strategy, taken: set[str], fits: Callable[[Policy], bool]
+    state: State,
+    generation: int,
+    index: int,
+    mating: Mating,
+    strategy: Strategy,
+    taken: set[str],
+    fits: Callable[[Policy], bool],
 ) -> tuple[Policy, str]:
     """Return a child of a mating, and the operator that made it in the end."""
     parents = [state.members[p].birth.policy for p in mating.parents]
@@ -123,7 +199,11 @@ def _child(
     fallback = (parents[0], mating.operator)
     for attempt in range(MAX_ATTEMPTS):
         again = attempt >= MAX_ATTEMPTS // 2 and len(simple) > 0
-        name = simple[int(rng.choice(len(simple), p=shares / shares.sum()))] if again else mating.operator
+        name = (
+            simple[int(rng.choice(len(simple), p=shares / shares.sum()))]
+            if again
+            else mating.operator
+        )
         operator = strategy.operators[name]
         child = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
         if child is None or not fits(child):

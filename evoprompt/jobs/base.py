@@ -1,4 +1,6 @@
-"""What a job is, and what every job begins and ends with: its folder, its provenance, its champion."""
+"""What a job is, and what every job begins and ends with: its folder, its provenance, its
+champion.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ FETCHING = "fetching and converting it, once; this takes about a minute"
 #: Of a sweep, in the folder around the folders of its runs.
 SWEEP = "sweep.json"
 
-#: Every job of the package that has a folder. A new one is a folder here and a line; who asks first, owns first.
+#: Every job of the package that has a folder. A new one is a folder here and a line; who asks
+#: first, owns first.
 JOBS: Mapping[str, str] = {
     "sweep": "evoprompt.jobs.sweep.job:SweepJob",
     "boost": "evoprompt.jobs.boost.job:BoostJob",
@@ -49,16 +52,22 @@ class Champion:
     evaluator: Policy | None  #: None judges an answer by its own probability
     questions: Path | None = None  #: asked beside the task's
     answer_tokens: int = 24  #: written at most for an answer
-    with_prior: bool = False  #: whether choices are compared beyond what they have after an input without content
+    with_prior: bool = (
+        False  #: whether choices are compared beyond what they have after an input without content
+    )
     among_rivals: bool = False  #: whether an answer is judged against the others that were possible
     threshold: float = 0.0  #: log-odds from which on the judge says TRUE
     abstain_below: float | None = None  #: probability of an answer under which it is not given
     answer_prior: Mapping[str, float] | None = None  #: nats that each choice has whatever the input
-    verdict_prior: Mapping[str, float] | None = None  #: nats that the judge's log-odds have for each choice
+    verdict_prior: Mapping[str, float] | None = (
+        None  #: nats that the judge's log-odds have for each choice
+    )
 
 
 class Job(Protocol):
-    """What a user can have done in a folder. Imports nothing heavy until it is asked for something."""
+    """What a user can have done in a folder. Imports nothing heavy until it is asked for
+    something.
+    """
 
     def owns(self, folder: Path) -> bool:
         """Return whether this job made a folder."""
@@ -90,11 +99,15 @@ def job_of(folder: Path) -> Job:
         job: Job = find("job", name, JOBS, "jobs")
         if job.owns(folder):
             return job
-    raise UserError(f"there is no run in {folder}: it has no {CONFIG} that a job here knows; give the folder that evoprompt run printed")
+    raise UserError(
+        f"there is no run in {folder}: it has no {CONFIG} that a job here knows; give the folder "
+        f"that evoprompt run printed"
+    )
 
 
 def champion_policy(folder: Path) -> Policy:
-    """Return what answers in the end in a complete run, or in a loop with the context that it ended with.
+    """Return what answers in the end in a complete run, or in a loop with the context that it ended
+    with.
 
     Raises:
         UserError: as `Job.champion`.
@@ -110,7 +123,10 @@ def complete_summary(folder: RunFolder) -> dict[str, Any]:
     """
     summary: dict[str, Any] | None = folder.read(SUMMARY)
     if summary is None:
-        raise UserError(f"the run in {folder.path} is not complete, so it has no champion yet; go on with it: evoprompt resume {folder.path}")
+        raise UserError(
+            f"the run in {folder.path} is not complete, so it has no champion yet; go on with "
+            f"it: evoprompt resume {folder.path}"
+        )
     return summary
 
 
@@ -119,7 +135,9 @@ RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transforme
 
 
 def begin(kind: type[F], config: JobConfig, out: Path | None) -> F:
-    """Return a new folder that says what is done in it; the model is fetched before, where it has to be."""
+    """Return a new folder that says what is done in it; the model is fetched before, where it has
+    to be.
+    """
     identity = identify(config, Console())
     folder = kind.create(out, config.name)
     folder.begin(config, provenance(config, identity))
@@ -127,7 +145,8 @@ def begin(kind: type[F], config: JobConfig, out: Path | None) -> F:
 
 
 def identify(config: JobConfig, console: Console) -> Identity:
-    """Return what answers for a configuration; where it has to be fetched first, that is said and done.
+    """Return what answers for a configuration; where it has to be fetched first, that is said and
+    done.
 
     Raises:
         UserError: as `Backend.identify`.
@@ -139,7 +158,9 @@ def identify(config: JobConfig, console: Console) -> Identity:
 
 @contextmanager
 def taken_away(folder: RunFolder) -> Iterator[None]:
-    """Take the folder away again where the user's mistake comes out before anything is committed in it."""
+    """Take the folder away again where the user's mistake comes out before anything is committed in
+    it.
+    """
     try:
         yield
     except UserError:
@@ -162,7 +183,9 @@ def provenance(config: JobConfig, identity: Identity) -> dict[str, Any]:
 
 
 def home(run: Path) -> Path:
-    """Return the folder whose MLflow store a run is in: the one around it, or for a run of a sweep the one around the sweep."""
+    """Return the folder whose MLflow store a run is in: the one around it, or for a run of a sweep
+    the one around the sweep.
+    """
     return run.parent.parent if (run.parent / SWEEP).exists() else run.parent
 
 
@@ -173,7 +196,9 @@ def parent_run(run: Path) -> str | None:
 
 
 def _take_away(folder: RunFolder) -> None:
-    """Remove the files that a run wrote before its first generation, and the folder if nothing else is in it."""
+    """Remove the files that a run wrote before its first generation, and the folder if nothing else
+    is in it.
+    """
     for name in (CONFIG, PROVENANCE, TRACKING):
         (folder.path / name).unlink(missing_ok=True)
     if not any(folder.path.iterdir()):
@@ -184,7 +209,12 @@ def _git_commit() -> str | None:
     """Return the commit of the checkout that this package runs from, if it runs from one."""
     here = Path(__file__).resolve().parent
     try:
-        done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except OSError:
         return None
     return done.stdout.strip() or None

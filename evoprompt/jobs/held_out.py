@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.recurrence.error_rate import error_rates
-from evoprompt.recurrence.evaluator import EvaluatorCounts, log_likelihood_ratio, sensitivity, specificity
+from evoprompt.recurrence.evaluator import (
+    EvaluatorCounts,
+    log_likelihood_ratio,
+    sensitivity,
+    specificity,
+)
 from evoprompt.seeding import Stream, generator
 from evoprompt.stats.resampling import paired_bootstrap_interval, wilson_interval
 
-#: The recurrence's prediction of what an evaluator is worth is given for this error rate at the beginning and after these rounds.
+#: The recurrence's prediction of what an evaluator is worth is given for this error rate at the
+#: beginning and after these rounds.
 FIRST_ERROR_RATE = 0.5
 
 
@@ -21,26 +27,40 @@ ROUNDS = (1, 5)
 
 
 def evaluator_summary(counts: EvaluatorCounts, alpha: float) -> dict[str, Any]:
-    """Return an evaluator's rates with Wilson intervals, ln Lambda, and the error rates that a loop which learns from what it accepts would have.
+    """Return an evaluator's rates with Wilson intervals, ln Lambda, and the error rates that a loop
+    which learns from what it accepts would have.
 
-    `predicted` holds if the loop imitates its accepted answers perfectly (`dynamics.recurrence`); by round, None where nothing is accepted.
+    `predicted` holds if the loop imitates its accepted answers perfectly (`dynamics.recurrence`);
+    by round, None where nothing is accepted.
     """
     rates = {"sensitivity": sensitivity(counts, alpha), "specificity": specificity(counts, alpha)}
     ratio = log_likelihood_ratio(counts)
     s, c = (rate.value if rate else nan for rate in rates.values())
     by_round = error_rates(FIRST_ERROR_RATE, s, c, max(ROUNDS))
     return {
-        **{name: {"value": rate.value, "ci": [rate.low, rate.high], "num": rate.num} if rate else None for name, rate in rates.items()},
-        "ln_lambda": {"value": ratio.value, "standard_error": ratio.standard_error} if ratio else None,
+        **{
+            name: {"value": rate.value, "ci": [rate.low, rate.high], "num": rate.num}
+            if rate
+            else None
+            for name, rate in rates.items()
+        },
+        "ln_lambda": {"value": ratio.value, "standard_error": ratio.standard_error}
+        if ratio
+        else None,
         "predicted": {
             "first_error_rate": FIRST_ERROR_RATE,
-            "error_rate": {str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS},
+            "error_rate": {
+                str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS
+            },
         },
     }
 
 
-def compare(baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int, alpha: float) -> dict[str, Any]:
-    """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap interval.
+def compare(
+    baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int, alpha: float
+) -> dict[str, Any]:
+    """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap
+    interval.
 
     Args:
         baseline: which answers are right, shape (example,).
@@ -48,7 +68,10 @@ def compare(baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int,
     """
 
     def accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
-        return {"value": float(right.mean()), "ci": list(wilson_interval(int(right.sum()), len(right), alpha))}
+        return {
+            "value": float(right.mean()),
+            "ci": list(wilson_interval(int(right.sum()), len(right), alpha)),
+        }
 
     difference = champion.astype(float) - baseline.astype(float)
     interval = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)

@@ -1,7 +1,9 @@
-"""`evoprompt score`: a file of requests -> a file of scores. Tokenization is that of the LM Evaluation Harness, so numbers compare.
+"""`evoprompt score`: a file of requests -> a file of scores. Tokenization is that of the LM
+Evaluation Harness, so numbers compare.
 
-Trailing spaces of a context move to its continuation; an empty context is the model's beginning-of-text token; and what follows
-the context's own tokens in the tokens of the whole text is the continuation, as in the harness, also where the two do not join cleanly.
+Trailing spaces of a context move to its continuation; an empty context is the model's
+beginning-of-text token; and what follows the context's own tokens in the tokens of the whole text
+is the continuation, as in the harness, also where the two do not join cleanly.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
         stats: the file of counts to write; None writes none.
 
     Raises:
-        UserError: a file cannot be read or already exists, a line is malformed, or a request does not fit the model's window.
+        UserError: a file cannot be read or already exists, a line is malformed, or a request does
+            not fit the model's window.
     """
     rows = _read(source)
     for file in (target, stats):
@@ -47,15 +50,26 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
     try:
         info = model.executor.info()
         loaded = time.perf_counter()
-        requests = harness_requests(model.tokenizer, [(row["context"], row["continuation"]) for row in rows])
+        requests = harness_requests(
+            model.tokenizer, [(row["context"], row["continuation"]) for row in rows]
+        )
         opener = memo_opener(config, model.identity)
-        scores = score_with_memo(model.executor, requests, opener(info) if opener is not None else None)
+        scores = score_with_memo(
+            model.executor, requests, opener(info) if opener is not None else None
+        )
     finally:
         model.executor.close()
     seconds = time.perf_counter() - loaded
     with target.open("x", encoding="utf-8") as stream:
-        for row, request, value, greedy in zip(rows, requests, scores.log_likelihood, scores.is_greedy, strict=True):
-            line = {"id": row["id"], "log_likelihood": float(value), "num_tokens": len(request.continuation), "is_greedy": bool(greedy)}
+        for row, request, value, greedy in zip(
+            rows, requests, scores.log_likelihood, scores.is_greedy, strict=True
+        ):
+            line = {
+                "id": row["id"],
+                "log_likelihood": float(value),
+                "num_tokens": len(request.continuation),
+                "is_greedy": bool(greedy),
+            }
             stream.write(json.dumps(line) + "\n")
     if stats is not None:
         content = asdict(scores.count) | {
@@ -69,23 +83,37 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
         stats.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def score_with_memo(executor: Executor, requests: Sequence[TokenRequest], memo: Memo | None) -> TokenScores:
-    """Return the scores of requests: those that the memo has from there, the others scored and kept in it."""
+def score_with_memo(
+    executor: Executor, requests: Sequence[TokenRequest], memo: Memo | None
+) -> TokenScores:
+    """Return the scores of requests: those that the memo has from there, the others scored and kept
+    in it.
+    """
     known = memo.find(requests).scores if memo is not None else {}
     new = [i for i in range(len(requests)) if i not in known]
-    [scored] = executor.score([WorkUnit("requests", tuple(requests[i] for i in new))], lambda *_: None).values()
+    [scored] = executor.score(
+        [WorkUnit("requests", tuple(requests[i] for i in new))], lambda *_: None
+    ).values()
     if memo is not None:
         memo.keep([requests[i] for i in new], scored)
     log_likelihood, is_greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=bool)
     log_likelihood[new], is_greedy[new] = scored.log_likelihood, scored.is_greedy
     for index, (value, greedy) in known.items():
         log_likelihood[index], is_greedy[index] = value, greedy
-    floor = TokenCount(floor_body_tokens=count_rows(requests) - scored.count.floor_body_tokens, requests=len(known), memo_requests=len(known))
+    floor = TokenCount(
+        floor_body_tokens=count_rows(requests) - scored.count.floor_body_tokens,
+        requests=len(known),
+        memo_requests=len(known),
+    )
     return TokenScores(log_likelihood, is_greedy, scored.count + floor)
 
 
-def harness_requests(tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]]) -> list[TokenRequest]:
-    """Return the token requests of (context, continuation) pairs as the LM Evaluation Harness 0.4 encodes them."""
+def harness_requests(
+    tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]]
+) -> list[TokenRequest]:
+    """Return the token requests of (context, continuation) pairs as the LM Evaluation Harness 0.4
+    encodes them.
+    """
     moved = []
     for context, continuation in pairs:
         stripped = context.rstrip()
@@ -94,10 +122,17 @@ def harness_requests(tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]])
     wholes = tokenizer.encode([context + continuation for context, continuation in moved])
     bare = tokenizer.encode([continuation for _, continuation in moved], add_special_tokens=False)
     requests = []
-    for number, ((context, _), ids, whole, alone) in enumerate(zip(moved, contexts, wholes, bare, strict=True), 1):
-        begin, predicted = (ids, whole[len(ids) :]) if context else ((tokenizer.begin_token,), alone)
+    for number, ((context, _), ids, whole, alone) in enumerate(
+        zip(moved, contexts, wholes, bare, strict=True), 1
+    ):
+        begin, predicted = (
+            (ids, whole[len(ids) :]) if context else ((tokenizer.begin_token,), alone)
+        )
         if not predicted:
-            raise UserError(f"request {number}: the continuation {pairs[number - 1][1]!r} has no tokens of its own, so it has no likelihood")
+            raise UserError(
+                f"request {number}: the continuation {pairs[number - 1][1]!r} has no tokens of "
+                f"its own, so it has no likelihood"
+            )
         requests.append(TokenRequest(begin, predicted))
     return requests
 
@@ -106,7 +141,9 @@ def _read(source: Path) -> list[dict[str, Any]]:
     try:
         lines = source.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the requests {source}: {getattr(error, 'strerror', None) or error}") from None
+        raise UserError(
+            f"cannot read the requests {source}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -114,8 +151,17 @@ def _read(source: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"{source}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
-        if not isinstance(row, dict) or "id" not in row or not all(isinstance(row.get(k), str) for k in ("context", "continuation")):
-            raise UserError(f'{source}, line {number}: expected {{"id", "context": text, "continuation": text}}, got {line[:80]!r}')
+            raise UserError(
+                f"{source}, line {number}: not JSON ({error.msg} at column {error.colno})"
+            ) from None
+        if (
+            not isinstance(row, dict)
+            or "id" not in row
+            or not all(isinstance(row.get(k), str) for k in ("context", "continuation"))
+        ):
+            raise UserError(
+                f'{source}, line {number}: expected {{"id", "context": text, "continuation": '
+                f"text}}, got {line[:80]!r}"
+            )
         rows.append(row)
     return rows

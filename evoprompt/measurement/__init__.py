@@ -1,1 +1,3 @@
-"""Measurement: policies and examples become scores, verdicts and written answers. Knows nothing of fitness."""
+"""Measurement: policies and examples become scores, verdicts and written answers. Knows nothing of
+fitness.
+"""

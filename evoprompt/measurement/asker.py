@@ -1,4 +1,6 @@
-"""What a policy answers, how sure the model is of it, and what an evaluator says of the answer. Sees no label."""
+"""What a policy answers, how sure the model is of it, and what an evaluator says of the answer.
+Sees no label.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import VERDICTS, judged_input
 
 AnsweredBy = Literal["likelihood", "pmi", "batch"]
-#: The mean value that each choice has over a batch of inputs, nats: what answers and verdicts are freed of.
+#: The mean value that each choice has over a batch of inputs, nats: what answers and verdicts are
+#: freed of.
 Prior = Mapping[str, float]
 
 
@@ -29,7 +32,9 @@ class Answer:
 
     text: str
     probability: float  #: among the choices, or per token of what was written
-    probabilities: tuple[float, ...]  #: of all choices in their order; of the answer alone where there are none
+    probabilities: tuple[
+        float, ...
+    ]  #: of all choices in their order; of the answer alone where there are none
 
 
 class Asker:
@@ -41,7 +46,8 @@ class Asker:
         ledger: counts the work, by phase.
         on_scored: is told of each part of it.
         answer_tokens: written at most for an answer.
-        answered_by: how choices are compared, see `boost_config.LoopConfig.answers`; `pmi` needs a measurer with prior.
+        answered_by: how choices are compared, see `boost_config.LoopConfig.answers`; `pmi` needs a
+            measurer with prior.
     """
 
     def __init__(
@@ -61,7 +67,8 @@ class Asker:
         self.answered_by = answered_by
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
-        """Return the policy's answer to each example: the likeliest of its choices, or what the model writes where it has none.
+        """Return the policy's answer to each example: the likeliest of its choices, or what the
+        model writes where it has none.
 
         All examples have choices or none has; their targets are not looked at.
         """
@@ -74,30 +81,49 @@ class Asker:
             logs = batch_calibrated(logs, _groups(asked))
         rows = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         return [
-            Answer(e.candidates[int(row.argmax())], float(row.max()), tuple(row[: len(e.candidates)].tolist()))
+            Answer(
+                e.candidates[int(row.argmax())],
+                float(row.max()),
+                tuple(row[: len(e.candidates)].tolist()),
+            )
             for e, row in zip(asked, rows, strict=True)
         ]
 
-    def verdicts(self, evaluator: Policy, inputs: Sequence[str], answers: Sequence[str], phase: str) -> NDArray[np.float64]:
-        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to each answer, nats, shape (answer,)."""
+    def verdicts(
+        self, evaluator: Policy, inputs: Sequence[str], answers: Sequence[str], phase: str
+    ) -> NDArray[np.float64]:
+        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to each answer, nats, shape
+        (answer,).
+        """
         if not inputs:
             return np.zeros(0)
-        asked = [Example(str(i), judged_input(text, a), VERDICTS[0], VERDICTS) for i, (text, a) in enumerate(zip(inputs, answers, strict=True))]
+        asked = [
+            Example(str(i), judged_input(text, a), VERDICTS[0], VERDICTS)
+            for i, (text, a) in enumerate(zip(inputs, answers, strict=True))
+        ]
         log_likelihood = self._scores(evaluator, asked, phase).log_likelihood
         log_odds: NDArray[np.float64] = log_likelihood[0, :, 0] - log_likelihood[0, :, 1]
         return log_odds
 
     def verdicts_among(
-        self, evaluator: Policy, asked: Sequence[Example], answers: Sequence[str], phase: str, prior: Prior | None = None
+        self,
+        evaluator: Policy,
+        asked: Sequence[Example],
+        answers: Sequence[str],
+        phase: str,
+        prior: Prior | None = None,
     ) -> NDArray[np.float64]:
-        """Return the log-odds that an answer, and no other of the example's choices, is right, nats, shape (answer,).
+        """Return the log-odds that an answer, and no other of the example's choices, is right,
+        nats, shape (answer,).
 
-        With d_c the log-odds log p(TRUE) - log p(FALSE) that the evaluator gives to choice c, a the answer:
+        With d_c the log-odds log p(TRUE) - log p(FALSE) that the evaluator gives to choice c, a the
+        answer:
 
             d_a - log sum over c != a of exp(d_c)
 
-        These are the log-odds of a if the verdicts on the choices are independent and exactly one choice is right. Where answers come by `batch`,
-        so do the d_c. It costs a verdict for each choice; their common beginning is forwarded once.
+        These are the log-odds of a if the verdicts on the choices are independent and exactly one
+        choice is right. Where answers come by `batch`, so do the d_c. It costs a verdict for each
+        choice; their common beginning is forwarded once.
 
         Args:
             evaluator: judges.
@@ -114,32 +140,50 @@ class Asker:
                 row[: len(e.candidates)] -= prior_of(prior, e.candidates)
         elif self.answered_by == "batch":
             odds = batch_calibrated(odds, _groups(asked))
-        rows, places = np.arange(len(asked)), [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)]
+        rows, places = (
+            np.arange(len(asked)),
+            [e.candidates.index(a) for e, a in zip(asked, answers, strict=True)],
+        )
         own = odds[rows, places]
         odds[rows, places] = -np.inf
         against: NDArray[np.float64] = own - np.logaddexp.reduce(odds, axis=1)
         return against
 
     def answer_prior(self, policy: Policy, asked: Sequence[Example], phase: str) -> Prior:
-        """Return what a batch of these examples takes from the log-probability, among the choices, of each choice that all of them have."""
+        """Return what a batch of these examples takes from the log-probability, among the choices,
+        of each choice that all of them have.
+        """
         return _prior(self._choices(policy, asked, phase), asked)
 
     def verdict_prior(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> Prior:
-        """Return what a batch of these examples takes from the evaluator's log-odds for each choice that all of them have."""
+        """Return what a batch of these examples takes from the evaluator's log-odds for each choice
+        that all of them have.
+        """
         return _prior(self._odds(evaluator, asked, phase), asked)
 
     def _choices(self, policy: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
-        """Return the log-probability of each choice among the choices, or beyond the prior, shape (example, choice); -inf where there is none."""
+        """Return the log-probability of each choice among the choices, or beyond the prior, shape
+        (example, choice); -inf where there is none.
+        """
         scores = self._scores(policy, [blind(e) for e in asked], phase)
         kind = "pmi" if self.answered_by == "pmi" else "label_normalized"
-        return np.array([case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0] for c in range(_width(asked))]).T
+        return np.array(
+            [
+                case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0]
+                for c in range(_width(asked))
+            ]
+        ).T
 
     def _odds(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
-        """Return the evaluator's log-odds for each choice, shape (example, choice); -inf where there is none."""
+        """Return the evaluator's log-odds for each choice, shape (example, choice); -inf where
+        there is none.
+        """
         pairs = [(e.input, c) for e in asked for c in e.candidates]
         odds = np.full((len(asked), _width(asked)), -np.inf)
         there = np.arange(_width(asked)) < np.array([[len(e.candidates)] for e in asked])
-        odds[there] = self.verdicts(evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase)
+        odds[there] = self.verdicts(
+            evaluator, [text for text, _ in pairs], [c for _, c in pairs], phase
+        )
         return odds
 
     def _written(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
@@ -153,18 +197,24 @@ class Asker:
         return [Answer(w.text.strip(), p, (p,)) for w, p in zip(written, per_token, strict=True)]
 
     def _scores(self, policy: Policy, examples: Sequence[Example], phase: str) -> LabelScores:
-        [(scores, count)] = self.measurer.measure([policy], examples, self.on_scored, self.ledger.timed).values()
+        [(scores, count)] = self.measurer.measure(
+            [policy], examples, self.on_scored, self.ledger.timed
+        ).values()
         self.ledger.count(phase, count)
         return scores
 
 
 def blind(example: Example) -> Example:
-    """Return the example with its label put away: the first choice stands where the right one would."""
+    """Return the example with its label put away: the first choice stands where the right one
+    would.
+    """
     return replace(example, target=example.candidates[0])
 
 
 def is_right(answer: str, target: str) -> bool | None:
-    """Return whether an answer is the right one, letter case and outer spaces aside; None where that is not known."""
+    """Return whether an answer is the right one, letter case and outer spaces aside; None where
+    that is not known.
+    """
     return answer.strip().lower() == target.strip().lower() if target else None
 
 
@@ -173,19 +223,36 @@ def _width(examples: Sequence[Example]) -> int:
 
 
 def prior_of(prior: Prior, choices: Sequence[str]) -> NDArray[np.float64]:
-    """Return what a prior takes from each of these choices, shape (choice,): nothing unless it knows all of them, for then none is comparable."""
-    return np.array([prior[c] for c in choices]) if set(choices) <= prior.keys() else np.zeros(len(choices))
+    """Return what a prior takes from each of these choices, shape (choice,): nothing unless it
+    knows all of them, for then none is comparable.
+    """
+    return (
+        np.array([prior[c] for c in choices])
+        if set(choices) <= prior.keys()
+        else np.zeros(len(choices))
+    )
 
 
 def _prior(values: NDArray[np.float64], asked: Sequence[Example]) -> Prior:
     groups = _groups(asked)
     calibrated = batch_calibrated(values, groups)
-    return {c: float(values[0, i] - calibrated[0, i]) for i, c in enumerate(asked[0].candidates) if groups[0, i]}
+    return {
+        c: float(values[0, i] - calibrated[0, i])
+        for i, c in enumerate(asked[0].candidates)
+        if groups[0, i]
+    }
 
 
 def _groups(examples: Sequence[Example]) -> NDArray[np.int64]:
-    """Return a number for each choice that all examples have, and 0 for any other; shape (example, choice)."""
+    """Return a number for each choice that all examples have, and 0 for any other; shape (example,
+    choice).
+    """
     shared = sorted(set.intersection(*(set(e.candidates) for e in examples)))
     numbers = {choice: i + 1 for i, choice in enumerate(shared)}
     width = _width(examples)
-    return np.array([[numbers.get(c, 0) for c in e.candidates] + [0] * (width - len(e.candidates)) for e in examples])
+    return np.array(
+        [
+            [numbers.get(c, 0) for c in e.candidates] + [0] * (width - len(e.candidates))
+            for e in examples
+        ]
+    )

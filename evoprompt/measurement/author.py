@@ -1,4 +1,6 @@
-"""Writes inputs and labels them, with the model that the prompts are for. Implements `records.Author`; knows nothing of evolution."""
+"""Writes inputs and labels them, with the model that the prompts are for. Implements
+`records.Author`; knows nothing of evolution.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from evoprompt.tasks.base import Task
 TEMPERATURE = 0.8
 #: Written at most for an answer in free form.
 ANSWER_TOKENS = 16
-#: An input may have as many times the tokens of the longest one shown; where it has not ended by then, it is not taken.
+#: An input may have as many times the tokens of the longest one shown; where it has not ended by
+#: then, it is not taken.
 LENGTH_RATIO = 2
 
 
@@ -44,39 +47,53 @@ class ModelAuthor:
     def write_input(self, policy: Policy, shown: Sequence[str], seed: int) -> str | None:
         """Return an input like those shown, drawn by the seed after them in the policy's template.
 
-        None where nothing was written, it did not end in time, the prompt does not fit the model's window, or an input has several lines: a line
-        is what is written.
+        None where nothing was written, it did not end in time, the prompt does not fit the model's
+        window, or an input has several lines: a line is what is written.
         """
         if any("\n" in text for text in shown):
             return None
         prefix = policy.template.input_prefix
-        prompt = ("".join(prefix + text + policy.template.separator for text in shown) + prefix).rstrip(" ")
+        prompt = (
+            "".join(prefix + text + policy.template.separator for text in shown) + prefix
+        ).rstrip(" ")
         tokens, *lengths = (len(ids) for ids in self._writer.tokenizer.encode([prompt, *shown]))
         most = LENGTH_RATIO * max(lengths)
         if tokens + most > self._measurer.executor.info().window:
             return None
-        [written] = self._writer.write([prompt], max_tokens=most, temperature=TEMPERATURE, seeds=[seed])
+        [written] = self._writer.write(
+            [prompt], max_tokens=most, temperature=TEMPERATURE, seeds=[seed]
+        )
         self._count += written.count
         return (written.text.strip() or None) if written.num_tokens < most else None
 
     def label(self, policy: Policy, text: str) -> str:
-        """Return the likeliest of the choices, or what the model writes where there are none; empty where the prompt does not fit the window."""
-        example = Example("", text, *((self._choices[0], self._choices) if self._choices else ("?", None)))
+        """Return the likeliest of the choices, or what the model writes where there are none; empty
+        where the prompt does not fit the window.
+        """
+        example = Example(
+            "", text, *((self._choices[0], self._choices) if self._choices else ("?", None))
+        )
         if not self._measurer.fits(policy, [example]):
             return ""
         if self._choices is not None:
-            return self._choices[int(predicted(self._measure([policy], [example])[policy.policy_id])[0, 0])]
+            return self._choices[
+                int(predicted(self._measure([policy], [example])[policy.policy_id])[0, 0])
+            ]
         prompts, count = self._measurer.prompts(policy, [text])
         [written] = self._writer.write(prompts, max_tokens=ANSWER_TOKENS)
         self._count += count + written.count
         return written.text.strip()
 
     def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
-        """Return by how much the mean log-likelihood of the right answers rises, nats, rounded as fitness is; -inf where a prompt does not fit.
+        """Return by how much the mean log-likelihood of the right answers rises, nats, rounded as
+        fitness is; -inf where a prompt does not fit.
 
-        Where there are choices it is that of the right one among them: the first demonstration makes all of them likelier.
+        Where there are choices it is that of the right one among them: the first demonstration
+        makes all of them likelier.
         """
-        examples = [Example(str(i), d.input, d.target, self._choices) for i, d in enumerate(held_out)]
+        examples = [
+            Example(str(i), d.input, d.target, self._choices) for i, d in enumerate(held_out)
+        ]
         if not all(self._measurer.fits(policy, examples) for policy in (before, after)):
             return -inf
         scores = self._measure([before, after], examples)
@@ -88,13 +105,19 @@ class ModelAuthor:
         """Close what the measurer holds."""
         self._measurer.close()
 
-    def _measure(self, policies: Sequence[Policy], examples: Sequence[Example]) -> dict[str, LabelScores]:
-        measured = self._measurer.measure(policies, examples, lambda _: None, lambda _: nullcontext())
+    def _measure(
+        self, policies: Sequence[Policy], examples: Sequence[Example]
+    ) -> dict[str, LabelScores]:
+        measured = self._measurer.measure(
+            policies, examples, lambda _: None, lambda _: nullcontext()
+        )
         self._count += sum((count for _, count in measured.values()), TokenCount())
         return {policy_id: scores for policy_id, (scores, _) in measured.items()}
 
 
 def author_of(task: Task, measurer: Measurer, writer: Writer) -> ModelAuthor | None:
-    """Return an author for a task, or None where its examples differ in their choices: of a new input nobody knows what it offers."""
+    """Return an author for a task, or None where its examples differ in their choices: of a new
+    input nobody knows what it offers.
+    """
     offers = {e.choices for split in (task.fitness, task.validation, task.test) for e in split}
     return ModelAuthor(measurer, writer, task.choices) if len(offers) == 1 else None

@@ -21,12 +21,15 @@ def build_asker(config: JobConfig, *, answer_tokens: int, with_prior: bool = Fal
     Args:
         config: of any job.
         answer_tokens: written at most for an answer.
-        with_prior: whether choices are compared beyond what they have after an input without content.
+        with_prior: whether choices are compared beyond what they have after an input without
+            content.
     """
     alone = in_this_process(config)
     model = open_model(alone)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(alone, model.identity)
-    measurer = Measurer(model.tokenizer, model.executor, with_prior=with_prior, open_memo=opener, writer=writer)
+    measurer = Measurer(
+        model.tokenizer, model.executor, with_prior=with_prior, open_memo=opener, writer=writer
+    )
     return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens)
 
 
@@ -34,7 +37,17 @@ def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], 
     """Return what opens the memo once the model is loaded, or None where it is off."""
 
     def memo(info: ModelInfo) -> Memo:
-        how = {"dtype": info.dtype, "device": info.device, "arithmetic": info.arithmetic, "path": info.path}
-        return open_memo(identity.fingerprint, **how, chunk_tokens=info.chunk_tokens, threads=config.workers.threads)
+        how = {
+            "dtype": info.dtype,
+            "device": info.device,
+            "arithmetic": info.arithmetic,
+            "path": info.path,
+        }
+        return open_memo(
+            identity.fingerprint,
+            **how,
+            chunk_tokens=info.chunk_tokens,
+            threads=config.workers.threads,
+        )
 
     return memo if config.model.memo else None

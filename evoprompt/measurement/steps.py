@@ -1,6 +1,8 @@
-"""What the model writes after the steps of a policy, one step after another, before the prompt is whole. Knows nothing of likelihoods.
+"""What the model writes after the steps of a policy, one step after another, before the prompt is
+whole. Knows nothing of likelihoods.
 
-It writes the likeliest tokens, so what it writes follows from the prompt alone: nothing is written twice while it is remembered.
+It writes the likeliest tokens, so what it writes follows from the prompt alone: nothing is written
+twice while it is remembered.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ StepAnswers = dict[str, tuple[str, ...]]
 
 
 class StepWriter:
-    """Answers the steps of one policy at a time, so that what is written does not depend on which policies are measured together."""
+    """Answers the steps of one policy at a time, so that what is written does not depend on which
+    policies are measured together.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -53,22 +57,31 @@ class StepWriter:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
         written = self._writer.write(new, max_tokens=STEP_TOKENS) if new else []
         self._known |= {prompt: w.text.strip() for prompt, w in zip(new, written, strict=True)}
-        return replace(sum((w.count for w in written), TokenCount()), floor_body_tokens=_rows(self._writer.tokenizer, prompts))
+        return replace(
+            sum((w.count for w in written), TokenCount()),
+            floor_body_tokens=_rows(self._writer.tokenizer, prompts),
+        )
 
 
 def blank_answers(policy: Policy, texts: Iterable[str]) -> StepAnswers:
-    """Return empty answers to the policy's steps: what is known of the prompts before anything is written."""
+    """Return empty answers to the policy's steps: what is known of the prompts before anything is
+    written.
+    """
     return {text: ("",) * len(policy.steps) for text in texts}
 
 
 def most_tokens(tokenizer: TextTokenizer, policy: Policy, texts: Sequence[str]) -> int:
-    """Return the tokens that answering a policy's steps, and reading the answers, adds to its own prompts with `blank_answers`, at most.
+    """Return the tokens that answering a policy's steps, and reading the answers, adds to its own
+    prompts with `blank_answers`, at most.
 
-    With k steps, n inputs and T = `STEP_TOKENS`: the distinct prefixes of the prompts of step j, each with j answers before it, for j = 0 to
-    k - 1, and the k answers in the whole prompts. 0 without steps.
+    With k steps, n inputs and T = `STEP_TOKENS`: the distinct prefixes of the prompts of step j,
+    each with j answers before it, for j = 0 to k - 1, and the k answers in the whole prompts. 0
+    without steps.
     """
     k = len(policy.steps)
-    rows = sum(_rows(tokenizer, [render_step(policy, text, ("",) * j) for text in texts]) for j in range(k))
+    rows = sum(
+        _rows(tokenizer, [render_step(policy, text, ("",) * j) for text in texts]) for j in range(k)
+    )
     return rows + (k * (k - 1) // 2 + k) * STEP_TOKENS * len(texts)
 
 

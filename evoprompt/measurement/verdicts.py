@@ -1,4 +1,6 @@
-"""What evaluators say of the right and of a wrong answer to each example. An evaluator is asked about a set of examples once, whoever has it."""
+"""What evaluators say of the right and of a wrong answer to each example. An evaluator is asked
+about a set of examples once, whoever has it.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,22 @@ class Verdicts:
         self._known: dict[tuple[str, tuple[str, ...]], NDArray[np.float64]] = {}
 
     def due(self, policies: Sequence[Policy], examples: Sequence[Example]) -> dict[str, Policy]:
-        """Return the evaluators that were not asked about these examples, by the id of the first policy that has each."""
+        """Return the evaluators that were not asked about these examples, by the id of the first
+        policy that has each.
+        """
         ids = tuple(e.example_id for e in examples)
         firsts: dict[Policy, str] = {}
         for policy in policies:
             firsts.setdefault(evaluator_of(policy), policy.policy_id)
-        return {first: evaluator for evaluator, first in firsts.items() if (evaluator.policy_id, ids) not in self._known}
+        return {
+            first: evaluator
+            for evaluator, first in firsts.items()
+            if (evaluator.policy_id, ids) not in self._known
+        }
 
-    def enter(self, policy: Policy, examples: Sequence[Example], log_likelihood: NDArray[np.float64]) -> None:
+    def enter(
+        self, policy: Policy, examples: Sequence[Example], log_likelihood: NDArray[np.float64]
+    ) -> None:
         """Remember the verdicts of a policy's evaluator.
 
         Args:
@@ -35,7 +45,9 @@ class Verdicts:
             log_likelihood: in the order of `tasks.judge.verdict_queries`, nats.
         """
         ids = tuple(e.example_id for e in examples)
-        self._known[evaluator_of(policy).policy_id, ids] = log_likelihood.reshape(1, len(examples), 2, len(VERDICTS))
+        self._known[evaluator_of(policy).policy_id, ids] = log_likelihood.reshape(
+            1, len(examples), 2, len(VERDICTS)
+        )
 
     def recall(self, policy: Policy, scores: LabelScores) -> None:
         """Remember the verdicts that were measured with a policy, if any were."""
@@ -43,5 +55,7 @@ class Verdicts:
             self._known[evaluator_of(policy).policy_id, scores.example_ids] = scores.verdict
 
     def of(self, policy: Policy, examples: Sequence[Example]) -> NDArray[np.float64]:
-        """Return the verdicts of a policy's evaluator, shape (1, example, answer, verdict) as in `LabelScores`."""
+        """Return the verdicts of a policy's evaluator, shape (1, example, answer, verdict) as in
+        `LabelScores`.
+        """
         return self._known[evaluator_of(policy).policy_id, tuple(e.example_id for e in examples)]

@@ -1,7 +1,9 @@
-"""Prompts -> the text that the model writes after them: tokenize, decode, cut. Knows nothing of policies.
+"""Prompts -> the text that the model writes after them: tokenize, decode, cut. Knows nothing of
+policies.
 
-A token may hold a stop text with text before it (for some models a full stop and a line end are one token), so what was written is cut
-as text, and what counts are the fewest tokens that have the text that is left.
+A token may hold a stop text with text before it (for some models a full stop and a line end are one
+token), so what was written is cut as text, and what counts are the fewest tokens that have the text
+that is left.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class Written:
     """What was written after one prompt."""
 
     text: str  #: up to the stop text
-    log_likelihood: float  #: nats, summed over the tokens that have the text, under the model itself (temperature 1)
+    #: nats, summed over the tokens that have the text, under the model itself (temperature 1)
+    log_likelihood: float
     num_tokens: int
     count: TokenCount
 
@@ -37,32 +40,59 @@ class Writer:
         self.executor = executor
 
     def write(
-        self, prompts: Sequence[str], *, max_tokens: int, temperature: float = 0.0, seeds: Sequence[int] | None = None, stop_at: str = "\n"
+        self,
+        prompts: Sequence[str],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seeds: Sequence[int] | None = None,
+        stop_at: str = "\n",
     ) -> list[Written]:
         """Return what the model writes after each prompt, in order.
 
         Args:
-            prompts: tokenized as for scoring; one that ends in white space breaks the words that the model would write.
+            prompts: tokenized as for scoring; one that ends in white space breaks the words that
+                the model would write.
             max_tokens: that are written at most, after each.
             temperature: 0 takes the likeliest token each time.
-            seeds: of the draws, one for each prompt; what is written follows from prompt, seed and the arguments here alone.
-            stop_at: ends the text, which does not contain it; empty for none. The model's special tokens end it always.
+            seeds: of the draws, one for each prompt; what is written follows from prompt, seed and
+                the arguments here alone.
+            stop_at: ends the text, which does not contain it; empty for none. The model's special
+                tokens end it always.
 
         Raises:
             UserError: a prompt with `max_tokens` is longer than the model's window.
-            ValueError: seeds are missing at a temperature above 0, or are not as many as the prompts.
+            ValueError: seeds are missing at a temperature above 0, or are not as many as the
+                prompts.
         """
         if seeds is None and temperature > 0:
-            raise ValueError(f"write(temperature={temperature}) draws at random: give seeds, one for each prompt")
-        stop = tuple(sorted(self.tokenizer.special_tokens | (self.tokenizer.tokens_with(stop_at) if stop_at else frozenset())))
-        begins = [tokens or (self.tokenizer.begin_token,) for tokens in self.tokenizer.encode(prompts)]
+            raise ValueError(
+                f"write(temperature={temperature}) draws at random: give seeds, one for each prompt"
+            )
+        stop = tuple(
+            sorted(
+                self.tokenizer.special_tokens
+                | (self.tokenizer.tokens_with(stop_at) if stop_at else frozenset())
+            )
+        )
+        begins = [
+            tokens or (self.tokenizer.begin_token,) for tokens in self.tokenizer.encode(prompts)
+        ]
         numbers = [0] * len(prompts) if seeds is None else seeds
-        requests = [Decoding(begin, max_tokens, temperature, seed, stop) for begin, seed in zip(begins, numbers, strict=True)]
+        requests = [
+            Decoding(begin, max_tokens, temperature, seed, stop)
+            for begin, seed in zip(begins, numbers, strict=True)
+        ]
         decoded = self.executor.generate(requests)
-        return [self._cut(request.prompt, result, stop_at) for request, result in zip(requests, decoded, strict=True)]
+        return [
+            self._cut(request.prompt, result, stop_at)
+            for request, result in zip(requests, decoded, strict=True)
+        ]
 
     def _cut(self, prompt: Tokens, decoded: Decoded, stop_at: str) -> Written:
-        """Return the text up to the stop text, or up to an unfinished character that `max_tokens` broke off."""
+        """Return the text up to the stop text, or up to an unfinished character that `max_tokens`
+        broke off.
+        """
         texts = self._texts(prompt, decoded.drawn)
         text = texts[-1].split(stop_at)[0] if stop_at else texts[-1]
         text = text.rstrip(UNFINISHED)
@@ -72,7 +102,8 @@ class Writer:
     def _texts(self, prompt: Tokens, drawn: Tokens) -> list[str]:
         """Return the text after each number of tokens, from none to all.
 
-        They are decoded after the prompt: some tokenizers drop the space before the first token of a text.
+        They are decoded after the prompt: some tokenizers drop the space before the first token of
+        a text.
         """
         begin = len(self.tokenizer.decode(prompt))
         return [self.tokenizer.decode(prompt + drawn[:n])[begin:] for n in range(len(drawn) + 1)]

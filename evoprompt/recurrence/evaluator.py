@@ -1,4 +1,5 @@
-"""What counts say about an evaluator: with gold labels its sensitivity and specificity, without them next to nothing.
+"""What counts say about an evaluator: with gold labels its sensitivity and specificity, without
+them next to nothing.
 
 Knows counts. Does not know how an evaluator judges, or which threshold it uses: see `threshold`.
 """
@@ -27,8 +28,14 @@ class EvaluatorCounts:
     num_wrong: int
 
     def __post_init__(self) -> None:
-        if not (0 <= self.accepted_right <= self.num_right and 0 <= self.accepted_wrong <= self.num_wrong):
-            raise ValueError(f"{self}: expected at least 0 accepted answers of each kind, and no more than there are")
+        if not (
+            0 <= self.accepted_right <= self.num_right
+            and 0 <= self.accepted_wrong <= self.num_wrong
+        ):
+            raise ValueError(
+                f"{self}: expected at least 0 accepted answers of each kind, and no more than "
+                f"there are"
+            )
 
     def __add__(self, other: EvaluatorCounts) -> EvaluatorCounts:
         return EvaluatorCounts(
@@ -61,8 +68,8 @@ class LogRatio:
 class ModelIdentified:
     """An evaluator that acceptance rates determine only if the recurrence holds exactly.
 
-    That is: perfect imitation of the latest buffer, and an evaluator that stays the same. The rates fit the mirror image as well, with s and
-    1 - c exchanged and 1 - error rate.
+    That is: perfect imitation of the latest buffer, and an evaluator that stays the same. The rates
+    fit the mirror image as well, with s and 1 - c exchanged and 1 - error rate.
     """
 
     error_rate: float  #: before the first round
@@ -75,28 +82,36 @@ class WithoutGold:
     """What is known where no answer has a gold verdict."""
 
     acceptance: tuple[Estimate, ...]  #: by round, with Wilson's interval
-    model_identified: ModelIdentified | None  #: None before three rounds, and where no evaluator fits their acceptance rates
+    model_identified: (
+        ModelIdentified | None
+    )  #: None before three rounds, and where no evaluator fits their acceptance rates
 
 
 def sensitivity(counts: EvaluatorCounts, alpha: float = 0.05) -> Estimate | None:
-    """Return the share of right answers that were accepted, with Wilson's interval, or None without right answers (undefined)."""
+    """Return the share of right answers that were accepted, with Wilson's interval, or None without
+    right answers (undefined).
+    """
     return proportion(counts.accepted_right, counts.num_right, alpha)
 
 
 def specificity(counts: EvaluatorCounts, alpha: float = 0.05) -> Estimate | None:
-    """Return the share of wrong answers that were rejected, with Wilson's interval, or None without wrong answers (undefined)."""
+    """Return the share of wrong answers that were rejected, with Wilson's interval, or None without
+    wrong answers (undefined).
+    """
     return proportion(counts.rejected_wrong, counts.num_wrong, alpha)
 
 
 def log_likelihood_ratio(counts: EvaluatorCounts) -> LogRatio | None:
-    """Return ln Lambda with its standard error, or None without right or without wrong answers (undefined).
+    """Return ln Lambda with its standard error, or None without right or without wrong answers
+    (undefined).
 
     With x of n right answers accepted, and x' of n' wrong ones:
 
         ln Lambda = ln[(x + 1/2) / (n + 1/2)] - ln[(x' + 1/2) / (n' + 1/2)]
         variance  = 1/(x + 1/2) - 1/(n + 1/2) + 1/(x' + 1/2) - 1/(n' + 1/2)
 
-    Finite for all counts. Where every answer was accepted both are 0: of that standard error nothing can be concluded.
+    Finite for all counts. Where every answer was accepted both are 0: of that standard error
+    nothing can be concluded.
 
     Source: Walter 1975.
     """
@@ -107,13 +122,17 @@ def log_likelihood_ratio(counts: EvaluatorCounts) -> LogRatio | None:
     return LogRatio(log(x / n) - log(y / m), sqrt(1 / x - 1 / n + 1 / y - 1 / m))
 
 
-def without_gold(num_accepted: Sequence[int], num_judged: Sequence[int], alpha: float = 0.05) -> WithoutGold:
+def without_gold(
+    num_accepted: Sequence[int], num_judged: Sequence[int], alpha: float = 0.05
+) -> WithoutGold:
     """Return what the numbers of accepted answers tell where no answer has a gold verdict.
 
-    One round's acceptance rate a = e (1 - c) + (1 - e) s identifies nothing: every error rate e fits it, with s = 1 - c = a. Two rounds' leave a
-    family of evaluators. Three rounds' fit one evaluator up to its mirror image, if the recurrence holds exactly; the first three are used. Name
-    what comes of it "model-identified" wherever it is shown: with 1,000 answers a round it often has no solution, and e_0 has a standard
-    deviation near 0.16. Without the recurrence it takes three evaluators that judge independently given the truth (Dawid and Skene 1979), or two
+    One round's acceptance rate a = e (1 - c) + (1 - e) s identifies nothing: every error rate e
+    fits it, with s = 1 - c = a. Two rounds' leave a family of evaluators. Three rounds' fit one
+    evaluator up to its mirror image, if the recurrence holds exactly; the first three are used.
+    Name what comes of it "model-identified" wherever it is shown: with 1,000 answers a round it
+    often has no solution, and e_0 has a standard deviation near 0.16. Without the recurrence it
+    takes three evaluators that judge independently given the truth (Dawid and Skene 1979), or two
     of them on two populations (Hui and Walter 1980).
 
     Args:
@@ -125,18 +144,28 @@ def without_gold(num_accepted: Sequence[int], num_judged: Sequence[int], alpha: 
         ValueError: lengths differ, or counts are impossible.
     """
     if len(num_accepted) != len(num_judged):
-        raise ValueError(f"without_gold: {len(num_accepted)} rounds of accepted answers and {len(num_judged)} of judged ones")
-    rounds = [(x, n, wilson_interval(x, n, alpha)) for x, n in zip(num_accepted, num_judged, strict=True)]
+        raise ValueError(
+            f"without_gold: {len(num_accepted)} rounds of accepted answers and {len(num_judged)} "
+            f"of judged ones"
+        )
+    rounds = [
+        (x, n, wilson_interval(x, n, alpha)) for x, n in zip(num_accepted, num_judged, strict=True)
+    ]
     acceptance = tuple(Estimate(x / n, low, high, n) for x, n, (low, high) in rounds)
-    return WithoutGold(acceptance, two_point_solution(*(a.value for a in acceptance[:3])) if len(acceptance) > 2 else None)
+    return WithoutGold(
+        acceptance,
+        two_point_solution(*(a.value for a in acceptance[:3])) if len(acceptance) > 2 else None,
+    )
 
 
 def two_point_solution(first: float, second: float, third: float) -> ModelIdentified | None:
-    """Return the evaluator that three rounds' acceptance rates determine under the exact recurrence, or None where none fits.
+    """Return the evaluator that three rounds' acceptance rates determine under the exact
+    recurrence, or None where none fits.
 
-    With acceptance rates a_0, a_1, a_2, the products m_1 = a_0, m_2 = a_0 a_1, m_3 = a_0 a_1 a_2 are the moments of a law on the two points
-    1 - c and s, with weights e_0 and 1 - e_0: the share of answers that would be accepted so often in a row. With its variance
-    v = m_2 - m_1^2 and skew k = (m_3 - 3 m_1 m_2 + 2 m_1^3) / v:
+    With acceptance rates a_0, a_1, a_2, the products m_1 = a_0, m_2 = a_0 a_1, m_3 = a_0 a_1 a_2
+    are the moments of a law on the two points 1 - c and s, with weights e_0 and 1 - e_0: the share
+    of answers that would be accepted so often in a row. With its variance v = m_2 - m_1^2 and skew
+    k = (m_3 - 3 m_1 m_2 + 2 m_1^3) / v:
 
         s, 1 - c = m_1 + k/2 +- sqrt(k^2/4 + v),   e_0 = (s - m_1) / (s - (1 - c))
 

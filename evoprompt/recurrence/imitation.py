@@ -2,8 +2,9 @@
 
     impurity of the context --Imitation--> error rate of the answers
 
-A model that copies its context perfectly is wrong as often as the context. A real one keeps habits of its own: its error rate has a floor,
-reached with a context without errors, and a ceiling, reached with errors only. So the loop does not end at 0 but at a fixed point above the floor.
+A model that copies its context perfectly is wrong as often as the context. A real one keeps habits
+of its own: its error rate has a floor, reached with a context without errors, and a ceiling,
+reached with errors only. So the loop does not end at 0 but at a fixed point above the floor.
 
 Knows probabilities. Chance in finite buffers is in `buffer_chain` and `forecast`.
 """
@@ -34,7 +35,10 @@ class Imitation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.floor <= self.ceiling <= 1:
-            raise ValueError(f"Imitation(floor={self.floor}, ceiling={self.ceiling}): expected 0 <= floor <= ceiling <= 1")
+            raise ValueError(
+                f"Imitation(floor={self.floor}, ceiling={self.ceiling}): expected 0 <= floor <= "
+                f"ceiling <= 1"
+            )
 
     def error_rate(self, context_impurity: ArrayLike) -> Floats:
         """Return floor + (ceiling - floor) x for a context of impurity x; exact at both ends."""
@@ -56,36 +60,53 @@ class ImitationFit:
 
     @property
     def imitation(self) -> Imitation:
-        """The nearest possible imitation: both within [0, 1], a line that falls made level at its middle."""
-        floor, ceiling = (self.floor, self.ceiling) if self.floor <= self.ceiling else ((self.floor + self.ceiling) / 2,) * 2
+        """The nearest possible imitation: both within [0, 1], a line that falls made level at its
+        middle.
+        """
+        floor, ceiling = (
+            (self.floor, self.ceiling)
+            if self.floor <= self.ceiling
+            else ((self.floor + self.ceiling) / 2,) * 2
+        )
         return Imitation(min(1.0, max(0.0, floor)), min(1.0, max(0.0, ceiling)))
 
 
-def draw_limits(fit: ImitationFit, num_draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def draw_limits(
+    fit: ImitationFit, num_draws: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
     """Return floors and ceilings as far as the estimates leave them open, shape (draw,) each.
 
-    Normal about each estimate with its standard error (none where that is undefined), kept within [0, 1], a line that falls made level at its
-    middle. Floor and ceiling are drawn independently, as they are estimated where every context is all right or all wrong.
+    Normal about each estimate with its standard error (none where that is undefined), kept within
+    [0, 1], a line that falls made level at its middle. Floor and ceiling are drawn independently,
+    as they are estimated where every context is all right or all wrong.
     """
     floor, ceiling = (
         np.clip(rng.normal(value, error or 0.0, num_draws), 0.0, 1.0)
-        for value, error in ((fit.floor, fit.floor_standard_error), (fit.ceiling, fit.ceiling_standard_error))
+        for value, error in (
+            (fit.floor, fit.floor_standard_error),
+            (fit.ceiling, fit.ceiling_standard_error),
+        )
     )
     middle = (floor + ceiling) / 2
     return np.minimum(floor, middle), np.maximum(ceiling, middle)
 
 
 def answer_error(context_impurity: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
-    """Return floor (1 - x) + ceiling x for contexts of impurity x; arrays broadcast. Never outside [0, 1] for rates inside it."""
+    """Return floor (1 - x) + ceiling x for contexts of impurity x; arrays broadcast. Never outside
+    [0, 1] for rates inside it.
+    """
     x = np.asarray(context_impurity, dtype=np.float64)
-    return np.asarray(np.clip(np.multiply(floor, 1 - x) + np.multiply(ceiling, x), 0.0, 1.0), dtype=np.float64)
+    return np.asarray(
+        np.clip(np.multiply(floor, 1 - x) + np.multiply(ceiling, x), 0.0, 1.0), dtype=np.float64
+    )
 
 
 def partial_limits(error_rate: ArrayLike, share: float) -> tuple[Floats, Floats]:
-    """Return floor (1 - l) e_0 and ceiling (1 - l) e_0 + l of a model that follows its context in the share l of its answers.
+    """Return floor (1 - l) e_0 and ceiling (1 - l) e_0 + l of a model that follows its context in
+    the share l of its answers.
 
-    In the other answers it is wrong with e_0 = `error_rate`, its error rate without context; numbers or arrays. Raises ValueError for a rate
-    or share outside [0, 1].
+    In the other answers it is wrong with e_0 = `error_rate`, its error rate without context;
+    numbers or arrays. Raises ValueError for a rate or share outside [0, 1].
     """
     e, followed = as_rates(error_rate=error_rate, share=share)
     floor = (1 - followed) * e
@@ -93,7 +114,9 @@ def partial_limits(error_rate: ArrayLike, share: float) -> tuple[Floats, Floats]
 
 
 def partial_imitation(error_rate: float, share: float) -> Imitation:
-    """Return the imitation of a model that follows its context in this share of its answers: see `partial_limits`."""
+    """Return the imitation of a model that follows its context in this share of its answers: see
+    `partial_limits`.
+    """
     floor, ceiling = partial_limits(error_rate, share)
     return Imitation(float(floor), float(ceiling))
 
@@ -107,14 +130,17 @@ def trajectory(
     imitation: Imitation = PERFECT,
     buffer: Buffer = "replace",
 ) -> Floats:
-    """Return the error rates before the first round and after each, shape (num_rounds + 1,), by iteration.
+    """Return the error rates before the first round and after each, shape (num_rounds + 1,), by
+    iteration.
 
     With h the impurity of what a round accepts and g the line of the imitation:
 
-        replace: e_{n+1} = g(h(e_n));   accumulate: e_{n+1} = g(mean of h(e_0), ..., h(e_n)), every round adding as many pairs
+        replace: e_{n+1} = g(h(e_n)); accumulate: e_{n+1} = g(mean of h(e_0), ..., h(e_n)), every
+        round adding as many pairs
 
-    Under perfect imitation a replaced buffer's error rate falls by the factor 1 / Lambda a round in the end, an accumulated one's only as
-    n^-(1 - 1 / Lambda), with Lambda > 1. NaN from the round on in which nothing is accepted.
+    Under perfect imitation a replaced buffer's error rate falls by the factor 1 / Lambda a round in
+    the end, an accumulated one's only as n^-(1 - 1 / Lambda), with Lambda > 1. NaN from the round
+    on in which nothing is accepted.
 
     Args:
         error_rate: e_0, without any context.
@@ -125,7 +151,8 @@ def trajectory(
         buffer: "replace" or "accumulate".
 
     Raises:
-        ValueError: a rate outside [0, 1], rates by round of another number of rounds, or an unknown buffer.
+        ValueError: a rate outside [0, 1], rates by round of another number of rounds, or an unknown
+            buffer.
     """
     check_buffer(buffer)
     as_rates(error_rate=error_rate)
@@ -139,22 +166,30 @@ def trajectory(
 
 
 def fixed_point(imitation: Imitation, ratio: float) -> float:
-    """Return the error rate to which the loop goes from anywhere inside (0, 1), for an evaluator of likelihood ratio Lambda = `ratio`.
+    """Return the error rate to which the loop goes from anywhere inside (0, 1), for an evaluator of
+    likelihood ratio Lambda = `ratio`.
 
-    With fl, ce the floor and ceiling it solves x = fl + (ce - fl) x / (x + (1 - x) Lambda), which is
+    With fl, ce the floor and ceiling it solves x = fl + (ce - fl) x / (x + (1 - x) Lambda), which
+    is
 
         (1 - Lambda) x^2 + [Lambda - ce + fl Lambda] x - fl Lambda = 0
 
-    by the root at which x - g(h(x)) rises; with 0 < fl and ce < 1 it is the only one in (0, 1). The end is the same for an accumulated
-    buffer. For partial imitation and few errors it is near (1 - l) e_0 / (1 - l / Lambda).
+    by the root at which x - g(h(x)) rises; with 0 < fl and ce < 1 it is the only one in (0, 1). The
+    end is the same for an accumulated buffer. For partial imitation and few errors it is near (1 -
+    l) e_0 / (1 - l / Lambda).
 
-    NaN where every error rate is a fixed point: perfect imitation with Lambda = 1. Raises ValueError for a ratio below 0 or NaN.
+    NaN where every error rate is a fixed point: perfect imitation with Lambda = 1. Raises
+    ValueError for a ratio below 0 or NaN.
     """
     if not ratio >= 0:
         raise ValueError(f"fixed_point(ratio={ratio}): expected a likelihood ratio of 0 or more")
     if isinf(ratio):
         return imitation.floor
-    square, linear, constant = 1 - ratio, ratio - imitation.ceiling + imitation.floor * ratio, -imitation.floor * ratio
+    square, linear, constant = (
+        1 - ratio,
+        ratio - imitation.ceiling + imitation.floor * ratio,
+        -imitation.floor * ratio,
+    )
     root = sqrt(max(0.0, linear**2 - 4 * square * constant))
     if linear < 0:
         return (root - linear) / (2 * square)
@@ -164,9 +199,11 @@ def fixed_point(imitation: Imitation, ratio: float) -> float:
 
 
 def convergence_rate(imitation: Imitation, ratio: float) -> float:
-    """Return by what factor a round brings the error rate of a replaced buffer nearer to its fixed point, close to it.
+    """Return by what factor a round brings the error rate of a replaced buffer nearer to its fixed
+    point, close to it.
 
-    The slope of the round there: (ce - fl) Lambda / (x + Lambda (1 - x))^2. Raises ValueError as `fixed_point`; NaN where that is.
+    The slope of the round there: (ce - fl) Lambda / (x + Lambda (1 - x))^2. Raises ValueError as
+    `fixed_point`; NaN where that is.
     """
     x = fixed_point(imitation, ratio)
     if isinf(ratio):
@@ -175,17 +212,26 @@ def convergence_rate(imitation: Imitation, ratio: float) -> float:
     return (imitation.ceiling - imitation.floor) * ratio / below**2 if below != 0 else nan
 
 
-def fit_imitation(impurities: Sequence[float], error_rates: Sequence[float], num_answers: Sequence[int] | None = None) -> ImitationFit | None:
-    """Return the floor and ceiling that the regression of measured error rates on their contexts' measured impurities estimates.
+def fit_imitation(
+    impurities: Sequence[float],
+    error_rates: Sequence[float],
+    num_answers: Sequence[int] | None = None,
+) -> ImitationFit | None:
+    """Return the floor and ceiling that the regression of measured error rates on their contexts'
+    measured impurities estimates.
 
     The fitted line at x = 0 and x = 1, each a weighted sum of the error rates: sum_r k_r y_r with
-    k_r = w_r [1 / sum(w) + (x - mean) (x_r - mean) / S], w the number of answers (or 1), mean = sum(w x_r) / sum(w), S = sum w (x_r - mean)^2.
-    Its standard error is sqrt(sum k_r^2 var_r). With numbers of answers m_r, var_r = p (1 - p) / m_r, p = (wrong + 1/2) / (m_r + 1): chance in
-    the answers alone, not misfit of a line. Without them var_r is that of the residuals (ddof = 2), undefined for two rounds.
+    k_r = w_r [1 / sum(w) + (x - mean) (x_r - mean) / S], w the number of answers (or 1), mean =
+    sum(w x_r) / sum(w), S = sum w (x_r - mean)^2. Its standard error is sqrt(sum k_r^2 var_r). With
+    numbers of answers m_r, var_r = p (1 - p) / m_r, p = (wrong + 1/2) / (m_r + 1): chance in the
+    answers alone, not misfit of a line. Without them var_r is that of the residuals (ddof = 2),
+    undefined for two rounds.
 
-    The impurity must be that of all pairs in the context: measured on a sample of them it would flatten the line.
+    The impurity must be that of all pairs in the context: measured on a sample of them it would
+    flatten the line.
 
-    Returns None where all impurities are equal or there are fewer than two rounds, so that no line is determined.
+    Returns None where all impurities are equal or there are fewer than two rounds, so that no line
+    is determined.
 
     Args:
         impurities: of the contexts, length round.
@@ -198,7 +244,10 @@ def fit_imitation(impurities: Sequence[float], error_rates: Sequence[float], num
     x, y = as_rates(impurities=impurities, error_rates=error_rates)
     weight = np.ones(len(x)) if num_answers is None else np.asarray(num_answers, dtype=np.float64)
     if not x.shape == y.shape == weight.shape or (weight <= 0).any():
-        raise ValueError(f"fit_imitation: {len(x)} impurities, {len(y)} error rates, weights {weight}; expected one of each by round, above 0")
+        raise ValueError(
+            f"fit_imitation: {len(x)} impurities, {len(y)} error rates, weights {weight}; "
+            f"expected one of each by round, above 0"
+        )
     if len(x) < 2 or np.ptp(x) == 0:
         return None
     mean = weight @ x / weight.sum()
@@ -206,7 +255,9 @@ def fit_imitation(impurities: Sequence[float], error_rates: Sequence[float], num
     ends = np.array([0.0, 1.0])[:, None]
     k = weight * (1 / weight.sum() + (ends - mean) * (x - mean) / spread)  # (end, round)
     floor, ceiling = (k @ y).tolist()
-    variance = _variance(y - floor - (ceiling - floor) * x, y, None if num_answers is None else weight)
+    variance = _variance(
+        y - floor - (ceiling - floor) * x, y, None if num_answers is None else weight
+    )
     errors = [None, None] if variance is None else np.sqrt(k**2 @ variance).tolist()
     return ImitationFit(floor, ceiling, errors[0], errors[1], len(x))
 

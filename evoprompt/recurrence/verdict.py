@@ -1,9 +1,11 @@
-"""Whether a round of a self-evaluation loop did as predicted, and which assumption failed if it did not.
+"""Whether a round of a self-evaluation loop did as predicted, and which assumption failed if it did
+not.
 
     RoundCounts, Forecast --> Verdict
 
-Knows counts. The forecast rests on three assumptions that a round's counts can refute: the evaluator is that of the calibration, the answers
-are wrong as often as their context makes them, and every round brings a new context.
+Knows counts. The forecast rests on three assumptions that a round's counts can refute: the
+evaluator is that of the calibration, the answers are wrong as often as their context makes them,
+and every round brings a new context.
 """
 
 from __future__ import annotations
@@ -32,17 +34,28 @@ class RoundCounts:
     """What a round measured, with gold labels that the loop itself does not see."""
 
     round: int  #: from 1
-    num_wrong: int  #: of the answers by which the round's error rate is measured, given in its context
+    num_wrong: (
+        int  #: of the answers by which the round's error rate is measured, given in its context
+    )
     num_answers: int
     context_wrong: int  #: of all pairs in that context
     context_size: int
-    evaluator: EvaluatorCounts  #: of the answers from which that context's newest pairs were accepted
+    evaluator: (
+        EvaluatorCounts  #: of the answers from which that context's newest pairs were accepted
+    )
     num_accepted: int  #: pairs that were accepted for it
     context_changed: bool  #: whether it differs from the context before
 
     def __post_init__(self) -> None:
-        if not (0 <= self.num_wrong <= self.num_answers and 0 <= self.context_wrong <= self.context_size and min(self.round, self.num_answers) >= 1):
-            raise ValueError(f"{self}: expected a round from 1, at least one answer, and no more wrong ones than there are")
+        if not (
+            0 <= self.num_wrong <= self.num_answers
+            and 0 <= self.context_wrong <= self.context_size
+            and min(self.round, self.num_answers) >= 1
+        ):
+            raise ValueError(
+                f"{self}: expected a round from 1, at least one answer, and no more wrong ones "
+                f"than there are"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +63,38 @@ class Verdict:
     """The outcome of a round against its forecast."""
 
     inside: bool  #: whether the measured error rate is in the forecast's interval
-    failed: tuple[str, ...]  #: values of `Assumption`; empty where inside, or where the counts refute none
-    surprise_z: float | None  #: (measured - mean) / standard deviation of the forecast; None where the forecast leaves no spread
+    failed: tuple[
+        str, ...
+    ]  #: values of `Assumption`; empty where inside, or where the counts refute none
+    surprise_z: (
+        float | None
+        #: (measured - mean) / standard deviation of the forecast; None where the forecast leaves no
+        #: spread
+    )
 
 
-def verdict(counts: RoundCounts, calibration: Calibration, loop: Loop, forecast: Forecast, alpha: float = 0.05) -> Verdict:
-    """Return whether a round's error rate is as predicted, and where it is not, every assumption that its counts refute.
+def verdict(
+    counts: RoundCounts,
+    calibration: Calibration,
+    loop: Loop,
+    forecast: Forecast,
+    alpha: float = 0.05,
+) -> Verdict:
+    """Return whether a round's error rate is as predicted, and where it is not, every assumption
+    that its counts refute.
 
-    - "evaluator changed": sensitivity or specificity differ from the calibration's, Fisher's exact test of each at alpha / 2;
-    - "imitation partial", only if the evaluator did not change: the error rate differs from what the context's measured impurity should lead to
-      (under perfect imitation: from the impurity; where imitation was estimated: from the line), exact binomial test at alpha;
+    - "evaluator changed": sensitivity or specificity differ from the calibration's, Fisher's exact
+      test of each at alpha / 2;
+    - "imitation partial", only if the evaluator did not change: the error rate differs from what
+      the context's measured impurity should lead to
+      (under perfect imitation: from the impurity; where imitation was estimated: from the line),
+      exact binomial test at alpha;
     - "buffer saturated": no pair was accepted, or the context is the one before.
 
-    An error rate outside the interval with nothing refuted is chance, or too few counts to tell. With a share of imitation e_0 is taken as
-    calibrated, and an estimated line as it is, so that few counts blame imitation somewhat more often than alpha. Without a context imitation is
-    not tested.
+    An error rate outside the interval with nothing refuted is chance, or too few counts to tell.
+    With a share of imitation e_0 is taken as calibrated, and an estimated line as it is, so that
+    few counts blame imitation somewhat more often than alpha. Without a context imitation is not
+    tested.
 
     Args:
         counts: of the round.
@@ -78,21 +108,34 @@ def verdict(counts: RoundCounts, calibration: Calibration, loop: Loop, forecast:
     """
     if counts.round > len(forecast.mean) or counts.num_answers != loop.num_answers:
         raise ValueError(
-            f"round {counts.round} with {counts.num_answers} answers: the forecast is of {len(forecast.mean)} rounds with {loop.num_answers} each"
+            f"round {counts.round} with {counts.num_answers} answers: the forecast is of "
+            f"{len(forecast.mean)} rounds with {loop.num_answers} each"
         )
     step, measured = counts.round - 1, counts.num_wrong / counts.num_answers
     inside = bool(forecast.low[step] <= measured <= forecast.high[step])
     deviation = float(forecast.standard_deviation[step])
     surprise = (measured - float(forecast.mean[step])) / deviation if deviation > 0 else None
-    return Verdict(inside, () if inside else failed_assumptions(counts, calibration, loop, alpha), surprise)
+    return Verdict(
+        inside, () if inside else failed_assumptions(counts, calibration, loop, alpha), surprise
+    )
 
 
-def failed_assumptions(counts: RoundCounts, calibration: Calibration, loop: Loop, alpha: float = 0.05) -> tuple[str, ...]:
-    """Return every assumption that a round's counts refute, whether or not its error rate was as predicted: see `verdict`."""
+def failed_assumptions(
+    counts: RoundCounts, calibration: Calibration, loop: Loop, alpha: float = 0.05
+) -> tuple[str, ...]:
+    """Return every assumption that a round's counts refute, whether or not its error rate was as
+    predicted: see `verdict`.
+    """
     failed: list[str] = []
     if _evaluator_changed(counts.evaluator, calibration.evaluator, alpha):
         failed.append(Assumption.EVALUATOR.value)
-    elif counts.context_size and binomial_test(counts.num_wrong, counts.num_answers, _expected_error(counts, calibration, loop)) < alpha:
+    elif (
+        counts.context_size
+        and binomial_test(
+            counts.num_wrong, counts.num_answers, _expected_error(counts, calibration, loop)
+        )
+        < alpha
+    ):
         failed.append(Assumption.IMITATION.value)
     if counts.num_accepted == 0 or not counts.context_changed:
         failed.append(Assumption.BUFFER.value)
@@ -101,12 +144,18 @@ def failed_assumptions(counts: RoundCounts, calibration: Calibration, loop: Loop
 
 def _evaluator_changed(now: EvaluatorCounts, before: EvaluatorCounts, alpha: float) -> bool:
     """Return whether either rate differs, at alpha for both together."""
-    right = same_proportion_test(now.accepted_right, now.num_right, before.accepted_right, before.num_right)
-    wrong = same_proportion_test(now.accepted_wrong, now.num_wrong, before.accepted_wrong, before.num_wrong)
+    right = same_proportion_test(
+        now.accepted_right, now.num_right, before.accepted_right, before.num_right
+    )
+    wrong = same_proportion_test(
+        now.accepted_wrong, now.num_wrong, before.accepted_wrong, before.num_wrong
+    )
     return min(right, wrong) < alpha / 2
 
 
 def _expected_error(counts: RoundCounts, calibration: Calibration, loop: Loop) -> float:
-    """Return the error rate to which the context's impurity should lead; e_0 as the Beta distribution of `predict` has it in the mean."""
+    """Return the error rate to which the context's impurity should lead; e_0 as the Beta
+    distribution of `predict` has it in the mean.
+    """
     initial = np.array((calibration.num_wrong + 0.5) / (calibration.num_answers + 1))
     return float(answer_error(counts.context_wrong / counts.context_size, *loop.limits(initial)))

@@ -1,1 +1,3 @@
-"""Reports: made from a run folder only, never from a live engine, so any figure can be made again without a model."""
+"""Reports: made from a run folder only, never from a live engine, so any figure can be made again
+without a model.
+"""

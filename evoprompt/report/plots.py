@@ -27,7 +27,9 @@ def plain(axes: Axes) -> None:
 
 
 def new_axes(height: float = 3.2, left: float = 0.11) -> tuple[Figure, Axes]:
-    """Return a new figure with one chart; sizes in inches, `left` the share of the width that labels take."""
+    """Return a new figure with one chart; sizes in inches, `left` the share of the width that
+    labels take.
+    """
     figure = Figure(figsize=(6.6, height))
     figure.subplots_adjust(left=left, right=0.98, bottom=0.5 / height, top=1 - 0.1 / height)
     axes = figure.add_subplot()
@@ -47,7 +49,11 @@ def svg(figure: Figure) -> str:
     """Return a figure as SVG text."""
     stream = io.StringIO()
     with rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "evoprompt", "font.family": ["DejaVu Sans", "sans-serif"]}
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "evoprompt",
+            "font.family": ["DejaVu Sans", "sans-serif"],
+        }
     ):  # letters stay text: smaller, and can be searched
         FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()

@@ -1,1 +1,3 @@
-"""Scoring: token sequences in, exact log-likelihoods out. Knows nothing of policies, tasks or fitness."""
+"""Scoring: token sequences in, exact log-likelihoods out. Knows nothing of policies, tasks or
+fitness.
+"""

@@ -1,11 +1,15 @@
 """Writes continuations with a language model: prompts forwarded, then token after token.
 
-Knows a model behind a narrow protocol. Takes one of three ways, which are exact where the scorer's are:
+Knows a model behind a narrow protocol. Takes one of three ways, which are exact where the scorer's
+are:
 
-- `packed`: the prompts of a group go through as one trie, each distinct prefix once, and all continuations grow by a token in each pass,
-  under the tree mask of scoring. Logits differ in their last bits with the group, so where a draw is closer than `CLOSE`, its request is
-  decoded again by itself: the tokens are those of decoding each request alone.
-- `stepwise`: a request by itself, from the state (of keys and values, or of a recurrent model) after the tokens before.
+- `packed`: the prompts of a group go through as one trie, each distinct prefix once, and all
+  continuations grow by a token in each pass,
+  under the tree mask of scoring. Logits differ in their last bits with the group, so where a draw
+  is closer than `CLOSE`, its request is decoded again by itself: the tokens are those of decoding
+  each request alone.
+- `stepwise`: a request by itself, from the state (of keys and values, or of a recurrent model)
+  after the tokens before.
 - `plain`: a request by itself, the whole sequence again for every token.
 """
 
@@ -22,8 +26,9 @@ from evoprompt.scoring.language_model import REFUSALS, Ints, LanguageModel, Logi
 from evoprompt.scoring.trie import Pass, TokenRequest, TriePlan, plan, visible
 from evoprompt.seeding import Stream, generator
 
-#: Margins (nats) below which a draw in company is repeated alone; the order of summation moves logits ten times less. For the 16-bit
-#: types there is none: they round logits so coarsely that a tenth of all draws would be close, and company may decide those.
+#: Margins (nats) below which a draw in company is repeated alone; the order of summation moves
+#: logits ten times less. For the 16-bit types there is none: they round logits so coarsely that a
+#: tenth of all draws would be close, and company may decide those.
 CLOSE = {"float32": 1e-3}
 
 
@@ -42,11 +47,17 @@ class _Draft:
     @property
     def goes_on(self) -> bool:
         """Whether another token is wanted."""
-        return not (self.is_stopped or self.is_undecided or len(self.drawn) == self.request.max_tokens)
+        return not (
+            self.is_stopped or self.is_undecided or len(self.drawn) == self.request.max_tokens
+        )
 
     def take(self, logits: Logits) -> None:
         """Draw the next token."""
-        noise = noise_at(self.request.seed, len(self.drawn), len(logits)) if self.request.temperature else None
+        noise = (
+            noise_at(self.request.seed, len(self.drawn), len(logits))
+            if self.request.temperature
+            else None
+        )
         found = draw(logits, self.request.temperature, noise)
         self.drawn.append(found.token)
         self.token_logprobs.append(found.log_prob)
@@ -54,9 +65,16 @@ class _Draft:
         self.is_undecided = found.margin < self.least_margin
 
     def work(self) -> TokenCount:
-        """Return the work that is its own: a head row for each token drawn, and the tokens written."""
+        """Return the work that is its own: a head row for each token drawn, and the tokens
+        written.
+        """
         rows = len(self.drawn)
-        return TokenCount(head_rows=rows, floor_head_rows=rows, generated_tokens=rows - self.is_stopped, requests=1)
+        return TokenCount(
+            head_rows=rows,
+            floor_head_rows=rows,
+            generated_tokens=rows - self.is_stopped,
+            requests=1,
+        )
 
     def finish(self, count: TokenCount) -> Decoded:
         """Return what was written."""
@@ -68,8 +86,10 @@ class Decoder:
 
     Args:
         model: what predicts.
-        path: how the scorer forwards with it: `packed` is taken as it is; else steps are tried against the plain forward, once.
-        tolerance: absolute (nats) and relative difference of a log-probability that the order of summation explains.
+        path: how the scorer forwards with it: `packed` is taken as it is; else steps are tried
+            against the plain forward, once.
+        tolerance: absolute (nats) and relative difference of a log-probability that the order of
+            summation explains.
     """
 
     def __init__(self, model: LanguageModel, path: str, tolerance: tuple[float, float]) -> None:
@@ -85,18 +105,34 @@ class Decoder:
         return self._path
 
     def decode(self, group: Sequence[Decoding], chunk_tokens: int) -> list[Decoded]:
-        """Return what is written for each of the requests, which are distinct and sorted; passes have at most `chunk_tokens` tokens."""
+        """Return what is written for each of the requests, which are distinct and sorted; passes
+        have at most `chunk_tokens` tokens.
+        """
         if self.path != "packed":
-            return [self._by_itself(request, new) for request, new in zip(group, _new_rows(group), strict=True)]
+            return [
+                self._by_itself(request, new)
+                for request, new in zip(group, _new_rows(group), strict=True)
+            ]
         written = []
-        for draft, count in self._together(group, chunk_tokens, CLOSE.get(self.model.dtype, 0.0) if len(group) > 1 else 0.0):
+        for draft, count in self._together(
+            group, chunk_tokens, CLOSE.get(self.model.dtype, 0.0) if len(group) > 1 else 0.0
+        ):
             if draft.is_undecided:
                 [(draft, more)] = self._together([draft.request], chunk_tokens, 0.0)
-                count += TokenCount(more.body_tokens, 0, more.head_rows, 0, more.forwards, generated_tokens=more.generated_tokens)
+                count += TokenCount(
+                    more.body_tokens,
+                    0,
+                    more.head_rows,
+                    0,
+                    more.forwards,
+                    generated_tokens=more.generated_tokens,
+                )
             written.append(draft.finish(count))
         return written
 
-    def _together(self, group: Sequence[Decoding], chunk_tokens: int, least_margin: float) -> list[tuple[_Draft, TokenCount]]:
+    def _together(
+        self, group: Sequence[Decoding], chunk_tokens: int, least_margin: float
+    ) -> list[tuple[_Draft, TokenCount]]:
         drafts = [_Draft(r, self._stop(r), least_margin) for r in group]
         trie = plan([TokenRequest(r.prompt, (0,)) for r in group], chunk_tokens)
         ends = trie.scored_row  # the row of each prompt's last token, (request,)
@@ -112,26 +148,41 @@ class Decoder:
             sees = np.hstack([sees, own])
             tokens = np.array([drafts[i].drawn[-1] for i in live])
             place = np.array([len(group[i].prompt) + len(drafts[i].drawn) - 1 for i in live])
-            answers = self.model.forward_logits(tokens, place, depth, sees[live], np.arange(len(live)))
+            answers = self.model.forward_logits(
+                tokens, place, depth, sees[live], np.arange(len(live))
+            )
             depth = np.concatenate([depth, place])
             forwards += 1
             for i, row in zip(live, answers, strict=True):
                 drafts[i].take(row)
         # A prompt without rows of its own shares its last one, which went through the head once.
-        counts = [d.work() + TokenCount(new, new, -(new == 0), -(new == 0)) for d, new in zip(drafts, _new_rows(group), strict=True)]
+        counts = [
+            d.work() + TokenCount(new, new, -(new == 0), -(new == 0))
+            for d, new in zip(drafts, _new_rows(group), strict=True)
+        ]
         counts[0] += TokenCount(forwards=forwards)
         return list(zip(drafts, counts, strict=True))
 
     def _prefill(self, trie: TriePlan, chunk_tokens: int) -> tuple[dict[int, Logits], int]:
-        """Forward and keep all prompts; return the logits at the rows that end one, and the number of passes."""
+        """Forward and keep all prompts; return the logits at the rows that end one, and the number
+        of passes.
+        """
         self.model.begin()
         found: dict[int, Logits] = {}
         starts = range(0, trie.num_rows, chunk_tokens)
         for start in starts:
             piece = Pass(start, min(start + chunk_tokens, trie.num_rows), ((0, start),), keep=True)
-            ends: Ints = np.unique(trie.scored_row[(trie.scored_row >= start) & (trie.scored_row < piece.end)])
+            ends: Ints = np.unique(
+                trie.scored_row[(trie.scored_row >= start) & (trie.scored_row < piece.end)]
+            )
             place = slice(start, piece.end)
-            answers = self.model.forward_logits(trie.tokens[place], trie.depth[place], trie.depth[:start], visible(trie, piece), ends - start)
+            answers = self.model.forward_logits(
+                trie.tokens[place],
+                trie.depth[place],
+                trie.depth[:start],
+                visible(trie, piece),
+                ends - start,
+            )
             found |= zip(ends.tolist(), answers, strict=True)
         return found, len(starts)
 
@@ -147,27 +198,46 @@ class Decoder:
             draft.take(self.model.extend(np.array(fed)))
             body += len(fed) - (forwards > 0)  # the newest token is counted as generated
             forwards += 1
-        return draft.finish(draft.work() + TokenCount(body, new_rows, floor_head_rows=-(new_rows == 0), forwards=forwards))
+        return draft.finish(
+            draft.work()
+            + TokenCount(body, new_rows, floor_head_rows=-(new_rows == 0), forwards=forwards)
+        )
 
     def _stop(self, request: Decoding) -> frozenset[int]:
         return self.model.end_tokens.union(request.stop)
 
     def _steps_are_exact(self) -> bool:
-        """Return whether tokens one at a time after a prompt give what the plain forward gives; an architecture may also refuse them."""
-        tokens = generator(0, Stream.PROBE, 1).integers(0, self.model.vocabulary, size=min(16, self.model.window))
+        """Return whether tokens one at a time after a prompt give what the plain forward gives; an
+        architecture may also refuse them.
+        """
+        tokens = generator(0, Stream.PROBE, 1).integers(
+            0, self.model.vocabulary, size=min(16, self.model.window)
+        )
         rows = np.arange(len(tokens) - 1)
         plain = self.model.forward_plain(tokens[:-1], (rows, tokens[1:])).log_prob[-4:]
         self.model.begin()
         try:
-            logits = [self.model.extend(part) for part in np.split(tokens[:-1], [len(tokens) - 4, len(tokens) - 3, len(tokens) - 2])]
+            logits = [
+                self.model.extend(part)
+                for part in np.split(
+                    tokens[:-1], [len(tokens) - 4, len(tokens) - 3, len(tokens) - 2]
+                )
+            ]
         except REFUSALS:
             return False
-        found = np.array([log_softmax(row)[token] for row, token in zip(logits, tokens[-4:], strict=True)])
+        found = np.array(
+            [log_softmax(row)[token] for row, token in zip(logits, tokens[-4:], strict=True)]
+        )
         absolute, relative = self._tolerance
         return bool((np.abs(found - plain) <= absolute + relative * np.abs(plain)).all())
 
 
 def _new_rows(group: Sequence[Decoding]) -> list[int]:
-    """Return how many tokens of each prompt lie beyond what it shares with a prompt before it; the prompts are sorted."""
+    """Return how many tokens of each prompt lie beyond what it shares with a prompt before it; the
+    prompts are sorted.
+    """
     before = [(), *(request.prompt for request in group)]
-    return [len(request.prompt) - shared_tokens(other, request.prompt) for other, request in zip(before, group, strict=False)]
+    return [
+        len(request.prompt) - shared_tokens(other, request.prompt)
+        for other, request in zip(before, group, strict=False)
+    ]

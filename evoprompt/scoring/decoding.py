@@ -1,7 +1,9 @@
-"""What is asked of a model that writes, what it wrote, and how one token is drawn from its logits. Numbers only: no text, no model.
+"""What is asked of a model that writes, what it wrote, and how one token is drawn from its logits.
+Numbers only: no text, no model.
 
-A draw follows from the logits, the request's seed and the token's place in the continuation, never from the order of calls. Logits differ
-in their last bits with what is forwarded beside them, so each draw says how far they may move before it becomes another one.
+A draw follows from the logits, the request's seed and the token's place in the continuation, never
+from the order of calls. Logits differ in their last bits with what is forwarded beside them, so
+each draw says how far they may move before it becomes another one.
 """
 
 from __future__ import annotations
@@ -23,32 +25,43 @@ from evoprompt.seeding import Stream, generator
 
 Noise = NDArray[np.float64]
 
-#: Requests decoded together. SmolLM2 on one core, 300 tokens of prompt: 18 tokens/s alone, 67 by 4, 161 by 16, 203 by 32; with few
-#: requests, large groups leave workers idle.
+#: Requests decoded together. SmolLM2 on one core, 300 tokens of prompt: 18 tokens/s alone, 67 by 4,
+#: 161 by 16, 203 by 32; with few requests, large groups leave workers idle.
 GROUP_REQUESTS = 16
-#: Rows of keys and values that a group may need: 94 MB for SmolLM2 in float32. A longer request is a group by itself.
+#: Rows of keys and values that a group may need: 94 MB for SmolLM2 in float32. A longer request is
+#: a group by itself.
 GROUP_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Decoding:
-    """A continuation is wanted: tokens one after another, until a stop token, the model's end-of-text token, or `max_tokens`.
+    """A continuation is wanted: tokens one after another, until a stop token, the model's
+    end-of-text token, or `max_tokens`.
 
     Raises:
-        ValueError: no prompt (an empty one is a beginning-of-text token), no token asked for, a temperature that is negative or not finite.
+        ValueError: no prompt (an empty one is a beginning-of-text token), no token asked for, a
+            temperature that is negative or not finite.
     """
 
     prompt: Tokens
     max_tokens: int
-    temperature: float = 0.0  #: 0 takes the likeliest token (of equal ones the lowest id); above, softmax(logits / temperature) is drawn from
+    #: 0 takes the likeliest token (of equal ones the lowest id); above, softmax(logits /
+    #: temperature) is drawn from
+    temperature: float = 0.0
     seed: int = 0  #: of the draws; no effect at temperature 0
     stop: Tokens = ()  #: tokens that end the continuation and are not part of it
 
     def __post_init__(self) -> None:
         if not self.prompt or self.max_tokens < 1:
-            raise ValueError(f"Decoding(prompt={len(self.prompt)} tokens, max_tokens={self.max_tokens}): both must be at least 1")
+            raise ValueError(
+                f"Decoding(prompt={len(self.prompt)} tokens, max_tokens={self.max_tokens}): both "
+                f"must be at least 1"
+            )
         if not (isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"Decoding(temperature={self.temperature}): give 0 for the likeliest tokens, or a positive number")
+            raise ValueError(
+                f"Decoding(temperature={self.temperature}): give 0 for the likeliest tokens, or "
+                f"a positive number"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,9 @@ class Decoded:
     """What was written after a prompt."""
 
     drawn: Tokens  #: every token drawn; where `is_stopped`, the last one is the stop token
-    token_logprobs: tuple[float, ...]  #: nats, of each token drawn, under the model itself (temperature 1)
+    token_logprobs: tuple[
+        float, ...
+    ]  #: nats, of each token drawn, under the model itself (temperature 1)
     is_stopped: bool  #: a stop or end-of-text token ended it, not `max_tokens`
     count: TokenCount  #: `body_tokens` are the prompt's, `generated_tokens` the continuation's
 
@@ -67,7 +82,9 @@ class Decoded:
 
     @property
     def log_likelihood(self) -> float:
-        """Nats, summed over the continuation; what the scorer gives for `tokens` after the prompt."""
+        """Nats, summed over the continuation; what the scorer gives for `tokens` after the
+        prompt.
+        """
         return fsum(self.token_logprobs[: len(self.tokens)])
 
 
@@ -77,15 +94,18 @@ class Draw:
 
     token: int
     log_prob: float  #: nats, under softmax(logits)
-    margin: float  #: nats; while no two logits move by more than this against each other, the same token is drawn
+    #: nats; while no two logits move by more than this against each other, the same token is drawn
+    margin: float
 
 
 def draw(logits: Logits, temperature: float, noise: Noise | None) -> Draw:
-    """Return the token that these logits and this noise give: the greatest of logits / temperature + noise, of equal ones the lowest id.
+    """Return the token that these logits and this noise give: the greatest of logits / temperature
+    + noise, of equal ones the lowest id.
 
-    With independent standard Gumbel noise g and T = `temperature`, argmax_k(x_k / T + g_k) is drawn from softmax(x / T) (Gumbel 1954; the
-    "Gumbel-max trick"). Its margin, T times the lead over the second, is below e for about e of all draws, however many tokens are unlikely;
-    with one uniform number and the cumulative distribution it would be, whenever an unlikely token is drawn.
+    With independent standard Gumbel noise g and T = `temperature`, argmax_k(x_k / T + g_k) is drawn
+    from softmax(x / T) (Gumbel 1954; the "Gumbel-max trick"). Its margin, T times the lead over the
+    second, is below e for about e of all draws, however many tokens are unlikely; with one uniform
+    number and the cumulative distribution it would be, whenever an unlikely token is drawn.
 
     Args:
         logits: shape (vocabulary,).
@@ -120,17 +140,22 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def noise_at(seed: int, place: int, size: int) -> Noise:
-    """Return the standard Gumbel noise that draws the token at this place of a continuation (from 0), shape (size,)."""
+    """Return the standard Gumbel noise that draws the token at this place of a continuation (from
+    0), shape (size,).
+    """
     exponential = generator(seed, Stream.DECODING, place).standard_exponential(size)
-    noise: Noise = -np.log(exponential.clip(min=np.finfo(float).tiny))  # -log E is Gumbel, in half the time of drawing it
+    noise: Noise = -np.log(
+        exponential.clip(min=np.finfo(float).tiny)
+    )  # -log E is Gumbel, in half the time of drawing it
     return noise
 
 
 def group_requests(requests: Sequence[Decoding]) -> list[tuple[Decoding, ...]]:
-    """Return the distinct requests in groups to be decoded together, in order of their prompts, so that neighbours share beginnings.
+    """Return the distinct requests in groups to be decoded together, in order of their prompts, so
+    that neighbours share beginnings.
 
-    The groups are of about equal size. They follow from the set of requests alone, and a group's own groups are itself: whoever decodes it,
-    the same bits come back.
+    The groups are of about equal size. They follow from the set of requests alone, and a group's
+    own groups are itself: whoever decodes it, the same bits come back.
     """
     wanted = sorted(set(requests))
     size = ceil(len(wanted) / max(1, ceil(len(wanted) / GROUP_REQUESTS)))
@@ -149,7 +174,9 @@ def group_requests(requests: Sequence[Decoding]) -> list[tuple[Decoding, ...]]:
 
 
 def in_order(requests: Sequence[Decoding], decoded: Mapping[Decoding, Decoded]) -> list[Decoded]:
-    """Return what was written for each request. Of equal requests the first one carries the work; the others cost none."""
+    """Return what was written for each request. Of equal requests the first one carries the work;
+    the others cost none.
+    """
     seen: set[Decoding] = set()
     results = []
     for request in requests:

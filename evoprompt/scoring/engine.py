@@ -1,10 +1,13 @@
-"""The scorer: requests of token ids -> exact log-likelihoods, each distinct prefix forwarded once; and, by `decoder`, continuations.
+"""The scorer: requests of token ids -> exact log-likelihoods, each distinct prefix forwarded once;
+and, by `decoder`, continuations.
 
-Knows the plan and a language model behind a narrow protocol. A model is probed when it is loaded, and takes the first way down this
-ladder that reproduces the plain forward on it; the reason is kept, and a wrong number is never silent:
+Knows the plan and a language model behind a narrow protocol. A model is probed when it is loaded,
+and takes the first way down this ladder that reproduces the plain forward on it; the reason is
+kept, and a wrong number is never silent:
 
 - `packed`: the branches of the trie go through in one sequence under a tree mask.
-- `branched`: the state after a prompt (keys and values, or the state of a recurrent model) is copied to a batch of its branches.
+- `branched`: the state after a prompt (keys and values, or the state of a recurrent model) is
+  copied to a batch of its branches.
 - `plain`: every distinct sequence is forwarded by itself.
 """
 
@@ -21,16 +24,25 @@ from evoprompt.errors import UserError
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoder import Decoder
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
-from evoprompt.scoring.language_model import LEAST_CHUNK, NOT_A_NUMBER, REFUSALS, Ints, LanguageModel, OutOfMemoryError, RowScores
+from evoprompt.scoring.language_model import (
+    LEAST_CHUNK,
+    NOT_A_NUMBER,
+    REFUSALS,
+    Ints,
+    LanguageModel,
+    OutOfMemoryError,
+    RowScores,
+)
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.trie import Pass, TokenRequest, Tokens, TriePlan, branches, plan, visible
 from evoprompt.seeding import Stream, generator
 
 logger = logging.getLogger(__name__)
 
-#: A way may differ from the plain forward by this many nats per token plus as many parts of its log-probability, or the next is taken.
-#: On the probe's random tokens (log-probabilities near -20) the order of summation alone moves SmolLM2 by 1.3e-4 nats. On text the
-#: limit of 1e-4 nats is held by a test with the real model. The limits of the 16-bit types are chosen, not measured.
+#: A way may differ from the plain forward by this many nats per token plus as many parts of its
+#: log-probability, or the next is taken. On the probe's random tokens (log-probabilities near -20)
+#: the order of summation alone moves SmolLM2 by 1.3e-4 nats. On text the limit of 1e-4 nats is held
+#: by a test with the real model. The limits of the 16-bit types are chosen, not measured.
 PROBE_TOLERANCE = {"float32": (1e-4, 2e-5), "float16": (0.1, 0.01), "bfloat16": (0.3, 0.03)}
 
 
@@ -60,13 +72,26 @@ class _Sheet:
 
     def write(self, scored: Ints, scores: RowScores) -> None:
         """Write the answers to these scored tokens."""
-        self.log_prob[scored], self.is_first[scored], self.is_done[scored] = scores.log_prob, scores.is_first, True
+        self.log_prob[scored], self.is_first[scored], self.is_done[scored] = (
+            scores.log_prob,
+            scores.is_first,
+            True,
+        )
 
 
 class Scorer:
-    """Scores requests with one model. `path` says how (`packed`, `branched` or `plain`), `reason` why."""
+    """Scores requests with one model. `path` says how (`packed`, `branched` or `plain`), `reason`
+    why.
+    """
 
-    def __init__(self, model: LanguageModel, *, chunk_tokens: int = 256, path: str | None = None, store: PrefixStore | None = None) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        chunk_tokens: int = 256,
+        path: str | None = None,
+        store: PrefixStore | None = None,
+    ) -> None:
         self.model = model
         self.chunk_tokens = chunk_tokens
         self.store = store
@@ -79,10 +104,12 @@ class Scorer:
 
         Args:
             requests: any.
-            cuts: where the tokens that all requests share are cut (`trie.trunk_cuts`); the segments go through the prefix store.
+            cuts: where the tokens that all requests share are cut (`trie.trunk_cuts`); the segments
+                go through the prefix store.
 
         Raises:
-            UserError: a request is longer than the model's window, the model returns NaN, or the shortest pass finds no memory.
+            UserError: a request is longer than the model's window, the model returns NaN, or the
+                shortest pass finds no memory.
         """
         if not requests:
             return TokenScores(np.zeros(0), np.zeros(0, dtype=bool), TokenCount())
@@ -99,10 +126,14 @@ class Scorer:
                 spent += self._ways[self.path](trie, sheet)
             except OutOfMemoryError as error:
                 spent += self._halve(error)
-            answered = np.bincount(trie.scored_request, weights=~sheet.is_done, minlength=len(left)) == 0
+            answered = (
+                np.bincount(trie.scored_request, weights=~sheet.is_done, minlength=len(left)) == 0
+            )
             sums = np.bincount(trie.scored_request, weights=sheet.log_prob, minlength=len(left))
             log_likelihood[left[answered]] = sums[answered]
-            is_greedy[left[answered]] = (np.bincount(trie.scored_request, weights=~sheet.is_first, minlength=len(left)) == 0)[answered]
+            is_greedy[left[answered]] = (
+                np.bincount(trie.scored_request, weights=~sheet.is_first, minlength=len(left)) == 0
+            )[answered]
             left = left[~answered]
             if len(left):
                 trie = plan([requests[i] for i in left], self.chunk_tokens, cuts)
@@ -111,13 +142,18 @@ class Scorer:
         return TokenScores(log_likelihood, is_greedy, floor + spent)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
-        """Return what the model writes for every request, in order. The tokens depend neither on the order nor on the other requests.
+        """Return what the model writes for every request, in order. The tokens depend neither on
+        the order nor on the other requests.
 
         Raises:
-            UserError: a prompt and what may follow it are longer than the model's window, or as `score`.
+            UserError: a prompt and what may follow it are longer than the model's window, or as
+                `score`.
         """
         for request in requests:
-            self._check_window(len(request.prompt) + request.max_tokens, f" with the {request.max_tokens} that may be written")
+            self._check_window(
+                len(request.prompt) + request.max_tokens,
+                f" with the {request.max_tokens} that may be written",
+            )
         decoded: dict[Decoding, Decoded] = {}
         waiting = group_requests(requests)
         lost = TokenCount()
@@ -137,21 +173,27 @@ class Scorer:
     def _check_window(self, length: int, what: str) -> None:
         if length > self.model.window:
             raise UserError(
-                f"a prompt of {length} tokens{what} is longer than the model's window of {self.model.window}; nothing is ever cut off, "
-                "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a model with a longer window"
+                f"a prompt of {length} tokens{what} is longer than the model's window of "
+                f"{self.model.window}; nothing is ever cut off, "
+                "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a "
+                "model with a longer window"
             )
 
     def _halve(self, error: OutOfMemoryError) -> TokenCount:
         """Make passes half as long after one that found no memory."""
         if self.chunk_tokens <= LEAST_CHUNK:
             raise UserError(
-                f"there is no memory even for passes of {self.chunk_tokens} tokens ({error}); use a smaller model, fewer workers "
+                f"there is no memory even for passes of {self.chunk_tokens} tokens ({error}); "
+                f"use a smaller model, fewer workers "
                 "(workers.count) or a smaller prefix store (model.prefix_store_mib)"
             ) from None
         self.chunk_tokens = max(LEAST_CHUNK, self.chunk_tokens // 2)
         if self.store is not None:
             self.store.clear()
-        logger.warning("out of memory in a forward pass; passes have at most %d tokens from now on", self.chunk_tokens)
+        logger.warning(
+            "out of memory in a forward pass; passes have at most %d tokens from now on",
+            self.chunk_tokens,
+        )
         return TokenCount(halvings=1)
 
     def _packed(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
@@ -161,7 +203,11 @@ class Scorer:
         for piece in trie.passes[len(kept) :]:
             kept = self._drop_to(kept, piece)
             wanted = sheet.of_rows(piece.start, piece.end)
-            past = np.concatenate([np.arange(s, e) for s, e in piece.past]) if piece.past else np.zeros(0, dtype=np.int64)
+            past = (
+                np.concatenate([np.arange(s, e) for s, e in piece.past])
+                if piece.past
+                else np.zeros(0, dtype=np.int64)
+            )
             scores = self.model.forward(
                 trie.tokens[piece.start : piece.end],
                 trie.depth[piece.start : piece.end],
@@ -175,11 +221,16 @@ class Scorer:
             if piece.keep:
                 kept = (*kept, (piece.start, piece.end))
             if piece.is_trunk and self.store is not None:
-                self.store.add(_segments(trie, (*piece.past, (piece.start, piece.end))), *self.model.take(piece.end - piece.start))
+                self.store.add(
+                    _segments(trie, (*piece.past, (piece.start, piece.end))),
+                    *self.model.take(piece.end - piece.start),
+                )
         return count
 
     def _from_store(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
-        """Give the model what the store has of the trunk; a segment that predicts a scored token must be forwarded."""
+        """Give the model what the store has of the trunk; a segment that predicts a scored token
+        must be forwarded.
+        """
         if self.store is None:
             return TokenCount()
         ranges = []
@@ -192,7 +243,9 @@ class Scorer:
             self.model.put(found)
         return TokenCount(stored_tokens=ranges[len(found) - 1][1] if found else 0)
 
-    def _drop_to(self, kept: tuple[tuple[int, int], ...], piece: Pass) -> tuple[tuple[int, int], ...]:
+    def _drop_to(
+        self, kept: tuple[tuple[int, int], ...], piece: Pass
+    ) -> tuple[tuple[int, int], ...]:
         surplus = sum(end - start for start, end in kept[len(piece.past) :])
         if surplus:
             self.model.drop(surplus)
@@ -217,7 +270,9 @@ class Scorer:
         return count
 
     def _batches(self, trie: TriePlan, sheet: _Sheet, piece: Pass) -> TokenCount:
-        """Forward the paths through a pass in batches of about equal length, padded on the right, where nothing looks back at it."""
+        """Forward the paths through a pass in batches of about equal length, padded on the right,
+        where nothing looks back at it.
+        """
         count = TokenCount()
         todo = sorted(branches(trie, piece), key=lambda b: -len(b.rows))
         while todo:
@@ -230,8 +285,12 @@ class Scorer:
                 row[: len(b.rows)] = trie.tokens[b.rows]
             wanted = np.concatenate(answers)
             which = np.repeat(np.arange(len(batch)), [len(a) for a in answers])
-            place = trie.depth[trie.scored_row[wanted]] - trie.depth[batch[0].rows[0]]  # all paths of a pass begin at one depth
-            sheet.write(wanted, self.model.branch(tokens, (which, place, trie.scored_token[wanted])))
+            place = (
+                trie.depth[trie.scored_row[wanted]] - trie.depth[batch[0].rows[0]]
+            )  # all paths of a pass begin at one depth
+            sheet.write(
+                wanted, self.model.branch(tokens, (which, place, trie.scored_token[wanted]))
+            )
             count += _one_pass(trie, wanted, tokens.size)
         return count
 
@@ -246,9 +305,15 @@ class Scorer:
         return count
 
     def _probe(self) -> tuple[str, str]:
-        """Score a random tree in every way, down the ladder; return the first that is exact, and why those above it are not."""
-        requests = probe_requests(self.model.vocabulary, self.model.sliding_window, self.model.window)
-        trie = plan(requests, budget=24)  # small passes, so that keeping and dropping are probed too
+        """Score a random tree in every way, down the ladder; return the first that is exact, and
+        why those above it are not.
+        """
+        requests = probe_requests(
+            self.model.vocabulary, self.model.sliding_window, self.model.window
+        )
+        trie = plan(
+            requests, budget=24
+        )  # small passes, so that keeping and dropping are probed too
         plain = _Sheet(trie)
         self._plain(trie, plain)
         absolute, relative = PROBE_TOLERANCE[self.model.dtype]
@@ -260,19 +325,31 @@ class Scorer:
                 try:
                     self._ways[path](trie, sheet)
                 except REFUSALS as error:
-                    refused += f"; {path} passes are refused by this architecture ({type(error).__name__}: {str(error)[:120]})"
+                    refused += (
+                        f"; {path} passes are refused by this architecture "
+                        f"({type(error).__name__}: {str(error)[:120]})"
+                    )
                     continue
                 errors = np.abs(sheet.log_prob - plain.log_prob)
                 if (errors <= absolute + relative * np.abs(plain.log_prob)).all():  # never when NaN
-                    return path, f"{path} passes reproduce the plain forward within {errors.max():.1g} nats{refused}"
-                refused += f"; {path} passes differ from the plain forward by {errors.max():.2g} nats on this model"
+                    return (
+                        path,
+                        f"{path} passes reproduce the plain forward within {errors.max():.1g} "
+                        f"nats{refused}",
+                    )
+                refused += (
+                    f"; {path} passes differ from the plain forward by {errors.max():.2g} "
+                    f"nats on this model"
+                )
         finally:
             self.chunk_tokens, self.store = budget, store
         return "plain", refused.removeprefix("; ")
 
 
 def probe_requests(vocabulary: int, sliding_window: int | None, window: int) -> list[TokenRequest]:
-    """Return a random tree of requests: 2 prompts, 3 examples each, 2 continuations of up to 3 tokens, longer than a sliding window."""
+    """Return a random tree of requests: 2 prompts, 3 examples each, 2 continuations of up to 3
+    tokens, longer than a sliding window.
+    """
     rng = generator(0, Stream.PROBE)
 
     def draw(length: int) -> Tokens:
@@ -289,7 +366,9 @@ def probe_requests(vocabulary: int, sliding_window: int | None, window: int) -> 
 
 
 def _one_pass(trie: TriePlan, wanted: Ints, body_tokens: int) -> TokenCount:
-    return TokenCount(body_tokens=body_tokens, head_rows=len(np.unique(trie.scored_row[wanted])), forwards=1)
+    return TokenCount(
+        body_tokens=body_tokens, head_rows=len(np.unique(trie.scored_row[wanted])), forwards=1
+    )
 
 
 def _segments(trie: TriePlan, ranges: Sequence[tuple[int, int]]) -> list[Tokens]:

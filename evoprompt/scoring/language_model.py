@@ -1,4 +1,6 @@
-"""What the scorer and the decoder ask of a language model, and nothing else: arrays in, log-probabilities and logits out."""
+"""What the scorer and the decoder ask of a language model, and nothing else: arrays in,
+log-probabilities and logits out.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,21 @@ Logits = NDArray[np.float32]
 
 #: Passes are not made shorter than this when memory does not suffice.
 LEAST_CHUNK = 8
-#: How architectures refuse masks, kept rows and states: each is a reason to take another way, never the user's mistake.
-REFUSALS = (TypeError, ValueError, RuntimeError, KeyError, AttributeError, IndexError, NotImplementedError)
+#: How architectures refuse masks, kept rows and states: each is a reason to take another way, never
+#: the user's mistake.
+REFUSALS = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    NotImplementedError,
+)
 #: What a user can do about NaN.
 NOT_A_NUMBER = (
-    "the model returned NaN as a log-probability; its weights or its number type are at fault: try model.dtype=float32, and check the model's files"
+    "the model returned NaN as a log-probability; its weights or its number type are "
+    "at fault: try model.dtype=float32, and check the model's files"
 )
 
 
@@ -54,11 +66,24 @@ class LanguageModel(Protocol):
     def begin(self) -> None:
         """Forget all that is kept."""
 
-    def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
+    def forward(
+        self,
+        tokens: Ints,
+        depth: Ints,
+        past_depth: Ints,
+        visible: NDArray[np.bool_],
+        scored: tuple[Ints, Ints],
+        *,
+        keep: bool,
+    ) -> RowScores:
         """Forward one packed pass after the kept rows."""
 
-    def forward_logits(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints) -> Logits:
-        """Forward and keep one packed pass after the kept rows; return the logits at these rows of it, (row, vocabulary), ascending."""
+    def forward_logits(
+        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints
+    ) -> Logits:
+        """Forward and keep one packed pass after the kept rows; return the logits at these rows of
+        it, (row, vocabulary), ascending.
+        """
 
     def drop(self, num_rows: int) -> None:
         """Forget the last rows kept."""
@@ -73,13 +98,19 @@ class LanguageModel(Protocol):
         """Forward one sequence after the kept state, and keep the state after it on top."""
 
     def extend(self, tokens: Ints) -> Logits:
-        """Forward one sequence after the state on top, which becomes the state after it; return the next token's logits, (vocabulary,)."""
+        """Forward one sequence after the state on top, which becomes the state after it; return the
+        next token's logits, (vocabulary,).
+        """
 
     def shrink(self) -> None:
         """Forget the state on top."""
 
     def branch(self, tokens: Ints, scored: tuple[Ints, Ints, Ints]) -> RowScores:
-        """Forward a batch, each from a copy of the state on top; tokens are (branch, row), `scored` are branches, rows and tokens."""
+        """Forward a batch, each from a copy of the state on top; tokens are (branch, row), `scored`
+        are branches, rows and tokens.
+        """
 
     def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
-        """Forward one whole sequence by itself: the reference that everything else is held against."""
+        """Forward one whole sequence by itself: the reference that everything else is held
+        against.
+        """

@@ -19,9 +19,11 @@ from evoprompt.errors import UserError
 from evoprompt.scoring.language_model import LEAST_CHUNK, Ints, Logits, OutOfMemoryError, RowScores
 from evoprompt.scoring.packing import pack_linear_layers
 
-#: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of Gemma's 262,144 words in float32).
+#: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of
+#: Gemma's 262,144 words in float32).
 HEAD_BYTES = 64 * 2**20
-#: Tokens per pass: on a CPU more is no faster (SmolLM2 has the same rate from 64 on); a GPU computes best with thousands.
+#: Tokens per pass: on a CPU more is no faster (SmolLM2 has the same rate from 64 on); a GPU
+#: computes best with thousands.
 CPU_CHUNK, CUDA_CHUNK = 256, 4096
 
 
@@ -38,7 +40,9 @@ class TransformersLM:
         UserError: the folder holds no causal language model that transformers can load.
     """
 
-    def __init__(self, folder: Path, *, dtype: str = "auto", device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, dtype: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         import torch
         import transformers
@@ -48,41 +52,68 @@ class TransformersLM:
         if threads:
             torch.set_num_threads(threads)
         self._torch = torch
-        self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self._device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        )
         if self._device.type == "cpu":
-            # Without it a mask makes transformers copy keys and values once per query head; results are the same.
+            # Without it a mask makes transformers copy keys and values once per query head; results
+            # are the same.
             os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1"
         try:
             config = transformers.AutoConfig.from_pretrained(folder)
             kind = _pick_dtype(torch, config, dtype, self._device)
-            self.network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind).to(self._device).eval()
+            self.network = (
+                transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
+                .to(self._device)
+                .eval()
+            )
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}"
+            ) from None
         packed = pack_linear_layers(self.network) if self._device.type == "cpu" else 0
         text = self.network.config.get_text_config()
         self.device = self._device.type
         self.dtype = str(kind).removeprefix("torch.")
-        kernels = torch.backends.cpu.get_cpu_capability() if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
+        kernels = (
+            torch.backends.cpu.get_cpu_capability()
+            if self._device.type == "cpu"
+            else torch.cuda.get_device_name(self._device)
+        )
         self.arithmetic = f"{kernels}, {packed} packed layers"
         self.vocabulary = int(text.vocab_size)
-        self.window = int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2**20)
+        self.window = int(
+            getattr(text, "max_position_embeddings", None)
+            or getattr(text, "n_positions", None)
+            or 2**20
+        )
         self._layer_types = set(getattr(text, "layer_types", None) or ())
         uses_window = not self._layer_types or "sliding_attention" in self._layer_types
-        self.sliding_window = getattr(text, "sliding_window", None) if uses_window and getattr(text, "use_sliding_window", True) else None
+        self.sliding_window = (
+            getattr(text, "sliding_window", None)
+            if uses_window and getattr(text, "use_sliding_window", True)
+            else None
+        )
         self._eager = text._attn_implementation == "eager"
         self._cache = transformers.DynamicCache()
-        self._new_cache = transformers.DynamicCache  # without a config: full keys and values on sliding layers too
+        self._new_cache = (
+            transformers.DynamicCache
+        )  # without a config: full keys and values on sliding layers too
         self._states: list[Any] = []  # of `grow`
         self._cache_name = "past_key_values"  # recurrent models call it otherwise
         self._head = self._plain_head()
 
     def chunk_tokens(self) -> int:
-        """Return how long passes may be: what is fast on this device, or less where a quarter of its free memory does not hold that."""
+        """Return how long passes may be: what is fast on this device, or less where a quarter of
+        its free memory does not hold that.
+        """
         text = self.network.config.get_text_config()
         size = self.network.dtype.itemsize
         hidden, heads = text.hidden_size, getattr(text, "num_attention_heads", 0)
         inner = getattr(text, "intermediate_size", None) or 4 * hidden
-        scores = 2 * heads * self.window if self._eager else 0  # attention weights, which only eager attention holds in memory
+        scores = (
+            2 * heads * self.window if self._eager else 0
+        )  # attention weights, which only eager attention holds in memory
         per_token = size * (8 * hidden + 3 * inner + scores) + self.window
         tokens = CUDA_CHUNK if self._device.type == "cuda" else CPU_CHUNK
         while tokens > LEAST_CHUNK and tokens * per_token > self._free_bytes() / 4:
@@ -102,7 +133,12 @@ class TransformersLM:
         network = self.network
         configs = (network.config, network.config.get_text_config(), network.generation_config)
         named = [getattr(config, "eos_token_id", None) for config in configs]
-        return frozenset(int(t) for ids in named if ids is not None for t in (ids if isinstance(ids, list) else [ids]))
+        return frozenset(
+            int(t)
+            for ids in named
+            if ids is not None
+            for t in (ids if isinstance(ids, list) else [ids])
+        )
 
     def begin(self) -> None:
         """Forget all that is kept."""
@@ -115,13 +151,18 @@ class TransformersLM:
 
     def take(self, num_rows: int) -> tuple[list[tuple[Any, Any]], int]:
         """Return a copy of the last rows kept, keys and values by layer, and its size in bytes."""
-        rows = [(layer.keys[..., -num_rows:, :].clone(), layer.values[..., -num_rows:, :].clone()) for layer in self._cache.layers]
+        rows = [
+            (layer.keys[..., -num_rows:, :].clone(), layer.values[..., -num_rows:, :].clone())
+            for layer in self._cache.layers
+        ]
         return rows, sum(t.numel() * t.element_size() for pair in rows for t in pair)
 
     def put(self, segments: Sequence[list[tuple[Any, Any]]]) -> None:
         """Keep these rows, as `take` returned them."""
         for layer, parts in enumerate(zip(*segments, strict=True)):
-            keys, values = (self._torch.cat(tensors, dim=-2) for tensors in zip(*parts, strict=True))
+            keys, values = (
+                self._torch.cat(tensors, dim=-2) for tensors in zip(*parts, strict=True)
+            )
             self._cache.update(keys, values, layer)
 
     def forward(
@@ -141,12 +182,18 @@ class TransformersLM:
                 self._cache.crop(-len(tokens))
         return scores
 
-    def forward_logits(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints) -> Logits:
-        """Forward and keep one packed pass after the kept rows; return the logits at these rows of it, (row, vocabulary), ascending."""
+    def forward_logits(
+        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints
+    ) -> Logits:
+        """Forward and keep one packed pass after the kept rows; return the logits at these rows of
+        it, (row, vocabulary), ascending.
+        """
         with self._guarded():
             return self._logits(self._packed(tokens, depth, past_depth, visible), rows)[0]
 
-    def _packed(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]) -> dict[str, Any]:
+    def _packed(
+        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]
+    ) -> dict[str, Any]:
         return {
             "input_ids": self._tensor(tokens)[None],  # (1, row)
             "position_ids": self._tensor(depth)[None],  # (1, row)
@@ -155,7 +202,9 @@ class TransformersLM:
             "use_cache": True,
         }
 
-    def grow(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
+    def grow(
+        self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> RowScores:
         """Forward one sequence after the state on top, and put the state after it there."""
         inputs: dict[str, Any] = {"input_ids": self._tensor(tokens)[None], "use_cache": True}
         if self._states[-1] is not None:
@@ -166,7 +215,9 @@ class TransformersLM:
         return scores
 
     def extend(self, tokens: Ints) -> Logits:
-        """Forward one sequence after the state on top, which becomes the state after it; return the next token's logits, (vocabulary,)."""
+        """Forward one sequence after the state on top, which becomes the state after it; return the
+        next token's logits, (vocabulary,).
+        """
         inputs: dict[str, Any] = {"input_ids": self._tensor(tokens)[None], "use_cache": True}
         if self._states[-1] is not None:
             inputs[self._cache_name] = self._states[-1]
@@ -176,72 +227,122 @@ class TransformersLM:
         return np.asarray(logits)
 
     def _state_of(self, outputs: Any) -> Any:
-        self._cache_name = next(name for name in ("past_key_values", "cache_params") if getattr(outputs, name, None) is not None)
+        self._cache_name = next(
+            name
+            for name in ("past_key_values", "cache_params")
+            if getattr(outputs, name, None) is not None
+        )
         return getattr(outputs, self._cache_name)
 
     def shrink(self) -> None:
         """Forget the state on top."""
         self._states.pop()
 
-    def branch(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
-        """Forward a batch of sequences, each from a copy of the state on top; what they leave is forgotten."""
+    def branch(
+        self,
+        tokens: NDArray[np.int64],
+        scored: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    ) -> RowScores:
+        """Forward a batch of sequences, each from a copy of the state on top; what they leave is
+        forgotten.
+        """
         which, rows, targets = scored
-        inputs: dict[str, Any] = {"input_ids": self._tensor(tokens), "use_cache": self._states[-1] is not None}
+        inputs: dict[str, Any] = {
+            "input_ids": self._tensor(tokens),
+            "use_cache": self._states[-1] is not None,
+        }
         with self._guarded():
             if self._states[-1] is not None:
                 inputs[self._cache_name] = copy.deepcopy(self._states[-1])
-                inputs[self._cache_name].reorder_cache(self._torch.zeros(len(tokens), dtype=self._torch.long, device=self._device))
+                inputs[self._cache_name].reorder_cache(
+                    self._torch.zeros(len(tokens), dtype=self._torch.long, device=self._device)
+                )
             return self._score_rows(inputs, which * tokens.shape[1] + rows, targets)[0]
 
-    def forward_plain(self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]) -> RowScores:
+    def forward_plain(
+        self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> RowScores:
         """Forward one whole sequence by itself, without cache, mask or positions of our own."""
         with self._guarded():
-            return self._score_rows({"input_ids": self._tensor(tokens)[None], "use_cache": False}, *scored)[0]
+            return self._score_rows(
+                {"input_ids": self._tensor(tokens)[None], "use_cache": False}, *scored
+            )[0]
 
-    def _score_rows(self, inputs: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.int64]) -> tuple[RowScores, Any]:
-        """Forward the body; return the scores of the targets at these rows of the flattened batch, and the body's outputs."""
+    def _score_rows(
+        self, inputs: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.int64]
+    ) -> tuple[RowScores, Any]:
+        """Forward the body; return the scores of the targets at these rows of the flattened batch,
+        and the body's outputs.
+        """
         if len(rows) == 0:  # nothing is predicted here: spare the head
-            return RowScores(np.zeros(0), np.zeros(0, dtype=bool)), self.network.base_model(**inputs)
+            return RowScores(np.zeros(0), np.zeros(0, dtype=bool)), self.network.base_model(
+                **inputs
+            )
         needed, place = np.unique(rows, return_inverse=True)
         hidden, head, outputs = self._hidden(inputs, needed)
         return self._gather(hidden, head, place, targets), outputs
 
     def _logits(self, inputs: dict[str, Any], rows: Ints) -> tuple[Logits, Any]:
-        """Forward the body; return the logits at these rows of the flattened batch, which ascend, and the body's outputs."""
+        """Forward the body; return the logits at these rows of the flattened batch, which ascend,
+        and the body's outputs.
+        """
         if len(rows) == 0:
-            return np.zeros((0, self.vocabulary), dtype=np.float32), self.network.base_model(**inputs)
+            return np.zeros((0, self.vocabulary), dtype=np.float32), self.network.base_model(
+                **inputs
+            )
         hidden, head, outputs = self._hidden(inputs, rows)
         return head(hidden).float().cpu().numpy(), outputs
 
     def _hidden(self, inputs: dict[str, Any], needed: Ints) -> tuple[Any, Any, Any]:
-        """Forward the body; return what it has at these rows, (needed row, hidden size), the head that makes logits of it, and the outputs."""
+        """Forward the body; return what it has at these rows, (needed row, hidden size), the head
+        that makes logits of it, and the outputs.
+        """
         torch = self._torch
         if self._head is not None:
             outputs = self.network.base_model(**inputs)
-            return outputs.last_hidden_state.flatten(0, 1)[self._tensor(needed)], self._head, outputs
+            return (
+                outputs.last_hidden_state.flatten(0, 1)[self._tensor(needed)],
+                self._head,
+                outputs,
+            )
         keep = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool, device=self._device)
         keep.view(-1)[self._tensor(needed)] = True
-        outputs = self.network(**inputs, logits_to_keep=keep)  # a boolean mask means rows; integers would mean positions
+        outputs = self.network(
+            **inputs, logits_to_keep=keep
+        )  # a boolean mask means rows; integers would mean positions
         logits = outputs.logits.reshape(-1, outputs.logits.shape[-1])
-        logits = logits if len(logits) == len(needed) else logits[keep.view(-1)]  # some architectures ignore logits_to_keep
+        logits = (
+            logits if len(logits) == len(needed) else logits[keep.view(-1)]
+        )  # some architectures ignore logits_to_keep
         return logits, torch.nn.Identity(), outputs
 
-    def _gather(self, hidden: Any, head: Any, place: NDArray[np.int64], targets: NDArray[np.int64]) -> RowScores:
-        """Return the scores of targets at places of `hidden`, (needed row, hidden size or vocabulary), in chunks of rows."""
+    def _gather(
+        self, hidden: Any, head: Any, place: NDArray[np.int64], targets: NDArray[np.int64]
+    ) -> RowScores:
+        """Return the scores of targets at places of `hidden`, (needed row, hidden size or
+        vocabulary), in chunks of rows.
+        """
         log_prob, is_first = np.zeros(len(place)), np.zeros(len(place), dtype=bool)
         step = max(1, HEAD_BYTES // (4 * self.vocabulary))
         for start in range(0, len(hidden), step):
             inside = np.flatnonzero((place >= start) & (place < start + step))
             row, wanted = self._tensor(place[inside] - start), self._tensor(targets[inside])
             logits = head(hidden[start : start + step]).float()  # (row of the chunk, vocabulary)
-            values = logits[row, wanted].double() - logits.logsumexp(-1)[row].double()  # (scored token,)
-            log_prob[inside], is_first[inside] = values.cpu().numpy(), (logits.argmax(-1)[row] == wanted).cpu().numpy()
+            values = (
+                logits[row, wanted].double() - logits.logsumexp(-1)[row].double()
+            )  # (scored token,)
+            log_prob[inside], is_first[inside] = (
+                values.cpu().numpy(),
+                (logits.argmax(-1)[row] == wanted).cpu().numpy(),
+            )
         return RowScores(log_prob, is_first)
 
     def _plain_head(self) -> Any:
-        """Return the vocabulary head if it alone makes the model's logits, bit for bit, so that its rows can be taken in chunks; else None.
+        """Return the vocabulary head if it alone makes the model's logits, bit for bit, so that its
+        rows can be taken in chunks; else None.
 
-        Architectures that scale or cap their logits afterwards keep their own head, on the needed rows of a pass at once.
+        Architectures that scale or cap their logits afterwards keep their own head, on the needed
+        rows of a pass at once.
         """
         tokens = self._tensor(np.arange(8) % self.vocabulary)[None]
         head = self.network.get_output_embeddings()
@@ -249,7 +350,9 @@ class TransformersLM:
             return None
         with self._guarded():
             own = self.network(input_ids=tokens, use_cache=False).logits
-            alone = head(self.network.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
+            alone = head(
+                self.network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            )
         return head if own.shape == alone.shape and self._torch.equal(own, alone) else None
 
     @contextmanager
@@ -259,12 +362,18 @@ class TransformersLM:
             with self._torch.inference_mode():
                 yield
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, (self._torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+            if isinstance(
+                error, (self._torch.OutOfMemoryError, MemoryError)
+            ) or "can't allocate memory" in str(error):
                 raise OutOfMemoryError(str(error).splitlines()[0][:200]) from None
             raise
 
-    def _masks(self, depth: NDArray[np.int64], past_depth: NDArray[np.int64], visible: NDArray[np.bool_]) -> Any:
-        """Return the 4-D mask in the form that the architecture takes: one tensor, or one for each type of layer."""
+    def _masks(
+        self, depth: NDArray[np.int64], past_depth: NDArray[np.int64], visible: NDArray[np.bool_]
+    ) -> Any:
+        """Return the 4-D mask in the form that the architecture takes: one tensor, or one for each
+        type of layer.
+        """
         near = visible
         if self.sliding_window:
             columns = np.concatenate([past_depth, depth])
@@ -274,10 +383,16 @@ class TransformersLM:
         return self._mask(near)
 
     def _mask(self, allowed: NDArray[np.bool_]) -> Any:
-        mask = self._torch.from_numpy(allowed).to(self._device)[None, None]  # (1, 1, row, past and row)
-        if self._eager:  # eager attention adds its mask: a boolean one would silently be added as 1.0
+        mask = self._torch.from_numpy(allowed).to(self._device)[
+            None, None
+        ]  # (1, 1, row, past and row)
+        if (
+            self._eager
+        ):  # eager attention adds its mask: a boolean one would silently be added as 1.0
             kind = self.network.dtype
-            return self._torch.zeros(mask.shape, dtype=kind, device=self._device).masked_fill_(~mask, self._torch.finfo(kind).min)
+            return self._torch.zeros(mask.shape, dtype=kind, device=self._device).masked_fill_(
+                ~mask, self._torch.finfo(kind).min
+            )
         return mask
 
     def _tensor(self, array: NDArray[np.int64]) -> Any:
@@ -285,7 +400,9 @@ class TransformersLM:
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write a GGUF file as a float32 safetensors folder. It is read by transformers, which dequantizes it, in about 30 s."""
+    """Write a GGUF file as a float32 safetensors folder. It is read by transformers, which
+    dequantizes it, in about 30 s.
+    """
     import torch
     import transformers
 
@@ -296,7 +413,9 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
     config = quantized.config
     if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the weights are plain now; with the entry the result could not be saved
+        del (
+            config.quantization_config
+        )  # the weights are plain now; with the entry the result could not be saved
     with torch.device("meta"):
         plain = type(quantized)(config)
     plain.load_state_dict(quantized.state_dict(), assign=True)

@@ -25,7 +25,26 @@ def load_scorer(model: ModelConfig, threads: int | None) -> Scorer:
     return Scorer(network, chunk_tokens=model.chunk_tokens or network.chunk_tokens(), store=store)
 
 
-def open_memo(fingerprint: str, *, dtype: str, device: str, arithmetic: str, path: str, chunk_tokens: int, threads: int | None) -> Memo:
-    """Return the memo of a model as it is loaded: all that the bits of a score depend on, but its tokens, goes into the signature."""
+def open_memo(
+    fingerprint: str,
+    *,
+    dtype: str,
+    device: str,
+    arithmetic: str,
+    path: str,
+    chunk_tokens: int,
+    threads: int | None,
+) -> Memo:
+    """Return the memo of a model as it is loaded: all that the bits of a score depend on, but its
+    tokens, goes into the signature.
+    """
     versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers")]
-    return Memo(memo_file(), " | ".join(map(str, (fingerprint, dtype, device, arithmetic, path, chunk_tokens, threads, *versions))))
+    return Memo(
+        memo_file(),
+        " | ".join(
+            map(
+                str,
+                (fingerprint, dtype, device, arithmetic, path, chunk_tokens, threads, *versions),
+            )
+        ),
+    )

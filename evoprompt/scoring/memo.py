@@ -1,8 +1,9 @@
 """Scores kept on disk, shared by every run of a user: what was scored once is not scored again.
 
-One SQLite file, written in transactions of one unit, so that a kill at any moment leaves whole entries, and several runs may read and
-write at once. An entry is found by a hash of the model, how it computes, and the tokens; it is believed only if a second hash, of another
-kind and over the score as well, agrees. Trouble with the file is told once and costs the memo, never the run.
+One SQLite file, written in transactions of one unit, so that a kill at any moment leaves whole
+entries, and several runs may read and write at once. An entry is found by a hash of the model, how
+it computes, and the tokens; it is believed only if a second hash, of another kind and over the
+score as well, agrees. Trouble with the file is told once and costs the memo, never the run.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ logger = logging.getLogger(__name__)
 #: Bytes that the file may have; about 90 are needed for each score.
 LIMIT_BYTES = 512 * 2**20
 
-#: Changes when the numbers that the engine computes change, so that scores of another version are not found.
+#: Changes when the numbers that the engine computes change, so that scores of another version are
+#: not found.
 ENGINE = "1"
 
 #: A request has a row for each company in which it was scored.
 SCHEMA = """CREATE TABLE IF NOT EXISTS score
-    (id INTEGER PRIMARY KEY, key BLOB, company BLOB, seal BLOB, log_likelihood REAL, is_greedy INTEGER, UNIQUE (key, company))"""
+    (id INTEGER PRIMARY KEY, key BLOB, company BLOB, seal BLOB,
+    log_likelihood REAL, is_greedy INTEGER, UNIQUE (key, company))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Memo:
 
     Args:
         path: of the file; it is made where there is none.
-        signature: everything but the tokens that a score depends on: model fingerprint, number type, device, way, lengths of passes.
+        signature: everything but the tokens that a score depends on: model fingerprint, number
+            type, device, way, lengths of passes.
         limit_bytes: the oldest tenth goes when the file is larger.
     """
 
@@ -73,13 +77,20 @@ class Memo:
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), 500):
             part = wanted[start : start + 500]
-            question = f"SELECT key, company, seal, log_likelihood, is_greedy FROM score WHERE key IN ({','.join('?' * len(part))}) ORDER BY id"
+            question = (
+                "SELECT key, company, seal, log_likelihood, is_greedy FROM score WHERE "
+                f"key IN ({','.join('?' * len(part))}) ORDER BY id"
+            )
             for key, *row in self._execute(question, part):
                 rows.setdefault(key, []).append(tuple(row))
         scores: dict[int, tuple[float, bool]] = {}
         num_together = 0
         for index, (key, request) in enumerate(zip(keys, requests, strict=True)):
-            sound = [row for row in rows.get(key, []) if row[1] == self._seal(request, row[2], bool(row[3]))]
+            sound = [
+                row
+                for row in rows.get(key, [])
+                if row[1] == self._seal(request, row[2], bool(row[3]))
+            ]
             together = [row for row in sound if row[0] == company]
             num_together += bool(together)
             for row in (together or sound)[:1]:
@@ -89,26 +100,40 @@ class Memo:
     def recall(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
         """Return the scores of requests that were scored together before, or None.
 
-        The last bits of a score depend on what was scored with it; in the same company they are the bits of scoring it again.
+        The last bits of a score depend on what was scored with it; in the same company they are the
+        bits of scoring it again.
         """
         known = self.find(requests)
         if not known.in_company:
             return None
         values = [known.scores[i] for i in range(len(requests))]
-        count = TokenCount(floor_body_tokens=count_rows(requests), requests=len(requests), memo_requests=len(requests))
-        return TokenScores(np.array([v for v, _ in values]), np.array([g for _, g in values], dtype=bool), count)
+        count = TokenCount(
+            floor_body_tokens=count_rows(requests),
+            requests=len(requests),
+            memo_requests=len(requests),
+        )
+        return TokenScores(
+            np.array([v for v, _ in values]), np.array([g for _, g in values], dtype=bool), count
+        )
 
     def keep(self, requests: Sequence[TokenRequest], scores: TokenScores) -> None:
         """Write the scores of requests that were scored together, all or none."""
         keys = [self._key(r) for r in requests]
         company = self._company(keys)
         values = zip(scores.log_likelihood.tolist(), scores.is_greedy.tolist(), strict=True)
-        rows = [(key, company, self._seal(r, *value), *value) for key, r, value in zip(keys, requests, values, strict=True)]
+        rows = [
+            (key, company, self._seal(r, *value), *value)
+            for key, r, value in zip(keys, requests, values, strict=True)
+        ]
         if self._connection is None:
             return
         try:
             with self._connection as transaction:
-                transaction.executemany("INSERT OR REPLACE INTO score(key, company, seal, log_likelihood, is_greedy) VALUES (?,?,?,?,?)", rows)
+                transaction.executemany(
+                    "INSERT OR REPLACE INTO score(key, company, seal, log_likelihood, is_greedy) "
+                    "VALUES (?,?,?,?,?)",
+                    rows,
+                )
                 self._bound(transaction)
         except sqlite3.Error as error:
             self._give_up(error)
@@ -120,10 +145,18 @@ class Memo:
             self._connection = None
 
     def _bound(self, transaction: sqlite3.Connection) -> None:
-        """Delete the oldest tenth when what is used of the file is over the limit; the file itself does not shrink, its pages are used again."""
-        [pages], [free], [size] = (transaction.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size"))
+        """Delete the oldest tenth when what is used of the file is over the limit; the file itself
+        does not shrink, its pages are used again.
+        """
+        [pages], [free], [size] = (
+            transaction.execute(f"PRAGMA {name}").fetchone()
+            for name in ("page_count", "freelist_count", "page_size")
+        )
         if (pages - free) * size > self._limit:
-            transaction.execute("DELETE FROM score WHERE id <= (SELECT min(id) + (max(id) - min(id) + 1) / 10 FROM score)")
+            transaction.execute(
+                "DELETE FROM score WHERE id <= (SELECT min(id) + (max(id) - min(id) + 1) / 10 "
+                "FROM score)"
+            )
 
     def _execute(self, question: str, values: Sequence[bytes]) -> list[Any]:
         if self._connection is None:
@@ -136,17 +169,26 @@ class Memo:
 
     def _give_up(self, error: Exception) -> None:
         self._connection = None
-        logger.warning("the memo %s cannot be used (%s), so everything is scored; `evoprompt models --clear-memo` makes a new one", self.path, error)
+        logger.warning(
+            "the memo %s cannot be used (%s), so everything is scored; `evoprompt models "
+            "--clear-memo` makes a new one",
+            self.path,
+            error,
+        )
 
     def _key(self, request: TokenRequest) -> bytes:
         return hashlib.blake2b(_bytes(request), digest_size=16, key=self._salt).digest()
 
     def _seal(self, request: TokenRequest, log_likelihood: float, is_greedy: bool) -> bytes:
-        return hashlib.sha256(self._salt + _bytes(request) + struct.pack("<d?", log_likelihood, is_greedy)).digest()[:16]
+        return hashlib.sha256(
+            self._salt + _bytes(request) + struct.pack("<d?", log_likelihood, is_greedy)
+        ).digest()[:16]
 
     @staticmethod
     def _company(keys: Sequence[bytes]) -> bytes:
-        return hashlib.blake2b(b"".join(sorted(set(keys))), digest_size=8).digest()  # order and repetition change nothing in the trie
+        return hashlib.blake2b(
+            b"".join(sorted(set(keys))), digest_size=8
+        ).digest()  # order and repetition change nothing in the trie
 
 
 def describe_memo(path: Path) -> str:
@@ -169,4 +211,6 @@ def clear_memo(path: Path) -> None:
 
 
 def _bytes(request: TokenRequest) -> bytes:
-    return np.array([len(request.context), *request.context, *request.continuation], dtype=np.uint32).tobytes()
+    return np.array(
+        [len(request.context), *request.context, *request.continuation], dtype=np.uint32
+    ).tobytes()

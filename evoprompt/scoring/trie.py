@@ -1,8 +1,10 @@
-"""The plan of a scoring call: which tokens are forwarded, in what order, and where the answers lie. Integers only, no torch.
+"""The plan of a scoring call: which tokens are forwarded, in what order, and where the answers lie.
+Integers only, no torch.
 
-Requests are laid into a token trie over context + continuation[:-1], numbered depth first, so that one array holds the whole
-mask: row q sees row k iff k <= q < subtree_end[k]. The trie is then cut into forward passes of at most `budget` tokens: a branch
-that fits goes through in one packed pass; the stem of a branch that does not is forwarded once and kept while its parts follow.
+Requests are laid into a token trie over context + continuation[:-1], numbered depth first, so that
+one array holds the whole mask: row q sees row k iff k <= q < subtree_end[k]. The trie is then cut
+into forward passes of at most `budget` tokens: a branch that fits goes through in one packed pass;
+the stem of a branch that does not is forwarded once and kept while its parts follow.
 """
 
 from __future__ import annotations
@@ -18,35 +20,48 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """log p(continuation | context) is wanted. Neither part is empty: an empty context is a beginning-of-text token."""
+    """log p(continuation | context) is wanted. Neither part is empty: an empty context is a
+    beginning-of-text token.
+    """
 
     context: Tokens
     continuation: Tokens
 
     def __post_init__(self) -> None:
         if not self.context or not self.continuation:
-            raise ValueError(f"TokenRequest(context={len(self.context)} tokens, continuation={len(self.continuation)} tokens): neither may be empty")
+            raise ValueError(
+                f"TokenRequest(context={len(self.context)} tokens, "
+                f"continuation={len(self.continuation)} tokens): neither may be empty"
+            )
 
     @property
     def fed(self) -> Tokens:
-        """The tokens that the model reads: the last token of a continuation is predicted, never fed."""
+        """The tokens that the model reads: the last token of a continuation is predicted, never
+        fed.
+        """
         return self.context + self.continuation[:-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One forward pass over the rows [start, end). `past` are the rows kept before it; `keep` keeps these rows for the next ones."""
+    """One forward pass over the rows [start, end). `past` are the rows kept before it; `keep` keeps
+    these rows for the next ones.
+    """
 
     start: int
     end: int
     past: tuple[tuple[int, int], ...]  #: ranges of rows, in order
     keep: bool
-    is_trunk: bool = False  #: a segment between two cuts: what it computes depends on its own prefix only, so it may come from a store
+    #: a segment between two cuts: what it computes depends on its own prefix only, so it may come
+    #: from a store
+    is_trunk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A path through a pass down to a leaf. Of its rows, those from `first` on are on no earlier path."""
+    """A path through a pass down to a leaf. Of its rows, those from `first` on are on no earlier
+    path.
+    """
 
     rows: NDArray[np.int64]
     first: int
@@ -73,12 +88,14 @@ class TriePlan:
 
 
 def plan(requests: Sequence[TokenRequest], budget: int, cuts: Sequence[int] = ()) -> TriePlan:
-    """Return the plan that forwards every distinct prefix of the requests once, in passes of at most `budget` tokens.
+    """Return the plan that forwards every distinct prefix of the requests once, in passes of at
+    most `budget` tokens.
 
     Args:
         requests: at least one.
         budget: tokens per pass.
-        cuts: ascending ends of the trunk's segments, in tokens from the start; each segment gets a pass of its own, whatever its length.
+        cuts: ascending ends of the trunk's segments, in tokens from the start; each segment gets a
+            pass of its own, whatever its length.
 
     Raises:
         ValueError: a cut lies beyond the tokens that all requests share.
@@ -122,14 +139,20 @@ def plan(requests: Sequence[TokenRequest], budget: int, cuts: Sequence[int] = ()
     )
 
 
-def trunk_cuts(contexts: Sequence[Tokens], breaks: frozenset[int], least: int, most: int) -> tuple[int, ...]:
-    """Return where the trunk of these contexts is cut: a segment ends after a break token once it has `least` tokens, or at `most`.
+def trunk_cuts(
+    contexts: Sequence[Tokens], breaks: frozenset[int], least: int, most: int
+) -> tuple[int, ...]:
+    """Return where the trunk of these contexts is cut: a segment ends after a break token once it
+    has `least` tokens, or at `most`.
 
-    The trunk is what all contexts share. A cut depends on nothing but the tokens before it, so contexts that begin alike are cut
-    alike, whatever follows: that is what lets a segment be computed for one of them and used for another, to the bit.
+    The trunk is what all contexts share. A cut depends on nothing but the tokens before it, so
+    contexts that begin alike are cut alike, whatever follows: that is what lets a segment be
+    computed for one of them and used for another, to the bit.
     """
     shared = min(contexts)
-    trunk = shared[: _common_prefix(shared, max(contexts))]  # what the first and the last in order share, all share
+    trunk = shared[
+        : _common_prefix(shared, max(contexts))
+    ]  # what the first and the last in order share, all share
     cuts: list[int] = []
     start = 0
     for end in range(1, len(trunk) + 1):
@@ -141,15 +164,22 @@ def trunk_cuts(contexts: Sequence[Tokens], breaks: frozenset[int], least: int, m
 
 
 def branches(trie: TriePlan, piece: Pass) -> list[Branch]:
-    """Return the paths through a pass, from where the kept rows end to each leaf, in order of the leaves."""
+    """Return the paths through a pass, from where the kept rows end to each leaf, in order of the
+    leaves.
+    """
     ends = trie.subtree_end[piece.start : piece.end] - piece.start
     leaves = np.flatnonzero(ends == np.arange(1, len(ends) + 1))
     firsts = [0, *(leaves[:-1] + 1)]
-    return [Branch(piece.start + np.flatnonzero(ends[: leaf + 1] > leaf), piece.start + int(own)) for leaf, own in zip(leaves, firsts, strict=True)]
+    return [
+        Branch(piece.start + np.flatnonzero(ends[: leaf + 1] > leaf), piece.start + int(own))
+        for leaf, own in zip(leaves, firsts, strict=True)
+    ]
 
 
 def count_rows(requests: Sequence[TokenRequest]) -> int:
-    """Return how many distinct prefixes the requests have: the rows of their plan, without making it."""
+    """Return how many distinct prefixes the requests have: the rows of their plan, without making
+    it.
+    """
     rows = 0
     previous: Tokens = ()
     for fed in sorted({r.fed for r in requests}):
@@ -159,7 +189,9 @@ def count_rows(requests: Sequence[TokenRequest]) -> int:
 
 
 def visible(trie: TriePlan, piece: Pass) -> NDArray[np.bool_]:
-    """Return which rows each row of a pass attends to, shape (row of the pass, past rows then rows of the pass)."""
+    """Return which rows each row of a pass attends to, shape (row of the pass, past rows then rows
+    of the pass).
+    """
     columns = np.concatenate([np.arange(s, e) for s, e in (*piece.past, (piece.start, piece.end))])
     rows = np.arange(piece.start, piece.end)[:, None]
     seen: NDArray[np.bool_] = (columns <= rows) & (rows < trie.subtree_end[columns])
@@ -178,15 +210,22 @@ def _passes(end: list[int], depth: list[int], budget: int, cuts: Sequence[int]) 
     start = 0
     for cut in cuts:
         if not start < cut <= len(end) or depth[cut - 1] != cut - 1 or end[cut - 1] != len(end):
-            raise ValueError(f"plan(cuts={tuple(cuts)}): {cut} is not ascending within the tokens that all requests share")
+            raise ValueError(
+                f"plan(cuts={tuple(cuts)}): {cut} is not ascending within the tokens that all "
+                f"requests share"
+            )
         yield Pass(start, cut, past, keep=True, is_trunk=True)
         past = (*past, (start, cut))
         start = cut
     yield from _cut(end, start, len(end), past, budget)
 
 
-def _cut(end: list[int], start: int, stop: int, past: tuple[tuple[int, int], ...], budget: int) -> Iterator[Pass]:
-    """Cut the branches that begin in [start, stop) into passes; branches next to each other share a pass while they fit."""
+def _cut(
+    end: list[int], start: int, stop: int, past: tuple[tuple[int, int], ...], budget: int
+) -> Iterator[Pass]:
+    """Cut the branches that begin in [start, stop) into passes; branches next to each other share a
+    pass while they fit.
+    """
     open_from = row = start
     while row < stop:
         if end[row] - open_from > budget:
@@ -201,8 +240,12 @@ def _cut(end: list[int], start: int, stop: int, past: tuple[tuple[int, int], ...
         yield Pass(open_from, stop, past, keep=False)
 
 
-def _cut_branch(end: list[int], row: int, past: tuple[tuple[int, int], ...], budget: int) -> Iterator[Pass]:
-    """Forward the stem of a branch that is larger than the budget, keep it, and cut what hangs from it."""
+def _cut_branch(
+    end: list[int], row: int, past: tuple[tuple[int, int], ...], budget: int
+) -> Iterator[Pass]:
+    """Forward the stem of a branch that is larger than the budget, keep it, and cut what hangs from
+    it.
+    """
     stop = end[row]
     stem = row + 1
     while stem < stop and end[stem] == stop:  # an only child: the stem goes on

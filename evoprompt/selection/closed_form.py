@@ -1,10 +1,12 @@
 """How likely a selection scheme is to choose each individual, in closed form.
 
-A *parent slot* is one place for one parent; p_i is the probability that individual i fills a slot that is picked at random, so the p_i sum to 1
-and the expected number of slots of i is their number times p_i. *Survival* chooses a set; its inclusion probabilities sum to the set's size.
+A *parent slot* is one place for one parent; p_i is the probability that individual i fills a slot
+that is picked at random, so the p_i sum to 1 and the expected number of slots of i is their number
+times p_i. *Survival* chooses a set; its inclusion probabilities sum to the set's size.
 
-Higher fitness is better, and equals are treated equally. With N individuals, L_i of them are strictly worse than i and E_i equal to it, i
-included. Everything is O(N log N) but `survival_in_turn`. Knows numbers only: no configuration, no operators.
+Higher fitness is better, and equals are treated equally. With N individuals, L_i of them are
+strictly worse than i and E_i equal to it, i included. Everything is O(N log N) but
+`survival_in_turn`. Knows numbers only: no configuration, no operators.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def tournament(fitness: Floats, size: int) -> Floats:
 def truncation(fitness: Floats, num: int) -> Floats:
     """Return p_i of one of `num` slots when the best fill them, shape (individual,).
 
-    Where more slots are wanted than there are individuals everybody comes as often as fits, and the best take the rest:
-    p_i = [num div N + survival_i(num mod N)] / num, with `truncation_survival`.
+    Where more slots are wanted than there are individuals everybody comes as often as fits, and the
+    best take the rest: p_i = [num div N + survival_i(num mod N)] / num, with `truncation_survival`.
 
     Raises:
         ValueError: no individual, a fitness that is not finite, or no slot.
@@ -56,7 +58,8 @@ def truncation(fitness: Floats, num: int) -> Floats:
 def truncation_survival(fitness: Floats, num: int) -> Floats:
     """Return the probability to be among the best `num`, shape (individual,); it sums to `num`.
 
-    1 above the cut, 0 below it; the E individuals that are equal to the cut share what `num` - #above leaves, by chance.
+    1 above the cut, 0 below it; the E individuals that are equal to the cut share what `num` -
+    #above leaves, by chance.
 
     Raises:
         ValueError: no individual, a fitness that is not finite, or `num` outside [0, N].
@@ -71,8 +74,8 @@ def truncation_survival(fitness: Floats, num: int) -> Floats:
 def proportional(weights: Floats) -> Floats:
     """Return p_i = weight_i / sum of the weights, shape (individual,).
 
-    It holds for draws with replacement (roulette) and for stochastic universal sampling, where the numbers of slots are dependent and lie
-    within one of their expectation.
+    It holds for draws with replacement (roulette) and for stochastic universal sampling, where the
+    numbers of slots are dependent and lie within one of their expectation.
 
     Raises:
         ValueError: no individual, or a weight that is negative or not finite, or all are zero.
@@ -81,7 +84,10 @@ def proportional(weights: Floats) -> Floats:
     """
     values = np.asarray(weights, dtype=np.float64)
     if values.size == 0 or not np.isfinite(values).all() or values.min() < 0 or not values.any():
-        raise ValueError(f"proportional: expected finite weights, none negative and not all zero; got {_shown(values)}")
+        raise ValueError(
+            "proportional: expected finite weights, none negative and not all zero; got "
+            f"{_shown(values)}"
+        )
     shares = values / values.max()
     p: Floats = shares / shares.sum()
     return p
@@ -91,7 +97,8 @@ def softmax(fitness: Floats, temperature: float) -> Floats:
     """Return p_i = exp(f_i / T) / sum exp(f / T), shape (individual,); T has the unit of fitness.
 
     Raises:
-        ValueError: no individual, a fitness that is not finite, or a temperature that is not positive.
+        ValueError: no individual, a fitness that is not finite, or a temperature that is not
+            positive.
     """
     values = _finite(fitness)
     if not temperature > 0:
@@ -106,8 +113,9 @@ def linear_ranking(fitness: Floats, pressure: float) -> Floats:
 
         p_i = (2 - s) / N + 2 r_i (s - 1) / (N (N - 1))
 
-    The best has s / N where it is alone. Tournaments of two with replacement are linear ranking with s = 2 - 1/N, weights in proportion to ranks
-    from 1 to N are s = 2 - 2/(N + 1). Of a single individual p = 1.
+    The best has s / N where it is alone. Tournaments of two with replacement are linear ranking
+    with s = 2 - 1/N, weights in proportion to ranks from 1 to N are s = 2 - 2/(N + 1). Of a single
+    individual p = 1.
 
     Raises:
         ValueError: no individual, a fitness that is not finite, or a pressure outside [1, 2].
@@ -116,7 +124,9 @@ def linear_ranking(fitness: Floats, pressure: float) -> Floats:
     """
     worse, equal = _ranks(fitness)
     if not 1 <= pressure <= 2:
-        raise ValueError(f"linear_ranking(pressure={pressure}): expected from 1 (no selection) to 2")
+        raise ValueError(
+            f"linear_ranking(pressure={pressure}): expected from 1 (no selection) to 2"
+        )
     n = len(worse)
     if n == 1:
         return np.ones(1)
@@ -125,17 +135,22 @@ def linear_ranking(fitness: Floats, pressure: float) -> Floats:
 
 
 def survival_in_turn(fitness: Floats, num: int, by_rank: Callable[[int], Floats]) -> Floats:
-    """Return the probability to be among `num` that are drawn one after the other and set aside, shape (individual,); it sums to `num`.
+    """Return the probability to be among `num` that are drawn one after the other and set aside,
+    shape (individual,); it sums to `num`.
 
-    It holds for every scheme that looks at ranks alone. With n left, q_n(r) the probability that the next draw takes the one with r worse ones
-    left, and P_n(r) the probability that this one is drawn before only N - num are left:
+    It holds for every scheme that looks at ranks alone. With n left, q_n(r) the probability that
+    the next draw takes the one with r worse ones left, and P_n(r) the probability that this one is
+    drawn before only N - num are left:
 
-        P_n(r) = q_n(r) + P_{n-1}(r - 1) sum_{s<r} q_n(s) + P_{n-1}(r) sum_{s>r} q_n(s),   P_{N-num} = 0
+        P_n(r) = q_n(r) + P_{n-1}(r - 1) sum_{s<r} q_n(s) + P_{n-1}(r) sum_{s>r} q_n(s), P_{N-num} =
+        0
 
-    Equals are given ranks in any order and the mean over them is taken, which is exact where they share their ranks' probability equally. O(N num).
+    Equals are given ranks in any order and the mean over them is taken, which is exact where they
+    share their ranks' probability equally. O(N num).
 
     Args:
-        by_rank: n -> q_n, shape (n,), the worst first; see `tournament_by_rank` and `rank_weight_by_rank`.
+        by_rank: n -> q_n, shape (n,), the worst first; see `tournament_by_rank` and
+            `rank_weight_by_rank`.
 
     Raises:
         ValueError: no individual, a fitness that is not finite, or `num` outside [0, N].
@@ -154,7 +169,9 @@ def survival_in_turn(fitness: Floats, num: int, by_rank: Callable[[int], Floats]
 
 
 def tournament_by_rank(size: int) -> Callable[[int], Floats]:
-    """Return n -> the probability that each rank of n wins a tournament of `size` with replacement, the worst first."""
+    """Return n -> the probability that each rank of n wins a tournament of `size` with replacement,
+    the worst first.
+    """
 
     def by_rank(n: int) -> Floats:
         return np.diff((np.arange(n + 1) / n) ** size)
@@ -163,7 +180,9 @@ def tournament_by_rank(size: int) -> Callable[[int], Floats]:
 
 
 def rank_weight_by_rank(n: int) -> Floats:
-    """Return the probability of each rank of n in proportion to the weights 1 to n, the worst first."""
+    """Return the probability of each rank of n in proportion to the weights 1 to n, the worst
+    first.
+    """
     weights = np.arange(1.0, n + 1)
     shares: Floats = weights / weights.sum()
     return shares
@@ -179,13 +198,18 @@ def _ranks(fitness: Floats) -> tuple[Floats, Floats]:
 def _finite(fitness: Floats) -> Floats:
     values = np.asarray(fitness, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(f"expected finite fitness of at least one individual, shape (individual,); got {_shown(values)}")
+        raise ValueError(
+            "expected finite fitness of at least one individual, shape (individual,); got "
+            f"{_shown(values)}"
+        )
     return values
 
 
 def _check_num(num: int, size: int, name: str) -> None:
     if not 0 <= num <= size:
-        raise ValueError(f"{name}(num={num}): expected from 0 to the {size} individuals that there are")
+        raise ValueError(
+            f"{name}(num={num}): expected from 0 to the {size} individuals that there are"
+        )
 
 
 def _shown(values: Floats) -> str:

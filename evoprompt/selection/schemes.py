@@ -1,9 +1,11 @@
-"""Selection schemes: fitness -> chosen indices. The only file that imports deap, and the fence around its traps.
+"""Selection schemes: fitness -> chosen indices. The only file that imports deap, and the fence
+around its traps.
 
-DEAP draws from two global generators, compares NaN as better than everything, and its fitness-proportional schemes go wrong
-without an error on negative fitness such as log-likelihoods. Here every call is seeded from the caller's generator and leaves both
-global ones as they were; fitness that is not finite is refused; weights for stochastic universal sampling are made positive; and
-`deap.creator`, whose classes break when they are sent to another process, is not used.
+DEAP draws from two global generators, compares NaN as better than everything, and its
+fitness-proportional schemes go wrong without an error on negative fitness such as log-likelihoods.
+Here every call is seeded from the caller's generator and leaves both global ones as they were;
+fitness that is not finite is refused; weights for stochastic universal sampling are made positive;
+and `deap.creator`, whose classes break when they are sent to another process, is not used.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class _Ticket:
     crowding: float = field(default=0.0)
 
 
-def select_parents(candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator) -> list[int]:
+def select_parents(
+    candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator
+) -> list[int]:
     """Return `num` indices, drawn with replacement where the scheme does so.
 
     Raises:
@@ -62,10 +66,13 @@ def select_parents(candidates: Candidates, num: int, scheme: SelectionConfig, rn
         return [t.index for t in _draw(candidates, num, scheme)]
 
 
-def select_survivors(candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator) -> list[int]:
+def select_survivors(
+    candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator
+) -> list[int]:
     """Return `num` different indices, in ascending order: a birth survives once or not at all.
 
-    Truncation and NSGA-II choose a set by nature; the other schemes draw one, set it aside, and draw from the rest.
+    Truncation and NSGA-II choose a set by nature; the other schemes draw one, set it aside, and
+    draw from the rest.
 
     Raises:
         ValueError: as `select_parents`, or fewer candidates than `num`.
@@ -86,7 +93,9 @@ def select_survivors(candidates: Candidates, num: int, scheme: SelectionConfig, 
 
 
 def safe_weights(fitness: NDArray[np.float64], scheme: SelectionConfig) -> NDArray[np.float64]:
-    """Return positive weights for sampling in proportion: linear mid-ranks from 1 to N, or exp((f - max f) / temperature)."""
+    """Return positive weights for sampling in proportion: linear mid-ranks from 1 to N, or exp((f -
+    max f) / temperature).
+    """
     if scheme.weights == "boltzmann":
         weights: NDArray[np.float64] = np.exp((fitness - fitness.max()) / scheme.temperature)
         return np.maximum(weights, 1e-12)
@@ -99,22 +108,39 @@ def safe_weights(fitness: NDArray[np.float64], scheme: SelectionConfig) -> NDArr
 def _draw(candidates: Candidates, num: int, scheme: SelectionConfig) -> list[_Ticket]:
     match scheme.method:
         case "tournament":
-            return list(tools.selTournament(_tickets(candidates.fitness[:, None]), num, tournsize=scheme.tournament_size))
+            return list(
+                tools.selTournament(
+                    _tickets(candidates.fitness[:, None]), num, tournsize=scheme.tournament_size
+                )
+            )
         case "truncation":
-            # DEAP keeps the given order among equals; shuffled first, ties fall by chance and not by birth order.
+            # DEAP keeps the given order among equals; shuffled first, ties fall by chance and not
+            # by birth order.
             tickets = _tickets(candidates.fitness[:, None])
             random.shuffle(tickets)
             return _in_rounds(tickets, num, tools.selBest)
         case "sus":
-            return list(tools.selStochasticUniversalSampling(_tickets(safe_weights(candidates.fitness, scheme)[:, None]), num))
+            return list(
+                tools.selStochasticUniversalSampling(
+                    _tickets(safe_weights(candidates.fitness, scheme)[:, None]), num
+                )
+            )
         case "epsilon_lexicase":
             return list(tools.selAutomaticEpsilonLexicase(_tickets(candidates.case_fitness), num))
         case "nsga2":
-            return _in_rounds(_tickets(np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)), num, tools.selNSGA2)
+            return _in_rounds(
+                _tickets(np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)),
+                num,
+                tools.selNSGA2,
+            )
 
 
-def _in_rounds(tickets: list[_Ticket], num: int, choose: Callable[[list[_Ticket], int], list[_Ticket]]) -> list[_Ticket]:
-    """A scheme that chooses a set gives at most all; where more parents are wanted, everybody comes as often as fits, then the chosen."""
+def _in_rounds(
+    tickets: list[_Ticket], num: int, choose: Callable[[list[_Ticket], int], list[_Ticket]]
+) -> list[_Ticket]:
+    """A scheme that chooses a set gives at most all; where more parents are wanted, everybody comes
+    as often as fits, then the chosen.
+    """
     rounds, rest = divmod(num, len(tickets))
     return tickets * rounds + (list(choose(tickets, rest)) if rest else [])
 
@@ -129,7 +155,10 @@ def _check(candidates: Candidates) -> None:
     for name in ("fitness", "case_fitness", "prompt_tokens"):
         values = getattr(candidates, name)
         if not np.isfinite(values).all():
-            raise ValueError(f"selection was given a {name} that is NaN or infinite; leave failed evaluations out first")
+            raise ValueError(
+                f"selection was given a {name} that is NaN or infinite; leave failed evaluations "
+                f"out first"
+            )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Intervals, exact rank tests and effect sizes for a handful of replicates.
 
-Knows numbers only. Values that are equal within TIE_TOLERANCE of the greatest are ties; infinite values (a target that was never reached) have
-ranks like others, and tie with each other.
+Knows numbers only. Values that are equal within TIE_TOLERANCE of the greatest are ties; infinite
+values (a target that was never reached) have ranks like others, and tie with each other.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: Up to this many values a rank test is exact: every count stays below 2^53, so that the sums of counts are exact too.
+#: Up to this many values a rank test is exact: every count stays below 2^53, so that the sums of
+#: counts are exact too.
 EXACT_LIMIT = 50
 TIE_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean of replicates; the ends of its interval are None where it is undefined (fewer than two values)."""
+    """A mean of replicates; the ends of its interval are None where it is undefined (fewer than two
+    values).
+    """
 
     value: float
     low: float | None
@@ -42,7 +45,8 @@ class RankTest:
 
 
 def mean_interval(values: Sequence[float] | Floats, alpha: float = 0.05) -> Estimate:
-    """Return the mean and Student's interval for it: mean -+ t(1 - alpha/2, n - 1) s / sqrt(n), s with ddof = 1.
+    """Return the mean and Student's interval for it: mean -+ t(1 - alpha/2, n - 1) s / sqrt(n), s
+    with ddof = 1.
 
     The interval is undefined for one value. Raises ValueError without values. Source: Student 1908.
     """
@@ -56,15 +60,21 @@ def mean_interval(values: Sequence[float] | Floats, alpha: float = 0.05) -> Esti
     return Estimate(mean, mean - half, mean + half, array.size)
 
 
-def difference_interval(first: Sequence[float] | Floats, second: Sequence[float] | Floats, alpha: float = 0.05) -> Estimate:
-    """Return the difference of two independent means, first - second, with Welch's interval; `num` counts both samples.
+def difference_interval(
+    first: Sequence[float] | Floats, second: Sequence[float] | Floats, alpha: float = 0.05
+) -> Estimate:
+    """Return the difference of two independent means, first - second, with Welch's interval; `num`
+    counts both samples.
 
-    With v = s^2/n of each sample: degrees of freedom (v1 + v2)^2 / (v1^2/(n1-1) + v2^2/(n2-1)). The interval is undefined where a sample has
-    one value, and has no width where neither sample varies. Raises ValueError where a sample has none. Source: Welch 1947.
+    With v = s^2/n of each sample: degrees of freedom (v1 + v2)^2 / (v1^2/(n1-1) + v2^2/(n2-1)). The
+    interval is undefined where a sample has one value, and has no width where neither sample
+    varies. Raises ValueError where a sample has none. Source: Welch 1947.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.size == 0 or b.size == 0:
-        raise ValueError(f"difference_interval: {a.size} and {b.size} values; both samples need one")
+        raise ValueError(
+            f"difference_interval: {a.size} and {b.size} values; both samples need one"
+        )
     value, num = float(a.mean() - b.mean()), a.size + b.size
     if min(a.size, b.size) == 1:
         return Estimate(value, None, None, num)
@@ -77,26 +87,36 @@ def difference_interval(first: Sequence[float] | Floats, second: Sequence[float]
 
 
 def t_quantile(probability: float, degrees: float) -> float:
-    """Return the quantile of Student's t distribution, for a probability in [0.5, 1) and degrees of freedom above 0, whole or not.
+    """Return the quantile of Student's t distribution, for a probability in [0.5, 1) and degrees of
+    freedom above 0, whole or not.
 
-    P(T > t) = I_x(degrees/2, 1/2) / 2 with x = degrees / (degrees + t^2), solved for x by bisection.
-    Raises ValueError outside these ranges. Source: Abramowitz and Stegun 1964, eq. 26.7.1 and 26.5.27.
+    P(T > t) = I_x(degrees/2, 1/2) / 2 with x = degrees / (degrees + t^2), solved for x by
+    bisection. Raises ValueError outside these ranges. Source: Abramowitz and Stegun 1964, eq.
+    26.7.1 and 26.5.27.
     """
     if not 0.5 <= probability < 1 or not degrees > 0:
-        raise ValueError(f"t_quantile({probability}, {degrees}): expected a probability in [0.5, 1) and degrees above 0")
+        raise ValueError(
+            f"t_quantile({probability}, {degrees}): expected a probability in [0.5, 1) and "
+            f"degrees above 0"
+        )
     low, high = 0.0, 1.0
     for _ in range(200):
         middle = (low + high) / 2
-        low, high = (middle, high) if _incomplete_beta(middle, degrees / 2, 0.5) < 2 * (1 - probability) else (low, middle)
+        low, high = (
+            (middle, high)
+            if _incomplete_beta(middle, degrees / 2, 0.5) < 2 * (1 - probability)
+            else (low, middle)
+        )
     return sqrt(max(degrees * (1 - high) / high, 0.0))
 
 
 def signed_rank(differences: Sequence[float] | Floats) -> RankTest:
     """Return Wilcoxon's two-sided signed-rank test that paired differences are symmetric about 0.
 
-    Differences of 0 are left out; ties have the mean of their ranks. Up to EXACT_LIMIT differences the p-value is exact, given the ties: all
-    2^n signs are equally likely. Beyond it is normal, with correction for ties and continuity. `attainable` is 2 / 2^n of all n differences.
-    Raises ValueError without differences. Source: Wilcoxon 1945; Pratt and Gibbons 1981, section 3.3.
+    Differences of 0 are left out; ties have the mean of their ranks. Up to EXACT_LIMIT differences
+    the p-value is exact, given the ties: all 2^n signs are equally likely. Beyond it is normal,
+    with correction for ties and continuity. `attainable` is 2 / 2^n of all n differences. Raises
+    ValueError without differences. Source: Wilcoxon 1945; Pratt and Gibbons 1981, section 3.3.
     """
     given = _settled(differences)
     if given.size == 0:
@@ -109,7 +129,9 @@ def signed_rank(differences: Sequence[float] | Floats) -> RankTest:
     ranks = _doubled_ranks(np.abs(kept))
     positive, total = int(ranks[kept > 0].sum()), int(ranks.sum())
     if num > EXACT_LIMIT:
-        return RankTest(_normal_p(positive - total / 2, float((ranks**2).sum()) / 4, 1.0), attainable, False)
+        return RankTest(
+            _normal_p(positive - total / 2, float((ranks**2).sum()) / 4, 1.0), attainable, False
+        )
     counts = np.zeros(total + 1)
     counts[0] = 1
     for rank in ranks:
@@ -118,11 +140,13 @@ def signed_rank(differences: Sequence[float] | Floats) -> RankTest:
 
 
 def mann_whitney(first: Sequence[float] | Floats, second: Sequence[float] | Floats) -> RankTest:
-    """Return the two-sided Mann-Whitney test that two independent samples come from one distribution.
+    """Return the two-sided Mann-Whitney test that two independent samples come from one
+    distribution.
 
-    Ties have the mean of their ranks. Up to EXACT_LIMIT values in all the p-value is exact, given the ties: all ways to choose who is in the
-    first sample are equally likely. Beyond it is normal, with correction for ties and continuity. `attainable` is 2 / C(n1 + n2, n1).
-    Raises ValueError where a sample is empty. Source: Mann and Whitney 1947.
+    Ties have the mean of their ranks. Up to EXACT_LIMIT values in all the p-value is exact, given
+    the ties: all ways to choose who is in the first sample are equally likely. Beyond it is normal,
+    with correction for ties and continuity. `attainable` is 2 / C(n1 + n2, n1). Raises ValueError
+    where a sample is empty. Source: Mann and Whitney 1947.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.size == 0 or b.size == 0:
@@ -133,7 +157,9 @@ def mann_whitney(first: Sequence[float] | Floats, second: Sequence[float] | Floa
     observed, total = int(ranks[: a.size].sum()), int(ranks.sum())
     if num > EXACT_LIMIT:
         variance = a.size * b.size / (num * (num - 1)) * float(((ranks - total / num) ** 2).sum())
-        return RankTest(_normal_p(observed - a.size * total / num, variance, 1.0), attainable, False)
+        return RankTest(
+            _normal_p(observed - a.size * total / num, variance, 1.0), attainable, False
+        )
     counts = np.zeros((a.size + 1, total + 1))  # (chosen so far, doubled rank sum)
     counts[0, 0] = 1
     for rank in ranks:
@@ -142,7 +168,8 @@ def mann_whitney(first: Sequence[float] | Floats, second: Sequence[float] | Floa
 
 
 def superiority(first: Sequence[float] | Floats, second: Sequence[float] | Floats) -> float:
-    """Return P(first > second) + P(equal) / 2 over all pairs: 1/2 where neither tends to be greater.
+    """Return P(first > second) + P(equal) / 2 over all pairs: 1/2 where neither tends to be
+    greater.
 
     Raises ValueError where a sample is empty. Source: Vargha and Delaney 2000, eq. 1 (A).
     """
@@ -157,7 +184,8 @@ def superiority(first: Sequence[float] | Floats, second: Sequence[float] | Float
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number, so that all together have the error rate of one.
 
-    The k-th smallest of m (k from 0) becomes max over j <= k of min(1, (m - j) p_j). Source: Holm 1979.
+    The k-th smallest of m (k from 0) becomes max over j <= k of min(1, (m - j) p_j). Source: Holm
+    1979.
     """
     order = np.argsort(p_values, kind="stable")
     adjusted, highest = [0.0] * len(p_values), 0.0
@@ -168,12 +196,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(alpha: float, num_tests: int, *, paired: bool) -> int:
-    """Return how many replicates each group needs before Holm's least adjusted p-value can be `alpha` or less.
+    """Return how many replicates each group needs before Holm's least adjusted p-value can be
+    `alpha` or less.
 
     Raises ValueError where alpha is not in (0, 1) or there is no test.
     """
     if not 0 < alpha < 1 or num_tests < 1:
-        raise ValueError(f"seeds_needed({alpha}, {num_tests}): expected alpha in (0, 1) and at least one test")
+        raise ValueError(
+            f"seeds_needed({alpha}, {num_tests}): expected alpha in (0, 1) and at least one test"
+        )
     num = 1
     while num_tests * 2 / (2**num if paired else comb(2 * num, num)) > alpha:
         num += 1
@@ -210,13 +241,19 @@ def _normal_p(deviation: float, variance: float, continuity: float) -> float:
 
 
 def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """Return I_x(a, b), the regularised incomplete beta function, by its continued fraction (Lentz's method)."""
+    """Return I_x(a, b), the regularised incomplete beta function, by its continued fraction
+    (Lentz's method).
+    """
     if x in (0.0, 1.0):
         return x
     if x > (a + 1) / (a + b + 2):
         return 1 - _incomplete_beta(1 - x, b, a)
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x)) / a
-    fraction, upper, lower = 1.0, inf, 1.0  # upper: ratio of numerators, lower: that of denominators
+    fraction, upper, lower = (
+        1.0,
+        inf,
+        1.0,
+    )  # upper: ratio of numerators, lower: that of denominators
     for step in range(1, 1000):
         half = step // 2
         if step % 2:

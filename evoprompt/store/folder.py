@@ -1,8 +1,9 @@
 """The folder of a job: what is written, when, and how the job goes on from it after any end.
 
-`config.yaml` and `provenance.json` come first. Each turn of the job appends to `.jsonl` files and then commits: the checkpoint is replaced in one
-step and says how long each file was. What lies behind that length when the job is resumed was never committed, and is cut off. `summary.json`
-comes last: its existence means that the job is complete.
+`config.yaml` and `provenance.json` come first. Each turn of the job appends to `.jsonl` files and
+then commits: the checkpoint is replaced in one step and says how long each file was. What lies
+behind that length when the job is resumed was never committed, and is cut off. `summary.json` comes
+last: its existence means that the job is complete.
 """
 
 from __future__ import annotations
@@ -17,11 +18,18 @@ from evoprompt.config.reader import dump_config
 from evoprompt.config.sections import Section
 from evoprompt.errors import UserError
 
-CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = "checkpoint.json", "config.yaml", "provenance.json", "summary.json", "tracking.json"
+CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = (
+    "checkpoint.json",
+    "config.yaml",
+    "provenance.json",
+    "summary.json",
+    "tracking.json",
+)
 
 
 class RunFolder:
-    """The folder of a job. Only this class knows how lines are made to count; what the lines are, each job knows.
+    """The folder of a job. Only this class knows how lines are made to count; what the lines are,
+    each job knows.
 
     A job's own folder is a subclass that reads and writes its lines.
     """
@@ -39,8 +47,14 @@ class RunFolder:
         path = out if out is not None else _unused(runs / name)
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                hint = f"to go on with it: evoprompt resume {path}" if (path / CONFIG).exists() else "give a folder that does not exist"
-                raise UserError(f"the output folder {path} is in use, and nothing in it is overwritten; {hint}")
+                hint = (
+                    f"to go on with it: evoprompt resume {path}"
+                    if (path / CONFIG).exists()
+                    else "give a folder that does not exist"
+                )
+                raise UserError(
+                    f"the output folder {path} is in use, and nothing in it is overwritten; {hint}"
+                )
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the output folder {path}: {error.strerror}") from None
@@ -54,7 +68,10 @@ class RunFolder:
             UserError: there is no run in it.
         """
         if not (path / CONFIG).exists():
-            raise UserError(f"there is no run in {path}: it has no {CONFIG}; give the folder that evoprompt run printed")
+            raise UserError(
+                f"there is no run in {path}: it has no {CONFIG}; give the folder that evoprompt "
+                f"run printed"
+            )
         return cls(path.resolve())
 
     @property
@@ -75,7 +92,9 @@ class RunFolder:
         return values
 
     def read(self, name: str) -> Any:
-        """Return the content of one of the folder's JSON files, or None where it does not exist yet."""
+        """Return the content of one of the folder's JSON files, or None where it does not exist
+        yet.
+        """
         file = self.path / name
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
@@ -83,15 +102,20 @@ class RunFolder:
         """Write one of the folder's JSON files in one step."""
         _replace(self.path / name, _pretty(content))
 
-    def commit_lines(self, lines: Mapping[str, Sequence[Mapping[str, Any]]], content: Mapping[str, Any]) -> None:
-        """Append lines to files by name, then make them count by replacing the checkpoint with this content and the files' sizes."""
+    def commit_lines(
+        self, lines: Mapping[str, Sequence[Mapping[str, Any]]], content: Mapping[str, Any]
+    ) -> None:
+        """Append lines to files by name, then make them count by replacing the checkpoint with this
+        content and the files' sizes.
+        """
         for name, rows in lines.items():
             self._append(name, rows)
         sizes = {name: (self.path / name).stat().st_size for name in lines}
         _replace(self.path / CHECKPOINT, json.dumps({**content, "sizes": sizes}))
 
     def restore_lines(self, names: Sequence[str]) -> dict[str, Any] | None:
-        """Cut off what these files have beyond the checkpoint; return its content, or None where nothing was committed.
+        """Cut off what these files have beyond the checkpoint; return its content, or None where
+        nothing was committed.
 
         Raises:
             UserError: a file is shorter than its checkpoint says, so the folder was damaged.
@@ -101,17 +125,24 @@ class RunFolder:
             file, size = self.path / name, content["sizes"][name] if content else 0
             found = file.stat().st_size if file.exists() else 0
             if found < size:
-                raise UserError(f"{file} has {found} bytes where its checkpoint says {size}: the run folder is damaged and cannot be resumed")
+                raise UserError(
+                    f"{file} has {found} bytes where its checkpoint says {size}: the run folder "
+                    f"is damaged and cannot be resumed"
+                )
             if found > size:
                 os.truncate(file, size)
         return content
 
     def write_lines(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one of the folder's `.jsonl` files in one step."""
-        _replace(self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        _replace(
+            self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        )
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """Return the lines of one of the `.jsonl` files, as far as they are committed: a kill may have torn the last."""
+        """Return the lines of one of the `.jsonl` files, as far as they are committed: a kill may
+        have torn the last.
+        """
         file = self.path / name
         if not file.exists():
             return []

@@ -1,4 +1,6 @@
-"""What a run has cost so far, by phase: tokens and seconds. Counts are of work done in this run, resumed parts included."""
+"""What a run has cost so far, by phase: tokens and seconds. Counts are of work done in this run,
+resumed parts included.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,9 @@ class Ledger:
     def token_summary(self) -> dict[str, Any]:
         """Return the tokens as `summary.json` has them.
 
-        `prefill` are the tokens of prompts and scored continuations that were forwarded, `generated` those that the model wrote; `total` and
-        `by_phase` are both together. `floor` is what each policy's distinct prefixes need by themselves: the store and the memo go below it.
+        `prefill` are the tokens of prompts and scored continuations that were forwarded,
+        `generated` those that the model wrote; `total` and `by_phase` are both together. `floor` is
+        what each policy's distinct prefixes need by themselves: the store and the memo go below it.
         """
         total = self.total
         return {
@@ -59,14 +62,22 @@ class Ledger:
             "requests": total.requests,
             "memo_requests": total.memo_requests,
             "halvings": total.halvings,
-            "by_phase": {phase: work.body_tokens + work.generated_tokens for phase, work in self.tokens.items()},
+            "by_phase": {
+                phase: work.body_tokens + work.generated_tokens
+                for phase, work in self.tokens.items()
+            },
         }
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"tokens": {p: asdict(w) for p, w in self.tokens.items()}, "seconds": dict(self.seconds)}
+        return {
+            "tokens": {p: asdict(w) for p, w in self.tokens.items()},
+            "seconds": dict(self.seconds),
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Ledger:
         """Return the ledger of `to_dict`'s values."""
-        return cls({p: TokenCount(**w) for p, w in values["tokens"].items()}, dict(values["seconds"]))
+        return cls(
+            {p: TokenCount(**w) for p, w in values["tokens"].items()}, dict(values["seconds"])
+        )

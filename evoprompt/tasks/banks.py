@@ -1,4 +1,6 @@
-"""What suits any task: phrases, steps, templates, and the policies that a search starts from where a task brings none."""
+"""What suits any task: phrases, steps, templates, and the policies that a search starts from where
+a task brings none.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +53,18 @@ GENERAL_INSTRUCTIONS = ("", "Answer the question.", "Give the right answer for t
 
 
 def default_policies(choices: tuple[str, ...] | None) -> tuple[Policy, ...]:
-    """Return the starting policies of a task that brings none: plain instructions, no demonstrations."""
+    """Return the starting policies of a task that brings none: plain instructions, no
+    demonstrations.
+    """
     if choices is None:
         return tuple(Policy(instruction=text) for text in GENERAL_INSTRUCTIONS)
     listed = ", ".join(choices[:-1]) + f" or {choices[-1]}"
-    instructions = (f"Decide which label fits the text: {listed}.", f"Is this {listed}?", "Classify the text.", "")
-    return tuple(Policy(instruction=text, template=Template("Text: ", "\nLabel:")) for text in instructions)
+    instructions = (
+        f"Decide which label fits the text: {listed}.",
+        f"Is this {listed}?",
+        "Classify the text.",
+        "",
+    )
+    return tuple(
+        Policy(instruction=text, template=Template("Text: ", "\nLabel:")) for text in instructions
+    )

@@ -30,14 +30,20 @@ class Task:
 
     @property
     def choices(self) -> tuple[str, ...] | None:
-        """The choices that all examples share, or None where they differ or the task is free form."""
+        """The choices that all examples share, or None where they differ or the task is free
+        form.
+        """
         shared = {e.choices for split in (self.fitness, self.validation, self.test) for e in split}
         return next(iter(shared)) if len(shared) == 1 else None
 
     @property
     def has_choices(self) -> bool:
         """Whether every example offers choices."""
-        return all(e.choices is not None for split in (self.fitness, self.validation, self.test) for e in split)
+        return all(
+            e.choices is not None
+            for split in (self.fitness, self.validation, self.test)
+            for e in split
+        )
 
     def materials(self, max_demonstrations: int) -> Materials:
         """Return what operators draw from."""

@@ -1,7 +1,8 @@
 """Tasks made by rule, easier or harder: pure functions of (difficulty, number of examples).
 
-The same arguments give the same examples in every run, whatever its seed, and fewer examples are the first of more. No input occurs twice.
-Every example has four choices, and the right one stands equally often in each place.
+The same arguments give the same examples in every run, whatever its seed, and fewer examples are
+the first of more. No input occurs twice. Every example has four choices, and the right one stands
+equally often in each place.
 
 | difficulty | `arithmetic` | `scramble` |
 |---|---|---|
@@ -9,9 +10,10 @@ Every example has four choices, and the right one stands equally often in each p
 | 2 | a + b of two digits | the letters are reversed |
 | 3 | a + b, a - b of two digits | the inner letters are shuffled |
 | 4 | the same, and a * b with a below 10 and b up to 50 | all letters are shuffled |
-| 5 | three terms: a + b - c, a * b + c, with either sign | all letters are shuffled and one is added |
+| 5 | three terms: a + b - c, a * b + c, either sign | all shuffled and one letter added |
 
-Results are never negative. A word is asked for once, so `scramble` has as many examples as there are words.
+Results are never negative. A word is asked for once, so `scramble` has as many examples as there
+are words.
 """
 
 from __future__ import annotations
@@ -48,11 +50,13 @@ class _Problem:
 def arithmetic(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     """Return problems of integer arithmetic, such as "17 + 25", and their results.
 
-    The wrong choices are the answer off by one, another number (off by ten, or the result of a wrong operation) and a neighbour of that.
-    So the choices are two pairs of neighbours, and which number the others are made from cannot be seen.
+    The wrong choices are the answer off by one, another number (off by ten, or the result of a
+    wrong operation) and a neighbour of that. So the choices are two pairs of neighbours, and which
+    number the others are made from cannot be seen.
 
     Returns:
-        Examples with the ids "arithmetic-<difficulty>-<index>"; fewer than `num_examples` where there are not so many problems.
+        Examples with the ids "arithmetic-<difficulty>-<index>"; fewer than `num_examples` where
+            there are not so many problems.
 
     Raises:
         ValueError: difficulty is not from 1 to 5, or num_examples not from 0 to 2,000.
@@ -60,23 +64,31 @@ def arithmetic(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     _check(difficulty, num_examples)
     draw = generator(SEED, Stream.GENERATION, 0, difficulty, 0)
     kinds = _PROBLEMS[difficulty]
-    available = 10 * 10 if difficulty == 1 else MAX_EXAMPLES  # every harder difficulty has at least 90 * 90
+    available = (
+        10 * 10 if difficulty == 1 else MAX_EXAMPLES
+    )  # every harder difficulty has at least 90 * 90
     problems: dict[str, _Problem] = {}
     while len(problems) < min(num_examples, available):
         problem = kinds[draw.integers(len(kinds))](draw)
         problems.setdefault(problem.text, problem)
     err = generator(SEED, Stream.GENERATION, 0, difficulty, 1)
-    rows = [(p.text, str(p.answer), tuple(map(str, _wrong_numbers(p, err)))) for p in problems.values()]
-    return _examples(f"arithmetic-{difficulty}", rows, generator(SEED, Stream.GENERATION, 0, difficulty, 2))
+    rows = [
+        (p.text, str(p.answer), tuple(map(str, _wrong_numbers(p, err)))) for p in problems.values()
+    ]
+    return _examples(
+        f"arithmetic-{difficulty}", rows, generator(SEED, Stream.GENERATION, 0, difficulty, 2)
+    )
 
 
 def scramble(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     """Return common English words with their letters in disorder, such as "lanetp", and the words.
 
-    The wrong choices have the answer's length and share letters with it or with one another; none is made of the letters given.
+    The wrong choices have the answer's length and share letters with it or with one another; none
+    is made of the letters given.
 
     Returns:
-        Examples with the ids "scramble-<difficulty>-<index>"; fewer than `num_examples` where there are not so many words.
+        Examples with the ids "scramble-<difficulty>-<index>"; fewer than `num_examples` where there
+            are not so many words.
 
     Raises:
         ValueError: difficulty is not from 1 to 5, or num_examples not from 0 to 2,000.
@@ -92,7 +104,9 @@ def scramble(difficulty: int, num_examples: int) -> tuple[Example, ...]:
         texts[text] = word
     err = generator(SEED, Stream.GENERATION, 1, difficulty, 1)
     rows = [(text, word, _wrong_words(word, text, err)) for text, word in texts.items()]
-    return _examples(f"scramble-{difficulty}", rows, generator(SEED, Stream.GENERATION, 1, difficulty, 2))
+    return _examples(
+        f"scramble-{difficulty}", rows, generator(SEED, Stream.GENERATION, 1, difficulty, 2)
+    )
 
 
 def _check(difficulty: int, num_examples: int) -> None:
@@ -102,8 +116,12 @@ def _check(difficulty: int, num_examples: int) -> None:
         raise ValueError(f"num_examples is {num_examples}; expected 0 to {MAX_EXAMPLES}")
 
 
-def _examples(prefix: str, rows: list[tuple[str, str, tuple[str, ...]]], rng: np.random.Generator) -> tuple[Example, ...]:
-    """Put each target among its wrong choices; of four examples in turn, each has it in another place."""
+def _examples(
+    prefix: str, rows: list[tuple[str, str, tuple[str, ...]]], rng: np.random.Generator
+) -> tuple[Example, ...]:
+    """Put each target among its wrong choices; of four examples in turn, each has it in another
+    place.
+    """
     examples = []
     for index, (text, target, wrong) in enumerate(rows):
         if index % NUM_CHOICES == 0:
@@ -157,7 +175,9 @@ _PROBLEMS: Mapping[int, tuple[Callable[[np.random.Generator], _Problem], ...]] =
 
 
 def _wrong_numbers(problem: _Problem, rng: np.random.Generator) -> tuple[int, int, int]:
-    """Return a neighbour of the answer, and a pair of neighbours: off by ten, or, half the time, what a wrong operation gives."""
+    """Return a neighbour of the answer, and a pair of neighbours: off by ten, or, half the time,
+    what a wrong operation gives.
+    """
     answer = problem.answer
     near = answer + (_sign(rng) if answer else 1)
     step, far = near - answer, answer + (10 * _sign(rng) if answer > 10 else 10)
@@ -194,17 +214,23 @@ _LENGTHS = _LETTERS.sum(axis=1)
 
 
 def _wrong_words(word: str, text: str, rng: np.random.Generator) -> tuple[str, ...]:
-    """Return three words of the same length, each like the answer or like a wrong one before it, so that the answer is not the hub."""
+    """Return three words of the same length, each like the answer or like a wrong one before it, so
+    that the answer is not the hub.
+    """
     given = _letters(text)
     allowed = (len(word) == _LENGTHS) & (given < _LETTERS).any(axis=1)
     chosen = [WORDS.index(word)]
     while len(chosen) < NUM_CHOICES:
         like = _LETTERS[chosen[rng.integers(len(chosen))]]
         num_shared = np.minimum(_LETTERS, like).sum(axis=1)
-        others = [i for i in np.argsort(-num_shared, kind="stable") if allowed[i] and i not in chosen]
+        others = [
+            i for i in np.argsort(-num_shared, kind="stable") if allowed[i] and i not in chosen
+        ]
         chosen.append(others[rng.integers(NUM_SIMILAR)])
     return tuple(WORDS[i] for i in chosen[1:])
 
 
 #: What makes the examples of each generated task.
-GENERATORS: Mapping[str, Callable[[int, int], tuple[Example, ...]]] = MappingProxyType({"arithmetic": arithmetic, "scramble": scramble})
+GENERATORS: Mapping[str, Callable[[int, int], tuple[Example, ...]]] = MappingProxyType(
+    {"arithmetic": arithmetic, "scramble": scramble}
+)

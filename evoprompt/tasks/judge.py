@@ -1,7 +1,9 @@
-"""The judging task: is a proposed answer to an input right? Self-evaluation clauses are its policies, and evolve on it like any others.
+"""The judging task: is a proposed answer to an input right? Self-evaluation clauses are its
+policies, and evolve on it like any others.
 
-Each example of a task becomes two: its input with the right answer, which is TRUE, and with a wrong one, which is FALSE. So half of every split
-is TRUE, and the mean log-likelihood of the right verdicts weighs sensitivity and specificity alike.
+Each example of a task becomes two: its input with the right answer, which is TRUE, and with a wrong
+one, which is FALSE. So half of every split is TRUE, and the mean log-likelihood of the right
+verdicts weighs sensitivity and specificity alike.
 """
 
 from __future__ import annotations
@@ -26,8 +28,15 @@ DEFAULT_EVALUATOR = Policy("Judge the proposed answer.", template=Template("", Q
 STARTING_EVALUATORS = (
     DEFAULT_EVALUATOR,
     Policy("", template=Template("", QUESTION)),
-    Policy("Say TRUE if the proposed answer is right and FALSE if it is wrong.", template=Template("", "\nVerdict:")),
-    Policy("", template=Template("", "\nThe proposed answer is"), label_words=((TRUE, "right"), (FALSE, "wrong"))),
+    Policy(
+        "Say TRUE if the proposed answer is right and FALSE if it is wrong.",
+        template=Template("", "\nVerdict:"),
+    ),
+    Policy(
+        "",
+        template=Template("", "\nThe proposed answer is"),
+        label_words=((TRUE, "right"), (FALSE, "wrong")),
+    ),
 )
 
 PHRASES = (
@@ -60,20 +69,27 @@ def judged_input(text: str, answer: str) -> str:
 
 
 def judgement(example: Example, answer: str) -> Example:
-    """Return the example of the judging task that asks for the verdict on an answer; its id tells the answer."""
+    """Return the example of the judging task that asks for the verdict on an answer; its id tells
+    the answer.
+    """
     verdict = TRUE if answer == example.target else FALSE
-    return Example(f"{example.example_id}/{answer}", judged_input(example.input, answer), verdict, VERDICTS)
+    return Example(
+        f"{example.example_id}/{answer}", judged_input(example.input, answer), verdict, VERDICTS
+    )
 
 
 def judgements(examples: Sequence[Example]) -> tuple[Example, ...]:
     """Return both judgements of each example: the right answer, then a wrong one.
 
-    The wrong one is a choice that follows from the hash of the input, the same in every run; without choices it is the nearest following
-    target that differs. An example for which there is none is left out.
+    The wrong one is a choice that follows from the hash of the input, the same in every run;
+    without choices it is the nearest following target that differs. An example for which there is
+    none is left out.
     """
     pairs = []
     for index, example in enumerate(examples):
-        wrong = _wrong_answer(example, [e.target for e in (*examples[index + 1 :], *examples[:index])])
+        wrong = _wrong_answer(
+            example, [e.target for e in (*examples[index + 1 :], *examples[:index])]
+        )
         if wrong is not None:
             pairs += [judgement(example, example.target), judgement(example, wrong)]
     return tuple(pairs)
@@ -85,14 +101,21 @@ def evaluator_of(policy: Policy) -> Policy:
 
 
 def verdict_queries(evaluator: Policy, examples: Sequence[Example]) -> tuple[Query, ...]:
-    """Return the queries for an evaluator's verdicts on the right and on a wrong answer to each example.
+    """Return the queries for an evaluator's verdicts on the right and on a wrong answer to each
+    example.
 
-    Order: example, then answer (right, wrong), then verdict (TRUE, FALSE). Raises ValueError where an example has no wrong answer.
+    Order: example, then answer (right, wrong), then verdict (TRUE, FALSE). Raises ValueError where
+    an example has no wrong answer.
     """
     judged = judgements(examples)
     if len(judged) != 2 * len(examples):
-        raise ValueError(f"{len(examples)} examples have {len(judged)} judgements: one of them has no wrong answer")
-    return tuple(replace(query, kind=QueryKind.VERDICT) for query in render_queries(evaluator, judged))
+        raise ValueError(
+            f"{len(examples)} examples have {len(judged)} judgements: one of them has no wrong "
+            f"answer"
+        )
+    return tuple(
+        replace(query, kind=QueryKind.VERDICT) for query in render_queries(evaluator, judged)
+    )
 
 
 def judge_task(task: Task) -> Task:
@@ -116,18 +139,29 @@ def check_judgements(task: Task) -> None:
     """Find out whether every example that is measured has a wrong answer.
 
     Raises:
-        UserError: it has none, since it has no choices and all examples of its split have one answer.
+        UserError: it has none, since it has no choices and all examples of its split have one
+            answer.
     """
-    for name, split in (("fitness", task.fitness), ("validation", task.validation), ("test", task.test)):
+    for name, split in (
+        ("fitness", task.fitness),
+        ("validation", task.validation),
+        ("test", task.test),
+    ):
         if len(judgements(split)) < 2 * len(split):
             raise UserError(
-                f"to judge answers takes a wrong one beside each right one, and all {name} examples of task '{task.name}' have the same answer; "
-                "give examples with choices or with different targets, or leave fitness.self_evaluation and task.judge out"
+                f"to judge answers takes a wrong one beside each right one, and all {name} "
+                f"examples of task '{task.name}' have the same answer; "
+                "give examples with choices or with different targets, or leave "
+                "fitness.self_evaluation and task.judge out"
             )
 
 
 def _wrong_answer(example: Example, others: Sequence[str]) -> str | None:
-    wrong = [c for c in example.choices if c != example.target] if example.choices else [t for t in others if t != example.target][:1]
+    wrong = (
+        [c for c in example.choices if c != example.target]
+        if example.choices
+        else [t for t in others if t != example.target][:1]
+    )
     if not wrong:
         return None
     digest = hashlib.blake2b(example.input.encode(), digest_size=8, person=b"judge").digest()

@@ -1,10 +1,12 @@
 """Where examples come from: the package's own tasks and JSONL files.
 
-A line is `{"input", "target", "choices" (list, or null for free form), "id" (optional)}`. The split of an example follows from
-the hash of its content alone: it does not change when lines are added, removed or reordered, and equal lines never part.
+A line is `{"input", "target", "choices" (list, or null for free form), "id" (optional)}`. The split
+of an example follows from the hash of its content alone: it does not change when lines are added,
+removed or reordered, and equal lines never part.
 
-A task of the package is a file of settings, `builtin/<name>.json`, and its examples: those of `<name>.jsonl`, those that a generator
-makes, or those of another task with other targets. The last keep their splits, so that what the one never sees the other does not either.
+A task of the package is a file of settings, `builtin/<name>.json`, and its examples: those of
+`<name>.jsonl`, those that a generator makes, or those of another task with other targets. The last
+keep their splits, so that what the one never sees the other does not either.
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from evoprompt.errors import UserError, nearest
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example
 from evoprompt.seeding import Stream, generator
-from evoprompt.tasks.banks import GENERAL_PHRASES, GENERAL_STEPS, GENERAL_TEMPLATES, default_policies
+from evoprompt.tasks.banks import (
+    GENERAL_PHRASES,
+    GENERAL_STEPS,
+    GENERAL_TEMPLATES,
+    default_policies,
+)
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.generators import GENERATORS
 from evoprompt.tasks.judge import check_judgements, judge_task
@@ -31,16 +38,22 @@ def load_task(config: TaskConfig) -> Task:
     """Return the task that a configuration asks for, its splits cut to the configured sizes.
 
     Raises:
-        UserError: the name is unknown, a difficulty is given for a task that has none, a file is missing or malformed (with its
-            line number), a target is not among its choices, or a split is empty.
+        UserError: the name is unknown, a difficulty is given for a task that has none, a file is
+            missing or malformed (with its line number), a target is not among its choices, or a
+            split is empty.
     """
     task = _judging(config) if config.judge else _plain(config)
     if max(config.starting_demonstrations) > len(task.pool):
         raise UserError(
-            f"task.starting_demonstrations asks for {max(config.starting_demonstrations)} of the {len(task.pool)} demonstrations of task "
+            f"task.starting_demonstrations asks for {max(config.starting_demonstrations)} of the "
+            f"{len(task.pool)} demonstrations of task "
             f"'{task.name}'; give a smaller number or a greater task.demonstration_pool"
         )
-    shown = [_with_demonstrations(p, task.pool, n, i) for n in config.starting_demonstrations for i, p in enumerate(task.starting_policies)]
+    shown = [
+        _with_demonstrations(p, task.pool, n, i)
+        for n in config.starting_demonstrations
+        for i, p in enumerate(task.starting_policies)
+    ]
     return replace(task, starting_policies=tuple(dict.fromkeys(shown)))
 
 
@@ -55,13 +68,27 @@ def _plain(config: TaskConfig) -> Task:
         rows, name = read_jsonl(config.path), config.path.stem
         test = read_jsonl(config.test_path) if config.test_path else []
     if config.difficulty is not None and config.name not in GENERATORS:
-        raise UserError(f"task '{name}' has no difficulty (given: {config.difficulty}); leave task.difficulty out, or use {' or '.join(GENERATORS)}")
-    splits = {split: with_targets(examples, settings) for split, examples in split_by_content(rows, test).items()}
-    sizes = (config.demonstration_pool, config.fitness_examples, config.validation_examples, config.test_examples)
+        raise UserError(
+            f"task '{name}' has no difficulty (given: {config.difficulty}); leave "
+            f"task.difficulty out, or use {' or '.join(GENERATORS)}"
+        )
+    splits = {
+        split: with_targets(examples, settings)
+        for split, examples in split_by_content(rows, test).items()
+    }
+    sizes = (
+        config.demonstration_pool,
+        config.fitness_examples,
+        config.validation_examples,
+        config.test_examples,
+    )
     cut = {split: balanced(splits[split], size) for split, size in zip(SPLITS, sizes, strict=True)}
     for split in SPLITS[1:]:
         if not cut[split]:
-            raise UserError(f"task '{name}': the {split} split is empty ({len(rows) + len(test)} examples in all); give more examples or a test_path")
+            raise UserError(
+                f"task '{name}': the {split} split is empty ({len(rows) + len(test)} examples in "
+                f"all); give more examples or a test_path"
+            )
     defaults = PolicyConfig.model_validate
     given = config.starting_policies or [defaults(p) for p in _list(settings, "starting_policies")]
     task = Task(
@@ -84,17 +111,29 @@ def _plain(config: TaskConfig) -> Task:
 
 
 def _judging(config: TaskConfig) -> Task:
-    """Return the judging task of the task that is configured, with half of each split's size, since judging doubles it."""
+    """Return the judging task of the task that is configured, with half of each split's size, since
+    judging doubles it.
+    """
     sizes = ("fitness_examples", "validation_examples", "test_examples")
-    halves = {name: max(1, getattr(config, name) // 2) for name in sizes} | {"demonstration_pool": config.demonstration_pool // 2}
-    evaluators = ("judge", "starting_policies", "starting_demonstrations", "phrases", "label_words", "steps")
+    halves = {name: max(1, getattr(config, name) // 2) for name in sizes} | {
+        "demonstration_pool": config.demonstration_pool // 2
+    }
+    evaluators = (
+        "judge",
+        "starting_policies",
+        "starting_demonstrations",
+        "phrases",
+        "label_words",
+        "steps",
+    )
     unasked = {name: TaskConfig.model_fields[name].default for name in evaluators}
     judged = load_task(config.model_copy(update=halves | unasked))
     check_judgements(judged)
     task = judge_task(judged)
     task = replace(
         task,
-        starting_policies=tuple(policy_of(p) for p in config.starting_policies) or task.starting_policies,
+        starting_policies=tuple(policy_of(p) for p in config.starting_policies)
+        or task.starting_policies,
         phrases=(*task.phrases, *config.phrases),
         label_words=_label_words({"label_words": task.label_words}, config),
         steps=tuple(config.steps),
@@ -115,8 +154,12 @@ def policy_of(config: PolicyConfig) -> Policy:
     )
 
 
-def _with_demonstrations(policy: Policy, pool: Sequence[Example], number: int, index: int) -> Policy:
-    """Return the policy with so many more demonstrations, in random order, of each target as many as go; others for each `index`."""
+def _with_demonstrations(
+    policy: Policy, pool: Sequence[Example], number: int, index: int
+) -> Policy:
+    """Return the policy with so many more demonstrations, in random order, of each target as many
+    as go; others for each `index`.
+    """
     rng = generator(0, Stream.STARTING, number, index)
     drawn = balanced([pool[i] for i in rng.permutation(len(pool))], number)
     more = [Demonstration(drawn[i].input, drawn[i].target) for i in rng.permutation(len(drawn))]
@@ -127,7 +170,9 @@ def _label_words(settings: dict[str, Any], config: TaskConfig) -> dict[str, tupl
     own = settings.get("label_words", {})
     assert isinstance(own, dict)
     choices = dict.fromkeys([*own, *config.label_words])
-    return {c: tuple(dict.fromkeys([*own.get(c, []), *config.label_words.get(c, [])])) for c in choices}
+    return {
+        c: tuple(dict.fromkeys([*own.get(c, []), *config.label_words.get(c, [])])) for c in choices
+    }
 
 
 def _check(task: Task) -> None:
@@ -135,9 +180,12 @@ def _check(task: Task) -> None:
     named = set(task.label_words) | {c for p in task.starting_policies for c, _ in p.label_words}
     for choice in sorted(named):
         if task.choices is None or choice not in task.choices:
-            raise UserError(
-                f"label words are given for '{choice}'; {nearest(choice, task.choices) if task.choices else 'but the examples share no choices'}"
+            hint = (
+                nearest(choice, task.choices)
+                if task.choices
+                else "but the examples share no choices"
             )
+            raise UserError(f"label words are given for '{choice}'; {hint}")
 
 
 def _list(settings: dict[str, Any], key: str) -> list[Any]:

@@ -7,21 +7,31 @@ from collections.abc import Mapping, Sequence
 from evoprompt.policy import Policy
 from evoprompt.records import Example, Query, QueryKind
 
-#: The input that carries no content; it measures what a prompt favours by itself (Zhao et al. 2021).
+#: The input that carries no content; it measures what a prompt favours by itself (Zhao et al.
+#: 2021).
 CONTENT_FREE = "N/A"
 
 
 def render_prefix(policy: Policy) -> str:
-    """Return what all examples share under a policy: the instruction and the demonstrations, each followed by the separator."""
+    """Return what all examples share under a policy: the instruction and the demonstrations, each
+    followed by the separator.
+    """
     template = policy.template
     blocks = [policy.instruction] if policy.instruction else []
-    blocks += [render_input(policy, d.input) + render_answer(policy, d.target) for d in policy.demonstrations]
+    blocks += [
+        render_input(policy, d.input) + render_answer(policy, d.target)
+        for d in policy.demonstrations
+    ]
     return "".join(block + template.separator for block in blocks)
 
 
 def render_input(policy: Policy, text: str, written: Sequence[str] = ()) -> str:
-    """Return an example's input in the policy's template, up to where the answer begins; `written` stands after the policy's steps, one each."""
-    steps = "".join(f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False))
+    """Return an example's input in the policy's template, up to where the answer begins; `written`
+    stands after the policy's steps, one each.
+    """
+    steps = "".join(
+        f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False)
+    )
     return policy.template.input_prefix + text + steps + policy.template.output_prefix
 
 
@@ -30,28 +40,47 @@ def render_answer(policy: Policy, target: str) -> str:
     return " " + policy.word(target)
 
 
-def render_prompt(policy: Policy, text: str = "{input}", written: Sequence[str] | None = None) -> str:
+def render_prompt(
+    policy: Policy, text: str = "{input}", written: Sequence[str] | None = None
+) -> str:
     """Return the whole prompt for one input; by default with placeholders, for people to read."""
     shown = [f"{{step {i + 1}}}" for i in range(len(policy.steps))] if written is None else written
     return render_prefix(policy) + render_input(policy, text, shown)
 
 
 def render_step(policy: Policy, text: str, written: Sequence[str]) -> str:
-    """Return the prompt after which the model writes its answer to the step that follows those already written."""
-    steps = "".join(f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False))
-    return render_prefix(policy) + policy.template.input_prefix + text + steps + f"\n{policy.steps[len(written)]}"
+    """Return the prompt after which the model writes its answer to the step that follows those
+    already written.
+    """
+    steps = "".join(
+        f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False)
+    )
+    return (
+        render_prefix(policy)
+        + policy.template.input_prefix
+        + text
+        + steps
+        + f"\n{policy.steps[len(written)]}"
+    )
 
 
 def render_queries(
-    policy: Policy, examples: Sequence[Example], *, with_prior: bool = False, written: Mapping[str, Sequence[str]] | None = None
+    policy: Policy,
+    examples: Sequence[Example],
+    *,
+    with_prior: bool = False,
+    written: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Query, ...]:
-    """Return one query per example and candidate, and, where asked, the same continuations after a content-free input.
+    """Return one query per example and candidate, and, where asked, the same continuations after a
+    content-free input.
 
-    Order: example, then candidate; the prior's queries after all others. `written` has what stands after the policy's steps, by input; without
-    it there are placeholders.
+    Order: example, then candidate; the prior's queries after all others. `written` has what stands
+    after the policy's steps, by input; without it there are placeholders.
     """
     texts = written or {}
-    kinds = [(QueryKind.CANDIDATE, None)] + ([(QueryKind.PRIOR, CONTENT_FREE)] if with_prior else [])
+    kinds = [(QueryKind.CANDIDATE, None)] + (
+        [(QueryKind.PRIOR, CONTENT_FREE)] if with_prior else []
+    )
     return tuple(
         Query(
             policy_id=policy.policy_id,

@@ -20,9 +20,17 @@ class Dataset:
 
 
 class Tracker(Protocol):
-    """Tells a run's story to somebody. No call waits for the outside world but `begin` and `finish`."""
+    """Tells a run's story to somebody. No call waits for the outside world but `begin` and
+    `finish`.
+    """
 
-    def begin(self, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str], datasets: list[Dataset]) -> dict[str, str]:
+    def begin(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: list[Dataset],
+    ) -> dict[str, str]:
         """Open the run; return what identifies it: a later `resume` is given the same."""
 
     def resume(self, identity: Mapping[str, str]) -> None:
@@ -38,7 +46,9 @@ class Tracker(Protocol):
         """Keep files as artifacts."""
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
-        """Close the run as FINISHED, FAILED or KILLED, with its folder and champion as artifacts."""
+        """Close the run as FINISHED, FAILED or KILLED, with its folder and champion as
+        artifacts.
+        """
 
     def location(self) -> str:
         """Return where people find the run."""
@@ -47,7 +57,13 @@ class Tracker(Protocol):
 class NullTracker:
     """Tells nobody."""
 
-    def begin(self, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str], datasets: list[Dataset]) -> dict[str, str]:
+    def begin(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: list[Dataset],
+    ) -> dict[str, str]:
         """Identify nothing."""
         return {}
 

@@ -9,7 +9,8 @@ from evoprompt.tracking.base import NullTracker, Tracker
 
 
 def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tracker:
-    """Return what tells MLflow of a job, if the configuration wants it told; its imports go on beside what follows.
+    """Return what tells MLflow of a job, if the configuration wants it told; its imports go on
+    beside what follows.
 
     Args:
         config: of the job.

@@ -1,4 +1,6 @@
-"""What an operator is. A new one is a frozen dataclass in a file of this folder and one line in `build.py`."""
+"""What an operator is. A new one is a frozen dataclass in a file of this folder and one line in
+`build.py`.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,12 @@ class Operator(Protocol):
     def num_parents(self) -> int:
         """How many parents it takes; each has an equal share in the child."""
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
-        """Return a child, or None where the operator has nothing to work on (no demonstration to drop, one label word, ...)."""
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
+        """Return a child, or None where the operator has nothing to work on (no demonstration to
+        drop, one label word, ...).
+        """
 
 
 def pick(items: Sequence[T], rng: np.random.Generator) -> T:

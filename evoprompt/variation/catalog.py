@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from evoprompt.variation.base import Operator
-from evoprompt.variation.demonstrations import DemonstrationAdd, DemonstrationDrop, DemonstrationReorder, DemonstrationSwap
-from evoprompt.variation.edits import InstructionDelete, InstructionInsert, InstructionReplace, InstructionSwap, LabelWordChange, TemplateChange
+from evoprompt.variation.demonstrations import (
+    DemonstrationAdd,
+    DemonstrationDrop,
+    DemonstrationReorder,
+    DemonstrationSwap,
+)
+from evoprompt.variation.edits import (
+    InstructionDelete,
+    InstructionInsert,
+    InstructionReplace,
+    InstructionSwap,
+    LabelWordChange,
+    TemplateChange,
+)
 from evoprompt.variation.evaluator import EvaluatorChange
 from evoprompt.variation.recombine import UniformCrossover
 from evoprompt.variation.steps import StepAdd, StepDrop
 from evoprompt.variation.stuffing import ContextStuffing
 
-#: Every operator with its default weight. Demonstrations are the strongest genes of small models, so they are drawn most. Those of weight 0
-#: make the model write or measure more than scoring needs, and are asked for by name.
+#: Every operator with its default weight. Demonstrations are the strongest genes of small models,
+#: so they are drawn most. Those of weight 0 make the model write or measure more than scoring
+#: needs, and are asked for by name.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
     (DemonstrationAdd(), 3.0),
     (DemonstrationSwap(), 3.0),

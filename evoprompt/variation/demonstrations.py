@@ -17,15 +17,17 @@ from evoprompt.variation.base import pick
 class DemonstrationAdd:
     """Adds one to four examples of the pool, each at any place.
 
-    The number is drawn uniformly from those that still fit, so that a prompt without examples reaches a useful number in a few
-    generations rather than one by one.
+    The number is drawn uniformly from those that still fit, so that a prompt without examples
+    reaches a useful number in a few generations rather than one by one.
     """
 
     name: ClassVar[str] = "demonstration_add"
     num_parents: ClassVar[int] = 1
     most: int = 4
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where the prompt is full or the pool is used up."""
         shown = list(parents[0].demonstrations)
         free = _unused(shown, materials)
@@ -44,7 +46,9 @@ class DemonstrationDrop:
     name: ClassVar[str] = "demonstration_drop"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no example."""
         shown = list(parents[0].demonstrations)
         if not shown:
@@ -60,7 +64,9 @@ class DemonstrationSwap:
     name: ClassVar[str] = "demonstration_swap"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no example or the pool is used up."""
         shown = list(parents[0].demonstrations)
         free = _unused(shown, materials)
@@ -77,7 +83,9 @@ class DemonstrationReorder:
     name: ClassVar[str] = "demonstration_reorder"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there are fewer than two examples."""
         shown = list(parents[0].demonstrations)
         if len(shown) < 2:

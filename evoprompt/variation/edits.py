@@ -15,7 +15,9 @@ from evoprompt.variation.base import pick
 
 
 def split_phrases(instruction: str) -> list[str]:
-    """Return the phrases of an instruction: its sentences, and the parts of a sentence between commas or after a colon."""
+    """Return the phrases of an instruction: its sentences, and the parts of a sentence between
+    commas or after a colon.
+    """
     return [p for p in re.split(r"(?<=[.!?:,;])\s+", instruction.strip()) if p]
 
 
@@ -26,7 +28,9 @@ class InstructionDelete:
     name: ClassVar[str] = "instruction_delete"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no instruction."""
         phrases = split_phrases(parents[0].instruction)
         if not phrases:
@@ -42,7 +46,9 @@ class InstructionSwap:
     name: ClassVar[str] = "instruction_swap"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there are fewer than two phrases."""
         phrases = split_phrases(parents[0].instruction)
         if len(phrases) < 2:
@@ -59,7 +65,9 @@ class InstructionReplace:
     name: ClassVar[str] = "instruction_replace"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no instruction or no bank."""
         phrases = split_phrases(parents[0].instruction)
         if not phrases or not materials.phrases:
@@ -75,7 +83,9 @@ class InstructionInsert:
     name: ClassVar[str] = "instruction_insert"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no bank."""
         if not materials.phrases:
             return None
@@ -91,7 +101,9 @@ class TemplateChange:
     name: ClassVar[str] = "template_change"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where the bank has no other template."""
         others = [t for t in materials.templates if t != parents[0].template]
         return replace(parents[0], template=pick(others, rng)) if others else None
@@ -104,11 +116,18 @@ class LabelWordChange:
     name: ClassVar[str] = "label_word_change"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where no choice has another word that is free."""
         parent = parents[0]
         words = {choice: parent.word(choice) for choice in materials.label_words}
-        moves = [(c, w) for c, bank in materials.label_words.items() for w in bank if w not in words.values()]
+        moves = [
+            (c, w)
+            for c, bank in materials.label_words.items()
+            for w in bank
+            if w not in words.values()
+        ]
         if not moves:
             return None
         choice, word = pick(moves, rng)

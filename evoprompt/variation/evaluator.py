@@ -1,4 +1,6 @@
-"""Edits of the self-evaluation clause, which is a policy of the judging task and is edited like any other."""
+"""Edits of the self-evaluation clause, which is a policy of the judging task and is edited like any
+other.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,20 @@ from evoprompt.policy import Policy
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, evaluator_of
 from evoprompt.variation.base import Operator
-from evoprompt.variation.demonstrations import DemonstrationAdd, DemonstrationDrop, DemonstrationReorder, DemonstrationSwap
-from evoprompt.variation.edits import InstructionDelete, InstructionInsert, InstructionReplace, InstructionSwap, LabelWordChange, TemplateChange
+from evoprompt.variation.demonstrations import (
+    DemonstrationAdd,
+    DemonstrationDrop,
+    DemonstrationReorder,
+    DemonstrationSwap,
+)
+from evoprompt.variation.edits import (
+    InstructionDelete,
+    InstructionInsert,
+    InstructionReplace,
+    InstructionSwap,
+    LabelWordChange,
+    TemplateChange,
+)
 
 #: The one-parent operators on the slots that an evaluator has.
 EDITS: tuple[Operator, ...] = (
@@ -32,18 +46,26 @@ EDITS: tuple[Operator, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorChange:
-    """Edits the policy's evaluator by one operator, all that can do something to it equally likely. The package's clause is stored as none."""
+    """Edits the policy's evaluator by one operator, all that can do something to it equally likely.
+    The package's clause is stored as none.
+    """
 
     name: ClassVar[str] = "evaluator_change"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
-        """Return the child, or None where the task has no judging task or no operator can do anything."""
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
+        """Return the child, or None where the task has no judging task or no operator can do
+        anything.
+        """
         if materials.evaluator is None:
             return None
         evaluator = evaluator_of(parents[0])
         for index in rng.permutation(len(EDITS)):  # the first in a random order that can
             changed = EDITS[index].apply((evaluator,), materials.evaluator, rng)
             if changed is not None:
-                return replace(parents[0], evaluator=changed if changed != DEFAULT_EVALUATOR else None)
+                return replace(
+                    parents[0], evaluator=changed if changed != DEFAULT_EVALUATOR else None
+                )
         return None

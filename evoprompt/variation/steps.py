@@ -1,4 +1,6 @@
-"""Edits of the steps: the questions that the model answers in writing before it gives the answer itself."""
+"""Edits of the steps: the questions that the model answers in writing before it gives the answer
+itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class StepAdd:
     num_parents: ClassVar[int] = 1
     most: int = 3
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no room or the bank has no other step."""
         steps = list(parents[0].steps)
         free = [step for step in materials.steps if step not in steps]
@@ -38,7 +42,9 @@ class StepDrop:
     name: ClassVar[str] = "step_drop"
     num_parents: ClassVar[int] = 1
 
-    def apply(self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator) -> Policy | None:
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
         """Return the child, or None where there is no step."""
         steps = list(parents[0].steps)
         if not steps:

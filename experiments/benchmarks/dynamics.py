@@ -1,9 +1,11 @@
-"""What the analysis of a large lineage costs: by default 10,000 births a generation, 1,000 generations, 20 traits.
+"""What the analysis of a large lineage costs: by default 10,000 births a generation, 1,000
+generations, 20 traits.
 
     python experiments/benchmarks/dynamics.py [--births N] [--generations N] [--traits N]
 
-The births are drawn as arrays by this script, whose own time is told apart: a lineage in memory, as another program has it. Half of each
-generation is selected by truncation; every child has one parent or two and one of six operators. Prints seconds and the process's peak memory.
+The births are drawn as arrays by this script, whose own time is told apart: a lineage in memory, as
+another program has it. Half of each generation is selected by truncation; every child has one
+parent or two and one of six operators. Prints seconds and the process's peak memory.
 """
 
 from __future__ import annotations
@@ -21,20 +23,33 @@ from evoprompt.dynamics.population import Births
 OPERATORS = ("survive", "edit", "add", "drop", "change", "cross")
 
 
-def next_births(before: Births | None, number: int, size: int, num_traits: int, rng: np.random.Generator) -> Births:
-    """Return the next generation: half of it survivors, the rest children of random pairs of the selected; the better half is selected."""
+def next_births(
+    before: Births | None, number: int, size: int, num_traits: int, rng: np.random.Generator
+) -> Births:
+    """Return the next generation: half of it survivors, the rest children of random pairs of the
+    selected; the better half is selected.
+    """
     if before is None:
-        parents, child, share, operator = np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros(size, dtype=np.int64)
+        parents, child, share, operator = (
+            np.zeros(0, int),
+            np.zeros(0, int),
+            np.zeros(0),
+            np.zeros(size, dtype=np.int64),
+        )
         traits = rng.normal(size=(size, num_traits))
     else:
         chosen = np.flatnonzero(before.selected)
         children = size - len(chosen)
         pairs = rng.choice(chosen, size=(children, 2))
-        operator = np.concatenate([np.zeros(len(chosen), dtype=np.int64), rng.integers(1, len(OPERATORS), size=children)])
+        operator = np.concatenate(
+            [np.zeros(len(chosen), dtype=np.int64), rng.integers(1, len(OPERATORS), size=children)]
+        )
         parents = np.concatenate([chosen, pairs.reshape(-1)])
         child = np.concatenate([np.arange(len(chosen)), np.repeat(np.arange(len(chosen), size), 2)])
         share = np.concatenate([np.ones(len(chosen)), np.full(2 * children, 0.5)])
-        inherited = before.traits[pairs].mean(axis=1) * 0.8 + 0.3 * rng.normal(size=(children, num_traits))
+        inherited = before.traits[pairs].mean(axis=1) * 0.8 + 0.3 * rng.normal(
+            size=(children, num_traits)
+        )
         traits = np.concatenate([before.traits[chosen], inherited])
     selected = traits[:, 0] >= np.partition(traits[:, 0], size // 2)[size // 2]
     ids = tuple(f"{number}.{i}" for i in range(size))
@@ -57,7 +72,9 @@ def next_births(before: Births | None, number: int, size: int, num_traits: int, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--births", type=int, default=10_000)
     parser.add_argument("--generations", type=int, default=1_000)
     parser.add_argument("--traits", type=int, default=20)
@@ -71,12 +88,25 @@ def main() -> None:
         made += (between := time.perf_counter()) - begun
         line = history.add(births)
         analysed += time.perf_counter() - between
-        residual = max([residual, *(abs(account["residual"]) for account in line["price"].values())])
+        residual = max(
+            [residual, *(abs(account["residual"]) for account in line["price"].values())]
+        )
     begun = time.perf_counter()
     history.summary()
     summed = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps(vars(arguments) | {"making": made, "analysis": analysed, "summary": summed, "peak_gib": peak, "residual_max": residual}))
+    print(
+        json.dumps(
+            vars(arguments)
+            | {
+                "making": made,
+                "analysis": analysed,
+                "summary": summed,
+                "peak_gib": peak,
+                "residual_max": residual,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""Which part of the evolution carries the gain? Three parent selections, five seeds, two tasks; tables and figures from stored sweeps.
+"""Which part of the evolution carries the gain? Three parent selections, five seeds, two tasks;
+tables and figures from stored sweeps.
 
     evoprompt sweep configs/sweeps/selection.yaml --out runs/inbox
-    evoprompt sweep configs/sweeps/selection_sst2.yaml --out runs/sst2 --set task.path=sst2.train.jsonl --set task.test_path=sst2.test.jsonl
-    python experiments/selection_study/study.py inbox=runs/inbox sst2=runs/sst2 --out experiments/selection_study
+    evoprompt sweep configs/sweeps/selection_sst2.yaml --out runs/sst2 --set
+    task.path=sst2.train.jsonl --set task.test_path=sst2.test.jsonl
+    python experiments/selection_study/study.py inbox=runs/inbox sst2=runs/sst2 --out
+    experiments/selection_study
 
-Means over seeds have Student's 95 % intervals. Terms are summed over generations: reproduction, transmission and survival add up to the change
-of the selected policies' mean fitness. An operator's births are judged whether they survived or not.
+Means over seeds have Student's 95 % intervals. Terms are summed over generations: reproduction,
+transmission and survival add up to the change of the selected policies' mean fitness. An operator's
+births are judged whether they survived or not.
 """
 
 from __future__ import annotations
@@ -39,36 +43,58 @@ def runs_of(sweep: Path) -> dict[str, list[dict[str, Any]]]:
     for row in json.loads((sweep / "sweep.json").read_text())["runs"]:
         folder = sweep / row["folder"]
         lineage = [json.loads(line) for line in (folder / "lineage.jsonl").read_text().splitlines()]
-        summary, dynamics = (json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "dynamics"))
+        summary, dynamics = (
+            json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "dynamics")
+        )
         steps = ancestry(lineage, summary["champion"]["policy_id"])
-        groups[row["settings"][AXIS]].append({"summary": summary, "dynamics": dynamics, "lineage": lineage, "steps": steps})
+        groups[row["settings"][AXIS]].append(
+            {"summary": summary, "dynamics": dynamics, "lineage": lineage, "steps": steps}
+        )
     return dict(groups)
 
 
 def text(values: Sequence[float]) -> str:
     """Return a mean with its interval."""
     estimate = mean_interval(values)
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]" if estimate.low is not None else f"{estimate.value:+.3f}"
+    return (
+        f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+        if estimate.low is not None
+        else f"{estimate.value:+.3f}"
+    )
 
 
 def terms_table(groups: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """Return the rows of the terms by scheme."""
     rows = [f"| | {' | '.join(groups)} |", "|---" * (len(groups) + 1) + "|"]
     for key, label in TERMS.items():
-        cells = [text([r["dynamics"]["price"]["fitness"][key] for r in runs]) for runs in groups.values()]
+        cells = [
+            text([r["dynamics"]["price"]["fitness"][key] for r in runs]) for runs in groups.values()
+        ]
         rows.append(f"| {label} | {' | '.join(cells)} |")
-    change = {m: [sum(r["dynamics"]["price"]["fitness"][k] for k in TERMS) for r in runs] for m, runs in groups.items()}
+    change = {
+        m: [sum(r["dynamics"]["price"]["fitness"][k] for k in TERMS) for r in runs]
+        for m, runs in groups.items()
+    }
     rows.append(f"| their sum | {' | '.join(text(v) for v in change.values())} |")
-    gains = {m: [r["summary"]["test"]["difference"]["value"] for r in runs] for m, runs in groups.items()}
+    gains = {
+        m: [r["summary"]["test"]["difference"]["value"] for r in runs] for m, runs in groups.items()
+    }
     rows.append(f"| held-out gain in accuracy | {' | '.join(text(v) for v in gains.values())} |")
     tokens = {m: [r["summary"]["tokens"]["floor"] for r in runs] for m, runs in groups.items()}
-    rows.append(f"| tokens, distinct prefixes once | {' | '.join(f'{np.mean(v):,.0f}' for v in tokens.values())} |")
+    rows.append(
+        "| tokens, distinct prefixes once | "
+        f"{' | '.join(f'{np.mean(v):,.0f}' for v in tokens.values())} |"
+    )
     return rows
 
 
 def operator_rows(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return what each operator did over all runs: births, effect on fitness, births better than their best parent, steps to champions."""
-    found: dict[str, dict[str, Any]] = defaultdict(lambda: {"effects": [], "better": 0, "steps": 0, "gain": 0.0, "kept": 0})
+    """Return what each operator did over all runs: births, effect on fitness, births better than
+    their best parent, steps to champions.
+    """
+    found: dict[str, dict[str, Any]] = defaultdict(
+        lambda: {"effects": [], "better": 0, "steps": 0, "gain": 0.0, "kept": 0}
+    )
     for run in (r for runs in groups.values() for r in runs):
         fitness = {b["birth_id"]: b["fitness"] for b in run["lineage"]}
         for birth in run["lineage"]:
@@ -76,7 +102,9 @@ def operator_rows(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[
                 continue
             parents = [fitness[p] for p in birth["parent_ids"]]
             row = found[birth["operator"]]
-            row["effects"].append(birth["fitness"] - sum(s * f for s, f in zip(birth["shares"], parents, strict=True)))
+            row["effects"].append(
+                birth["fitness"] - sum(s * f for s, f in zip(birth["shares"], parents, strict=True))
+            )
             row["better"] += birth["fitness"] > max(parents)
             row["kept"] += birth["selected"]
         for step in run["steps"]:
@@ -89,14 +117,18 @@ def operator_rows(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[
 def operators_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the table of the operators."""
     total = sum(row["gain"] for row in rows.values())
-    head = "| operator | births | mean effect | better than best parent | survived | steps to champions | share of champions' gain |"
+    head = (
+        "| operator | births | mean effect | better than best parent | survived | steps to "
+        "champions | share of champions' gain |"
+    )
     lines = [head, "|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
         n = len(row["effects"])
         low, high = wilson_interval(row["better"], n)
         better = f"{row['better'] / n:.2f} [{low:.2f}, {high:.2f}]"
         lines.append(
-            f"| {name} | {n} | {np.mean(row['effects']):+.3f} | {better} | {row['kept'] / n:.2f} | {row['steps']} | {row['gain'] / total:.0%} |"
+            f"| {name} | {n} | {np.mean(row['effects']):+.3f} | {better} | {row['kept'] / n:.2f} "
+            f"| {row['steps']} | {row['gain'] / total:.0%} |"
         )
     return lines
 
@@ -107,10 +139,25 @@ def terms_figure(tasks: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str
     colors = dict(zip(TERMS, (BLUE, GREY, ORANGE, GREEN), strict=True))
     labels = [f"{task}\n{method}" for task, groups in tasks.items() for method in groups]
     for place, (key, color) in enumerate(colors.items()):
-        estimates = [mean_interval([r["dynamics"]["price"]["fitness"][key] for r in runs]) for g in tasks.values() for runs in g.values()]
+        estimates = [
+            mean_interval([r["dynamics"]["price"]["fitness"][key] for r in runs])
+            for g in tasks.values()
+            for runs in g.values()
+        ]
         x = np.arange(len(labels)) + (place - 1.5) * 0.2
-        half = [(e.high - e.low) / 2 if e.low is not None and e.high is not None else 0.0 for e in estimates]
-        axes.bar(x, [e.value for e in estimates], 0.2, yerr=half, color=color, label=TERMS[key], error_kw={"linewidth": 1, "capsize": 2})
+        half = [
+            (e.high - e.low) / 2 if e.low is not None and e.high is not None else 0.0
+            for e in estimates
+        ]
+        axes.bar(
+            x,
+            [e.value for e in estimates],
+            0.2,
+            yerr=half,
+            color=color,
+            label=TERMS[key],
+            error_kw={"linewidth": 1, "capsize": 2},
+        )
     axes.set_xticks(np.arange(len(labels)), labels, fontsize=7)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("summed over generations (fitness, nats)", fontsize=8)
@@ -120,10 +167,14 @@ def terms_figure(tasks: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str
 
 
 def operators_figure(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Return each operator's share of births that beat their best parent, by task, with Wilson's intervals."""
+    """Return each operator's share of births that beat their best parent, by task, with Wilson's
+    intervals.
+    """
     figure, axes = new_axes(3.4, left=0.24)
     names = sorted({name for rows in tasks.values() for name in rows}, reverse=True)
-    for place, ((task, rows), color) in enumerate(zip(tasks.items(), (BLUE, ORANGE, GREEN), strict=False)):
+    for place, ((task, rows), color) in enumerate(
+        zip(tasks.items(), (BLUE, ORANGE, GREEN), strict=False)
+    ):
         for y, name in enumerate(names):
             if name not in rows:
                 continue
@@ -131,7 +182,14 @@ def operators_figure(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> st
             low, high = wilson_interval(better, n)
             at = y + (place - 0.5) * 0.25
             axes.plot([low, high], [at, at], color=color, linewidth=1)
-            axes.plot(better / n, at, "o", color=color, markersize=4, label=task if name == next(n for n in names if n in rows) else None)
+            axes.plot(
+                better / n,
+                at,
+                "o",
+                color=color,
+                markersize=4,
+                label=task if name == next(n for n in names if n in rows) else None,
+            )
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8)
     axes.set_xlabel("share of births fitter than their best parent")
     axes.legend(fontsize=8, frameon=False)
@@ -139,16 +197,28 @@ def operators_figure(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sweeps", nargs="+", metavar="TASK=FOLDER")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    tasks = {name: runs_of(Path(folder)) for name, _, folder in (text.partition("=") for text in arguments.sweeps)}
+    tasks = {
+        name: runs_of(Path(folder))
+        for name, _, folder in (text.partition("=") for text in arguments.sweeps)
+    }
     operators = {task: operator_rows(groups) for task, groups in tasks.items()}
     lines = []
     for task, groups in tasks.items():
-        lines += [f"### {task}", "", *terms_table(groups), "", *operators_table(operators[task]), ""]
+        lines += [
+            f"### {task}",
+            "",
+            *terms_table(groups),
+            "",
+            *operators_table(operators[task]),
+            "",
+        ]
     (arguments.out / "tables.md").write_text("\n".join(lines), encoding="utf-8")
     (arguments.out / "terms.svg").write_text(terms_figure(tasks), encoding="utf-8")
     (arguments.out / "operators.svg").write_text(operators_figure(operators), encoding="utf-8")

@@ -1,10 +1,14 @@
-"""How far does a model follow its context? Contexts with a known share of wrong pairs, for each task and model of `run.py`.
+"""How far does a model follow its context? Contexts with a known share of wrong pairs, for each
+task and model of `run.py`.
 
-    python experiments/self_evaluation/imitation.py runs/self-evaluation [--models smollm2-135m] [--tasks questions inbox]
+    python experiments/self_evaluation/imitation.py runs/self-evaluation [--models smollm2-135m]
+    [--tasks questions inbox]
 
-The recurrence supposes that answers are as often wrong as their context. Here contexts of the study's size are filled with labels, so that 0, 1/2
-or all of their pairs are wrong, three draws each, and the error rate on the test examples is measured: a line in `imitation.jsonl` for each context.
-What is there is not done again. The floor and the ceiling of the fitted line tell where a loop with a given evaluator has to end (`table.py`).
+The recurrence supposes that answers are as often wrong as their context. Here contexts of the
+study's size are filled with labels, so that 0, 1/2 or all of their pairs are wrong, three draws
+each, and the error rate on the test examples is measured: a line in `imitation.jsonl` for each
+context. What is there is not done again. The floor and the ceiling of the fitted line tell where a
+loop with a given evaluator has to end (`table.py`).
 """
 
 from __future__ import annotations
@@ -28,22 +32,45 @@ NUM_DRAWS = 3
 
 def measure(root: Path, model: str, task: str) -> None:
     """Measure what is missing of a model and task."""
-    file, questions = root / model / task / "imitation.jsonl", root / model / task / "questions.jsonl"
+    file, questions = (
+        root / model / task / "imitation.jsonl",
+        root / model / task / "questions.jsonl",
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
-    done = {(line["impurity"], line["draw"]) for line in map(json.loads, file.read_text().splitlines())} if file.exists() else set()
+    done = (
+        {
+            (line["impurity"], line["draw"])
+            for line in map(json.loads, file.read_text().splitlines())
+        }
+        if file.exists()
+        else set()
+    )
     missing = [(x, draw) for x in IMPURITIES for draw in range(NUM_DRAWS) if (x, draw) not in done]
     if not missing:
         return
     settings = [f"model.name={model}", f"task.name={task}", *TASKS[task]]
     write_questions(questions, settings)
-    of_loop = [*settings, *LOOPS.get(task, []), f"questions={questions.resolve()}", "tracking.enabled=false"]
+    of_loop = [
+        *settings,
+        *LOOPS.get(task, []),
+        f"questions={questions.resolve()}",
+        "tracking.enabled=false",
+    ]
     parts = build_boost(load_boost(CONFIGS / "study.yaml", of_loop), root)
     assert parts.task is not None
     asker = Asker(parts.measurer, parts.writer, Ledger(), answered_by=parts.config.loop.answers)
     for impurity, draw in missing:
-        shown = labelled_context(parts, impurity, np.random.default_rng((draw, round(2 * impurity))))
+        shown = labelled_context(
+            parts, impurity, np.random.default_rng((draw, round(2 * impurity)))
+        )
         right = outcomes(parts, asker, parts.task, shown).right
-        line = {"impurity": impurity, "draw": draw, "num_wrong": int((~right).sum()), "num_answers": len(right), "context_size": len(shown)}
+        line = {
+            "impurity": impurity,
+            "draw": draw,
+            "num_wrong": int((~right).sum()),
+            "num_answers": len(right),
+            "context_size": len(shown),
+        }
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
         print(model, task, line, flush=True)
@@ -51,7 +78,9 @@ def measure(root: Path, model: str, task: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", type=Path)
     parser.add_argument("--models", nargs="+", default=["smollm2-135m", "gemma3-270m"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))

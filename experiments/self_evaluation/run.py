@@ -1,13 +1,17 @@
-"""When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with four judges.
+"""When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with
+four judges.
 
-    python experiments/self_evaluation/run.py --out runs/self-evaluation [--models smollm2-135m] [--tasks questions inbox] [--seeds 0 1 2]
+    python experiments/self_evaluation/run.py --out runs/self-evaluation [--models smollm2-135m]
+    [--tasks questions inbox] [--seeds 0 1 2]
 
-The judges: the naive evaluator, the same shown labelled verdicts that were drawn at random, an evolved one, and the confidence of the answer
-itself. For each model and task an evaluator is evolved once on the judging task (`configs/evaluator.yaml`), with labels; the shown one is the best
-on the validation examples of those that a search from 16 demonstrations starts with. Then the loop of `configs/boost/study.yaml` runs for each seed
-with each judge. It asks the demonstrations and fitness examples that the evaluators have not seen, and measures on the test examples, which they
-have not seen either.
-Whatever is complete is not done again, and what was stopped goes on: the script can be ended and started at any time.
+The judges: the naive evaluator, the same shown labelled verdicts that were drawn at random, an
+evolved one, and the confidence of the answer itself. For each model and task an evaluator is
+evolved once on the judging task (`configs/evaluator.yaml`), with labels; the shown one is the best
+on the validation examples of those that a search from 16 demonstrations starts with. Then the loop
+of `configs/boost/study.yaml` runs for each seed with each judge. It asks the demonstrations and
+fitness examples that the evaluators have not seen, and measures on the test examples, which they
+have not seen either. Whatever is complete is not done again, and what was stopped goes on: the
+script can be ended and started at any time.
 """
 
 from __future__ import annotations
@@ -25,14 +29,27 @@ from evoprompt.tasks.load import load_task
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "boost"
 #: Settings of each task, for evaluators and loops.
-TASKS: dict[str, list[str]] = {"questions": [], "sense": [], "inbox": [], "arithmetic": ["task.difficulty=2"], "scramble": ["task.difficulty=1"]}
+TASKS: dict[str, list[str]] = {
+    "questions": [],
+    "sense": [],
+    "inbox": [],
+    "arithmetic": ["task.difficulty=2"],
+    "scramble": ["task.difficulty=1"],
+}
 KINDS = ("naive", "shown", "evolved", "confidence")
-#: Settings of the evaluators that have to be made first; a budget of one token leaves the search its starting policies.
-EVALUATORS: dict[str, list[str]] = {"shown": ["task.starting_demonstrations=[16]", "budget.prefill_tokens=1"], "evolved": []}
-#: Of its loops. Arithmetic's first policy is a bare "a + b =", in a list of which the model loses its way even where all of it is right; this is
-#: the second.
+#: Settings of the evaluators that have to be made first; a budget of one token leaves the search
+#: its starting policies.
+EVALUATORS: dict[str, list[str]] = {
+    "shown": ["task.starting_demonstrations=[16]", "budget.prefill_tokens=1"],
+    "evolved": [],
+}
+#: Of its loops. Arithmetic's first policy is a bare "a + b =", in a list of which the model loses
+#: its way even where all of it is right; this is the second.
 LOOPS: dict[str, list[str]] = {
-    "arithmetic": ['policy={instruction: Solve the problem and give the number., input_prefix: "Problem: ", output_prefix: "\\nResult:"}']
+    "arithmetic": [
+        'policy={instruction: Solve the problem and give the number., input_prefix: "Problem: ", '
+        'output_prefix: "\\nResult:"}'
+    ]
 }
 
 
@@ -41,24 +58,46 @@ def evoprompt(command: str, config: Path, folder: Path, settings: list[str]) -> 
     if (folder / "summary.json").exists():
         return
     begun = (folder / "checkpoint.json").exists()
-    words = ["resume", str(folder)] if begun else [command, str(config), "--out", str(folder), *(w for s in settings for w in ("--set", s))]
+    words = (
+        ["resume", str(folder)]
+        if begun
+        else [
+            command,
+            str(config),
+            "--out",
+            str(folder),
+            *(w for s in settings for w in ("--set", s)),
+        ]
+    )
     print(" ".join(words), flush=True)
-    subprocess.run([sys.executable, "-m", "evoprompt.cli", *words], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "evoprompt.cli", *words], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def write_questions(file: Path, settings: list[str]) -> None:
-    """Write the questions of the task that its evaluator has not seen; their targets serve to measure the judge, the loop does not see them."""
+    """Write the questions of the task that its evaluator has not seen; their targets serve to
+    measure the judge, the loop does not see them.
+    """
     loop = load_boost(CONFIGS / "study.yaml", settings)
     assert loop.task is not None
-    task, judging = load_task(loop.task), load_task(load_config(CONFIGS.parent / "evaluator.yaml", settings).task)
+    task, judging = (
+        load_task(loop.task),
+        load_task(load_config(CONFIGS.parent / "evaluator.yaml", settings).task),
+    )
     seen = {e.input for split in (judging.pool, judging.fitness, judging.validation) for e in split}
     unseen = [e for e in (*task.pool, *task.fitness) if judged_input(e.input, e.target) not in seen]
-    rows = [{"input": e.input, "target": e.target, "choices": e.choices, "id": e.example_id} for e in unseen]
+    rows = [
+        {"input": e.input, "target": e.target, "choices": e.choices, "id": e.example_id}
+        for e in unseen
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["smollm2-135m", "gemma3-270m"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
@@ -73,12 +112,23 @@ def main() -> None:
             judges = {"naive": [], "confidence": ["loop.judge=confidence"]}
             for kind in (k for k in EVALUATORS if k in arguments.kinds):
                 evaluator = folder / f"evaluator-{kind}"
-                evoprompt("run", CONFIGS.parent / "evaluator.yaml", evaluator, [*settings, *EVALUATORS[kind]])
+                evoprompt(
+                    "run",
+                    CONFIGS.parent / "evaluator.yaml",
+                    evaluator,
+                    [*settings, *EVALUATORS[kind]],
+                )
                 judges[kind] = [f"evaluator_run={evaluator}"]
             write_questions(folder / "questions.jsonl", settings)
             for seed in arguments.seeds:
                 for kind in arguments.kinds:
-                    loop = [*settings, *LOOPS.get(task, []), f"questions={folder / 'questions.jsonl'}", f"seed={seed}", *judges[kind]]
+                    loop = [
+                        *settings,
+                        *LOOPS.get(task, []),
+                        f"questions={folder / 'questions.jsonl'}",
+                        f"seed={seed}",
+                        *judges[kind],
+                    ]
                     evoprompt("boost", CONFIGS / "study.yaml", folder / f"{kind}-{seed}", loop)
 
 

@@ -1,4 +1,6 @@
-"""The fleet on Ray: the same lineage for any number of workers, dead workers replaced, GPUs given out as asked."""
+"""The fleet on Ray: the same lineage for any number of workers, dead workers replaced, GPUs given
+out as asked.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,16 @@ from evoprompt.scoring.decoding import GROUP_REQUESTS, Decoding
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.trie import TokenRequest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.usefixtures("ray_session"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
-UNITS = [WorkUnit(f"u{i}", tuple(TokenRequest((5, 6, 7 + i, 8 + j), (9,)) for j in range(3))) for i in range(12)]
+UNITS = [
+    WorkUnit(f"u{i}", tuple(TokenRequest((5, 6, 7 + i, 8 + j), (9,)) for j in range(3)))
+    for i in range(12)
+]
 
 
 @pytest.fixture
@@ -34,7 +43,12 @@ def fleet_of(tiny_model: Path):
     fleets = []
 
     def make(**workers) -> RayFleet:
-        fleets.append(RayFleet(ModelConfig(name=str(tiny_model)), WorkersConfig(**({"gpus_per_worker": 0} | workers))))
+        fleets.append(
+            RayFleet(
+                ModelConfig(name=str(tiny_model)),
+                WorkersConfig(**({"gpus_per_worker": 0} | workers)),
+            )
+        )
         return fleets[-1]
 
     yield make
@@ -43,17 +57,28 @@ def fleet_of(tiny_model: Path):
 
 
 def score(fleet: RayFleet) -> dict[str, list[float]]:
-    return {key: scores.log_likelihood.tolist() for key, scores in fleet.score(UNITS, lambda *_: None).items()}
+    return {
+        key: scores.log_likelihood.tolist()
+        for key, scores in fleet.score(UNITS, lambda *_: None).items()
+    }
 
 
 def test_one_worker_and_two_write_the_same_lineage(config_file: Path, tmp_path: Path):
     for count in (1, 2):
-        config = load_config(config_file, ["workers.backend=ray", f"workers.count={count}", "workers.gpus_per_worker=0"])
+        config = load_config(
+            config_file,
+            ["workers.backend=ray", f"workers.count={count}", "workers.gpus_per_worker=0"],
+        )
         start(config, tmp_path / f"workers-{count}")
     start(load_config(config_file), tmp_path / "local")
-    lineages = {(tmp_path / run / LINEAGE).read_bytes() for run in ("workers-1", "workers-2", "local")}
+    lineages = {
+        (tmp_path / run / LINEAGE).read_bytes() for run in ("workers-1", "workers-2", "local")
+    }
     assert len(lineages) == 1
-    assert "2 Ray workers" in json.loads((tmp_path / "workers-2" / "summary.json").read_text())["model"]["placement"]
+    assert (
+        "2 Ray workers"
+        in json.loads((tmp_path / "workers-2" / "summary.json").read_text())["model"]["placement"]
+    )
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
@@ -75,18 +100,34 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
         assert time.monotonic() < deadline
 
 
-def test_what_is_written_does_not_depend_on_workers_on_order_or_on_a_worker_that_dies(fleet_of, tiny_model: Path):
-    requests = [Decoding((5, 6, 7 + i % 9, 8), 6, temperature, i) for i in range(3 * GROUP_REQUESTS) for temperature in (0.0, 1.0)]
+def test_what_is_written_does_not_depend_on_workers_on_order_or_on_a_worker_that_dies(
+    fleet_of, tiny_model: Path
+):
+    requests = [
+        Decoding((5, 6, 7 + i % 9, 8), 6, temperature, i)
+        for i in range(3 * GROUP_REQUESTS)
+        for temperature in (0.0, 1.0)
+    ]
     expected = LocalExecutor(load_scorer(ModelConfig(name=str(tiny_model)), 1)).generate(requests)
     fleet = fleet_of(count=2)
-    assert fleet.generate(requests) == expected  # to the bit, work included: groups are the same whoever decodes them
+    assert (
+        fleet.generate(requests) == expected
+    )  # to the bit, work included: groups are the same whoever decodes them
     victim = fleet.worker_pids()[0]
     os.kill(victim, signal.SIGKILL)
     backwards = fleet.generate(requests[::-1])[::-1]
-    assert [(d.drawn, d.token_logprobs) for d in backwards] == [(d.drawn, d.token_logprobs) for d in expected]
-    assert sum((d.count for d in backwards), TokenCount()) == sum((d.count for d in expected), TokenCount())
+    assert [(d.drawn, d.token_logprobs) for d in backwards] == [
+        (d.drawn, d.token_logprobs) for d in expected
+    ]
+    assert sum((d.count for d in backwards), TokenCount()) == sum(
+        (d.count for d in expected), TokenCount()
+    )
     assert victim not in fleet.worker_pids()
-    with pytest.raises(UserError, match="a prompt of 306 tokens with the 6 that may be written is longer than the model's window of 256"):
+    with pytest.raises(
+        UserError,
+        match="a prompt of 306 tokens with the 6 that may be written is longer than the model's "
+        "window of 256",
+    ):
         fleet.generate([Decoding((1,) * 300, 6)])
 
 
@@ -99,16 +140,28 @@ def test_when_workers_go_on_dying_the_run_gives_up_and_says_what_to_do(fleet_of)
             fleet.score(UNITS, lambda *_: None)
 
 
-@pytest.mark.parametrize(("workers", "count"), [({"gpus_per_worker": None}, 2), ({"gpus_per_worker": 0.5}, 4), ({"gpus_per_worker": 2}, 1)])
+@pytest.mark.parametrize(
+    ("workers", "count"),
+    [({"gpus_per_worker": None}, 2), ({"gpus_per_worker": 0.5}, 4), ({"gpus_per_worker": 2}, 1)],
+)
 def test_gpus_are_given_out_one_each_in_fractions_or_several(fleet_of, workers, count):
-    """On Ray's logical GPUs: two of them exist in its books. What a worker was given is read from Ray, not from the placement."""
+    """On Ray's logical GPUs: two of them exist in its books. What a worker was given is read from
+    Ray, not from the placement.
+    """
     import ray
 
     fleet = fleet_of(**workers)
     assert fleet.placement.count == count
     assert score(fleet).keys() == {u.key for u in UNITS}
     share = fleet.placement.gpus
-    given = ray.get([a.__ray_call__.remote(lambda _self: ray.get_runtime_context().get_accelerator_ids()["GPU"]) for a in fleet._actors])
+    given = ray.get(
+        [
+            a.__ray_call__.remote(
+                lambda _self: ray.get_runtime_context().get_accelerator_ids()["GPU"]
+            )
+            for a in fleet._actors
+        ]
+    )
     assert all(len(ids) == max(1, int(share)) for ids in given)
     assert {i for ids in given for i in ids} == {"0", "1"}
     assert ray.available_resources().get("GPU", 0) == pytest.approx(2 - share * count)
@@ -118,22 +171,31 @@ def test_a_child_goes_to_the_worker_that_has_its_beginning(fleet_of):
     fleet = fleet_of(count=2)
 
     def units(last: int) -> list[WorkUnit]:
-        trunks = {key: tuple(5 + (i * salt) % 90 for i in range(100)) for key, salt in (("a", 3), ("b", 7), ("c", 11), ("d", 13))}
-        return [WorkUnit(k, tuple(TokenRequest((*t, last, j), (9,)) for j in range(3)), (50, 100)) for k, t in trunks.items()]
+        trunks = {
+            key: tuple(5 + (i * salt) % 90 for i in range(100))
+            for key, salt in (("a", 3), ("b", 7), ("c", 11), ("d", 13))
+        }
+        return [
+            WorkUnit(k, tuple(TokenRequest((*t, last, j), (9,)) for j in range(3)), (50, 100))
+            for k, t in trunks.items()
+        ]
 
     assert sum(s.count.stored_tokens for s in fleet.score(units(6), lambda *_: None).values()) == 0
     fleet.pin([u.requests[0].context for u in units(6)])
     spread = fleet._spread(units(7))
     assert sorted(len(queue) for queue in spread.values()) == [2, 2]
     counts = [s.count for s in fleet.score(units(7), lambda *_: None).values()]
-    # Who is done first takes over from the other, so a unit may go where its beginning is not; most go where it is.
+    # Who is done first takes over from the other, so a unit may go where its beginning is not; most
+    # go where it is.
     assert sum(c.stored_tokens == 100 for c in counts) >= 2
     assert all(c.body_tokens + c.stored_tokens == c.floor_body_tokens for c in counts)
 
 
 def test_a_prompt_too_long_for_a_worker_is_the_users_mistake_here_too(fleet_of):
     with pytest.raises(UserError, match="longer than the model's window of 256"):
-        fleet_of(count=1).score([WorkUnit("long", (TokenRequest((1,) * 300, (2,)),))], lambda *_: None)
+        fleet_of(count=1).score(
+            [WorkUnit("long", (TokenRequest((1,) * 300, (2,)),))], lambda *_: None
+        )
 
 
 def test_a_model_that_does_not_load_is_the_users_mistake_here_too(tmp_path: Path):

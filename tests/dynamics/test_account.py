@@ -1,4 +1,6 @@
-"""Invariants: an account has the terms by name; a standard error over examples is that of a slow bootstrap; it covers at its rate."""
+"""Invariants: an account has the terms by name; a standard error over examples is that of a slow
+bootstrap; it covers at its rate.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,37 @@ from evoprompt.jobs.evolve.metrics import generation_metrics
 def lineage(rng: np.random.Generator, num_parents: int = 4, num_children: int = 6) -> list[dict]:
     """A plus generation: survivors and children of random pairs."""
     base = {"traits": {"z": 0.0}, "island": 0}
-    before = [base | dict(generation=0, birth_id=f"p{i}", operator="found", parent_ids=[], shares=[], selected=True) for i in range(num_parents)]
-    after = [base | dict(generation=1, birth_id=f"s{i}", operator="survive", parent_ids=[f"p{i}"], shares=[1.0]) for i in range(num_parents)]
+    before = [
+        base
+        | dict(
+            generation=0,
+            birth_id=f"p{i}",
+            operator="found",
+            parent_ids=[],
+            shares=[],
+            selected=True,
+        )
+        for i in range(num_parents)
+    ]
+    after = [
+        base
+        | dict(
+            generation=1, birth_id=f"s{i}", operator="survive", parent_ids=[f"p{i}"], shares=[1.0]
+        )
+        for i in range(num_parents)
+    ]
     for j in range(num_children):
         parents = [f"p{i}" for i in rng.integers(num_parents, size=2)]
-        after.append(base | dict(generation=1, birth_id=f"c{j}", operator=("edit", "mix")[j % 2], parent_ids=parents, shares=[0.5, 0.5]))
+        after.append(
+            base
+            | dict(
+                generation=1,
+                birth_id=f"c{j}",
+                operator=("edit", "mix")[j % 2],
+                parent_ids=parents,
+                shares=[0.5, 0.5],
+            )
+        )
     kept = rng.permutation(len(after))[:num_parents]
     return before + [row | {"selected": i in kept} for i, row in enumerate(after)]
 
@@ -34,9 +62,16 @@ def account_of(rows: list[dict]) -> dict:
 def test_an_account_names_every_term_and_they_are_the_change():
     rng = np.random.default_rng(0)
     account = account_of(with_traits(lineage(rng), rng.normal(size=14)))
-    parts = [account["reproduction"]["selection"], account["transmission"], account["immigration"], account["survival"]["selection"]]
+    parts = [
+        account["reproduction"]["selection"],
+        account["transmission"],
+        account["immigration"],
+        account["survival"]["selection"],
+    ]
     assert sum(parts) == pytest.approx(account["change"])
-    assert sum(account["transmission_by_operator"].values()) == pytest.approx(account["transmission"])
+    assert sum(account["transmission_by_operator"].values()) == pytest.approx(
+        account["transmission"]
+    )
     assert set(account["transmission_by_operator"]) == {"survive", "edit", "mix"}
     assert "drift" not in account["reproduction"]
     assert "between" not in account["survival"]
@@ -48,11 +83,23 @@ def test_metrics_have_the_names_that_the_charts_are_grouped_by():
         "fitness": {},
         "traits": {},
         "best_accuracy": 0,
-        "tokens": dict.fromkeys(("total", "floor", "stored", "head_rows", "forwards", "memo_requests"), 0),
+        "tokens": dict.fromkeys(
+            ("total", "floor", "stored", "head_rows", "forwards", "memo_requests"), 0
+        ),
     }
-    line |= {"seconds": 0, "num_births": 1, "num_selected": 1, "price": {"z": account_of(with_traits(lineage(rng), rng.normal(size=14)))}}
+    line |= {
+        "seconds": 0,
+        "num_births": 1,
+        "num_selected": 1,
+        "price": {"z": account_of(with_traits(lineage(rng), rng.normal(size=14)))},
+    }
     names = set(generation_metrics(line))
-    assert {"price/z/reproduction/selection", "price/z/transmission", "price/z/transmission/edit", "price/z/survival/selection"} <= names
+    assert {
+        "price/z/reproduction/selection",
+        "price/z/transmission",
+        "price/z/transmission/edit",
+        "price/z/survival/selection",
+    } <= names
     assert "price/z/residual" in names
 
 
@@ -60,18 +107,27 @@ def test_standard_errors_are_those_of_a_bootstrap_over_examples():
     """2,000 resamples of 200 examples: the bootstrap's own error is 1.6 %, the tolerance 8 %."""
     rng = np.random.default_rng(1)
     rows = lineage(rng)
-    cases = rng.normal(size=(len(rows), 200)) + rng.normal(size=200)  # examples differ in difficulty
+    cases = rng.normal(size=(len(rows), 200)) + rng.normal(
+        size=200
+    )  # examples differ in difficulty
     first, second = generations(rows)
     terms = example_terms(first, second, cases[: len(first)], cases[len(first) :])
     whole = flat(account_of(with_traits(rows, cases.mean(axis=1))))
-    draws = [flat(account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1)))) for _ in range(2000)]
+    draws = [
+        flat(account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1))))
+        for _ in range(2000)
+    ]
     for name in ("reproduction/selection", "transmission/edit", "survival/selection", "change"):
         assert terms[name].mean() == pytest.approx(whole[name], abs=1e-12)
-        assert example_errors(terms)[name] == pytest.approx(np.std([draw[name] for draw in draws]), rel=0.08)
+        assert example_errors(terms)[name] == pytest.approx(
+            np.std([draw[name] for draw in draws]), rel=0.08
+        )
 
 
 def test_intervals_over_examples_cover_at_their_rate():
-    """2,000 samples of 60 examples: coverage of value +- 1.96 errors within 0.93 and 0.97 (a true 0.95 leaves this with probability 4e-5)."""
+    """2,000 samples of 60 examples: coverage of value +- 1.96 errors within 0.93 and 0.97 (a true
+    0.95 leaves this with probability 4e-5).
+    """
     rng = np.random.default_rng(2)
     rows = lineage(rng)
     first, second = generations(rows)
@@ -81,8 +137,13 @@ def test_intervals_over_examples_cover_at_their_rate():
     for _ in range(2000):
         cases = ability + rng.normal(size=(len(rows), 60)) + rng.exponential(size=60)
         account = flat(account_of(with_traits(rows, cases.mean(axis=1))))
-        errors = example_errors(example_terms(first, second, cases[: len(first)], cases[len(first) :]))
-        off = {name: abs(account[name] - truth[name]) / errors[name] for name in ("reproduction/selection", "transmission/edit")}
+        errors = example_errors(
+            example_terms(first, second, cases[: len(first)], cases[len(first) :])
+        )
+        off = {
+            name: abs(account[name] - truth[name]) / errors[name]
+            for name in ("reproduction/selection", "transmission/edit")
+        }
         selection, edit = off.values()
         inside["selection"] += selection < 1.96
         inside["edit"] += edit < 1.96
@@ -96,4 +157,6 @@ def test_one_example_has_no_standard_error():
     rows = lineage(np.random.default_rng(0))
     first, second = generations(rows)
     with pytest.raises(ValueError, match="at least two"):
-        example_errors(example_terms(first, second, np.zeros((len(first), 1)), np.zeros((len(second), 1))))
+        example_errors(
+            example_terms(first, second, np.zeros((len(first), 1)), np.zeros((len(second), 1)))
+        )

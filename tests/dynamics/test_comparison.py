@@ -1,4 +1,6 @@
-"""The statistics of comparisons: step functions, exact rank tests beside brute force and scipy, Holm, and Price's sums."""
+"""The statistics of comparisons: step functions, exact rank tests beside brute force and scipy,
+Holm, and Price's sums.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evoprompt.dynamics.account import price_account
-from evoprompt.dynamics.comparison import TERMS, Curve, band, common_range, contrasts, mean_height, median, price_totals, time_to_target
+from evoprompt.dynamics.comparison import (
+    TERMS,
+    Curve,
+    band,
+    common_range,
+    contrasts,
+    mean_height,
+    median,
+    price_totals,
+    time_to_target,
+)
 from evoprompt.dynamics.population import births_of
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.stats.significance import (
@@ -30,11 +42,15 @@ stats = pytest.importorskip("scipy.stats")
 
 
 def curve(*points: tuple[float, float]) -> Curve:
-    return Curve(np.array([x for x, _ in points], dtype=float), np.array([y for _, y in points], dtype=float))
+    return Curve(
+        np.array([x for x, _ in points], dtype=float), np.array([y for _, y in points], dtype=float)
+    )
 
 
 few = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=6)  # whole numbers: many ties
-curves = st.lists(st.tuples(st.integers(0, 9), st.integers(-5, 5)), min_size=2, max_size=8).map(lambda p: curve(*sorted(p)))
+curves = st.lists(st.tuples(st.integers(0, 9), st.integers(-5, 5)), min_size=2, max_size=8).map(
+    lambda p: curve(*sorted(p))
+)
 
 
 # --- curves
@@ -75,7 +91,9 @@ def test_the_mean_height_is_that_of_a_fine_grid(steps: Curve):
     """The slow twin: costs are whole numbers, so midpoints of halves see every step."""
     low, high = float(steps.x[0]), float(steps.x[-1])
     grid = np.arange(low, high, 0.5) + 0.25
-    assert mean_height(steps, low, high) == pytest.approx(steps.at(grid).mean() if high > low else steps.y[-1])
+    assert mean_height(steps, low, high) == pytest.approx(
+        steps.at(grid).mean() if high > low else steps.y[-1]
+    )
 
 
 def test_the_time_to_a_target_is_the_first_step_that_reaches_it_or_absent():
@@ -111,7 +129,9 @@ def test_a_band_is_students_interval_at_each_point_and_absent_for_one_curve():
 @pytest.mark.parametrize("degrees", [0.5, 1, 2, 2.7, 5, 30, 1000])
 @pytest.mark.parametrize("probability", [0.5, 0.6, 0.9, 0.975, 0.9999])
 def test_the_quantile_of_t_is_scipys(probability: float, degrees: float):
-    assert t_quantile(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-9, abs=1e-9)
+    assert t_quantile(probability, degrees) == pytest.approx(
+        stats.t.ppf(probability, degrees), rel=1e-9, abs=1e-9
+    )
 
 
 def test_the_interval_of_a_mean_by_hand():
@@ -122,11 +142,17 @@ def test_the_interval_of_a_mean_by_hand():
     assert mean_interval([5]).low is None
 
 
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.lists(st.floats(-5, 5), min_size=2, max_size=6))
+@given(
+    st.lists(st.floats(-5, 5), min_size=2, max_size=6),
+    st.lists(st.floats(-5, 5), min_size=2, max_size=6),
+)
 def test_welchs_interval_is_scipys(a: list[float], b: list[float]):
     if np.var(a) < 1e-6 or np.var(b) < 1e-6:
         return
-    ours, theirs = difference_interval(a, b), stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    ours, theirs = (
+        difference_interval(a, b),
+        stats.ttest_ind(a, b, equal_var=False).confidence_interval(),
+    )
     assert ours.low == pytest.approx(theirs.low, rel=1e-7, abs=1e-9)
     assert ours.high == pytest.approx(theirs.high, rel=1e-7, abs=1e-9)
 
@@ -142,7 +168,9 @@ def covered(make_interval) -> int:
 
 
 def test_the_interval_of_three_seeds_covers_as_it_says_where_a_normal_one_does_not():
-    """Binomial(600, 0.95): outside 537..596 with a chance below 1e-5, fixed by the seed. The power twin is 1.96 standard errors."""
+    """Binomial(600, 0.95): outside 537..596 with a chance below 1e-5, fixed by the seed. The power
+    twin is 1.96 standard errors.
+    """
 
     def student(values: np.ndarray) -> tuple[float, float]:
         estimate = mean_interval(values)
@@ -166,8 +194,13 @@ def all_signs(differences: list[float]) -> float:
         return 1.0
     ranks = stats.rankdata(np.abs(kept))
     observed = sum(r for r, d in zip(ranks, kept, strict=True) if d > 0)
-    sums = [sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in product([0, 1], repeat=len(kept))]
-    return min(1.0, 2 * min(np.mean([s <= observed for s in sums]), np.mean([s >= observed for s in sums])))
+    sums = [
+        sum(r for r, s in zip(ranks, signs, strict=True) if s)
+        for signs in product([0, 1], repeat=len(kept))
+    ]
+    return min(
+        1.0, 2 * min(np.mean([s <= observed for s in sums]), np.mean([s >= observed for s in sums]))
+    )
 
 
 def all_splits(a: list[float], b: list[float]) -> float:
@@ -175,7 +208,9 @@ def all_splits(a: list[float], b: list[float]) -> float:
     ranks = stats.rankdata(a + b)
     observed = sum(ranks[: len(a)])
     sums = [sum(chosen) for chosen in combinations(ranks, len(a))]
-    return min(1.0, 2 * min(np.mean([s <= observed for s in sums]), np.mean([s >= observed for s in sums])))
+    return min(
+        1.0, 2 * min(np.mean([s <= observed for s in sums]), np.mean([s >= observed for s in sums]))
+    )
 
 
 @given(few)
@@ -193,7 +228,9 @@ def test_the_mann_whitney_test_is_that_of_all_splits_ties_too(a: list[float], b:
 def test_exact_tests_are_scipys_without_ties(num: int):
     rng = np.random.default_rng(num)
     a, b = rng.normal(0.4, size=num), rng.normal(size=num)
-    assert signed_rank(a - b).p_value == pytest.approx(stats.wilcoxon(a, b, method="exact").pvalue, rel=1e-10)
+    assert signed_rank(a - b).p_value == pytest.approx(
+        stats.wilcoxon(a, b, method="exact").pvalue, rel=1e-10
+    )
     ours = mann_whitney(a[: EXACT_LIMIT // 2], b[: EXACT_LIMIT // 2])
     assert ours.exact
     theirs = stats.mannwhitneyu(a[: EXACT_LIMIT // 2], b[: EXACT_LIMIT // 2], method="exact")
@@ -205,8 +242,12 @@ def test_beyond_the_limit_tests_are_scipys_normal_ones_corrected_for_ties():
     a, b = rng.integers(0, 9, size=80).astype(float), rng.integers(0, 8, size=80).astype(float)
     ours = mann_whitney(a, b)
     assert not ours.exact
-    assert ours.p_value == pytest.approx(stats.mannwhitneyu(a, b, method="asymptotic").pvalue, rel=1e-10)
-    assert signed_rank(a - b).p_value == pytest.approx(stats.wilcoxon(a, b, method="asymptotic", correction=True).pvalue, rel=1e-10)
+    assert ours.p_value == pytest.approx(
+        stats.mannwhitneyu(a, b, method="asymptotic").pvalue, rel=1e-10
+    )
+    assert signed_rank(a - b).p_value == pytest.approx(
+        stats.wilcoxon(a, b, method="asymptotic", correction=True).pvalue, rel=1e-10
+    )
 
 
 @given(few, few)
@@ -241,7 +282,9 @@ def test_differences_by_rounding_alone_are_ties():
 
 def test_censored_times_have_the_last_rank_together():
     # ranks 1.5 1.5 | 3 4.5 4.5: of the 10 splits one is as low
-    assert mann_whitney([1, 1], [2, inf, inf]).p_value == pytest.approx(all_splits([1, 1], [2, 9, 9]))
+    assert mann_whitney([1, 1], [2, inf, inf]).p_value == pytest.approx(
+        all_splits([1, 1], [2, 9, 9])
+    )
     assert superiority([inf, 1], [inf, inf]) == 0.25
 
 
@@ -251,13 +294,20 @@ def test_nan_is_refused():
 
 
 def rejections(p_value) -> int:
-    """How often 8 against 8 values of one distribution, rounded so that there are ties, give p <= 0.05, of 500 times."""
+    """How often 8 against 8 values of one distribution, rounded so that there are ties, give p <=
+    0.05, of 500 times.
+    """
     rng = np.random.default_rng(5)
-    return sum(p_value(rng.normal(size=8).round(1), rng.normal(size=8).round(1)) <= 0.05 for _ in range(500))
+    return sum(
+        p_value(rng.normal(size=8).round(1), rng.normal(size=8).round(1)) <= 0.05
+        for _ in range(500)
+    )
 
 
 def test_a_true_null_is_rejected_no_more_often_than_said_and_a_one_sided_p_value_is_caught():
-    """Binomial(500, 0.05): above 50 with a chance below 1e-5, fixed by the seed. The power twin takes one tail's p-value for two's."""
+    """Binomial(500, 0.05): above 50 with a chance below 1e-5, fixed by the seed. The power twin
+    takes one tail's p-value for two's.
+    """
     assert rejections(lambda a, b: mann_whitney(a, b).p_value) <= 50
     assert rejections(lambda a, b: signed_rank(a - b).p_value) <= 50
     assert rejections(lambda a, b: mann_whitney(a, b).p_value / 2.5) > 50
@@ -288,7 +338,10 @@ def test_superiority_counts_pairs():
 
 
 def test_groups_with_the_same_seeds_are_compared_seed_by_seed():
-    samples = {"base": {"final": {"0": 1.0, "1": 5.0, "2": 9.0}}, "new": {"final": {"2": 9.5, "1": 5.25, "0": 2.0}}}
+    samples = {
+        "base": {"final": {"0": 1.0, "1": 5.0, "2": 9.0}},
+        "new": {"final": {"2": 9.5, "1": 5.25, "0": 2.0}},
+    }
     [found] = contrasts(samples, "base")
     assert found.paired
     assert found.difference == mean_interval([0.5, 0.25, 1.0])
@@ -301,21 +354,33 @@ def test_groups_with_the_same_seeds_are_compared_seed_by_seed():
 
 def test_holm_is_over_every_group_and_quantity():
     base = {"a": {str(i): float(i) for i in range(6)}, "b": {str(i): 0.0 for i in range(6)}}
-    better = {"a": {str(i): i + 1.0 + i / 10 for i in range(6)}, "b": {str(i): 0.0 for i in range(6)}}
+    better = {
+        "a": {str(i): i + 1.0 + i / 10 for i in range(6)},
+        "b": {str(i): 0.0 for i in range(6)},
+    }
     found = contrasts({"base": base, "x": better, "y": better}, "base")
-    assert [(c.group, c.quantity) for c in found] == [("x", "a"), ("x", "b"), ("y", "a"), ("y", "b")]
+    assert [(c.group, c.quantity) for c in found] == [
+        ("x", "a"),
+        ("x", "b"),
+        ("y", "a"),
+        ("y", "b"),
+    ]
     assert [c.p_value for c in found] == [0.03125, 1, 0.03125, 1]
     assert [c.p_holm for c in found] == [0.125, 1, 0.125, 1]
 
 
 def test_a_quantity_that_a_group_does_not_have_is_left_out_and_a_censored_one_has_ranks_only():
     base = {"time": {"0": 2.0, "1": 4.0}, "accuracy": {"0": 0.5}}
-    [found] = contrasts({"base": base, "slow": {"time": {"0": inf, "1": inf}, "accuracy": {}}}, "base")
+    [found] = contrasts(
+        {"base": base, "slow": {"time": {"0": inf, "1": inf}, "accuracy": {}}}, "base"
+    )
     assert found.quantity == "time"
     assert found.difference is None
     assert found.superiority == 1
     assert not isnan(found.p_value)
-    both = contrasts({"base": {"time": {"0": inf, "1": 4.0}}, "slow": {"time": {"0": inf, "1": 5.0}}}, "base")
+    both = contrasts(
+        {"base": {"time": {"0": inf, "1": 4.0}}, "slow": {"time": {"0": inf, "1": 5.0}}}, "base"
+    )
     assert both[0].p_value == 1
 
 
@@ -324,7 +389,9 @@ def test_a_quantity_that_a_group_does_not_have_is_left_out_and_a_censored_one_ha
 
 @st.composite
 def lineages(draw: st.DrawFn) -> list[list[dict]]:
-    """Four generations: every birth has up to two parents of those selected before, or none; operators are drawn; some generations re-measure."""
+    """Four generations: every birth has up to two parents of those selected before, or none;
+    operators are drawn; some generations re-measure.
+    """
     value = st.floats(-1, 1)
     rows: list[list[dict]] = []
     for generation in range(4):
@@ -332,7 +399,11 @@ def lineages(draw: st.DrawFn) -> list[list[dict]]:
         births = []
         for i in range(draw(st.integers(2, 5))):
             orphan = not alive or (i > 0 and draw(st.booleans()))
-            parents = [] if orphan else sorted(set(draw(st.lists(st.sampled_from(alive), min_size=1, max_size=2))))
+            parents = (
+                []
+                if orphan
+                else sorted(set(draw(st.lists(st.sampled_from(alive), min_size=1, max_size=2))))
+            )
             births.append(
                 {
                     "generation": generation,
@@ -371,12 +442,19 @@ def test_the_terms_of_a_run_add_up_to_its_total_change(rows: list[list[dict]]):
 
 
 def test_the_sums_are_by_hand_and_an_account_that_leaves_something_out_leaves_a_residual():
-    def account(selection: float, transmission: dict[str, float], survival: float, immigration: float) -> dict:
+    def account(
+        selection: float, transmission: dict[str, float], survival: float, immigration: float
+    ) -> dict:
         parts = [selection, *transmission.values(), survival, immigration]
         return {
-            "reproduction": {"selection": selection}, "transmission": sum(transmission.values()), "transmission_by_operator": transmission,
-            "immigration": immigration, "survival": {"selection": survival}, "change": sum(parts), "residual": 0.0,
-        }  # fmt: skip
+            "reproduction": {"selection": selection},
+            "transmission": sum(transmission.values()),
+            "transmission_by_operator": transmission,
+            "immigration": immigration,
+            "survival": {"selection": survival},
+            "change": sum(parts),
+            "residual": 0.0,
+        }
 
     first, second = account(1, {"edit": -2}, 4, 0), account(0.5, {"edit": -1, "cross": 0.25}, 2, 1)
     totals = price_totals([first, second])

@@ -1,4 +1,6 @@
-"""Invariants: a history's lines and summary are those of the parts that it is made of; it says what is undefined; large runs fit."""
+"""Invariants: a history's lines and summary are those of the parts that it is made of; it says what
+is undefined; large runs fit.
+"""
 
 from __future__ import annotations
 
@@ -37,37 +39,64 @@ def test_a_line_is_the_account_of_its_generation(births):
     for before, after, line in zip(births[:-1], births[1:], history.lines[1:], strict=True):
         terms = generation_terms(before, after)
         at = terms.trait_names.index("fitness")
-        assert line["price"]["fitness"]["reproduction"]["selection"] == terms.reproduction.selection.total[at]
-        assert line["fitness"]["mean"] == pytest.approx(after.trait("fitness")[after.selected].mean())
-        assert line["diversity"]["num_policies"] == len({p for p, s in zip(after.policy_ids, after.selected, strict=True) if s})
+        assert (
+            line["price"]["fitness"]["reproduction"]["selection"]
+            == terms.reproduction.selection.total[at]
+        )
+        assert line["fitness"]["mean"] == pytest.approx(
+            after.trait("fitness")[after.selected].mean()
+        )
+        assert line["diversity"]["num_policies"] == len(
+            {p for p, s in zip(after.policy_ids, after.selected, strict=True) if s}
+        )
 
 
 def test_the_continuous_form_agrees_on_fitness_and_leaves_other_traits_what_came_with_it():
-    """On fitness itself cov(f, f) S_f / var(f) is S_f; a trait that is twice the fitness moves twice as far."""
+    """On fitness itself cov(f, f) S_f / var(f) is S_f; a trait that is twice the fitness moves
+    twice as far.
+    """
     rows = lineage(12, 2, np.random.default_rng(3), mutation=0.3)
-    history = followed(list(generations(row | {"traits": {"fitness": row["traits"]["z"], "twice": 2 * row["traits"]["z"]}} for row in rows)))
+    history = followed(
+        list(
+            generations(
+                row | {"traits": {"fitness": row["traits"]["z"], "twice": 2 * row["traits"]["z"]}}
+                for row in rows
+            )
+        )
+    )
     for line in history.lines[1:]:
         terms = line["price"]["fitness"]["reproduction"]
         assert terms["continuous"] == pytest.approx(terms["selection"])
-        assert line["price"]["twice"]["reproduction"]["continuous"] == pytest.approx(2 * terms["selection"])
+        assert line["price"]["twice"]["reproduction"]["continuous"] == pytest.approx(
+            2 * terms["selection"]
+        )
 
 
 def test_the_terms_of_the_whole_run_are_its_change(births):
     total = followed(births).summary()["price"]["fitness"]
-    parts = total["reproduction/selection"] + total["transmission"] + total["immigration"] + total["survival/selection"]
+    parts = (
+        total["reproduction/selection"]
+        + total["transmission"]
+        + total["immigration"]
+        + total["survival/selection"]
+    )
     assert parts == pytest.approx(total["change"], abs=1e-12)
     means = [b.trait("fitness")[b.selected].mean() for b in (births[0], births[-1])]
     assert total["change"] == pytest.approx(means[1] - means[0], abs=1e-12)
 
 
 def test_errors_of_the_whole_run_are_those_of_the_summed_terms(births):
-    """The change of a run is a paired difference of two means over the same examples, so its error is that of paired examples."""
+    """The change of a run is a paired difference of two means over the same examples, so its error
+    is that of paired examples.
+    """
     rng = np.random.default_rng(0)
     history, cases = History(), []
     for generation in births:
         cases.append(rng.normal(size=(len(generation), 40)))
         history.add(generation, {"fitness": cases[-1]})
-    difference = cases[-1][births[-1].selected].mean(axis=0) - cases[0][births[0].selected].mean(axis=0)
+    difference = cases[-1][births[-1].selected].mean(axis=0) - cases[0][births[0].selected].mean(
+        axis=0
+    )
     error = history.summary()["price"]["fitness"]["standard_error"]["change"]
     assert error == pytest.approx(difference.std(ddof=1) / np.sqrt(40))
 
@@ -95,10 +124,17 @@ def test_slots_that_are_filled_together_leave_less_to_chance(births):
     for filling in ("independent", "set"):
         history = History()
         history.add(births[0])
-        variances.append(history.add(births[1], chances=p, filling=filling, num_slots=18)["price"]["fitness"]["reproduction"]["drift_variance"])
-    # Twelve of 18 slots have a share of 1. Each individual fills one, and six of the twelve one more: with V the twelve's variance
-    # var(T) = 6 * 6 / 11 V and m_a = 12/18, sum (a - m_a)^2 = 4: in all (4/9 * 36/11 + 4 (18 - 2/11) / 17) V, where independent slots have 12 V.
-    assert variances[1] / variances[0] == pytest.approx((4 / 9 * 36 / 11 + 4 * (18 - 2 / 11) / 17) / 12)
+        variances.append(
+            history.add(births[1], chances=p, filling=filling, num_slots=18)["price"]["fitness"][
+                "reproduction"
+            ]["drift_variance"]
+        )
+    # Twelve of 18 slots have a share of 1. Each individual fills one, and six of the twelve one
+    # more: with V the twelve's variance var(T) = 6 * 6 / 11 V and m_a = 12/18, sum (a - m_a)^2 = 4:
+    # in all (4/9 * 36/11 + 4 (18 - 2/11) / 17) V, where independent slots have 12 V.
+    assert variances[1] / variances[0] == pytest.approx(
+        (4 / 9 * 36 / 11 + 4 * (18 - 2 / 11) / 17) / 12
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,17 +145,33 @@ def test_slots_that_are_filled_together_leave_less_to_chance(births):
     ],
 )
 def test_how_slots_were_filled_is_read_from_the_run_folder(record, filling, num_slots, tmp_path):
-    rows = [row | {"fitness": row["traits"]["z"]} for row in lineage(2, 1, np.random.default_rng(0))]
-    lines = [{"generation": 0, "parent_selection": None}, {"generation": 1, "parent_selection": {"probability": [0.25, 0.75]} | record}]
+    rows = [
+        row | {"fitness": row["traits"]["z"]} for row in lineage(2, 1, np.random.default_rng(0))
+    ]
+    lines = [
+        {"generation": 0, "parent_selection": None},
+        {"generation": 1, "parent_selection": {"probability": [0.25, 0.75]} | record},
+    ]
     for name, content in ((LINEAGE, rows), (GENERATIONS, lines)):
-        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in content), encoding="utf-8")
+        (tmp_path / name).write_text(
+            "".join(json.dumps(line) + "\n" for line in content), encoding="utf-8"
+        )
     first, last = EvolveFolder(tmp_path).births()
-    assert (first.filling, first.num_slots, first.selection_probability.tolist()) == (filling, num_slots, [0.25, 0.75])
+    assert (first.filling, first.num_slots, first.selection_probability.tolist()) == (
+        filling,
+        num_slots,
+        [0.25, 0.75],
+    )
     assert (last.filling, last.num_slots) == ("independent", None)
 
 
 @pytest.mark.parametrize(
-    ("filling", "said"), [("independent", "Test of the scheme"), ("set", "left nothing to chance"), (None, "How the slots were filled is not known")]
+    ("filling", "said"),
+    [
+        ("independent", "Test of the scheme"),
+        ("set", "left nothing to chance"),
+        (None, "How the slots were filled is not known"),
+    ],
 )
 def test_the_report_says_what_is_known_of_drift(filling, said, births):
     history = History()
@@ -127,5 +179,9 @@ def test_the_report_says_what_is_known_of_drift(filling, said, births):
     one_child_each = replace(births[1], parent=np.arange(12))
     history.add(one_child_each, chances=[1 / 12] * 12, filling=filling)
     page = "".join(dynamics_sections(history))
-    notes = ("Test of the scheme", "left nothing to chance", "How the slots were filled is not known")
+    notes = (
+        "Test of the scheme",
+        "left nothing to chance",
+        "How the slots were filled is not known",
+    )
     assert [note for note in notes if note in page] == [said]

@@ -1,4 +1,6 @@
-"""The real model, SmolLM2-135M: exact scores, the whole line through Ray and MLflow, and the fast tokenizer."""
+"""The real model, SmolLM2-135M: exact scores, the whole line through Ray and MLflow, and the fast
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,20 @@ def folder() -> Path:
 
 
 def test_the_converted_model_is_the_pinned_one(folder: Path):
-    assert model_fingerprint(folder) == json.loads((folder / "evoprompt.json").read_text())["fingerprint"]
+    assert (
+        model_fingerprint(folder)
+        == json.loads((folder / "evoprompt.json").read_text())["fingerprint"]
+    )
 
 
 def test_packed_scores_equal_the_plain_forward_within_1e_4_nats(folder: Path):
     task = load_task(TaskConfig(name="inbox", fitness_examples=6))
-    policies = [task.starting_policies[0], Policy("Sort the mail.", task.demonstrations[:2], task.templates[2], (("praise", "thanks"),))]
+    policies = [
+        task.starting_policies[0],
+        Policy(
+            "Sort the mail.", task.demonstrations[:2], task.templates[2], (("praise", "thanks"),)
+        ),
+    ]
     tokenizer = Tokenizer(folder)
     requests = tokenize(tokenizer, [q for p in policies for q in render_queries(p, task.fitness)])
     model = TransformersLM(folder, threads=2)
@@ -46,16 +56,23 @@ def test_packed_scores_equal_the_plain_forward_within_1e_4_nats(folder: Path):
     scores = packed.score(requests)
     plain = Scorer(model, path="plain").score(requests)
     np.testing.assert_allclose(scores.log_likelihood, plain.log_likelihood, atol=1e-4)
-    np.testing.assert_allclose(scores.log_likelihood, as_transformers_has_it(folder, requests), atol=1e-4)
+    np.testing.assert_allclose(
+        scores.log_likelihood, as_transformers_has_it(folder, requests), atol=1e-4
+    )
     assert scores.is_greedy.tolist() == plain.is_greedy.tolist()
     assert scores.count.body_tokens == scores.count.floor_body_tokens
-    sequences, prefixes = {r.fed for r in requests}, {r.fed[:n] for r in requests for n in range(1, len(r.fed) + 1)}
+    sequences, prefixes = (
+        {r.fed for r in requests},
+        {r.fed[:n] for r in requests for n in range(1, len(r.fed) + 1)},
+    )
     assert plain.count.body_tokens == sum(map(len, sequences))
     assert scores.count.body_tokens == len(prefixes)
 
 
 def as_transformers_has_it(folder: Path, requests: Sequence[TokenRequest]) -> list[float]:
-    """Each whole sequence through the model as transformers loads it: no packed layer, no mask, no cache."""
+    """Each whole sequence through the model as transformers loads it: no packed layer, no mask, no
+    cache.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -63,8 +80,15 @@ def as_transformers_has_it(folder: Path, requests: Sequence[TokenRequest]) -> li
     values = []
     for request in requests:
         with torch.no_grad():
-            logits = network(torch.tensor([request.fed]), use_cache=False).logits[0, len(request.context) - 1 :]
-        values.append(logits.double().log_softmax(-1)[range(len(request.continuation)), request.continuation].sum().item())
+            logits = network(torch.tensor([request.fed]), use_cache=False).logits[
+                0, len(request.context) - 1 :
+            ]
+        values.append(
+            logits.double()
+            .log_softmax(-1)[range(len(request.continuation)), request.continuation]
+            .sum()
+            .item()
+        )
     return values
 
 
@@ -78,9 +102,25 @@ def test_the_fast_tokenizer_agrees_with_the_one_of_transformers(folder: Path):
 
 
 def test_the_quickstart_runs_end_to_end_as_a_user_starts_it(tmp_path: Path):
-    """Two generations on Ray workers with MLflow, through the command line, on the configuration that is shipped."""
-    smaller = ["evolution.generations=2", "evolution.children=4", "task.fitness_examples=16", "task.validation_examples=12", "task.test_examples=24"]
-    command = [sys.executable, "-m", "evoprompt.cli", "run", str(ROOT / "configs" / "quickstart.yaml"), "--out", str(tmp_path / "runs" / "q")]
+    """Two generations on Ray workers with MLflow, through the command line, on the configuration
+    that is shipped.
+    """
+    smaller = [
+        "evolution.generations=2",
+        "evolution.children=4",
+        "task.fitness_examples=16",
+        "task.validation_examples=12",
+        "task.test_examples=24",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "evoprompt.cli",
+        "run",
+        str(ROOT / "configs" / "quickstart.yaml"),
+        "--out",
+        str(tmp_path / "runs" / "q"),
+    ]
     command += [word for setting in smaller for word in ("--set", setting)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -21,20 +21,28 @@ FOUNDERS = [Policy("A."), Policy("B."), Policy("C.")]
 def strategy(**config) -> Strategy:
     settings = EvolutionConfig(**({"population": 4, "children": 6} | config))
     materials = Materials(("p.", "q."), POOL, (), {}, max_demonstrations=5)
-    return Strategy(settings, {o.name: o for o, _ in OPERATORS}, {o.name: w for o, w in OPERATORS}, materials)
+    return Strategy(
+        settings, {o.name: o for o, _ in OPERATORS}, {o.name: w for o, w in OPERATORS}, materials
+    )
 
 
 def planted(policy: Policy) -> Evaluation:
     """The more of the demonstrations 0 to 4 a policy shows, the fitter it is; at best 0."""
     cases = tuple(0.0 if POOL[i] in policy.demonstrations else -1.0 for i in range(5))
     fitness = sum(cases) / 5
-    return Evaluation(fitness, cases, {"fitness": fitness, "prompt_tokens": float(len(policy.demonstrations))})
+    return Evaluation(
+        fitness, cases, {"fitness": fitness, "prompt_tokens": float(len(policy.demonstrations))}
+    )
 
 
 def evolve(strat: Strategy, generations: int, seed: int = 0, fitness=planted, fits=lambda p: True):
     state, history, seen = None, [], set()
     for _ in range(generations + 1):
-        brood = found(FOUNDERS) if state is None else vary(state, ask(state, strat), strat, set(seen), fits)
+        brood = (
+            found(FOUNDERS)
+            if state is None
+            else vary(state, ask(state, strat), strat, set(seen), fits)
+        )
         seen |= {b.policy.policy_id for b in brood.births}
         state, entries = tell(state, brood, [fitness(b.policy) for b in brood.births], strat, seed)
         history.append((state, entries))
@@ -53,7 +61,9 @@ def test_founders_are_births_without_parents_all_selected_and_each_once():
 @pytest.mark.parametrize("method", ["tournament", "truncation", "sus", "epsilon_lexicase", "nsga2"])
 def test_parentage_is_complete_in_every_generation(scheme, method):
     selection = SelectionConfig(method=method)
-    history = evolve(strategy(scheme=scheme, parent_selection=selection, survival_selection=selection), 5)
+    history = evolve(
+        strategy(scheme=scheme, parent_selection=selection, survival_selection=selection), 5
+    )
     for (before, _), (after, entries) in itertools.pairwise(history):
         parents = {m.birth.birth_id for m in before.members}
         for entry in entries:
@@ -63,15 +73,20 @@ def test_parentage_is_complete_in_every_generation(scheme, method):
         survivors = [e for e in entries if e.member.birth.operator == SURVIVE]
         assert len(survivors) == (len(before.members) if scheme == "plus" else 0)
         assert len(entries) - len(survivors) == 6
-        assert {m.birth.birth_id for m in after.members} == {e.member.birth.birth_id for e in entries if e.selected}
+        assert {m.birth.birth_id for m in after.members} == {
+            e.member.birth.birth_id for e in entries if e.selected
+        }
         policies = [m.birth.policy for m in after.members]
         assert len(policies) == len(set(policies)) == 4
 
 
 def test_the_planted_optimum_is_found_and_random_fitness_does_not_find_it():
     assert evolve(strategy(), 60)[-1][0].members[0].evaluation.fitness == 0
-    # Power twin: with fitness that does not know the plant, the best true fitness stays away from it.
-    noise = evolve(strategy(), 60, fitness=lambda p: replace(planted(p), fitness=int(p.policy_id, 16) / 2**64))
+    # Power twin: with fitness that does not know the plant, the best true fitness stays away from
+    # it.
+    noise = evolve(
+        strategy(), 60, fitness=lambda p: replace(planted(p), fitness=int(p.policy_id, 16) / 2**64)
+    )
     assert max(planted(m.birth.policy).fitness for m in noise[-1][0].members) < 0
 
 
@@ -86,29 +101,48 @@ def test_the_same_seed_has_the_same_history_and_another_seed_another():
 
 
 def test_operators_that_are_not_asked_for_leave_every_draw_as_it_was():
-    """The lineage by the operators of the first release, as it came before others of weight 0 stood beside them."""
+    """The lineage by the operators of the first release, as it came before others of weight 0 stood
+    beside them.
+    """
     births = [e.member.birth for _, entries in evolve(strategy(), 8, seed=1) for e in entries]
     text = "\n".join(f"{b.birth_id} {b.policy.policy_id} {b.operator}" for b in births)
     assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == "84a034d37fd15af9"
-    assert {name for name, weight in strategy().weights.items() if weight == 0} == {"step_add", "step_drop", "evaluator_change", "context_stuffing"}
+    assert {name for name, weight in strategy().weights.items() if weight == 0} == {
+        "step_add",
+        "step_drop",
+        "evaluator_change",
+        "context_stuffing",
+    }
 
 
 def test_a_state_alone_has_the_same_future():
     history = evolve(strategy(), 4)
-    state, seen = history[2][0], {e.member.birth.policy.policy_id for _, entries in history[:3] for e in entries}
+    state, seen = (
+        history[2][0],
+        {e.member.birth.policy.policy_id for _, entries in history[:3] for e in entries},
+    )
     copy = State(state.seed, state.generation, state.members)
-    assert vary(copy, ask(copy, strategy()), strategy(), seen, lambda p: True).births == tuple(e.member.birth for e in history[3][1])
+    assert vary(copy, ask(copy, strategy()), strategy(), seen, lambda p: True).births == tuple(
+        e.member.birth for e in history[3][1]
+    )
 
 
 def test_children_are_new_as_long_as_new_ones_can_be_made():
     history = evolve(strategy(), 8)
-    children = [e.member.birth.policy for _, entries in history for e in entries if e.member.birth.operator != SURVIVE]
+    children = [
+        e.member.birth.policy
+        for _, entries in history
+        for e in entries
+        if e.member.birth.operator != SURVIVE
+    ]
     assert len(children) == len(set(children))
 
 
 def test_a_child_that_does_not_fit_the_window_is_never_born():
     history = evolve(strategy(), 6, fits=lambda p: len(p.demonstrations) <= 1)
-    assert all(len(e.member.birth.policy.demonstrations) <= 1 for _, entries in history for e in entries)
+    assert all(
+        len(e.member.birth.policy.demonstrations) <= 1 for _, entries in history for e in entries
+    )
 
 
 def test_where_no_child_can_be_made_the_parent_is_born_again():

@@ -50,7 +50,10 @@ def test_every_kind_is_covered_above():
 
 
 def test_adding_a_constant_to_all_candidates_leaves_the_normalized_fitness():
-    np.testing.assert_allclose(case_fitness(scores(log_likelihood=LL - 7), "label_normalized"), case_fitness(scores(), "label_normalized"))
+    np.testing.assert_allclose(
+        case_fitness(scores(log_likelihood=LL - 7), "label_normalized"),
+        case_fitness(scores(), "label_normalized"),
+    )
 
 
 def test_pmi_does_not_see_what_a_label_has_in_both():
@@ -62,13 +65,17 @@ def test_pmi_does_not_see_what_a_label_has_in_both():
 def test_batch_calibration_does_not_see_what_a_choice_has_after_every_input():
     logs, each = np.log([[0.6, 0.1, 0.3], [0.5, 0.4, 0.1]]), np.array([[1, 2, 3]] * 2)
     calibrated = batch_calibrated(logs, each)
-    np.testing.assert_allclose(batch_calibrated(logs + np.array([1.0, -2.0, 0.5]), each), calibrated)
+    np.testing.assert_allclose(
+        batch_calibrated(logs + np.array([1.0, -2.0, 0.5]), each), calibrated
+    )
     np.testing.assert_allclose(calibrated.mean(axis=0), 0, atol=1e-15)
     assert calibrated.argmax(axis=1).tolist() == [2, 1]  # by likelihood it would be 0 and 0
 
 
 def test_choices_that_not_all_inputs_have_are_compared_with_each_other_as_they_are():
-    values = np.array([[-1.0, -2.0, -6.0], [-3.0, -np.inf, -2.0]])  # the last choice is offered everywhere, the second input has one less
+    values = np.array(
+        [[-1.0, -2.0, -6.0], [-3.0, -np.inf, -2.0]]
+    )  # the last choice is offered everywhere, the second input has one less
     calibrated = batch_calibrated(values, np.array([[0, 0, 1], [0, 0, 1]]))
     np.testing.assert_allclose(calibrated, [[1.0, 0.0, -2.0], [-1.0, -np.inf, 2.0]])
 
@@ -79,7 +86,12 @@ def test_equal_candidates_are_at_chance():
 
 
 def free_form() -> LabelScores:
-    one = dict(num_tokens=np.array([[[2], [1]]]), num_bytes=np.array([[[3], [2]]]), is_greedy=np.array([[[True], [False]]]), prior=None)
+    one = dict(
+        num_tokens=np.array([[[2], [1]]]),
+        num_bytes=np.array([[[3], [2]]]),
+        is_greedy=np.array([[[True], [False]]]),
+        prior=None,
+    )
     return scores(gold=np.array([0, 0]), log_likelihood=np.log([[[0.5], [0.25]]]), **one)
 
 
@@ -95,26 +107,45 @@ def test_comparing_choices_without_choices_is_refused(kind: str):
 
 def test_traits_worked_by_hand():
     evaluation = evaluate(
-        Policy("Sort the mail."), scores(policy_ids=(Policy("Sort the mail.").policy_id,)), "label_normalized", 5, token_penalty=0.1
+        Policy("Sort the mail."),
+        scores(policy_ids=(Policy("Sort the mail.").policy_id,)),
+        "label_normalized",
+        5,
+        token_penalty=0.1,
     )
     cases = [np.log(0.25 / 0.875) - 0.5, np.log(0.3 / 0.4) - 0.5]
     assert evaluation.case_fitness == pytest.approx(cases, abs=1e-6)
-    assert evaluation.fitness == evaluation.traits["fitness"] == pytest.approx(np.mean(cases), abs=1e-6)
+    assert (
+        evaluation.fitness
+        == evaluation.traits["fitness"]
+        == pytest.approx(np.mean(cases), abs=1e-6)
+    )
     assert evaluation.traits["accuracy"] == 0.5
     assert evaluation.traits["instruction_words"] == 3
     assert evaluation.traits["prompt_tokens"] == 5
     # leads of the right answer: log(0.25/0.5) and log(0.3/0.1)
     assert evaluation.traits["margin"] == pytest.approx((np.log(0.5) + np.log(3)) / 2, abs=1e-6)
-    # predicted 0 and 1, true 1 and 1: shares (1/2, 1/2) against (0, 1), half the sum of differences is 1/2
+    # predicted 0 and 1, true 1 and 1: shares (1/2, 1/2) against (0, 1), half the sum of differences
+    # is 1/2
     assert evaluation.traits["label_bias"] == 0.5
-    assert evaluation.traits["cross_entropy"] == pytest.approx(-(np.log(0.25) / 2 + np.log(0.3)) / 2, abs=1e-6)
+    assert evaluation.traits["cross_entropy"] == pytest.approx(
+        -(np.log(0.25) / 2 + np.log(0.3)) / 2, abs=1e-6
+    )
 
 
 def test_traits_of_demonstrations_worked_by_hand():
-    # Labels a, a, b, and c is missing: shares (2/3, 1/3, 0) against thirds, total variation 1/3. Word sets of the inputs: {x, y}, {y, z} and {w}:
-    # Jaccard distances 1 - 1/3, 1, 1, mean 8/9.
-    shown = Policy(demonstrations=(Demonstration("x y", "a"), Demonstration("Y z", "a"), Demonstration("w", "b")))
-    traits = evaluate(shown, scores(policy_ids=(shown.policy_id,)), "sum", 0, labels=("a", "b", "c")).traits
+    # Labels a, a, b, and c is missing: shares (2/3, 1/3, 0) against thirds, total variation 1/3.
+    # Word sets of the inputs: {x, y}, {y, z} and {w}: Jaccard distances 1 - 1/3, 1, 1, mean 8/9.
+    shown = Policy(
+        demonstrations=(
+            Demonstration("x y", "a"),
+            Demonstration("Y z", "a"),
+            Demonstration("w", "b"),
+        )
+    )
+    traits = evaluate(
+        shown, scores(policy_ids=(shown.policy_id,)), "sum", 0, labels=("a", "b", "c")
+    ).traits
     assert traits["demonstration_balance"] == pytest.approx(2 / 3, abs=1e-6)
     assert traits["demonstration_diversity"] == pytest.approx(8 / 9, abs=1e-6)
     bare = evaluate(Policy(), scores(), "sum", 0, labels=("a", "b", "c")).traits
@@ -122,14 +153,19 @@ def test_traits_of_demonstrations_worked_by_hand():
 
 
 def test_calibration_worked_by_hand():
-    # Likeliest choices: 0.5/0.875 = 0.571 and wrong; 0.3/0.4 = 0.75 and right. Two bins: (0.571 + 0.25) / 2.
+    # Likeliest choices: 0.5/0.875 = 0.571 and wrong; 0.3/0.4 = 0.75 and right. Two bins: (0.571 +
+    # 0.25) / 2.
     expected = (0.5 / 0.875 + 0.25) / 2
-    assert evaluate(Policy(), scores(), "sum", 0).traits["calibration_error"] == pytest.approx(expected, abs=1e-6)
+    assert evaluate(Policy(), scores(), "sum", 0).traits["calibration_error"] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_log_probabilities_by_label_worked_by_hand():
     traits = evaluate(Policy(), scores(), "sum", 0, labels=("no", "yes, sir", "c")).traits
-    assert traits["log_probability_yes__sir"] == pytest.approx((np.log(0.25 / 0.875) + np.log(0.3 / 0.4)) / 2, abs=1e-6)
+    assert traits["log_probability_yes__sir"] == pytest.approx(
+        (np.log(0.25 / 0.875) + np.log(0.3 / 0.4)) / 2, abs=1e-6
+    )
     assert "log_probability_no" not in traits  # no example has this answer
 
 
@@ -141,13 +177,22 @@ def test_traits_by_example_have_the_traits_as_their_means():
 
 def test_a_trait_of_your_own_is_a_function_and_must_be_finite():
     own = {"shouting": lambda policy, scores: float(policy.instruction.count("!"))}
-    assert evaluate(Policy("Now!!"), scores(policy_ids=(Policy("Now!!").policy_id,)), "sum", 0, extra=own).traits["shouting"] == 2
+    assert (
+        evaluate(
+            Policy("Now!!"), scores(policy_ids=(Policy("Now!!").policy_id,)), "sum", 0, extra=own
+        ).traits["shouting"]
+        == 2
+    )
     with pytest.raises(UserError, match="'broken' of policy .* is nan"):
-        evaluate(Policy(), scores(), "sum", 0, extra={"broken": lambda policy, scores: float("nan")})
+        evaluate(
+            Policy(), scores(), "sum", 0, extra={"broken": lambda policy, scores: float("nan")}
+        )
 
 
 def test_traits_of_choices_are_absent_without_choices():
-    assert {"margin", "label_bias"}.isdisjoint(evaluate(Policy(), free_form(), "per_token", 0).traits)
+    assert {"margin", "label_bias"}.isdisjoint(
+        evaluate(Policy(), free_form(), "per_token", 0).traits
+    )
 
 
 def test_scores_of_another_policy_are_refused():

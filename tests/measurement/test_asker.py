@@ -1,4 +1,6 @@
-"""What is asked of the model: blind to labels, by likelihood or beyond the prior, and what the evaluator says."""
+"""What is asked of the model: blind to labels, by likelihood or beyond the prior, and what the
+evaluator says.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from evoprompt.store.ledger import Ledger
 
 CHOICES = ("red", "green", "blue")
 ASKED = [Example("a", "sky", "blue", CHOICES), Example("b", "grass", "green", CHOICES)]
-#: Log-likelihoods by example and choice, and what the same choices have after an input without content.
+#: Log-likelihoods by example and choice, and what the same choices have after an input without
+#: content.
 LIKELY = np.log([[0.6, 0.1, 0.3], [0.5, 0.4, 0.1]])
 PRIOR = np.log([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]])
 
@@ -34,7 +37,14 @@ class Measures:
         gold = np.array([e.gold for e in examples])
         prior = None if self.prior is None else self.prior[None]
         scores = LabelScores(
-            (policies[0].policy_id,), tuple(e.example_id for e in examples), gold, self.log_likelihood[None], ones, ones, ones > 0, prior
+            (policies[0].policy_id,),
+            tuple(e.example_id for e in examples),
+            gold,
+            self.log_likelihood[None],
+            ones,
+            ones,
+            ones > 0,
+            prior,
         )
         return {policies[0].policy_id: (scores, count)}
 
@@ -50,18 +60,25 @@ def test_the_likeliest_choice_is_the_answer_with_its_probability_among_them():
 
 def test_beyond_the_prior_a_favoured_label_is_not_every_answer():
     # Ratios to the prior: .6/.8, .1/.1, .3/.1 = .75, 1, 3, of 4.75; and .625, 4, 1, of 5.625.
-    answers = Asker(Measures(LIKELY, PRIOR), None, Ledger(), answered_by="pmi").answers(Policy("x"), ASKED, "answers")
+    answers = Asker(Measures(LIKELY, PRIOR), None, Ledger(), answered_by="pmi").answers(
+        Policy("x"), ASKED, "answers"
+    )
     assert [a.text for a in answers] == ["blue", "green"]
     assert answers[0].probability == pytest.approx(3 / 4.75)
     assert answers[1].probability == pytest.approx(4 / 5.625)
 
 
 def test_beyond_the_batch_a_favoured_label_is_not_every_answer():
-    # Geometric means over both: sqrt(.6 .5), sqrt(.1 .4), sqrt(.3 .1). Ratios: 1.095, .5, 1.732, of 3.327; and .913, 2, .577, of 3.490.
-    answers = Asker(Measures(LIKELY), None, Ledger(), answered_by="batch").answers(Policy("x"), ASKED, "answers")
+    # Geometric means over both: sqrt(.6 .5), sqrt(.1 .4), sqrt(.3 .1). Ratios: 1.095, .5, 1.732, of
+    # 3.327; and .913, 2, .577, of 3.490.
+    answers = Asker(Measures(LIKELY), None, Ledger(), answered_by="batch").answers(
+        Policy("x"), ASKED, "answers"
+    )
     assert [a.text for a in answers] == ["blue", "green"]
     assert answers[0].probability == pytest.approx(3**0.5 / (1.2**0.5 + 0.5 + 3**0.5))
-    assert answers[1].probabilities == pytest.approx(np.array([(5 / 6) ** 0.5, 2, 3**-0.5]) / ((5 / 6) ** 0.5 + 2 + 3**-0.5))
+    assert answers[1].probabilities == pytest.approx(
+        np.array([(5 / 6) ** 0.5, 2, 3**-0.5]) / ((5 / 6) ** 0.5 + 2 + 3**-0.5)
+    )
 
 
 def test_no_label_reaches_what_is_scored():
@@ -73,48 +90,77 @@ def test_no_label_reaches_what_is_scored():
 
 def test_a_verdict_is_the_log_odds_of_true():
     measures = Measures(np.log([[0.3, 0.1], [0.2, 0.4]]))
-    odds = Asker(measures, None, Ledger()).verdicts(Policy("judge"), ["sky", "grass"], ["red", "green"], "judging")
+    odds = Asker(measures, None, Ledger()).verdicts(
+        Policy("judge"), ["sky", "grass"], ["red", "green"], "judging"
+    )
     assert odds == pytest.approx([log(3), log(0.5)])
-    assert [e.input for e in measures.examples] == ["sky\nProposed answer: red", "grass\nProposed answer: green"]
+    assert [e.input for e in measures.examples] == [
+        "sky\nProposed answer: red",
+        "grass\nProposed answer: green",
+    ]
 
 
-#: log p(TRUE), log p(FALSE) of an evaluator: odds of 2, 1 and 1 for the first input's choices, of 8, 1 and 4 for the second's.
+#: log p(TRUE), log p(FALSE) of an evaluator: odds of 2, 1 and 1 for the first input's choices, of
+#: 8, 1 and 4 for the second's.
 VERDICTS = np.log([[0.4, 0.2], [0.3, 0.3], [0.2, 0.2], [0.8, 0.1], [0.1, 0.1], [0.4, 0.1]])
 
 
 def test_among_rivals_an_answer_has_the_odds_that_it_alone_is_right():
-    # p(only red) : p(only green) : p(only blue) = 2 : 1 : 1, whatever the odds of the rest, so red has odds of 2 to 2; blue has 4 to 9.
+    # p(only red) : p(only green) : p(only blue) = 2 : 1 : 1, whatever the odds of the rest, so red
+    # has odds of 2 to 2; blue has 4 to 9.
     measures = Measures(VERDICTS)
-    odds = Asker(measures, None, Ledger()).verdicts_among(Policy("judge"), ASKED, ["red", "blue"], "judging")
+    odds = Asker(measures, None, Ledger()).verdicts_among(
+        Policy("judge"), ASKED, ["red", "blue"], "judging"
+    )
     assert odds == pytest.approx([log(2 / 2), log(4 / 9)])
-    assert [e.input for e in measures.examples][:3] == [f"sky\nProposed answer: {c}" for c in CHOICES]
-    exactly_one = [p * (1 - q) * (1 - r) for p, q, r in ((2 / 3, 1 / 2, 1 / 2), (1 / 2, 2 / 3, 1 / 2), (1 / 2, 1 / 2, 2 / 3))]
+    assert [e.input for e in measures.examples][:3] == [
+        f"sky\nProposed answer: {c}" for c in CHOICES
+    ]
+    exactly_one = [
+        p * (1 - q) * (1 - r)
+        for p, q, r in ((2 / 3, 1 / 2, 1 / 2), (1 / 2, 2 / 3, 1 / 2), (1 / 2, 1 / 2, 2 / 3))
+    ]
     assert exactly_one[0] / (exactly_one[1] + exactly_one[2]) == pytest.approx(1)
 
 
 def test_over_a_batch_a_choice_that_is_always_called_true_is_no_better_for_it():
     # Geometric means of the odds: 4, 1, 2. Beyond them: 1/2, 1, 1/2 and 2, 1, 2.
-    odds = Asker(Measures(VERDICTS), None, Ledger(), answered_by="batch").verdicts_among(Policy("judge"), ASKED, ["red", "blue"], "judging")
+    odds = Asker(Measures(VERDICTS), None, Ledger(), answered_by="batch").verdicts_among(
+        Policy("judge"), ASKED, ["red", "blue"], "judging"
+    )
     assert odds == pytest.approx([log(0.5 / 1.5), log(2 / 3)])
 
 
-def test_a_batch_of_inputs_with_choices_of_their_own_is_freed_of_the_favour_for_the_one_they_share():
-    asked = [Example("a", "sky", "blue", ("blue", "pass")), Example("b", "2 + 2", "4", ("4", "5", "pass"))]
+def test_a_batch_with_choices_of_their_own_is_freed_of_the_favour_for_the_one_they_share():
+    asked = [
+        Example("a", "sky", "blue", ("blue", "pass")),
+        Example("b", "2 + 2", "4", ("4", "5", "pass")),
+    ]
     logs = np.log([[0.2, 0.8, 1.0], [0.1, 0.1, 0.8]])
     logs[0, 2] = -np.inf
-    answers = Asker(Measures(logs), None, Ledger(), answered_by="batch").answers(Policy("x"), asked, "answers")
-    # "pass" has .8 both times: beyond that 1, 1; the others .2, .1, .1 with the geometric mean .002 ** (1 / 3): beyond that 1.587, .794, .794.
+    answers = Asker(Measures(logs), None, Ledger(), answered_by="batch").answers(
+        Policy("x"), asked, "answers"
+    )
+    # "pass" has .8 both times: beyond that 1, 1; the others .2, .1, .1 with the geometric mean .002
+    # ** (1 / 3): beyond that 1.587, .794, .794.
     assert answers[0].probabilities == pytest.approx((1.5874 / 2.5874, 1 / 2.5874), abs=1e-4)
     assert answers[1].text == "pass"
 
 
 def test_a_prior_is_what_the_batch_takes_from_the_choices_that_all_inputs_have():
-    asked = [Example("a", "sky", "blue", ("blue", "pass")), Example("b", "2 + 2", "4", ("4", "5", "pass"))]
+    asked = [
+        Example("a", "sky", "blue", ("blue", "pass")),
+        Example("b", "2 + 2", "4", ("4", "5", "pass")),
+    ]
     logs = np.log([[0.2, 0.8, 1.0], [0.1, 0.1, 0.8]])
     logs[0, 2] = -np.inf
-    prior = Asker(Measures(logs), None, Ledger(), answered_by="batch").answer_prior(Policy("x"), asked, "measuring")
+    prior = Asker(Measures(logs), None, Ledger(), answered_by="batch").answer_prior(
+        Policy("x"), asked, "measuring"
+    )
     assert prior == {"pass": pytest.approx(log(0.8))}, "of what all inputs have alone"
-    assert list(prior_of(prior, ("pass", "4"))) == [0, 0], "the 4 is not known, so they are compared as they are"
+    assert list(prior_of(prior, ("pass", "4"))) == [0, 0], (
+        "the 4 is not known, so they are compared as they are"
+    )
     assert list(prior_of({"up": -1.0, "down": -2.0}, ("down", "up"))) == [-2, -1]
 
 
@@ -125,7 +171,9 @@ def test_with_a_prior_one_input_is_judged_as_in_its_batch():
     assert [prior[c] for c in CHOICES] == pytest.approx(np.log([4, 1, 2]))
     for i, (asked, answer) in enumerate(zip(ASKED, ["red", "blue"], strict=True)):
         alone = Asker(Measures(VERDICTS[3 * i : 3 * i + 3]), None, Ledger())
-        assert alone.verdicts_among(judge, [asked], [answer], "judging", prior) == pytest.approx(together[i : i + 1])
+        assert alone.verdicts_among(judge, [asked], [answer], "judging", prior) == pytest.approx(
+            together[i : i + 1]
+        )
 
 
 def test_nothing_asked_is_nothing_answered():

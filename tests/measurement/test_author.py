@@ -1,4 +1,6 @@
-"""The model as an author: what it writes, how it labels it, what that gains, and that its work is counted."""
+"""The model as an author: what it writes, how it labels it, what that gains, and that its work is
+counted.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.base import Task
 
-POLICY = Policy("Mood?", (Demonstration("lovely", "good"),), Template("T: ", "\nL:", "\n"), (("good", "fine"),))
+POLICY = Policy(
+    "Mood?", (Demonstration("lovely", "good"),), Template("T: ", "\nL:", "\n"), (("good", "fine"),)
+)
 HELD_OUT = (Demonstration("poor meal", "bad"), Demonstration("great", "good"))
 CHOICES = ("bad", "good")
 
@@ -36,10 +40,15 @@ class Told:
     def __init__(self, tokenizer: Tokenizer, text: str, num_tokens: int = 3) -> None:
         self.tokenizer = tokenizer
         self.asked: list[tuple] = []
-        self._written = Written(text, -1.0, num_tokens, TokenCount(body_tokens=7, generated_tokens=num_tokens))
+        self._written = Written(
+            text, -1.0, num_tokens, TokenCount(body_tokens=7, generated_tokens=num_tokens)
+        )
 
     def write(self, prompts, *, max_tokens, temperature=0.0, seeds=None, stop_at="\n"):
-        self.asked += [(p, max_tokens, temperature, s) for p, s in zip(prompts, seeds or [None] * len(prompts), strict=True)]
+        self.asked += [
+            (p, max_tokens, temperature, s)
+            for p, s in zip(prompts, seeds or [None] * len(prompts), strict=True)
+        ]
         return [self._written] * len(prompts)
 
 
@@ -81,19 +90,33 @@ def test_an_input_is_written_after_others_in_the_policys_template(measurer: Meas
     ],
 )
 def test_what_is_not_a_whole_input_is_none(measurer: Measurer, text, num_tokens, shown, why):
-    assert author(measurer, Told(measurer.tokenizer, text, num_tokens)).write_input(POLICY, shown, seed=0) is None, why
+    assert (
+        author(measurer, Told(measurer.tokenizer, text, num_tokens)).write_input(
+            POLICY, shown, seed=0
+        )
+        is None
+    ), why
 
 
 def test_the_seed_alone_draws_the_input(measurer: Measurer):
-    texts = {author(measurer).write_input(POLICY, ["poor film today", "good film"], seed=seed) for seed in range(6)}
+    texts = {
+        author(measurer).write_input(POLICY, ["poor film today", "good film"], seed=seed)
+        for seed in range(6)
+    }
     assert len(texts) > 1
-    assert texts == {author(measurer).write_input(POLICY, ["poor film today", "good film"], seed=seed) for seed in range(6)}
+    assert texts == {
+        author(measurer).write_input(POLICY, ["poor film today", "good film"], seed=seed)
+        for seed in range(6)
+    }
 
 
 def test_the_label_is_the_likeliest_choice_of_the_policy(measurer: Measurer):
     for text in ("poor meal", "very good", "train", "sad room", "so so"):
         scores = measured(measurer, POLICY, [Example("x", text, "bad", CHOICES)])
-        assert author(measurer).label(POLICY, text) == CHOICES[int(scores.log_likelihood[0, 0].argmax())]
+        assert (
+            author(measurer).label(POLICY, text)
+            == CHOICES[int(scores.log_likelihood[0, 0].argmax())]
+        )
 
 
 def test_the_label_in_free_form_is_what_the_model_writes_after_the_steps(measurer: Measurer):
@@ -107,10 +130,17 @@ def test_the_label_in_free_form_is_what_the_model_writes_after_the_steps(measure
 
 
 def test_the_gain_is_that_of_the_mean_log_likelihood_of_the_right_answers(measurer: Measurer):
-    after = Policy(POLICY.instruction, (*POLICY.demonstrations, Demonstration("sad", "bad")), POLICY.template, POLICY.label_words)
+    after = Policy(
+        POLICY.instruction,
+        (*POLICY.demonstrations, Demonstration("sad", "bad")),
+        POLICY.template,
+        POLICY.label_words,
+    )
     for choices, kind in ((CHOICES, "label_normalized"), (None, "sum")):
         examples = [Example(str(i), d.input, d.target, choices) for i, d in enumerate(HELD_OUT)]
-        low, high = (case_fitness(measured(measurer, p, examples), kind).mean() for p in (POLICY, after))
+        low, high = (
+            case_fitness(measured(measurer, p, examples), kind).mean() for p in (POLICY, after)
+        )
         ours = author(measurer, choices=choices)
         assert ours.gain(POLICY, after, HELD_OUT) == pytest.approx(high - low, abs=1e-5)
         assert ours.gain(after, POLICY, HELD_OUT) == pytest.approx(low - high, abs=1e-5)
@@ -128,13 +158,28 @@ def test_making_all_choices_likelier_is_no_gain(measurer: Measurer):
             ones = np.ones((1, 2, 2), dtype=np.int64)
 
             def scores(level):
-                return LabelScores(("p",), ("0", "1"), np.zeros(2, dtype=int), np.full((1, 2, 2), level), ones, ones, ones > 0)
+                return LabelScores(
+                    ("p",),
+                    ("0", "1"),
+                    np.zeros(2, dtype=int),
+                    np.full((1, 2, 2), level),
+                    ones,
+                    ones,
+                    ones > 0,
+                )
 
-            return {p.policy_id: (scores(-5.0 if p == POLICY else -1.0), TokenCount()) for p in policies}
+            return {
+                p.policy_id: (scores(-5.0 if p == POLICY else -1.0), TokenCount()) for p in policies
+            }
 
     after = Policy("Other.")
-    assert ModelAuthor(Louder(), Told(measurer.tokenizer, ""), CHOICES).gain(POLICY, after, HELD_OUT) == 0
-    assert ModelAuthor(Louder(), Told(measurer.tokenizer, ""), None).gain(POLICY, after, HELD_OUT) == 4
+    assert (
+        ModelAuthor(Louder(), Told(measurer.tokenizer, ""), CHOICES).gain(POLICY, after, HELD_OUT)
+        == 0
+    )
+    assert (
+        ModelAuthor(Louder(), Told(measurer.tokenizer, ""), None).gain(POLICY, after, HELD_OUT) == 4
+    )
 
 
 def test_a_policy_that_does_not_fit_the_window_gains_nothing_and_labels_nothing(measurer: Measurer):
@@ -168,18 +213,30 @@ def test_where_choices_differ_there_is_no_author(measurer: Measurer, config_file
     assert author_of(check_task(load_config(config_file))[0], measurer, writer) is not None
 
 
-def test_what_the_model_wrote_evolves_and_is_counted_as_variation(config_file: Path, tmp_path: Path):
+def test_what_the_model_wrote_evolves_and_is_counted_as_variation(
+    config_file: Path, tmp_path: Path
+):
     overrides = ["evolution.operators={context_stuffing: 6}", "evolution.generations=3"]
     summary = start(load_config(config_file, overrides), tmp_path / "run")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "lineage.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "lineage.jsonl").read_text().splitlines()
+    ]
     pool = {(d.input, d.target) for d in check_task(load_config(config_file))[0].demonstrations}
-    own = [d for b in rows if b["operator"] == "context_stuffing" for d in b["policy"].get("demonstrations", []) if tuple(d) not in pool]
+    own = [
+        d
+        for b in rows
+        if b["operator"] == "context_stuffing"
+        for d in b["policy"].get("demonstrations", [])
+        if tuple(d) not in pool
+    ]
     assert own
     assert {target for _, target in own} <= {"bad", "good"}
     assert summary["tokens"]["by_phase"]["variation"] > summary["tokens"]["generated"] > 0
     assert summary["seconds"]["variation"] > 0
     start(load_config(config_file, overrides), tmp_path / "again")
-    assert (tmp_path / "again" / "lineage.jsonl").read_bytes() == (tmp_path / "run" / "lineage.jsonl").read_bytes()
+    assert (tmp_path / "again" / "lineage.jsonl").read_bytes() == (
+        tmp_path / "run" / "lineage.jsonl"
+    ).read_bytes()
 
 
 def test_an_authors_work_is_within_the_budget(config_file: Path, tmp_path: Path):
@@ -191,6 +248,8 @@ def test_an_authors_work_is_within_the_budget(config_file: Path, tmp_path: Path)
         return sum(phases[p]["floor_body_tokens"] for p in ("search", "variation") if p in phases)
 
     limit = spent("free")
-    summary = start(load_config(config_file, [*overrides, f"budget.prefill_tokens={limit}"]), tmp_path / "cheap")
+    summary = start(
+        load_config(config_file, [*overrides, f"budget.prefill_tokens={limit}"]), tmp_path / "cheap"
+    )
     assert spent("cheap") <= limit
     assert summary["generations"] < 3

@@ -13,10 +13,25 @@ from evoprompt.backends.ray import place
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder, lineage_line, measurement_line
+from evoprompt.jobs.evolve.folder import (
+    LINEAGE,
+    MEASUREMENTS,
+    EvolveFolder,
+    lineage_line,
+    measurement_line,
+)
 from evoprompt.measurement.measure import Measurer, tokenize
 from evoprompt.policy import Demonstration, Policy, Template
-from evoprompt.records import Birth, Evaluation, Example, LabelScores, LineageEntry, Member, State, TokenCount
+from evoprompt.records import (
+    Birth,
+    Evaluation,
+    Example,
+    LabelScores,
+    LineageEntry,
+    Member,
+    State,
+    TokenCount,
+)
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.prefix_store import PrefixStore
@@ -24,12 +39,17 @@ from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_prompt, render_queries
 
-EXAMPLES = (Example("a", "fine film", "good", ("bad", "good", "so so")), Example("b", "poor", "bad", ("bad", "good")))
+EXAMPLES = (
+    Example("a", "fine film", "good", ("bad", "good", "so so")),
+    Example("b", "poor", "bad", ("bad", "good")),
+)
 
 
 @pytest.fixture(scope="module")
 def measurer(tiny_model: Path) -> Measurer:
-    executor = LocalExecutor(Scorer(TransformersLM(tiny_model, threads=1), chunk_tokens=48, store=PrefixStore(2**20)))
+    executor = LocalExecutor(
+        Scorer(TransformersLM(tiny_model, threads=1), chunk_tokens=48, store=PrefixStore(2**20))
+    )
     return Measurer(Tokenizer(tiny_model), executor, with_prior=True)
 
 
@@ -40,17 +60,24 @@ def measure(measurer: Measurer, policies: list[Policy]):
 def test_measured_likelihoods_are_those_of_the_rendered_text(measurer: Measurer):
     import torch
 
-    policy = Policy("Sort.", (Demonstration("lovely", "good"),), Template("T: ", "\nL:"), (("good", "great"),))
+    policy = Policy(
+        "Sort.", (Demonstration("lovely", "good"),), Template("T: ", "\nL:"), (("good", "great"),)
+    )
     scores, count = measure(measurer, [policy])[policy.policy_id]
     model = measurer.executor._scorer.model
     for e, example in enumerate(EXAMPLES):
         for c, candidate in enumerate(example.candidates):
             [context, whole] = measurer.tokenizer.encode(
-                [render_prompt(policy, example.input), f"{render_prompt(policy, example.input)} {policy.word(candidate)}"]
+                [
+                    render_prompt(policy, example.input),
+                    f"{render_prompt(policy, example.input)} {policy.word(candidate)}",
+                ]
             )
             with torch.no_grad():
                 log_probs = model.network(torch.tensor([whole])).logits[0].log_softmax(-1)
-            expected = sum(float(log_probs[i - 1, whole[i]]) for i in range(len(context), len(whole)))
+            expected = sum(
+                float(log_probs[i - 1, whole[i]]) for i in range(len(context), len(whole))
+            )
             assert scores.log_likelihood[0, e, c] == pytest.approx(expected, abs=1e-4)
             assert scores.num_tokens[0, e, c] == len(whole) - len(context)
             assert scores.num_bytes[0, e, c] == len(" " + policy.word(candidate))
@@ -62,16 +89,28 @@ def test_measured_likelihoods_are_those_of_the_rendered_text(measurer: Measurer)
 
 
 def test_a_policy_scores_the_same_alone_and_among_others(measurer: Measurer):
-    policies = [Policy("Sort."), Policy("Sort it."), Policy(demonstrations=(Demonstration("x", "bad"),))]
+    policies = [
+        Policy("Sort."),
+        Policy("Sort it."),
+        Policy(demonstrations=(Demonstration("x", "bad"),)),
+    ]
     together = measure(measurer, policies)
     for policy in policies:
         alone, _ = measure(measurer, [policy])[policy.policy_id]
-        assert alone.log_likelihood.tolist() == together[policy.policy_id][0].log_likelihood.tolist(), "not equal to the bit"
+        assert (
+            alone.log_likelihood.tolist() == together[policy.policy_id][0].log_likelihood.tolist()
+        ), "not equal to the bit"
 
 
-def test_a_prompt_longer_than_the_window_names_the_policy_before_anything_is_scored(measurer: Measurer):
+def test_a_prompt_longer_than_the_window_names_the_policy_before_anything_is_scored(
+    measurer: Measurer,
+):
     policy = Policy("word " * 100)
-    with pytest.raises(UserError, match=rf"policy {policy.policy_id} makes a prompt of 5\d\d tokens, longer than the model's window of 256"):
+    with pytest.raises(
+        UserError,
+        match=rf"policy {policy.policy_id} makes a prompt of 5\d\d tokens, longer than the "
+        rf"model's window of 256",
+    ):
         measure(measurer, [policy])
 
 
@@ -92,13 +131,28 @@ def test_a_boundary_inside_a_token_is_refused_and_both_sides_are_shown():
 
 def sample_entries() -> tuple[State, tuple[LineageEntry, ...], LabelScores]:
     policy = Policy("é", (Demonstration("x", "bad"),))
-    member = Member(Birth("0.0.0", policy, (), (), "found"), Evaluation(-0.1, (-0.1, 1 / 3), {"fitness": -0.1, "z": 1 / 3}))
-    child = Member(Birth("1.0.0", Policy("b"), ("0.0.0",), (1.0,), "edit"), Evaluation(-0.2, (-0.2,), {"fitness": -0.2, "z": 0.1}))
+    member = Member(
+        Birth("0.0.0", policy, (), (), "found"),
+        Evaluation(-0.1, (-0.1, 1 / 3), {"fitness": -0.1, "z": 1 / 3}),
+    )
+    child = Member(
+        Birth("1.0.0", Policy("b"), ("0.0.0",), (1.0,), "edit"),
+        Evaluation(-0.2, (-0.2,), {"fitness": -0.2, "z": 0.1}),
+    )
     scores = LabelScores(
-        (policy.policy_id,), ("a", "b"), np.array([0, 1]), np.array([[[-1 / 3, -2.0], [-3.0, -np.inf]]]), np.array([[[1, 1], [1, 0]]]),
-        np.array([[[4, 4], [4, 0]]]), np.array([[[True, False], [False, False]]]),
-    )  # fmt: skip
-    return State(5, 1, (member,)), (LineageEntry(1, 0, member, True), LineageEntry(1, 0, child, False)), scores
+        (policy.policy_id,),
+        ("a", "b"),
+        np.array([0, 1]),
+        np.array([[[-1 / 3, -2.0], [-3.0, -np.inf]]]),
+        np.array([[[1, 1], [1, 0]]]),
+        np.array([[[4, 4], [4, 0]]]),
+        np.array([[[True, False], [False, False]]]),
+    )
+    return (
+        State(5, 1, (member,)),
+        (LineageEntry(1, 0, member, True), LineageEntry(1, 0, child, False)),
+        scores,
+    )
 
 
 def new_folder(path: Path) -> EvolveFolder:
@@ -124,7 +178,10 @@ def test_a_committed_generation_comes_back_as_it_was(tmp_path: Path):
 
 def test_the_lineage_line_has_the_documented_keys():
     _, entries, _ = sample_entries()
-    keys = "generation island birth_id policy_id parent_ids shares operator selected fitness traits policy survival_probability"
+    keys = (
+        "generation island birth_id policy_id parent_ids shares operator selected fitness "
+        "traits policy survival_probability"
+    )
     assert list(lineage_line(entries[0])) == keys.split()
 
 
@@ -170,9 +227,19 @@ def test_the_ledger_adds_up_and_survives_json():
     ledger.count("test", TokenCount(2, 2, generated_tokens=40))
     # Prompts: 5 + 5 in the search, 1 + 2 in the test; written: 40 in the test.
     assert ledger.token_summary() == {
-        "prefill": 13, "generated": 40, "total": 53, "floor": 11, "head_rows": 7, "floor_head_rows": 5, "forwards": 3,
-        "requests": 14, "stored": 16, "memo_requests": 18, "halvings": 1, "by_phase": {"search": 10, "test": 43},
-    }  # fmt: skip
+        "prefill": 13,
+        "generated": 40,
+        "total": 53,
+        "floor": 11,
+        "head_rows": 7,
+        "floor_head_rows": 5,
+        "forwards": 3,
+        "requests": 14,
+        "stored": 16,
+        "memo_requests": 18,
+        "halvings": 1,
+        "by_phase": {"search": 10, "test": 43},
+    }
     assert Ledger.from_dict(json.loads(json.dumps(ledger.to_dict()))) == ledger
 
 
@@ -197,7 +264,12 @@ def test_workers_are_placed_on_what_there_is(workers, cpus, gpus, expected):
 @pytest.mark.parametrize(
     ("workers", "cpus", "gpus", "message"),
     [
-        ({"count": 3}, 2, 0, "3 workers with 1 CPU threads each do not fit on 2 CPUs and 0 GPUs; at most 2 do"),
+        (
+            {"count": 3},
+            2,
+            0,
+            "3 workers with 1 CPU threads each do not fit on 2 CPUs and 0 GPUs; at most 2 do",
+        ),
         ({"gpus_per_worker": 1}, 2, 0, "at most 0 do"),
         ({"gpus_per_worker": 1.5}, 2, 4, "whole number or a fraction"),
     ],
@@ -208,7 +280,9 @@ def test_more_than_there_is_is_refused_instead_of_waited_for(workers, cpus, gpus
         place(config, cpus, gpus)
 
 
-def test_an_embedded_model_is_only_one_of_several_ways_to_name_one(tiny_model: Path, tmp_path: Path):
+def test_an_embedded_model_is_only_one_of_several_ways_to_name_one(
+    tiny_model: Path, tmp_path: Path
+):
     from evoprompt.scoring.models import resolve_model
 
     assert resolve_model(str(tiny_model)) == tiny_model

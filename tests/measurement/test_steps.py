@@ -1,4 +1,6 @@
-"""Steps: the model answers each in turn, the whole prompt carries the answers, and the ledger has the work."""
+"""Steps: the model answers each in turn, the whole prompt carries the answers, and the ledger has
+the work.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +26,37 @@ from evoprompt.scoring.trie import TokenRequest, count_rows
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import CONTENT_FREE, render_prompt, render_queries, render_step
 
-EXAMPLES = (Example("a", "fine film", "good", ("bad", "good")), Example("b", "poor", "bad", ("bad", "good")))
+EXAMPLES = (
+    Example("a", "fine film", "good", ("bad", "good")),
+    Example("b", "poor", "bad", ("bad", "good")),
+)
 PLAIN = Policy("Sort.", (Demonstration("lovely", "good"),), Template("T: ", "\nL:", "\n"))
 STEPPED = Policy(PLAIN.instruction, PLAIN.demonstrations, PLAIN.template, steps=("Who?", "Why?"))
 
 
 class Told:
-    """A writer that answers with the number of line ends in the prompt, between spaces, and keeps what it was asked."""
+    """A writer that answers with the number of line ends in the prompt, between spaces, and keeps
+    what it was asked.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.prompts: list[str] = []
 
-    def write(self, prompts, *, max_tokens, temperature=0.0, seeds=None, stop_at="\n") -> list[Written]:
+    def write(
+        self, prompts, *, max_tokens, temperature=0.0, seeds=None, stop_at="\n"
+    ) -> list[Written]:
         assert temperature == 0
         self.prompts += prompts
-        return [Written(f" {p.count(chr(10))} ", -1.0, 3, TokenCount(body_tokens=len(p), forwards=4, generated_tokens=3)) for p in prompts]
+        return [
+            Written(
+                f" {p.count(chr(10))} ",
+                -1.0,
+                3,
+                TokenCount(body_tokens=len(p), forwards=4, generated_tokens=3),
+            )
+            for p in prompts
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +70,9 @@ def tokenizer(tiny_model: Path) -> Tokenizer:
 
 
 def measurer(scorer: Scorer, tokenizer: Tokenizer, writer=None, **settings) -> Measurer:
-    return Measurer(tokenizer, LocalExecutor(scorer), **({"with_prior": False} | settings), writer=writer)
+    return Measurer(
+        tokenizer, LocalExecutor(scorer), **({"with_prior": False} | settings), writer=writer
+    )
 
 
 def measure(measurer: Measurer, *policies: Policy):
@@ -63,8 +82,8 @@ def measure(measurer: Measurer, *policies: Policy):
 def test_each_step_is_answered_in_turn_and_the_whole_prompt_carries_the_answers(scorer, tokenizer):
     told = Told(tokenizer)
     [prompt], count = measurer(scorer, tokenizer, told).prompts(STEPPED, ["poor"])
-    # Before the first step: the instruction, the demonstration's two lines and the input end in line ends: 4. Its answer adds none, the second step
-    # another line.
+    # Before the first step: the instruction, the demonstration's two lines and the input end in
+    # line ends: 4. Its answer adds none, the second step another line.
     head = "Sort.\nT: lovely\nL: good\nT: poor\nWho?"
     assert told.prompts == [head, head + " 4\nWhy?"]
     assert prompt == head + " 4\nWhy? 5\nL:"
@@ -79,7 +98,9 @@ def test_the_likelihoods_are_those_of_the_prompt_with_what_the_model_wrote(score
         with torch.no_grad():
             return scorer.model.network(torch.tensor([tokens])).logits[0].float().log_softmax(-1)
 
-    scores, count = measure(measurer(scorer, tokenizer, Writer(tokenizer, LocalExecutor(scorer))), STEPPED)[STEPPED.policy_id]
+    scores, count = measure(
+        measurer(scorer, tokenizer, Writer(tokenizer, LocalExecutor(scorer))), STEPPED
+    )[STEPPED.policy_id]
     num_written = 0
     for e, example in enumerate(EXAMPLES):
         written: list[str] = []
@@ -104,7 +125,9 @@ def test_the_likelihoods_are_those_of_the_prompt_with_what_the_model_wrote(score
 
 def test_a_policy_without_steps_costs_nothing_more_and_has_the_same_bits(scorer, tokenizer):
     told = Told(tokenizer)
-    without, with_writer = (measure(measurer(scorer, tokenizer, w), PLAIN)[PLAIN.policy_id] for w in (None, told))
+    without, with_writer = (
+        measure(measurer(scorer, tokenizer, w), PLAIN)[PLAIN.policy_id] for w in (None, told)
+    )
     assert told.prompts == []
     assert without[0].log_likelihood.tolist() == with_writer[0].log_likelihood.tolist()
     assert without[1] == with_writer[1]
@@ -130,8 +153,8 @@ def test_what_was_written_is_remembered_and_charged_again_to_the_floor_alone(sco
     assert first == again
     assert len(told.prompts) == 4
     assert less == TokenCount(floor_body_tokens=count.floor_body_tokens)
-    # Byte tokens. Both inputs share "Sort.\nT: lovely\nL: good\nT: ", 27. First step: "poor\nWho?" and "fine\nWho?", 9 each; second:
-    # with " 4\nWhy?", 7 more.
+    # Byte tokens. Both inputs share "Sort.\nT: lovely\nL: good\nT: ", 27. First step: "poor\nWho?"
+    # and "fine\nWho?", 9 each; second: with " 4\nWhy?", 7 more.
     assert count.floor_body_tokens == (27 + 2 * 9) + (27 + 2 * 16)
 
 
@@ -140,16 +163,25 @@ def test_the_forecast_is_exact_without_steps_and_never_too_small_with_them(score
     for policy in (PLAIN, STEPPED):
         [(_, count)] = measure(real, policy).values()
         assert real.forecast([policy], EXAMPLES) >= count.floor_body_tokens
-    assert real.forecast([PLAIN], EXAMPLES) == measure(real, PLAIN)[PLAIN.policy_id][1].floor_body_tokens
+    assert (
+        real.forecast([PLAIN], EXAMPLES)
+        == measure(real, PLAIN)[PLAIN.policy_id][1].floor_body_tokens
+    )
     assert most_tokens(tokenizer, PLAIN, ["poor"]) == 0
     # Power twin: with the steps' texts alone, as if nothing were written, it is too small.
-    blank = count_rows([TokenRequest(t, (0,)) for t in tokenizer.encode([q.context for q in render_queries(STEPPED, EXAMPLES)])])
+    blank = count_rows(
+        [
+            TokenRequest(t, (0,))
+            for t in tokenizer.encode([q.context for q in render_queries(STEPPED, EXAMPLES)])
+        ]
+    )
     assert blank < measure(real, STEPPED)[STEPPED.policy_id][1].floor_body_tokens
 
 
 def test_a_policy_fits_only_with_room_for_what_may_be_written(scorer, tokenizer):
     ours = measurer(scorer, tokenizer)
-    # "T: fine film\nL:" is 15 tokens, " good" 5: the prompt may have 256 - 20 - 16 = 220 tokens before the input.
+    # "T: fine film\nL:" is 15 tokens, " good" 5: the prompt may have 256 - 20 - 16 = 220 tokens
+    # before the input.
     assert JOIN_SLACK == 16
     room = 256 - 20 - JOIN_SLACK
     template = Template("T: ", "\nL:", "\n")
@@ -175,32 +207,50 @@ def test_steps_without_a_writer_are_refused(scorer, tokenizer):
         measure(measurer(scorer, tokenizer), STEPPED)
 
 
-STEPPING = ["evolution.operators={step_add: 3, step_drop: 1}", "task.steps=['Mood?']", "evolution.generations=2"]
+STEPPING = [
+    "evolution.operators={step_add: 3, step_drop: 1}",
+    "task.steps=['Mood?']",
+    "evolution.generations=2",
+]
 
 
 def test_steps_evolve_and_their_work_is_in_the_ledger(config_file: Path, tmp_path: Path):
     summary = start(load_config(config_file, STEPPING), tmp_path / "run")
-    births = [json.loads(line) for line in (tmp_path / "run" / "lineage.jsonl").read_text().splitlines()]
+    births = [
+        json.loads(line) for line in (tmp_path / "run" / "lineage.jsonl").read_text().splitlines()
+    ]
     added = [b for b in births if b["operator"] == "step_add"]
     assert added
     assert all(1 <= len(b["policy"]["steps"]) <= 3 for b in added)
     assert summary["tokens"]["generated"] > 0
-    assert summary["tokens"]["total"] == summary["tokens"]["prefill"] + summary["tokens"]["generated"] == sum(summary["tokens"]["by_phase"].values())
+    assert (
+        summary["tokens"]["total"]
+        == summary["tokens"]["prefill"] + summary["tokens"]["generated"]
+        == sum(summary["tokens"]["by_phase"].values())
+    )
     assert summary["seconds"]["writing"] > 0
     start(load_config(config_file, STEPPING), tmp_path / "again")
-    assert (tmp_path / "again" / "lineage.jsonl").read_bytes() == (tmp_path / "run" / "lineage.jsonl").read_bytes()
+    assert (tmp_path / "again" / "lineage.jsonl").read_bytes() == (
+        tmp_path / "run" / "lineage.jsonl"
+    ).read_bytes()
 
 
 def test_a_search_with_steps_stays_within_its_budget(config_file: Path, tmp_path: Path):
     start(load_config(config_file, STEPPING), tmp_path / "free")
     checkpoint = json.loads((tmp_path / "free" / "checkpoint.json").read_text())
     limit = checkpoint["ledger"]["tokens"]["search"]["floor_body_tokens"]
-    summary = start(load_config(config_file, [*STEPPING, f"budget.prefill_tokens={limit}"]), tmp_path / "cheap")
-    spent = json.loads((tmp_path / "cheap" / "checkpoint.json").read_text())["ledger"]["tokens"]["search"]["floor_body_tokens"]
+    summary = start(
+        load_config(config_file, [*STEPPING, f"budget.prefill_tokens={limit}"]), tmp_path / "cheap"
+    )
+    spent = json.loads((tmp_path / "cheap" / "checkpoint.json").read_text())["ledger"]["tokens"][
+        "search"
+    ]["floor_body_tokens"]
     assert spent <= limit
     assert summary["generations"] < 2
 
 
-def test_a_step_that_no_policy_could_have_is_refused_before_the_run(config_file: Path, tmp_path: Path):
+def test_a_step_that_no_policy_could_have_is_refused_before_the_run(
+    config_file: Path, tmp_path: Path
+):
     with pytest.raises(UserError, match="do not end in white space"):
         start(load_config(config_file, ["task.steps=['Why? ']"]), tmp_path / "run")

@@ -1,4 +1,6 @@
-"""Self-evaluation as a part of the fitness: what evaluators say is measured once, counts everywhere alike, and evolves."""
+"""Self-evaluation as a part of the fitness: what evaluators say is measured once, counts everywhere
+alike, and evolves.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +30,35 @@ from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE, judgements, verdict_queries
 from evoprompt.tasks.render import render_prompt
 
-EXAMPLES = (Example("a", "fine film", "good", ("bad", "good")), Example("b", "poor", "bad", ("bad", "good")))
-EVALUATOR = Policy("True?", template=Template("", "\nSo:", "\n"), label_words=((TRUE, "yes"), (FALSE, "no")))
+EXAMPLES = (
+    Example("a", "fine film", "good", ("bad", "good")),
+    Example("b", "poor", "bad", ("bad", "good")),
+)
+EVALUATOR = Policy(
+    "True?", template=Template("", "\nSo:", "\n"), label_words=((TRUE, "yes"), (FALSE, "no"))
+)
 
 
 def judged_scores(right: tuple[float, float], wrong: tuple[float, float]) -> LabelScores:
-    """One example with two choices of log-likelihood log 0.5 and log 0.25, the first right; p(TRUE), p(FALSE) of the right and the wrong answer."""
+    """One example with two choices of log-likelihood log 0.5 and log 0.25, the first right;
+    p(TRUE), p(FALSE) of the right and the wrong answer.
+    """
     ones = np.ones((1, 1, 2), dtype=np.int64)
     return LabelScores(
-        (Policy().policy_id,), ("a",), np.array([0]), np.log([[[0.5, 0.25]]]), ones, ones, ones > 0, verdict=np.log([[[right, wrong]]])
-    )  # fmt: skip
+        (Policy().policy_id,),
+        ("a",),
+        np.array([0]),
+        np.log([[[0.5, 0.25]]]),
+        ones,
+        ones,
+        ones > 0,
+        verdict=np.log([[[right, wrong]]]),
+    )
 
 
 def test_the_verdicts_part_of_the_fitness_worked_by_hand():
-    # Right answer: TRUE 0.6 to FALSE 0.2, so 3/4 of both; wrong answer: FALSE 0.1 to TRUE 0.3, so 1/4. The answers: 0.5 of 0.75.
+    # Right answer: TRUE 0.6 to FALSE 0.2, so 3/4 of both; wrong answer: FALSE 0.1 to TRUE 0.3, so
+    # 1/4. The answers: 0.5 of 0.75.
     scores = judged_scores((0.6, 0.2), (0.3, 0.1))
     v = (np.log(0.75) + np.log(0.25)) / 2
     assert verdict_log_likelihood(scores) == pytest.approx(v)
@@ -55,22 +72,34 @@ def test_the_verdicts_part_of_the_fitness_worked_by_hand():
 
 
 def test_an_evaluator_that_always_says_the_same_is_at_chance_at_best():
-    # p = sigmoid(d) for both answers: (log p + log(1 - p)) / 2 is at most log 1/2, by the inequality of the means.
+    # p = sigmoid(d) for both answers: (log p + log(1 - p)) / 2 is at most log 1/2, by the
+    # inequality of the means.
     for p in (0.1, 0.5, 0.9):
-        assert verdict_log_likelihood(judged_scores((p, 1 - p), (p, 1 - p)))[0, 0] <= np.log(0.5) + 1e-12
+        assert (
+            verdict_log_likelihood(judged_scores((p, 1 - p), (p, 1 - p)))[0, 0]
+            <= np.log(0.5) + 1e-12
+        )
     assert verdict_log_likelihood(judged_scores((0.7, 0.3), (0.3, 0.7)))[0, 0] > np.log(0.5)
 
 
 def test_extreme_verdicts_stay_finite():
-    scores = replace(judged_scores((0.5, 0.5), (0.5, 0.5)), verdict=np.array([[[[-1000.0, 0.0], [0.0, -1000.0]]]]))
+    scores = replace(
+        judged_scores((0.5, 0.5), (0.5, 0.5)),
+        verdict=np.array([[[[-1000.0, 0.0], [0.0, -1000.0]]]]),
+    )
     assert verdict_log_likelihood(scores).tolist() == [[-1000.0]]
 
 
 def test_the_traits_of_verdicts_are_traits_by_example():
     scores = judged_scores((0.6, 0.2), (0.1, 0.3))
-    assert {name: values.tolist() for name, values in case_traits(scores).items() if name in ("sensitivity", "specificity")} == {
-        "sensitivity": [[1.0]], "specificity": [[1.0]],
-    }  # fmt: skip
+    assert {
+        name: values.tolist()
+        for name, values in case_traits(scores).items()
+        if name in ("sensitivity", "specificity")
+    } == {
+        "sensitivity": [[1.0]],
+        "specificity": [[1.0]],
+    }
     assert "sensitivity" not in case_traits(replace(scores, verdict=None))
 
 
@@ -98,7 +127,9 @@ def scorer(tiny_model: Path) -> Scorer:
 
 @pytest.fixture
 def measurer(scorer: Scorer, tiny_model: Path) -> Measurer:
-    return Measurer(Tokenizer(tiny_model), LocalExecutor(scorer), with_prior=False, with_verdicts=True)
+    return Measurer(
+        Tokenizer(tiny_model), LocalExecutor(scorer), with_prior=False, with_verdicts=True
+    )
 
 
 def measure(measurer: Measurer, *policies: Policy):
@@ -112,9 +143,16 @@ def test_measured_verdicts_are_the_likelihoods_of_the_rendered_text(measurer: Me
     scores, _ = measure(measurer, policy)[policy.policy_id]
     for place, judged in enumerate(judgements(EXAMPLES)):
         for v, word in enumerate(("yes", "no")):
-            context, whole = measurer.tokenizer.encode([p := render_prompt(EVALUATOR, judged.input), f"{p} {word}"])
+            context, whole = measurer.tokenizer.encode(
+                [p := render_prompt(EVALUATOR, judged.input), f"{p} {word}"]
+            )
             with torch.no_grad():
-                rows = measurer.executor._scorer.model.network(torch.tensor([whole])).logits[0].float().log_softmax(-1)
+                rows = (
+                    measurer.executor._scorer.model.network(torch.tensor([whole]))
+                    .logits[0]
+                    .float()
+                    .log_softmax(-1)
+                )
             expected = sum(float(rows[i - 1, whole[i]]) for i in range(len(context), len(whole)))
             assert scores.verdict[0, place // 2, place % 2, v] == pytest.approx(expected, abs=1e-4)
 
@@ -122,7 +160,10 @@ def test_measured_verdicts_are_the_likelihoods_of_the_rendered_text(measurer: Me
 def test_without_self_evaluation_nothing_more_is_measured(scorer: Scorer, measurer: Measurer):
     plain = Measurer(measurer.tokenizer, measurer.executor, with_prior=False)
     policy = Policy("Sort.", evaluator=EVALUATOR)
-    (scores, count), (judged, more) = measure(plain, policy)[policy.policy_id], measure(measurer, policy)[policy.policy_id]
+    (scores, count), (judged, more) = (
+        measure(plain, policy)[policy.policy_id],
+        measure(measurer, policy)[policy.policy_id],
+    )
     assert scores.verdict is None
     assert scores.log_likelihood.tolist() == judged.log_likelihood.tolist()
     assert count.requests == 4
@@ -130,7 +171,12 @@ def test_without_self_evaluation_nothing_more_is_measured(scorer: Scorer, measur
 
 
 def test_an_evaluator_is_asked_once_and_costs_the_first_policy_that_has_it(measurer: Measurer):
-    first, second, third, own = Policy("One."), Policy("Two."), Policy("Three."), Policy("One.", evaluator=EVALUATOR)
+    first, second, third, own = (
+        Policy("One."),
+        Policy("Two."),
+        Policy("Three."),
+        Policy("One.", evaluator=EVALUATOR),
+    )
     assert measurer.forecast([first, second], EXAMPLES) > measurer.forecast([first], EXAMPLES)
     both = measurer.forecast([first, second], EXAMPLES)
     told: list[TokenCount] = []
@@ -138,13 +184,23 @@ def test_an_evaluator_is_asked_once_and_costs_the_first_policy_that_has_it(measu
     assert [measured[p.policy_id][1].requests for p in (first, second)] == [12, 4]
     assert [c.requests for c in told] == [12, 4]
     assert sum(count.floor_body_tokens for _, count in measured.values()) == both
-    assert measured[first.policy_id][0].verdict.tolist() == measured[second.policy_id][0].verdict.tolist()
+    assert (
+        measured[first.policy_id][0].verdict.tolist()
+        == measured[second.policy_id][0].verdict.tolist()
+    )
     assert measure(measurer, third)[third.policy_id][1].requests == 4
     assert measure(measurer, own)[own.policy_id][1].requests == 12
-    assert measurer.measure([own], EXAMPLES[:1], told.append, Ledger().timed)[own.policy_id][1].requests == 2 + 4  # other examples
+    assert (
+        measurer.measure([own], EXAMPLES[:1], told.append, Ledger().timed)[own.policy_id][
+            1
+        ].requests
+        == 2 + 4
+    )  # other examples
 
 
-def test_verdicts_of_an_earlier_part_of_the_run_are_not_asked_for_again(measurer: Measurer, scorer: Scorer):
+def test_verdicts_of_an_earlier_part_of_the_run_are_not_asked_for_again(
+    measurer: Measurer, scorer: Scorer
+):
     policy, other = Policy("One.", evaluator=EVALUATOR), Policy("Two.", evaluator=EVALUATOR)
     scores, _ = measure(measurer, policy)[policy.policy_id]
     later = Measurer(measurer.tokenizer, measurer.executor, with_prior=False, with_verdicts=True)
@@ -156,7 +212,10 @@ def test_verdicts_of_an_earlier_part_of_the_run_are_not_asked_for_again(measurer
 
 def test_an_evaluator_longer_than_the_window_is_named_and_never_fits(measurer: Measurer):
     policy = Policy(evaluator=replace(EVALUATOR, instruction="x" * 230))
-    with pytest.raises(UserError, match=rf"the evaluator of policy {policy.policy_id} makes a prompt of 2\d\d tokens"):
+    with pytest.raises(
+        UserError,
+        match=rf"the evaluator of policy {policy.policy_id} makes a prompt of 2\d\d tokens",
+    ):
         measure(measurer, policy)
     assert not measurer.fits(policy, EXAMPLES)
     assert measurer.fits(Policy(evaluator=EVALUATOR), EXAMPLES)
@@ -170,7 +229,11 @@ def test_verdicts_survive_the_run_folder(measurer: Measurer, tmp_path: Path):
     assert folder.measurements()[policy.policy_id].verdict.tolist() == scores.verdict.tolist()
 
 
-JUDGING = ["fitness.self_evaluation=0.5", "evolution.operators={evaluator_change: 6}", "evolution.generations=3"]
+JUDGING = [
+    "fitness.self_evaluation=0.5",
+    "evolution.operators={evaluator_change: 6}",
+    "evolution.generations=3",
+]
 
 
 def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_path: Path):
@@ -182,18 +245,27 @@ def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_
     for birth in births:
         cases = case_fitness(measured[birth["policy_id"]], "label_normalized", 0.5)
         assert birth["fitness"] == pytest.approx(cases.mean(), abs=1e-6)
-        assert birth["traits"]["verdict_log_likelihood"] == pytest.approx(verdict_log_likelihood(measured[birth["policy_id"]]).mean(), abs=1e-6)
-    # The page makes the dynamics from the folder alone: the same standard errors as the run had, but for rounding of the fitness.
+        assert birth["traits"]["verdict_log_likelihood"] == pytest.approx(
+            verdict_log_likelihood(measured[birth["policy_id"]]).mean(), abs=1e-6
+        )
+    # The page makes the dynamics from the folder alone: the same standard errors as the run had,
+    # but for rounding of the fitness.
     lines = folder.lines("generations.jsonl")
-    for again, line in zip(history_of(folder, "label_normalized").lines[1:], lines[1:], strict=True):
+    for again, line in zip(
+        history_of(folder, "label_normalized").lines[1:], lines[1:], strict=True
+    ):
         for trait in ("fitness", "sensitivity", "verdict_log_likelihood"):
             for term, error in line["price"][trait]["standard_error"].items():
-                assert again["price"][trait]["standard_error"][term] == pytest.approx(error, abs=1e-5), (trait, term)
+                assert again["price"][trait]["standard_error"][term] == pytest.approx(
+                    error, abs=1e-5
+                ), (trait, term)
     assert summary["champion"]["validation_fitness"] < 0
 
 
 def test_a_run_that_is_resumed_spends_and_finds_the_same(config_file: Path, tmp_path: Path):
-    """The verdicts of the first part are read back; else an evaluator would be charged again, and a budget would end the run earlier."""
+    """The verdicts of the first part are read back; else an evaluator would be charged again, and a
+    budget would end the run earlier.
+    """
     results = []
     for name in ("whole", "parted"):
         short = ["evolution.generations=1"] if name == "parted" else []
@@ -204,16 +276,31 @@ def test_a_run_that_is_resumed_spends_and_finds_the_same(config_file: Path, tmp_
             (tmp_path / name / "summary.json").unlink()
             resume(tmp_path / name)
         checkpoint = json.loads((tmp_path / name / "checkpoint.json").read_text())
-        results.append(((tmp_path / name / "lineage.jsonl").read_bytes(), checkpoint["ledger"]["tokens"]["search"]["floor_body_tokens"]))
+        results.append(
+            (
+                (tmp_path / name / "lineage.jsonl").read_bytes(),
+                checkpoint["ledger"]["tokens"]["search"]["floor_body_tokens"],
+            )
+        )
     assert results[0] == results[1]
 
 
-def test_self_evaluation_that_cannot_be_measured_is_refused_before_the_run(config_file: Path, tmp_path: Path):
+def test_self_evaluation_that_cannot_be_measured_is_refused_before_the_run(
+    config_file: Path, tmp_path: Path
+):
     same = tmp_path / "same.jsonl"
-    same.write_text("".join(json.dumps({"input": f"say {i}", "target": "yes"}) + "\n" for i in range(80)))
+    same.write_text(
+        "".join(json.dumps({"input": f"say {i}", "target": "yes"}) + "\n" for i in range(80))
+    )
     for overrides, message in [
-        ([f"task={{path: {same}}}", "fitness.self_evaluation=1"], "all fitness examples of task 'same' have the same answer"),
-        (["task.judge=true", "task.label_words={}", "fitness.self_evaluation=1"], "with task.judge the policies are evaluators"),
+        (
+            [f"task={{path: {same}}}", "fitness.self_evaluation=1"],
+            "all fitness examples of task 'same' have the same answer",
+        ),
+        (
+            ["task.judge=true", "task.label_words={}", "fitness.self_evaluation=1"],
+            "with task.judge the policies are evaluators",
+        ),
         (["fitness.self_evaluation=-1"], "greater than or equal to 0"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -223,4 +310,7 @@ def test_self_evaluation_that_cannot_be_measured_is_refused_before_the_run(confi
 def test_the_packages_own_clause_is_what_a_policy_without_one_is_judged_by(measurer: Measurer):
     bare, named = Policy("One."), Policy("One.", evaluator=DEFAULT_EVALUATOR)
     measured = measure(measurer, bare, named)
-    assert measured[bare.policy_id][0].verdict.tolist() == measured[named.policy_id][0].verdict.tolist()
+    assert (
+        measured[bare.policy_id][0].verdict.tolist()
+        == measured[named.policy_id][0].verdict.tolist()
+    )

@@ -1,4 +1,6 @@
-"""Text after prompts: what it ends at, which tokens it counts, and tokens back to text by both backends."""
+"""Text after prompts: what it ends at, which tokens it counts, and tokens back to text by both
+backends.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from evoprompt.scoring.trie import TokenRequest
 
 
 class Script:
-    """Stands for an executor: writes the same tokens after every prompt, token i with log-probability -(i + 1)."""
+    """Stands for an executor: writes the same tokens after every prompt, token i with
+    log-probability -(i + 1).
+    """
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self.tokens = tokens
@@ -33,31 +37,59 @@ class Script:
 
     def _written(self, request: Decoding) -> Decoded:
         last = next((i for i, t in enumerate(self.tokens) if t in request.stop), None)
-        drawn = tuple(self.tokens[: request.max_tokens] if last is None else self.tokens[: last + 1])
-        return Decoded(drawn, tuple(-(i + 1.0) for i in range(len(drawn))), last is not None, TokenCount(generated_tokens=len(drawn)))
+        drawn = tuple(
+            self.tokens[: request.max_tokens] if last is None else self.tokens[: last + 1]
+        )
+        return Decoded(
+            drawn,
+            tuple(-(i + 1.0) for i in range(len(drawn))),
+            last is not None,
+            TokenCount(generated_tokens=len(drawn)),
+        )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A byte-level tokenizer with the merged token '.' and line end, and the two bytes of 'é' as tokens."""
+    """A byte-level tokenizer with the merged token '.' and line end, and the two bytes of 'é' as
+    tokens.
+    """
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Backend
 
-    letters = ["<s>", "</s>", "\u0120", "\u010a", *(chr(c) for c in range(33, 127)), "\u00c3", "\u00a9", ".\u010a"]
-    backend = Backend(models.BPE(vocab={t: i for i, t in enumerate(letters)}, merges=[(".", "\u010a")]))
+    letters = [
+        "<s>",
+        "</s>",
+        "\u0120",
+        "\u010a",
+        *(chr(c) for c in range(33, 127)),
+        "\u00c3",
+        "\u00a9",
+        ".\u010a",
+    ]
+    backend = Backend(
+        models.BPE(vocab={t: i for i, t in enumerate(letters)}, merges=[(".", "\u010a")])
+    )
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken("<s>", special=True), AddedToken("</s>", special=True)])
     path = tmp_path_factory.mktemp("tokens")
     backend.save(str(path / "tokenizer.json"))
-    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "TokenizersBackend", "bos_token": "<s>", "eos_token": "</s>"}))
-    (path / "config.json").write_text(json.dumps({"model_type": "llama", "bos_token_id": 0, "eos_token_id": 1}))
+    (path / "tokenizer_config.json").write_text(
+        json.dumps(
+            {"tokenizer_class": "TokenizersBackend", "bos_token": "<s>", "eos_token": "</s>"}
+        )
+    )
+    (path / "config.json").write_text(
+        json.dumps({"model_type": "llama", "bos_token_id": 0, "eos_token_id": 1})
+    )
     return path
 
 
 def write(folder: Path, text: str, *, stop_at: str = "\n", max_tokens: int = 99):
     tokenizer = Tokenizer(folder)
-    [written] = Writer(tokenizer, Script(tokenizer.encode([text])[0])).write(["Q: x\nA:"], max_tokens=max_tokens, stop_at=stop_at)
+    [written] = Writer(tokenizer, Script(tokenizer.encode([text])[0])).write(
+        ["Q: x\nA:"], max_tokens=max_tokens, stop_at=stop_at
+    )
     return written
 
 
@@ -99,9 +131,19 @@ def test_a_character_that_the_limit_broke_off_is_left_out_with_its_tokens(folder
 def test_requests_carry_what_was_asked(folder: Path):
     tokenizer = Tokenizer(folder)
     script = Script(tokenizer.encode(["x"])[0])
-    Writer(tokenizer, script).write(["ab", "", "ab"], max_tokens=7, temperature=0.5, seeds=[3, 4, 5], stop_at="\n")
-    assert [r.prompt for r in script.requests] == [*tokenizer.encode(["ab"]), (tokenizer.begin_token,), *tokenizer.encode(["ab"])]
-    assert [(r.max_tokens, r.temperature, r.seed) for r in script.requests] == [(7, 0.5, 3), (7, 0.5, 4), (7, 0.5, 5)]
+    Writer(tokenizer, script).write(
+        ["ab", "", "ab"], max_tokens=7, temperature=0.5, seeds=[3, 4, 5], stop_at="\n"
+    )
+    assert [r.prompt for r in script.requests] == [
+        *tokenizer.encode(["ab"]),
+        (tokenizer.begin_token,),
+        *tokenizer.encode(["ab"]),
+    ]
+    assert [(r.max_tokens, r.temperature, r.seed) for r in script.requests] == [
+        (7, 0.5, 3),
+        (7, 0.5, 4),
+        (7, 0.5, 5),
+    ]
     assert set(script.requests[0].stop) == {0, 1} | tokenizer.tokens_with("\n")
 
 
@@ -116,7 +158,9 @@ def test_drawing_at_random_needs_a_seed_for_each_prompt(folder: Path):
 def test_tokens_become_text_again_by_both_backends(tiny_model: Path, tmp_path: Path):
     slow_folder = Path(shutil.copytree(tiny_model, tmp_path / "slow"))
     settings = json.loads((slow_folder / "tokenizer_config.json").read_text())
-    (slow_folder / "tokenizer_config.json").write_text(json.dumps(settings | {"tokenizer_class": "PreTrainedTokenizerFast"}))
+    (slow_folder / "tokenizer_config.json").write_text(
+        json.dumps(settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    )
     fast, slow = Tokenizer(tiny_model), Tokenizer(slow_folder)
     assert (fast._slow, slow._fast) == (None, None)
     for tokenizer in (fast, slow):
@@ -137,11 +181,19 @@ def test_the_tokens_with_a_line_end_are_those_whose_text_has_one(folder: Path):
 def test_a_models_text_has_the_likelihood_that_the_scorer_gives_it(tiny_model: Path):
     tokenizer, scorer = Tokenizer(tiny_model), load_scorer(ModelConfig(name=str(tiny_model)), 1)
     prompts = ["Q: the film\nA:", "Q: the book\nA:", "Q: the film\nA:"]
-    written = Writer(tokenizer, LocalExecutor(scorer)).write(prompts, max_tokens=9, temperature=1.0, seeds=[1, 2, 3], stop_at="")
+    written = Writer(tokenizer, LocalExecutor(scorer)).write(
+        prompts, max_tokens=9, temperature=1.0, seeds=[1, 2, 3], stop_at=""
+    )
     assert written[0].text != written[2].text
     for prompt, result in zip(prompts, written, strict=True):
         [context], [whole] = tokenizer.encode([prompt]), tokenizer.encode([prompt + result.text])
         assert len(whole) == len(context) + result.num_tokens
-        [expected] = Scorer(scorer.model).score([TokenRequest(context, whole[len(context) :])]).log_likelihood
+        [expected] = (
+            Scorer(scorer.model)
+            .score([TokenRequest(context, whole[len(context) :])])
+            .log_likelihood
+        )
         assert result.log_likelihood == pytest.approx(expected, abs=1e-4)
-    assert sum((w.count for w in written), TokenCount()).generated_tokens >= sum(w.num_tokens for w in written)
+    assert sum((w.count for w in written), TokenCount()).generated_tokens >= sum(
+        w.num_tokens for w in written
+    )

@@ -1,4 +1,6 @@
-"""Estimators of an evaluator: worked numbers, coverage by simulation (fixed seeds, false-alarm probability stated, power twins), no gold."""
+"""Estimators of an evaluator: worked numbers, coverage by simulation (fixed seeds, false-alarm
+probability stated, power twins), no gold.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,14 @@ def test_rates_with_their_intervals():
 
 
 def test_the_log_likelihood_ratio_by_hand():
-    # ln(8.5/10.5) - ln(3.5/20.5) = -.21131 + 1.76766; 1/8.5 - 1/10.5 + 1/3.5 - 1/20.5 = .117647 - .095238 + .285714 - .048780
+    # ln(8.5/10.5) - ln(3.5/20.5) = -.21131 + 1.76766; 1/8.5 - 1/10.5 + 1/3.5 - 1/20.5 = .117647 -
+    # .095238 + .285714 - .048780
     ratio = log_likelihood_ratio(EvaluatorCounts(8, 10, 3, 20))
     assert ratio.value == pytest.approx(1.55635, abs=1e-5)
     assert ratio.standard_error == pytest.approx(sqrt(0.259343), abs=1e-5)
-    assert ratio.interval() == pytest.approx((1.55635 - 1.959964 * 0.509258, 1.55635 + 1.959964 * 0.509258), abs=1e-4)
+    assert ratio.interval() == pytest.approx(
+        (1.55635 - 1.959964 * 0.509258, 1.55635 + 1.959964 * 0.509258), abs=1e-4
+    )
 
 
 def test_what_is_undefined_without_right_or_without_wrong_answers():
@@ -63,16 +68,23 @@ def test_counts_add_up_and_impossible_ones_are_refused():
 @given(st.integers(1, 50), st.integers(1, 50), st.data())
 def test_exchanging_right_and_wrong_turns_the_sign(num_right, num_wrong, data):
     x, y = data.draw(st.integers(0, num_right)), data.draw(st.integers(0, num_wrong))
-    here, there = log_likelihood_ratio(EvaluatorCounts(x, num_right, y, num_wrong)), log_likelihood_ratio(EvaluatorCounts(y, num_wrong, x, num_right))
+    here, there = (
+        log_likelihood_ratio(EvaluatorCounts(x, num_right, y, num_wrong)),
+        log_likelihood_ratio(EvaluatorCounts(y, num_wrong, x, num_right)),
+    )
     assert here.value == pytest.approx(-there.value, abs=1e-12)
     assert here.standard_error == pytest.approx(there.standard_error)
 
 
 def test_the_interval_of_the_log_ratio_covers_at_its_rate():
-    """Nominal .95; at 120 and 80 answers it covers about .954. 4,000 draws have sd .0033, 5 of them are allowed (6e-7)."""
+    """Nominal .95; at 120 and 80 answers it covers about .954. 4,000 draws have sd .0033, 5 of them
+    are allowed (6e-7).
+    """
     rng = np.random.default_rng(1)
     truth, hits, narrow, unsmoothed = log(0.8 / 0.3), 0, 0, 0
-    for x, y in zip(rng.binomial(120, 0.8, 4_000).tolist(), rng.binomial(80, 0.3, 4_000).tolist(), strict=True):
+    for x, y in zip(
+        rng.binomial(120, 0.8, 4_000).tolist(), rng.binomial(80, 0.3, 4_000).tolist(), strict=True
+    ):
         ratio = log_likelihood_ratio(EvaluatorCounts(x, 120, y, 80))
         hits += ratio.interval()[0] <= truth <= ratio.interval()[1]
         narrow += abs(ratio.value - truth) < 0.98 * ratio.standard_error
@@ -91,9 +103,12 @@ def rates_of(e, s, c):
 
 
 def test_three_rounds_by_hand():
-    # points .2 and .8 with weight 1/2 each: moments .5, .34, .26 (.5 (.008 + .512)), so rates .5, .68, .26/.34
+    # points .2 and .8 with weight 1/2 each: moments .5, .34, .26 (.5 (.008 + .512)), so rates .5,
+    # .68, .26/.34
     solution = two_point_solution(0.5, 0.68, 0.26 / 0.34)
-    assert (solution.error_rate, solution.sensitivity, solution.specificity) == pytest.approx((0.5, 0.8, 0.8))
+    assert (solution.error_rate, solution.sensitivity, solution.specificity) == pytest.approx(
+        (0.5, 0.8, 0.8)
+    )
 
 
 @given(inner, inner, inner)
@@ -101,13 +116,25 @@ def test_three_exact_rounds_identify_the_evaluator_up_to_its_mirror_image(e, s, 
     assume(abs(s + c - 1) > 0.1)
     solution = two_point_solution(*rates_of(e, s, c))
     expected = (e, s, c) if s + c > 1 else (1 - e, 1 - c, 1 - s)
-    assert (solution.error_rate, solution.sensitivity, solution.specificity) == pytest.approx(expected, abs=1e-6)
-    assert rates_of(e, s, c) == pytest.approx(rates_of(1 - e, 1 - c, 1 - s)), "the mirror image has the same acceptance rates"
+    assert (solution.error_rate, solution.sensitivity, solution.specificity) == pytest.approx(
+        expected, abs=1e-6
+    )
+    assert rates_of(e, s, c) == pytest.approx(rates_of(1 - e, 1 - c, 1 - s)), (
+        "the mirror image has the same acceptance rates"
+    )
 
 
 @pytest.mark.parametrize(
     "rates",
-    [(0.5, 0.5, 0.5), (0.6, 0.5, 0.7), (0.2, 0.9, 0.1), (0.5, 0.9, 0.99), (0.0, 0.5, 0.5), (0.5, 0.6, 0.95), (0.5, 0.6, 0.5)],
+    [
+        (0.5, 0.5, 0.5),
+        (0.6, 0.5, 0.7),
+        (0.2, 0.9, 0.1),
+        (0.5, 0.9, 0.99),
+        (0.0, 0.5, 0.5),
+        (0.5, 0.6, 0.95),
+        (0.5, 0.6, 0.5),
+    ],
 )
 def test_rates_that_no_evaluator_has_are_infeasible(rates):
     assert two_point_solution(*rates) is None
@@ -115,8 +142,16 @@ def test_rates_that_no_evaluator_has_are_infeasible(rates):
 
 def test_an_evaluator_without_fault_is_found_in_spite_of_rounding():
     solution = two_point_solution(*rates_of(0.3, 1.0, 0.9))
-    assert (solution.error_rate, solution.sensitivity, solution.specificity) == pytest.approx((0.3, 1, 0.9))
-    assert max(two_point_solution(*rates_of(e, 1.0, 0.9)).sensitivity for e in np.arange(0.05, 0.95, 0.01)) <= 1
+    assert (solution.error_rate, solution.sensitivity, solution.specificity) == pytest.approx(
+        (0.3, 1, 0.9)
+    )
+    assert (
+        max(
+            two_point_solution(*rates_of(e, 1.0, 0.9)).sensitivity
+            for e in np.arange(0.05, 0.95, 0.01)
+        )
+        <= 1
+    )
     assert two_point_solution(*rates_of(0.3, 0.6, 1.0)).specificity == pytest.approx(1)
 
 
@@ -126,7 +161,12 @@ def test_one_or_two_rounds_identify_nothing():
     assert [a.value for a in known.acceptance] == [0.6, 0.7]
     assert (known.acceptance[0].low, known.acceptance[0].high) == wilson_interval(60, 100)
     # .6 is the acceptance rate of very different evaluators
-    assert acceptance_rate(0.1, 0.6, 0.4) == pytest.approx(0.6) == acceptance_rate(0.5, 0.9, 0.7) == pytest.approx(acceptance_rate(0.9, 0.6, 0.4))
+    assert (
+        acceptance_rate(0.1, 0.6, 0.4)
+        == pytest.approx(0.6)
+        == acceptance_rate(0.5, 0.9, 0.7)
+        == pytest.approx(acceptance_rate(0.9, 0.6, 0.4))
+    )
 
 
 def test_the_first_three_of_more_rounds_are_used():

@@ -1,4 +1,6 @@
-"""Partial imitation: worked numbers, the fixed point against iteration, the regression against simulation (fixed seeds, power twins)."""
+"""Partial imitation: worked numbers, the fixed point against iteration, the regression against
+simulation (fixed seeds, power twins).
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,30 @@ def test_a_partly_imitated_round_worked_by_hand():
 
 
 def test_drawn_limits_have_the_estimates_mean_and_error_and_stay_possible():
-    floor, ceiling = draw_limits(ImitationFit(0.2, 0.7, 0.03, 0.05, 4), 20_000, np.random.default_rng(0))
-    assert (floor.mean(), ceiling.mean()) == (pytest.approx(0.2, abs=0.001), pytest.approx(0.7, abs=0.002))
-    assert (floor.std(), ceiling.std()) == (pytest.approx(0.03, rel=0.03), pytest.approx(0.05, rel=0.03))
-    floor, ceiling = draw_limits(ImitationFit(0.5, 0.48, 0.4, None, 2), 2_000, np.random.default_rng(0))
+    floor, ceiling = draw_limits(
+        ImitationFit(0.2, 0.7, 0.03, 0.05, 4), 20_000, np.random.default_rng(0)
+    )
+    assert (floor.mean(), ceiling.mean()) == (
+        pytest.approx(0.2, abs=0.001),
+        pytest.approx(0.7, abs=0.002),
+    )
+    assert (floor.std(), ceiling.std()) == (
+        pytest.approx(0.03, rel=0.03),
+        pytest.approx(0.05, rel=0.03),
+    )
+    floor, ceiling = draw_limits(
+        ImitationFit(0.5, 0.48, 0.4, None, 2), 2_000, np.random.default_rng(0)
+    )
     assert ((floor >= 0) & (floor <= ceiling) & (ceiling <= 1)).all()
     assert (floor == ceiling).mean() > 0.3, "a line that falls is level"
 
 
 def test_two_rounds_of_an_accumulated_context_worked_by_hand():
-    # s = .8, 1 - c = .2, e0 = .5: h = .2; the second round adds h(.2) = .04 / (.04 + .64) = 1/17, so the mean is (.2 + 1/17) / 2
-    assert trajectory(0.5, 0.8, 0.8, 2, buffer="accumulate") == pytest.approx([0.5, 0.2, (0.2 + 1 / 17) / 2])
+    # s = .8, 1 - c = .2, e0 = .5: h = .2; the second round adds h(.2) = .04 / (.04 + .64) = 1/17,
+    # so the mean is (.2 + 1/17) / 2
+    assert trajectory(0.5, 0.8, 0.8, 2, buffer="accumulate") == pytest.approx(
+        [0.5, 0.2, (0.2 + 1 / 17) / 2]
+    )
 
 
 @given(inner, inner, inner)
@@ -56,19 +71,26 @@ def test_perfect_imitation_of_the_newest_buffer_is_the_closed_form(e, s, c):
 @given(inner, inner, inner)
 def test_no_imitation_leaves_the_error_rate_as_it_is(e, s, c):
     for buffer in ("replace", "accumulate"):
-        assert trajectory(e, s, c, 4, imitation=partial_imitation(e, 0), buffer=buffer) == pytest.approx([e] * 5)
+        assert trajectory(
+            e, s, c, 4, imitation=partial_imitation(e, 0), buffer=buffer
+        ) == pytest.approx([e] * 5)
 
 
 @given(inner, inner, inner, inner)
 def test_an_accumulated_context_lags_behind_a_replaced_one(e, s, c, share):
     assume(abs(s + c - 1) > 1e-6)
     imitation = partial_imitation(e, share)
-    replaced, accumulated = (trajectory(e, s, c, 8, imitation=imitation, buffer=buffer) for buffer in ("replace", "accumulate"))
+    replaced, accumulated = (
+        trajectory(e, s, c, 8, imitation=imitation, buffer=buffer)
+        for buffer in ("replace", "accumulate")
+    )
     assert ((replaced - accumulated) * (1 if s + c > 1 else -1) <= 1e-12).all()
 
 
 def test_an_accumulated_context_decays_as_a_power_of_the_rounds():
-    """Exponent -(1 - 1/Lambda) = -4/7 at alpha = .7; after ten rounds .073, where a replaced buffer has 1.4e-4."""
+    """Exponent -(1 - 1/Lambda) = -4/7 at alpha = .7; after ten rounds .073, where a replaced buffer
+    has 1.4e-4.
+    """
     accumulated = trajectory(0.4, 0.7, 0.7, 10_000, buffer="accumulate")
     exponent = np.log(accumulated[10_000] / accumulated[1_000]) / np.log(10)
     assert exponent == pytest.approx(-4 / 7, abs=1e-3)
@@ -83,7 +105,12 @@ def test_a_changing_evaluator_is_taken_round_by_round():
 
 
 def test_a_round_that_accepts_nothing_leaves_the_rest_undefined():
-    assert np.isnan(trajectory(0.4, [0.7, 0, 0.7], [0.7, 1, 0.7], 3)).tolist() == [False, False, True, True]
+    assert np.isnan(trajectory(0.4, [0.7, 0, 0.7], [0.7, 1, 0.7], 3)).tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +134,8 @@ def test_what_cannot_be_is_refused(call, message):
 
 
 def test_fixed_points_worked_by_hand():
-    # fl = .08, ce = .88, Lambda = 7/3: -4/3 x^2 + (7/3 - .88 + .186667) x - .186667 = 0: x = (1.64 - sqrt(2.6896 - .995556)) / (8/3) = .126917
+    # fl = .08, ce = .88, Lambda = 7/3: -4/3 x^2 + (7/3 - .88 + .186667) x - .186667 = 0: x = (1.64
+    # - sqrt(2.6896 - .995556)) / (8/3) = .126917
     imitation = partial_imitation(0.4, 0.8)
     assert fixed_point(imitation, 7 / 3) == pytest.approx(0.126917, abs=1e-6)
     # .8 * (7/3) / (.126917 + (7/3) * .873083)^2 = 1.866667 / 4.683375
@@ -140,7 +168,9 @@ def test_the_fixed_point_is_never_below_the_floor(e, share, ratio):
 
 
 def test_few_errors_end_near_the_linear_approximation():
-    assert fixed_point(partial_imitation(0.01, 0.8), 4.0) == pytest.approx(0.2 * 0.01 / (1 - 0.8 / 4), rel=0.01)
+    assert fixed_point(partial_imitation(0.01, 0.8), 4.0) == pytest.approx(
+        0.2 * 0.01 / (1 - 0.8 / 4), rel=0.01
+    )
 
 
 def test_fixed_points_at_the_ends():
@@ -152,7 +182,8 @@ def test_fixed_points_at_the_ends():
     assert convergence_rate(Imitation(0.1, 0.8), inf) == 0
     assert fixed_point(Imitation(0.1, 0.8), 0.0) == pytest.approx(0.8)
     assert fixed_point(Imitation(0.0, 0.8), 0.9) == 0  # slope .8 / .9 at 0
-    # (ce - Lambda) / (1 - Lambda) = .3 / .5 attracts where 0 repels; (ce - fl) Lambda / (x + Lambda (1 - x))^2 = .4 / .64 there
+    # (ce - Lambda) / (1 - Lambda) = .3 / .5 attracts where 0 repels; (ce - fl) Lambda / (x + Lambda
+    # (1 - x))^2 = .4 / .64 there
     assert fixed_point(Imitation(0.0, 0.8), 0.5) == pytest.approx(0.6)
     assert convergence_rate(Imitation(0.0, 0.8), 0.5) == pytest.approx(0.625)
     assert fixed_point(Imitation(0.0, 0.8), 0.8) == 0
@@ -165,7 +196,10 @@ def test_fixed_points_at_the_ends():
 @given(inner, st.floats(0, 1))
 def test_limits_of_partial_imitation_for_arrays_are_those_of_each(e, share):
     floor, ceiling = partial_limits(np.array([e, 1.0]), share)
-    assert (floor[0], ceiling[0]) == (partial_imitation(e, share).floor, partial_imitation(e, share).ceiling)
+    assert (floor[0], ceiling[0]) == (
+        partial_imitation(e, share).floor,
+        partial_imitation(e, share).ceiling,
+    )
     assert ceiling[1] == 1.0 == partial_imitation(1.0, share).ceiling
 
 
@@ -173,15 +207,25 @@ def test_limits_of_partial_imitation_for_arrays_are_those_of_each(e, share):
 
 
 def test_a_floor_and_ceiling_are_estimated_by_hand():
-    # x = 0, .5, 1 and y = .1, .4, .5: slope .4, mean 1/3, floor .133333, ceiling .533333; residuals -.1/3, .2/3, -.1/3: s^2 = .02/3.
-    # Var at the ends: s^2 (1/3 + .25 / .5) = .0055556
+    # x = 0, .5, 1 and y = .1, .4, .5: slope .4, mean 1/3, floor .133333, ceiling .533333; residuals
+    # -.1/3, .2/3, -.1/3: s^2 = .02/3. Var at the ends: s^2 (1/3 + .25 / .5) = .0055556
     fit = fit_imitation([0, 0.5, 1], [0.1, 0.4, 0.5])
-    assert (fit.floor, fit.ceiling, fit.num_rounds) == (pytest.approx(2 / 15), pytest.approx(8 / 15), 3)
-    assert fit.floor_standard_error == fit.ceiling_standard_error == pytest.approx(np.sqrt(0.02 / 3 * 5 / 6))
+    assert (fit.floor, fit.ceiling, fit.num_rounds) == (
+        pytest.approx(2 / 15),
+        pytest.approx(8 / 15),
+        3,
+    )
+    assert (
+        fit.floor_standard_error
+        == fit.ceiling_standard_error
+        == pytest.approx(np.sqrt(0.02 / 3 * 5 / 6))
+    )
 
 
 def test_the_regression_weighs_rounds_by_their_answers():
-    """100 answers at impurity 0 and 300 at 1, so that the ends are the rounds: .1 and .5, with p (1-p) / m of (10.5/101) and (150.5/301)."""
+    """100 answers at impurity 0 and 300 at 1, so that the ends are the rounds: .1 and .5, with p
+    (1-p) / m of (10.5/101) and (150.5/301).
+    """
     fit = fit_imitation([0, 1], [0.1, 0.5], [100, 300])
     assert (fit.floor, fit.ceiling) == pytest.approx((0.1, 0.5))
     assert fit.floor_standard_error == pytest.approx(np.sqrt(10.5 / 101 * 90.5 / 101 / 100))
@@ -226,6 +270,10 @@ def covered(num_answers_known: bool, scale: float = 1.0) -> tuple[int, int]:
 
 @pytest.mark.parametrize("num_answers_known", [True, False])
 def test_intervals_of_floor_and_ceiling_cover_at_their_rate(num_answers_known):
-    """Nominal .95; 2,000 simulations have sd .005, and 4 of them are allowed (false-alarm probability 6e-5 for a fresh seed)."""
+    """Nominal .95; 2,000 simulations have sd .005, and 4 of them are allowed (false-alarm
+    probability 6e-5 for a fresh seed).
+    """
     assert all(abs(count / 2_000 - 0.95) < 0.02 for count in covered(num_answers_known))
-    assert all(count / 2_000 < 0.8 for count in covered(num_answers_known, 0.5)), "power twin: half the standard error"
+    assert all(count / 2_000 < 0.8 for count in covered(num_answers_known, 0.5)), (
+        "power twin: half the standard error"
+    )

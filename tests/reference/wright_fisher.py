@@ -1,6 +1,8 @@
-"""A population without anything clever: N individuals, and every child is a copy of one parent that is drawn by given probabilities.
+"""A population without anything clever: N individuals, and every child is a copy of one parent that
+is drawn by given probabilities.
 
-It writes the lines of a lineage, so that what reads lineages is judged by a process whose law is known. Source: Wright 1931.
+It writes the lines of a lineage, so that what reads lineages is judged by a process whose law is
+known. Source: Wright 1931.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ def lineage(
 ) -> Iterator[dict[str, Any]]:
     """Yield `size` founders with normal traits, then `size` children for each generation.
 
-    A child's trait `z` is its parent's plus normal noise of sd `mutation`; its `policy_id` is the founder that it descends from. Parents are drawn
-    with the probabilities `drawn_by(traits)`, and `claimed(traits)` are those that the lineage says.
+    A child's trait `z` is its parent's plus normal noise of sd `mutation`; its `policy_id` is the
+    founder that it descends from. Parents are drawn with the probabilities `drawn_by(traits)`, and
+    `claimed(traits)` are those that the lineage says.
     """
     traits = rng.normal(size=size)
     founders = list(range(size))

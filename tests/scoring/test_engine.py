@@ -1,4 +1,6 @@
-"""Invariants: packed scores are the plain ones, for any requests, order and budget; and nothing is forwarded twice."""
+"""Invariants: packed scores are the plain ones, for any requests, order and budget; and nothing is
+forwarded twice.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,11 @@ def test_out_of_memory_halves_the_passes_and_loses_nothing(requests, budget, mem
     model.memory = memory
     scorer = Scorer(model, chunk_tokens=budget, path="packed")
     scores = scorer.score(requests)
-    np.testing.assert_allclose(scores.log_likelihood, Scorer(ToyLM(), path="plain").score(requests).log_likelihood, atol=1e-9)
+    np.testing.assert_allclose(
+        scores.log_likelihood,
+        Scorer(ToyLM(), path="plain").score(requests).log_likelihood,
+        atol=1e-9,
+    )
     assert (scores.count.halvings > 0) == (scorer.chunk_tokens < budget)
 
 
@@ -68,7 +74,9 @@ TRUNK = tuple(int(t) for t in np.random.default_rng(0).integers(0, 17, size=60))
 
 def family(trunk: tuple[int, ...]) -> list[TokenRequest]:
     """A prompt with a few examples."""
-    return [TokenRequest((*trunk, example, 1), (label,)) for example in range(6) for label in (2, 3)]
+    return [
+        TokenRequest((*trunk, example, 1), (label,)) for example in range(6) for label in (2, 3)
+    ]
 
 
 def test_a_child_pays_from_its_first_changed_segment():
@@ -79,12 +87,23 @@ def test_a_child_pays_from_its_first_changed_segment():
     scorer.score(family(TRUNK), cuts)
     before = model.body_tokens
     scores = scorer.score(family(child), cuts)
-    assert model.body_tokens - before == scores.count.body_tokens == scores.count.floor_body_tokens - 40
+    assert (
+        model.body_tokens - before
+        == scores.count.body_tokens
+        == scores.count.floor_body_tokens - 40
+    )
     assert scores.count.stored_tokens == 40
-    np.testing.assert_allclose(scores.log_likelihood, Scorer(ToyLM(), path="plain").score(family(child)).log_likelihood, atol=1e-9)
+    np.testing.assert_allclose(
+        scores.log_likelihood,
+        Scorer(ToyLM(), path="plain").score(family(child)).log_likelihood,
+        atol=1e-9,
+    )
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), min_size=1, max_size=8), st.sampled_from([0, 25, 50, 90, 1000]))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), min_size=1, max_size=8),
+    st.sampled_from([0, 25, 50, 90, 1000]),
+)
 def test_scores_do_not_depend_on_what_the_store_holds(prompts, limit):
     scorer = Scorer(ToyLM(), path="packed", store=PrefixStore(limit))
     for salt, length in prompts:
@@ -102,10 +121,17 @@ def test_a_segment_that_predicts_a_scored_token_is_forwarded_though_it_is_stored
     requests = [TokenRequest(TRUNK[:40], (5,))]
     scores = scorer.score(requests, (20, 40))
     assert (scores.count.stored_tokens, scores.count.body_tokens) == (20, 20)
-    assert scores.log_likelihood[0] == pytest.approx(Scorer(ToyLM(), path="plain").score(requests).log_likelihood[0])
+    assert scores.log_likelihood[0] == pytest.approx(
+        Scorer(ToyLM(), path="plain").score(requests).log_likelihood[0]
+    )
 
 
-@given(request_lists, st.randoms(use_true_random=False), st.sampled_from(["packed", "branched", "plain"]), st.integers(1, 40))
+@given(
+    request_lists,
+    st.randoms(use_true_random=False),
+    st.sampled_from(["packed", "branched", "plain"]),
+    st.integers(1, 40),
+)
 def test_the_order_of_requests_and_their_repetition_change_no_bit(requests, random, path, budget):
     shuffled = [*requests, requests[0]]
     random.shuffle(shuffled)
@@ -116,12 +142,16 @@ def test_the_order_of_requests_and_their_repetition_change_no_bit(requests, rand
 
 def test_a_continuation_is_the_product_of_its_parts():
     scorer = Scorer(ToyLM(), path="packed")
-    whole, first, second = scorer.score([TokenRequest((1, 2), (3, 4)), TokenRequest((1, 2), (3,)), TokenRequest((1, 2, 3), (4,))]).log_likelihood
+    whole, first, second = scorer.score(
+        [TokenRequest((1, 2), (3, 4)), TokenRequest((1, 2), (3,)), TokenRequest((1, 2, 3), (4,))]
+    ).log_likelihood
     assert whole == pytest.approx(first + second)
 
 
 def test_the_probabilities_of_all_next_tokens_sum_to_one():
-    scores = Scorer(ToyLM(), path="packed").score([TokenRequest((4, 2), (t,)) for t in range(ToyLM.vocabulary)])
+    scores = Scorer(ToyLM(), path="packed").score(
+        [TokenRequest((4, 2), (t,)) for t in range(ToyLM.vocabulary)]
+    )
     assert np.exp(scores.log_likelihood).sum() == pytest.approx(1)
     assert scores.is_greedy.sum() == 1
 
@@ -132,15 +162,23 @@ def test_a_sound_model_is_scored_packed_and_says_so():
     assert "reproduce the plain forward" in scorer.reason
 
 
-@pytest.mark.parametrize(("faults", "path"), [({"forget_mask": True}, "branched"), ({"forget_mask": True, "forget_state": True}, "plain")])
+@pytest.mark.parametrize(
+    ("faults", "path"),
+    [({"forget_mask": True}, "branched"), ({"forget_mask": True, "forget_state": True}, "plain")],
+)
 def test_a_model_that_computes_wrongly_is_found_out_and_the_next_way_taken(faults, path):
-    """Power twin of the probe: with a causal mask instead of the tree's, or a lost state, scores are wrong, and must not be used."""
+    """Power twin of the probe: with a causal mask instead of the tree's, or a lost state, scores
+    are wrong, and must not be used.
+    """
     scorer = Scorer(ToyLM(**faults))
     assert scorer.path == path
     assert "packed passes differ from the plain forward" in scorer.reason
     assert ("branched passes differ" in scorer.reason) == (path == "plain")
     requests = probe_requests(ToyLM.vocabulary, None, ToyLM.window)
-    np.testing.assert_allclose(scorer.score(requests).log_likelihood, Scorer(ToyLM(), path="plain").score(requests).log_likelihood)
+    np.testing.assert_allclose(
+        scorer.score(requests).log_likelihood,
+        Scorer(ToyLM(), path="plain").score(requests).log_likelihood,
+    )
 
 
 def test_the_probe_is_longer_than_a_sliding_window_and_no_longer_than_the_model():

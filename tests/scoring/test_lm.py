@@ -1,4 +1,6 @@
-"""Every architecture, as a tiny random model: what the scorer says equals a plain forward written out here."""
+"""Every architecture, as a tiny random model: what the scorer says equals a plain forward written
+out here.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,24 @@ from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest
 
-#: ALiBi takes no positions of ours, and a recurrent state no mask, but both can be copied to the branches. Two lose the state where
-#: more than one token follows it: transformers begins their scan anew.
-WAYS = {"bloom": "branched", "mamba2": "branched", "lfm2 (hybrid)": "branched", "falcon-h1 (hybrid)": "branched"} | {
+#: ALiBi takes no positions of ours, and a recurrent state no mask, but both can be copied to the
+#: branches. Two lose the state where more than one token follows it: transformers begins their scan
+#: anew.
+WAYS = {
+    "bloom": "branched",
+    "mamba2": "branched",
+    "lfm2 (hybrid)": "branched",
+    "falcon-h1 (hybrid)": "branched",
+} | {
     "mamba": "plain",
     "jamba (hybrid)": "plain",
 }
 
 
 def oracle(network, request) -> float:
-    """The obvious way: the whole sequence by itself, softmax over everything, sum over the continuation."""
+    """The obvious way: the whole sequence by itself, softmax over everything, sum over the
+    continuation.
+    """
     import torch
 
     whole = torch.tensor([request.context + request.continuation])
@@ -43,7 +53,9 @@ def test_scores_equal_the_plain_forward_on_every_architecture(name: str, tmp_pat
     requests = probe_requests(model.vocabulary, model.sliding_window, model.window)
     scores = scorer.score(requests)
     unpacked = architectures()[name]()  # as it was saved, none of its layers packed
-    np.testing.assert_allclose(scores.log_likelihood, [oracle(unpacked, r) for r in requests], atol=1e-4)
+    np.testing.assert_allclose(
+        scores.log_likelihood, [oracle(unpacked, r) for r in requests], atol=1e-4
+    )
     if name not in WAYS:
         assert scores.count.body_tokens == scores.count.floor_body_tokens
         assert scores.count.head_rows == scores.count.floor_head_rows
@@ -53,15 +65,25 @@ def test_scores_equal_the_plain_forward_on_every_architecture(name: str, tmp_pat
 def test_a_stored_prefix_gives_the_same_bits_as_a_forwarded_one(name: str, tmp_path: Path):
     model = TransformersLM(save_model(tmp_path / "model", name), threads=1)
     trunk = tuple(3 + (7 * i) % 90 for i in range(70))
-    parent = [TokenRequest((*trunk, 5, example), (9, label)) for example in range(5) for label in range(20, 24)]
-    child = [TokenRequest((*trunk[:52], 44, *trunk[53:], 5, example), (9, label)) for example in range(5) for label in range(20, 24)]
+    parent = [
+        TokenRequest((*trunk, 5, example), (9, label))
+        for example in range(5)
+        for label in range(20, 24)
+    ]
+    child = [
+        TokenRequest((*trunk[:52], 44, *trunk[53:], 5, example), (9, label))
+        for example in range(5)
+        for label in range(20, 24)
+    ]
     warm = Scorer(model, path="packed", store=PrefixStore(2**20))
     warm.score(parent, (24, 48))
     cold = Scorer(model, path="packed")
     again = warm.score(child, (24, 48))
     assert again.count.stored_tokens == 48
     assert again.log_likelihood.tolist() == cold.score(child, (24, 48)).log_likelihood.tolist()
-    np.testing.assert_allclose(again.log_likelihood, [oracle(model.network, r) for r in child], atol=1e-4)
+    np.testing.assert_allclose(
+        again.log_likelihood, [oracle(model.network, r) for r in child], atol=1e-4
+    )
 
 
 def test_a_head_that_is_not_the_last_step_is_left_to_the_model(tmp_path: Path):
@@ -76,8 +98,12 @@ def test_logits_are_made_in_chunks_of_rows_that_fit_the_limit(tiny_model: Path, 
     whole = Scorer(model, path="packed").score(requests).log_likelihood
     monkeypatch.setattr("evoprompt.scoring.lm.HEAD_BYTES", 4 * model.vocabulary * 3)
     heights = []
-    model.network.get_output_embeddings().register_forward_hook(lambda _m, args, _o: heights.append(args[0].shape[0]))
-    np.testing.assert_allclose(Scorer(model, path="packed").score(requests).log_likelihood, whole, atol=1e-5)
+    model.network.get_output_embeddings().register_forward_hook(
+        lambda _m, args, _o: heights.append(args[0].shape[0])
+    )
+    np.testing.assert_allclose(
+        Scorer(model, path="packed").score(requests).log_likelihood, whole, atol=1e-5
+    )
     assert max(heights) == 3
 
 
@@ -85,7 +111,11 @@ def test_memory_that_torch_does_not_get_is_told_in_one_way(tiny_model: Path):
     import torch
 
     model = TransformersLM(tiny_model, threads=1)
-    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 TB"), MemoryError("no")):
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 TB"),
+        MemoryError("no"),
+    ):
         with pytest.raises(OutOfMemoryError), model._guarded():
             raise error
     with pytest.raises(RuntimeError, match="sizes do not match"), model._guarded():
@@ -95,8 +125,12 @@ def test_memory_that_torch_does_not_get_is_told_in_one_way(tiny_model: Path):
 def test_tokens_and_head_rows_are_those_that_hooks_on_the_model_count(tiny_model: Path):
     model = TransformersLM(tiny_model, threads=1)
     seen = {"body": 0, "head": 0}
-    model.network.get_input_embeddings().register_forward_hook(lambda _m, args, _o: seen.__setitem__("body", seen["body"] + args[0].numel()))
-    model.network.get_output_embeddings().register_forward_hook(lambda _m, args, _o: seen.__setitem__("head", seen["head"] + args[0].shape[-2]))
+    model.network.get_input_embeddings().register_forward_hook(
+        lambda _m, args, _o: seen.__setitem__("body", seen["body"] + args[0].numel())
+    )
+    model.network.get_output_embeddings().register_forward_hook(
+        lambda _m, args, _o: seen.__setitem__("head", seen["head"] + args[0].shape[-2])
+    )
     scorer = Scorer(model, chunk_tokens=16, path="packed")
     count = scorer.score(probe_requests(model.vocabulary, None, model.window)).count
     assert (count.body_tokens, count.head_rows) == (seen["body"], seen["head"])

@@ -1,4 +1,6 @@
-"""The memo gives back what was put in, to the bit, and nothing else; what goes wrong with its file costs the memo and not the run."""
+"""The memo gives back what was put in, to the bit, and nothing else; what goes wrong with its file
+costs the memo and not the run.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.memo import Memo, clear_memo, describe_memo
 from evoprompt.scoring.trie import TokenRequest
 
-REQUESTS = [TokenRequest((1, 2, 3), (4, 5)), TokenRequest((1, 2), (3, 4, 5)), TokenRequest((1, 2, 3), (4,)), TokenRequest((9,), (1,))]
+REQUESTS = [
+    TokenRequest((1, 2, 3), (4, 5)),
+    TokenRequest((1, 2), (3, 4, 5)),
+    TokenRequest((1, 2, 3), (4,)),
+    TokenRequest((9,), (1,)),
+]
 
 
 def scores_of(requests, offset: float = 0.0) -> TokenScores:
@@ -63,8 +70,14 @@ def test_other_company_is_found_one_by_one_but_not_recalled_as_a_whole(memo: Mem
 def test_a_request_in_two_companies_is_recalled_with_each(memo: Memo):
     memo.keep(REQUESTS[:2], scores_of(REQUESTS[:2]))
     memo.keep(REQUESTS[1:], scores_of(REQUESTS[1:], offset=1e-6))
-    assert memo.recall(REQUESTS[:2]).log_likelihood.tolist() == scores_of(REQUESTS[:2]).log_likelihood.tolist()
-    assert memo.recall(REQUESTS[1:]).log_likelihood.tolist() == scores_of(REQUESTS[1:], offset=1e-6).log_likelihood.tolist()
+    assert (
+        memo.recall(REQUESTS[:2]).log_likelihood.tolist()
+        == scores_of(REQUESTS[:2]).log_likelihood.tolist()
+    )
+    assert (
+        memo.recall(REQUESTS[1:]).log_likelihood.tolist()
+        == scores_of(REQUESTS[1:], offset=1e-6).log_likelihood.tolist()
+    )
     assert not memo.find(REQUESTS).in_company
 
 
@@ -80,7 +93,10 @@ def test_another_model_finds_nothing(tmp_path: Path, memo: Memo):
     assert Memo(tmp_path / "memo.sqlite", "another").find(REQUESTS).scores == {}
 
 
-@pytest.mark.parametrize("damage", ["log_likelihood = log_likelihood + 1e-9", "is_greedy = 1 - is_greedy", "seal = zeroblob(16)"])
+@pytest.mark.parametrize(
+    "damage",
+    ["log_likelihood = log_likelihood + 1e-9", "is_greedy = 1 - is_greedy", "seal = zeroblob(16)"],
+)
 def test_a_damaged_score_is_not_believed(tmp_path: Path, memo: Memo, damage: str):
     memo.keep(REQUESTS, scores_of(REQUESTS))
     with sqlite3.connect(tmp_path / "memo.sqlite") as connection:
@@ -130,7 +146,10 @@ def test_two_writers_and_a_kill_in_the_middle_leave_whole_entries(tmp_path: Path
     memo = None
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if path.exists() and (memo := memo or Memo(path, "model")).find([TokenRequest((1999,), (1, 2))]).scores:
+        if (
+            path.exists()
+            and (memo := memo or Memo(path, "model")).find([TokenRequest((1999,), (1, 2))]).scores
+        ):
             break
         time.sleep(0.05)
     else:
@@ -139,20 +158,28 @@ def test_two_writers_and_a_kill_in_the_middle_leave_whole_entries(tmp_path: Path
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
     for first in range(0, 2000, 50):
-        assert memo.recall([TokenRequest((n,), (1, 2)) for n in range(first, first + 50)]) is not None
+        assert (
+            memo.recall([TokenRequest((n,), (1, 2)) for n in range(first, first + 50)]) is not None
+        )
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) % 50 FROM score").fetchone() == (0,)
 
 
-@given(st.lists(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=6), min_size=1, max_size=5))
+@given(
+    st.lists(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=6), min_size=1, max_size=5)
+)
 def test_scores_are_the_same_with_the_memo_and_without(tmp_path_factory, calls):
     memo = Memo(tmp_path_factory.mktemp("memo") / "memo.sqlite", "toy")
     scorer = Scorer(ToyLM(), path="packed")
     seen: set[TokenRequest] = set()
     for requests in calls:
         scores = score_with_memo(LocalExecutor(scorer), requests, memo)
-        np.testing.assert_allclose(scores.log_likelihood, Scorer(ToyLM(), path="plain").score(requests).log_likelihood, atol=1e-9)
+        np.testing.assert_allclose(
+            scores.log_likelihood,
+            Scorer(ToyLM(), path="plain").score(requests).log_likelihood,
+            atol=1e-9,
+        )
         assert scores.count.memo_requests == sum(r in seen for r in requests)
         assert scores.count.requests == len(requests)
         seen.update(requests)

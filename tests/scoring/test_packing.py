@@ -24,7 +24,9 @@ def kinds(network) -> set[str]:
 def test_packed_layers_give_the_same_logits(name: str):
     plain, packed = architectures()[name](), architectures()[name]()
     assert pack_linear_layers(packed) > 10
-    assert "Linear" not in kinds(packed) or name != "llama"  # llama's head is not tied here: every layer is packed
+    assert (
+        "Linear" not in kinds(packed) or name != "llama"
+    )  # llama's head is not tied here: every layer is packed
     difference = (logits(packed) - logits(plain)).abs().max()
     assert 0 <= difference <= 1e-4 * logits(plain).abs().max()
 

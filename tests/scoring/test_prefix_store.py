@@ -1,4 +1,6 @@
-"""The store never holds more than its limit, gives back what was put in, and lets go of the right things first."""
+"""The store never holds more than its limit, gives back what was put in, and lets go of the right
+things first.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_with_room_for_all_nothing_is_forgotten(calls):
     for path in calls:
         fill(store, path)
     assert all(len(store.match(path)) == len(path) for path in calls)
-    assert store.num_bytes == 10 * len({tuple(path[: i + 1]) for path in calls for i in range(len(path))})
+    assert store.num_bytes == 10 * len(
+        {tuple(path[: i + 1]) for path in calls for i in range(len(path))}
+    )
 
 
 def test_leaves_go_before_what_they_hang_from_and_the_longest_unused_first():

@@ -1,5 +1,7 @@
-"""Invariants: (1) rows are the distinct prefixes; (2) every row is forwarded once, after its ancestors; (3) passes obey the budget;
-(4) the mask is the ancestor relation; (5) the scored rows read off each request's own path."""
+"""Invariants: (1) rows are the distinct prefixes; (2) every row is forwarded once, after its
+ancestors; (3) passes obey the budget; (4) the mask is the ancestor relation; (5) the scored rows
+read off each request's own path.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,16 @@ def test_every_row_is_forwarded_once_within_the_budget_and_after_its_ancestors(r
     assert [row for p in trie.passes for row in range(p.start, p.end)] == list(range(trie.num_rows))
     for piece in trie.passes:
         assert piece.end - piece.start <= budget
-        known = {row for start, end in piece.past for row in range(start, end)} | set(range(piece.start, piece.end))
+        known = {row for start, end in piece.past for row in range(start, end)} | set(
+            range(piece.start, piece.end)
+        )
         for row in range(piece.start, piece.end):
             assert {k for k in range(row) if trie.subtree_end[k] > row} <= known
-        assert all(trie.subtree_end[row] > piece.end - 1 for start, end in piece.past for row in range(start, end))
+        assert all(
+            trie.subtree_end[row] > piece.end - 1
+            for start, end in piece.past
+            for row in range(start, end)
+        )
 
 
 @given(request_lists, budgets)
@@ -56,7 +64,10 @@ def test_a_row_sees_its_ancestors_and_nothing_else(requests, budget):
     trie = plan(requests, budget)
     for piece in trie.passes:
         columns = [row for s, e in (*piece.past, (piece.start, piece.end)) for row in range(s, e)]
-        expected = [[trie.subtree_end[k] > q and k <= q for k in columns] for q in range(piece.start, piece.end)]
+        expected = [
+            [trie.subtree_end[k] > q and k <= q for k in columns]
+            for q in range(piece.start, piece.end)
+        ]
         assert visible(trie, piece).tolist() == expected
 
 
@@ -75,12 +86,17 @@ def test_each_scored_token_is_predicted_at_the_end_of_its_own_prefix(requests, b
 
 
 def test_two_examples_under_one_prompt_worked_by_hand():
-    # prompt 7 7; examples 1 and 2; continuations (5,) and (6, 4). Fed: 7 7 1, 7 7 1 6, 7 7 2, 7 7 2 6 -> rows 7 7 1 6 2 6.
+    # prompt 7 7; examples 1 and 2; continuations (5,) and (6, 4). Fed: 7 7 1, 7 7 1 6, 7 7 2, 7 7 2
+    # 6 -> rows 7 7 1 6 2 6.
     requests = [TokenRequest((7, 7, x), y) for x in (1, 2) for y in ((5,), (6, 4))]
     trie = plan(requests, budget=3)
     assert trie.tokens.tolist() == [7, 7, 1, 6, 2, 6]
     assert trie.subtree_end.tolist() == [6, 6, 4, 4, 6, 6]
-    assert [(p.start, p.end, p.keep) for p in trie.passes] == [(0, 2, True), (2, 4, False), (4, 6, False)]
+    assert [(p.start, p.end, p.keep) for p in trie.passes] == [
+        (0, 2, True),
+        (2, 4, False),
+        (4, 6, False),
+    ]
     assert trie.needs_head.tolist() == [False, False, True, True, True, True]
 
 
@@ -111,13 +127,20 @@ def test_a_cut_beyond_what_all_share_is_refused():
     requests = [TokenRequest((1, 2, 3), (4,)), TokenRequest((1, 2, 5), (4,))]
     plan(requests, 16, [2])
     for cuts in ([3], [4], [2, 2], [9]):
-        with pytest.raises(ValueError, match="not ascending within the tokens that all requests share"):
+        with pytest.raises(
+            ValueError, match="not ascending within the tokens that all requests share"
+        ):
             plan(requests, 16, cuts)
 
 
-@given(st.lists(st.integers(0, 3), min_size=4, max_size=40), st.lists(st.lists(st.integers(0, 3), max_size=9), min_size=1, max_size=4))
+@given(
+    st.lists(st.integers(0, 3), min_size=4, max_size=40),
+    st.lists(st.lists(st.integers(0, 3), max_size=9), min_size=1, max_size=4),
+)
 def test_trunks_that_begin_alike_are_cut_alike(trunk, endings):
-    """The property that lets a stored segment serve another prompt: a cut depends on nothing after it."""
+    """The property that lets a stored segment serve another prompt: a cut depends on nothing after
+    it.
+    """
     breaks = frozenset([0])
     alone = trunk_cuts([tuple(trunk)], breaks, 3, 7)
     together = trunk_cuts([(*trunk, *ending) for ending in endings], breaks, 3, 7)
@@ -128,7 +151,10 @@ def test_trunks_that_begin_alike_are_cut_alike(trunk, endings):
 
 def test_a_trunk_cut_by_hand():
     contexts = [(5, 5, 0, 5, 0, 5, 5, 5, 5, 5, 1), (5, 5, 0, 5, 0, 5, 5, 5, 5, 5, 2)]
-    assert trunk_cuts(contexts, frozenset([0]), 4, 5) == (5, 10)  # the line end at 3 comes too early, that at 5 ends one; then the longest
+    assert trunk_cuts(contexts, frozenset([0]), 4, 5) == (
+        5,
+        10,
+    )  # the line end at 3 comes too early, that at 5 ends one; then the longest
     assert trunk_cuts(contexts, frozenset([0]), 1, 99) == (3, 5)
 
 

@@ -1,7 +1,8 @@
-"""Selection: frequencies against closed forms (false-alarm probability 1e-6 each), and DEAP's traps behind the fence.
+"""Selection: frequencies against closed forms (false-alarm probability 1e-6 each), and DEAP's traps
+behind the fence.
 
-A multinomial count k of n draws with probability p lies within z sd of np, sd = sqrt(np(1-p)); z = 5.4 has probability 7e-8, and
-the largest table here has 12 cells.
+A multinomial count k of n draws with probability p lies within z sd of np, sd = sqrt(np(1-p)); z =
+5.4 has probability 7e-8, and the largest table here has 12 cells.
 """
 
 from __future__ import annotations
@@ -24,16 +25,25 @@ LOG_LIKELIHOODS = np.array([-4.0, -1.0, -3.0, -2.0])
 def candidates(fitness, cases=None, tokens=None) -> Candidates:
     fitness = np.asarray(fitness, dtype=float)
     cases = np.asarray(cases, dtype=float) if cases is not None else fitness[:, None]
-    return Candidates(fitness, cases, np.asarray(tokens if tokens is not None else np.zeros(len(fitness)), dtype=float))
+    return Candidates(
+        fitness,
+        cases,
+        np.asarray(tokens if tokens is not None else np.zeros(len(fitness)), dtype=float),
+    )
 
 
 def frequencies(pool: Candidates, scheme: SelectionConfig, draws: int = 20_000) -> np.ndarray:
-    return np.bincount(select_parents(pool, draws, scheme, np.random.default_rng(1)), minlength=len(pool.fitness))
+    return np.bincount(
+        select_parents(pool, draws, scheme, np.random.default_rng(1)), minlength=len(pool.fitness)
+    )
 
 
 def agree(counts: np.ndarray, probabilities: np.ndarray) -> bool:
     n = counts.sum()
-    return all(abs(k - n * p) <= 5.4 * sqrt(n * p * (1 - p)) for k, p in zip(counts, probabilities, strict=True))
+    return all(
+        abs(k - n * p) <= 5.4 * sqrt(n * p * (1 - p))
+        for k, p in zip(counts, probabilities, strict=True)
+    )
 
 
 def tournament_probabilities(fitness: np.ndarray, size: int) -> np.ndarray:
@@ -47,9 +57,13 @@ def tournament_probabilities(fitness: np.ndarray, size: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("fitness", [LOG_LIKELIHOODS, np.array([-1.0, -1.0, -2.0, -5.0, -5.0])])
 def test_tournaments_are_won_as_often_as_the_closed_form_says(size, fitness):
-    counts = frequencies(candidates(fitness), SelectionConfig(method="tournament", tournament_size=size))
+    counts = frequencies(
+        candidates(fitness), SelectionConfig(method="tournament", tournament_size=size)
+    )
     assert agree(counts, tournament_probabilities(fitness, size))
-    assert not agree(counts, tournament_probabilities(fitness, 5 - size)), "power twin: the other size must be told apart"
+    assert not agree(counts, tournament_probabilities(fitness, 5 - size)), (
+        "power twin: the other size must be told apart"
+    )
 
 
 def test_stochastic_universal_sampling_is_within_one_of_its_share_on_log_likelihoods():
@@ -57,37 +71,57 @@ def test_stochastic_universal_sampling_is_within_one_of_its_share_on_log_likelih
     shares = safe_weights(LOG_LIKELIHOODS, scheme) / safe_weights(LOG_LIKELIHOODS, scheme).sum()
     np.testing.assert_allclose(shares, np.array([1, 4, 2, 3]) / 10)
     for seed in range(50):
-        counts = np.bincount(select_parents(candidates(LOG_LIKELIHOODS), 7, scheme, np.random.default_rng(seed)), minlength=4)
+        counts = np.bincount(
+            select_parents(candidates(LOG_LIKELIHOODS), 7, scheme, np.random.default_rng(seed)),
+            minlength=4,
+        )
         assert counts.sum() == 7
         assert (np.abs(counts - 7 * shares) < 1).all()
 
 
 def test_boltzmann_weights_are_a_softmax():
-    weights = safe_weights(LOG_LIKELIHOODS, SelectionConfig(method="sus", weights="boltzmann", temperature=2.0))
-    np.testing.assert_allclose(weights / weights.sum(), np.exp(LOG_LIKELIHOODS / 2) / np.exp(LOG_LIKELIHOODS / 2).sum())
+    weights = safe_weights(
+        LOG_LIKELIHOODS, SelectionConfig(method="sus", weights="boltzmann", temperature=2.0)
+    )
+    np.testing.assert_allclose(
+        weights / weights.sum(), np.exp(LOG_LIKELIHOODS / 2) / np.exp(LOG_LIKELIHOODS / 2).sum()
+    )
 
 
 def test_ties_share_their_ranks():
-    np.testing.assert_allclose(safe_weights(np.array([2.0, 1.0, 2.0]), SelectionConfig(method="sus")), [2.5, 1, 2.5])
+    np.testing.assert_allclose(
+        safe_weights(np.array([2.0, 1.0, 2.0]), SelectionConfig(method="sus")), [2.5, 1, 2.5]
+    )
 
 
 def test_truncation_takes_the_best_and_breaks_ties_by_chance():
     scheme = SelectionConfig(method="truncation")
-    assert sorted(select_parents(candidates(LOG_LIKELIHOODS), 2, scheme, np.random.default_rng(0))) == [1, 3]
-    tied = {tuple(select_survivors(candidates([0, 0, 0, 1]), 2, scheme, np.random.default_rng(s))) for s in range(40)}
+    assert sorted(
+        select_parents(candidates(LOG_LIKELIHOODS), 2, scheme, np.random.default_rng(0))
+    ) == [1, 3]
+    tied = {
+        tuple(select_survivors(candidates([0, 0, 0, 1]), 2, scheme, np.random.default_rng(s)))
+        for s in range(40)
+    }
     assert tied == {(0, 3), (1, 3), (2, 3)}
 
 
 def test_lexicase_keeps_specialists_that_the_mean_would_lose():
     cases = [[1.0, 0, 0], [0, 1, 1], [0.1, 0.1, 0.1]]
-    counts = frequencies(candidates(np.mean(cases, axis=1), cases), SelectionConfig(method="epsilon_lexicase"), 600)
+    counts = frequencies(
+        candidates(np.mean(cases, axis=1), cases), SelectionConfig(method="epsilon_lexicase"), 600
+    )
     # By hand: the first case drawn decides; it is the first of three with probability 1/3.
     assert agree(counts, np.array([1 / 3, 2 / 3, 0]))
 
 
 def test_nsga2_keeps_the_front_of_fitness_and_length():
     pool = candidates([-1.0, -2.0, -3.0, -2.5], tokens=[300, 100, 10, 200])
-    assert select_survivors(pool, 3, SelectionConfig(method="nsga2"), np.random.default_rng(0)) == [0, 1, 2]
+    assert select_survivors(pool, 3, SelectionConfig(method="nsga2"), np.random.default_rng(0)) == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_more_parents_than_candidates_are_possible_with_every_scheme():
@@ -99,7 +133,9 @@ def test_more_parents_than_candidates_are_possible_with_every_scheme():
 @given(st.lists(st.floats(-50, 0), min_size=1, max_size=8), st.sampled_from(METHODS), st.data())
 def test_survivors_are_different_indices_in_order(fitness, method, data):
     num = data.draw(st.integers(1, len(fitness)))
-    chosen = select_survivors(candidates(fitness), num, SelectionConfig(method=method), np.random.default_rng(0))
+    chosen = select_survivors(
+        candidates(fitness), num, SelectionConfig(method=method), np.random.default_rng(0)
+    )
     assert chosen == sorted(set(chosen))
     assert len(chosen) == num
     assert set(chosen) <= set(range(len(fitness)))
@@ -115,7 +151,9 @@ def test_the_same_generator_selects_the_same_and_global_generators_are_untouched
     assert random.getstate() == state
     assert np.random.get_state()[1].tolist() == numpy_state
     random.seed(2)
-    assert select_parents(pool, 4, SelectionConfig(method=method), np.random.default_rng(9)) == first
+    assert (
+        select_parents(pool, 4, SelectionConfig(method=method), np.random.default_rng(9)) == first
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -126,14 +164,19 @@ def test_fitness_that_is_not_finite_is_refused(bad, select):
 
 
 def test_deap_itself_falls_into_the_traps_that_the_fence_keeps_out():
-    """Power twin of the fence: without it, DEAP's roulette gives one candidate only on log-likelihoods, and NaN wins tournaments."""
+    """Power twin of the fence: without it, DEAP's roulette gives one candidate only on
+    log-likelihoods, and NaN wins tournaments.
+    """
     from deap import tools
 
     from evoprompt.selection.schemes import _tickets
 
     random.seed(0)
     assert {t.index for t in tools.selRoulette(_tickets(LOG_LIKELIHOODS[:, None]), 200)} == {1}
-    wins = [t.index for t in tools.selTournament(_tickets(np.array([[np.nan], [1.0], [2.0]])), 300, tournsize=3)]
+    wins = [
+        t.index
+        for t in tools.selTournament(_tickets(np.array([[np.nan], [1.0], [2.0]])), 300, tournsize=3)
+    ]
     assert wins.count(0) > 30
 
 

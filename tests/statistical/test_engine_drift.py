@@ -1,4 +1,6 @@
-"""The engine as a whole, with its redrawn children and fallbacks, draws parents as the closed form says: drift has mean 0 and its variance."""
+"""The engine as a whole, with its redrawn children and fallbacks, draws parents as the closed form
+says: drift has mean 0 and its variance.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,14 @@ Pairs = list[tuple[Births, Births]]
 
 
 def evaluate(policy: Policy) -> Evaluation:
-    """A fitness, a length and a trait that follow from the policy alone and are inherited by nobody."""
+    """A fitness, a length and a trait that follow from the policy alone and are inherited by
+    nobody.
+    """
     rng = np.random.default_rng(int(policy.policy_id[:8], 16))
     fitness, tokens, other = float(rng.normal()), float(rng.integers(5, 50)), float(rng.normal())
-    return Evaluation(fitness, (fitness,), {"fitness": fitness, "prompt_tokens": tokens, "other": other})
+    return Evaluation(
+        fitness, (fitness,), {"fitness": fitness, "prompt_tokens": tokens, "other": other}
+    )
 
 
 def evaluate_with_ties(policy: Policy) -> Evaluation:
@@ -42,11 +48,17 @@ def evaluate_with_ties(policy: Policy) -> Evaluation:
 def by(parent_selection: SelectionConfig) -> Strategy:
     """The quickstart's strategy with another selection of parents."""
     strategy = strategy_of(CONFIG, TASK)
-    return replace(strategy, config=strategy.config.model_copy(update={"parent_selection": parent_selection}))
+    return replace(
+        strategy, config=strategy.config.model_copy(update={"parent_selection": parent_selection})
+    )
 
 
-def lineage(strategy: Strategy, claimed: Strategy, seed: int, judge: Callable[[Policy], Evaluation]) -> Pairs:
-    """Each two neighbours of 12 generations, the first with the chances that the claimed strategy gives."""
+def lineage(
+    strategy: Strategy, claimed: Strategy, seed: int, judge: Callable[[Policy], Evaluation]
+) -> Pairs:
+    """Each two neighbours of 12 generations, the first with the chances that the claimed strategy
+    gives.
+    """
     state, before, pairs = None, None, []
     seen: set[str] = set()
     for _ in range(12):
@@ -68,7 +80,9 @@ def lineage(strategy: Strategy, claimed: Strategy, seed: int, judge: Callable[[P
 
 
 def drift_z(pairs: Pairs, trait: str, taken: Filling | None = None) -> np.ndarray:
-    """Each generation's drift in its closed form's standard deviations, where it has one, with the slots' filling or another one `taken` for it."""
+    """Each generation's drift in its closed form's standard deviations, where it has one, with the
+    slots' filling or another one `taken` for it.
+    """
     z = []
     for before, births in pairs:
         terms = generation_terms(replace(before, filling=taken) if taken else before, births)
@@ -91,23 +105,35 @@ def square_z(z: np.ndarray) -> float:
 
 
 def test_the_engines_drift_has_mean_zero_and_the_closed_forms_variance():
-    """25 lineages of 12 generations: |mean| sqrt(n) below 4 (false alarm 6e-5) and mean square within 4 of its own errors (2e-4 with heavier tails).
+    """25 lineages of 12 generations: |mean| sqrt(n) below 4 (false alarm 6e-5) and mean square
+    within 4 of its own errors (2e-4 with heavier tails).
 
     The twin claims tournaments of 3 for those of 2 and expects more than it gets.
     """
     two, three = by(SelectionConfig(tournament_size=2)), by(SelectionConfig(tournament_size=3))
-    z = drift_z([pair for seed in range(25) for pair in lineage(two, two, seed, evaluate)], "fitness")
+    z = drift_z(
+        [pair for seed in range(25) for pair in lineage(two, two, seed, evaluate)], "fitness"
+    )
     assert len(z) > 200
     assert abs(mean_z(z)) < 4
     assert abs(square_z(z)) < 4
-    assert mean_z(drift_z([pair for seed in range(25) for pair in lineage(two, three, seed, evaluate)], "fitness")) < -4
+    assert (
+        mean_z(
+            drift_z(
+                [pair for seed in range(25) for pair in lineage(two, three, seed, evaluate)],
+                "fitness",
+            )
+        )
+        < -4
+    )
 
 
 @pytest.mark.parametrize("method", ["sus", "truncation", "nsga2"])
 def test_the_engines_drift_has_its_closed_form_where_slots_are_filled_together_too(method):
     """25 lineages as above, by a trait that the scheme does not look at, and by fitness.
 
-    The twins take the slots for independent ones, and find too little drift, and claim tournaments, whose chances are others.
+    The twins take the slots for independent ones, and find too little drift, and claim tournaments,
+    whose chances are others.
     """
     own, tournament = by(SelectionConfig(method=method)), by(SelectionConfig())
     pairs = [pair for seed in range(25) for pair in lineage(own, own, seed, evaluate_with_ties)]
@@ -117,5 +143,8 @@ def test_the_engines_drift_has_its_closed_form_where_slots_are_filled_together_t
         assert abs(mean_z(z)) < 4
         assert abs(square_z(z)) < 4
         assert square_z(drift_z(pairs, trait, taken="independent")) < -4
-    claimed = drift_z([pair for seed in range(25) for pair in lineage(own, tournament, seed, evaluate_with_ties)], "fitness")
+    claimed = drift_z(
+        [pair for seed in range(25) for pair in lineage(own, tournament, seed, evaluate_with_ties)],
+        "fitness",
+    )
     assert max(abs(mean_z(claimed)), abs(square_z(claimed))) > 4

@@ -1,4 +1,6 @@
-"""Intervals: worked numbers, and coverage by simulation (fixed seeds; false-alarm probability stated)."""
+"""Intervals: worked numbers, and coverage by simulation (fixed seeds; false-alarm probability
+stated).
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,22 @@ def test_impossible_counts_are_refused(successes, trials):
 
 
 def test_wilson_covers_at_its_rate():
-    """Exact coverage at p = 0.8, n = 100 is 0.9475 (sum over the binomial); 4,000 draws have sd 0.0035, and 5 sd is allowed."""
+    """Exact coverage at p = 0.8, n = 100 is 0.9475 (sum over the binomial); 4,000 draws have sd
+    0.0035, and 5 sd is allowed.
+    """
     counts = np.random.default_rng(1).binomial(100, 0.8, size=4000)
-    covered = np.mean([wilson_interval(int(k), 100)[0] <= 0.8 <= wilson_interval(int(k), 100)[1] for k in counts])
+    covered = np.mean(
+        [wilson_interval(int(k), 100)[0] <= 0.8 <= wilson_interval(int(k), 100)[1] for k in counts]
+    )
     assert abs(covered - 0.9475) < 5 * sqrt(0.95 * 0.05 / 4000)
     half = np.mean([abs(k / 100 - 0.8) < 0.04 for k in counts])
     assert half < 0.8, "power twin: an interval of half the width must be found out"
 
 
 def test_the_paired_bootstrap_covers_the_mean_difference():
-    """Nominal 0.95; the percentile interval at n = 100 covers about 0.945. 300 draws have sd 0.0126, 5 sd is allowed."""
+    """Nominal 0.95; the percentile interval at n = 100 covers about 0.945. 300 draws have sd
+    0.0126, 5 sd is allowed.
+    """
     rng = np.random.default_rng(2)
     hits = 0
     for _ in range(300):

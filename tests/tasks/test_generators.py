@@ -1,4 +1,6 @@
-"""Generated tasks: unique, right by another computation, harder as they say, and the same for everybody."""
+"""Generated tasks: unique, right by another computation, harder as they say, and the same for
+everybody.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from evoprompt.tasks.sources.builtin import builtin_names
 from evoprompt.tasks.words import WORDS
 
 DIFFICULTIES = [1, 2, 3, 4, 5]
-EVERY = pytest.mark.parametrize(("name", "difficulty"), [(n, d) for n in GENERATORS for d in DIFFICULTIES])
+EVERY = pytest.mark.parametrize(
+    ("name", "difficulty"), [(n, d) for n in GENERATORS for d in DIFFICULTIES]
+)
 EACH = pytest.mark.parametrize("difficulty", DIFFICULTIES)
 
 
@@ -30,20 +34,32 @@ def examples(name: str, difficulty: int) -> tuple[Example, ...]:
 
 
 def value(text: str) -> int:
-    """The result of a problem, from left to right with products first: the signed terms are added up."""
+    """The result of a problem, from left to right with products first: the signed terms are added
+    up.
+    """
     terms = re.findall(r"([+-] )?(\d+)(?: \* (\d+))?", text)
     return sum((-1 if sign == "- " else 1) * int(a) * int(b or 1) for sign, a, b in terms)
 
 
 def test_the_tests_own_calculator_knows_its_signs_and_products():
-    assert [value(t) for t in ("3 + 4", "20 - 13", "3 * 40 - 21", "50 - 11 + 7", "12 + 5 * 2")] == [7, 7, 99, 46, 22]
+    assert [value(t) for t in ("3 + 4", "20 - 13", "3 * 40 - 21", "50 - 11 + 7", "12 + 5 * 2")] == [
+        7,
+        7,
+        99,
+        46,
+        22,
+    ]
 
 
 @EVERY
-def test_no_input_occurs_twice_and_each_example_has_four_different_choices(name: str, difficulty: int):
+def test_no_input_occurs_twice_and_each_example_has_four_different_choices(
+    name: str, difficulty: int
+):
     made = examples(name, difficulty)
     assert len({e.input for e in made}) == len({e.example_id for e in made}) == len(made)
-    assert all(e.choices is not None and len(set(e.choices)) == 4 and e.target in e.choices for e in made)
+    assert all(
+        e.choices is not None and len(set(e.choices)) == 4 and e.target in e.choices for e in made
+    )
 
 
 @EVERY
@@ -66,7 +82,13 @@ def test_there_are_as_many_examples_as_asked_for_or_as_there_are_questions():
 
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize(
-    ("arguments", "message"), [((0, 5), "difficulty is 0"), ((6, 5), "difficulty is 6"), ((1, -1), "is -1"), ((1, 2001), "2001; expected 0 to 2000")]
+    ("arguments", "message"),
+    [
+        ((0, 5), "difficulty is 0"),
+        ((6, 5), "difficulty is 6"),
+        ((1, -1), "is -1"),
+        ((1, 2001), "2001; expected 0 to 2000"),
+    ],
 )
 def test_arguments_out_of_range_are_refused(name: str, arguments: tuple[int, int], message: str):
     with pytest.raises(ValueError, match=message):
@@ -96,14 +118,20 @@ FORMS = {
     2: [rf"{TWO_DIGITS} \+ {TWO_DIGITS}"],
     3: [rf"{TWO_DIGITS} \{s} {TWO_DIGITS}" for s in "+-"],
     4: [rf"{TWO_DIGITS} \+ {TWO_DIGITS}", rf"{TWO_DIGITS} - {TWO_DIGITS}", PRODUCT],
-    5: [rf"({first}) \{s} {TWO_DIGITS}" for s in "+-" for first in (rf"{TWO_DIGITS} [+-] {TWO_DIGITS}", PRODUCT)],
+    5: [
+        rf"({first}) \{s} {TWO_DIGITS}"
+        for s in "+-"
+        for first in (rf"{TWO_DIGITS} [+-] {TWO_DIGITS}", PRODUCT)
+    ],
 }
 
 
 @EACH
 def test_problems_have_the_forms_of_their_difficulty_and_of_no_other(difficulty: int):
     texts = [e.input for e in examples("arithmetic", difficulty)]
-    counts = [sum(re.fullmatch(form, text) is not None for text in texts) for form in FORMS[difficulty]]
+    counts = [
+        sum(re.fullmatch(form, text) is not None for text in texts) for form in FORMS[difficulty]
+    ]
     assert sum(counts) == len(texts)
     assert min(counts) >= 0.1 * len(texts)
 
@@ -129,7 +157,9 @@ def most_connected(choices: Sequence[str], alike: Callable[[str, str], float]) -
 
 
 def blind_accuracy(made: Sequence[Example], alike: Callable[[str, str], float]) -> float:
-    """How often the choice most like the others is the right one, ties shared out: what can be had without reading the input."""
+    """How often the choice most like the others is the right one, ties shared out: what can be had
+    without reading the input.
+    """
     picks = [most_connected(e.candidates, alike) for e in made]
     return float(np.mean([(e.target in p) / len(p) for e, p in zip(made, picks, strict=True)]))
 
@@ -152,16 +182,31 @@ def test_the_choices_alone_do_not_tell_the_right_number(difficulty: int):
 
 @EACH
 def test_the_choices_alone_hardly_tell_the_right_word(difficulty: int):
-    # A blind guess is right in 0.25 of 307 examples, with a standard error of 0.025: 0.36 is more than four of them above.
+    # A blind guess is right in 0.25 of 307 examples, with a standard error of 0.025: 0.36 is more
+    # than four of them above.
     assert blind_accuracy(examples("scramble", difficulty), shared_letters) < 0.36
 
 
 def test_choices_made_around_the_answer_would_be_caught():
-    """Power twin: wrong numbers one and ten away from the answer itself, wrong words the most like the answer itself."""
-    numbers = [Example("", e.input, e.target, tuple(str(int(e.target) + d) for d in (0, 1, 10, 27))) for e in examples("arithmetic", 3)]
+    """Power twin: wrong numbers one and ten away from the answer itself, wrong words the most like
+    the answer itself.
+    """
+    numbers = [
+        Example("", e.input, e.target, tuple(str(int(e.target) + d) for d in (0, 1, 10, 27)))
+        for e in examples("arithmetic", 3)
+    ]
     assert blind_accuracy(numbers, one_or_ten_apart) > 0.9
-    near = [sorted((w for w in WORDS if len(w) == len(e.target)), key=lambda w, t=e.target: -shared_letters(w, t)) for e in examples("scramble", 1)]
-    words = [Example("", e.input, e.target, tuple(n[:4])) for e, n in zip(examples("scramble", 1), near, strict=True)]
+    near = [
+        sorted(
+            (w for w in WORDS if len(w) == len(e.target)),
+            key=lambda w, t=e.target: -shared_letters(w, t),
+        )
+        for e in examples("scramble", 1)
+    ]
+    words = [
+        Example("", e.input, e.target, tuple(n[:4]))
+        for e, n in zip(examples("scramble", 1), near, strict=True)
+    ]
     assert blind_accuracy(words, shared_letters) > 0.4
 
 
@@ -182,7 +227,11 @@ def test_a_word_is_scrambled_as_its_difficulty_says(difficulty: int):
             case 2:
                 assert "".join(reversed(text)) == word
             case 3:
-                assert (text[0], sorted(text[1:-1]), text[-1]) == (word[0], sorted(word[1:-1]), word[-1])
+                assert (text[0], sorted(text[1:-1]), text[-1]) == (
+                    word[0],
+                    sorted(word[1:-1]),
+                    word[-1],
+                )
             case 4:
                 assert sorted(text) == sorted(word)
             case _:
@@ -192,9 +241,13 @@ def test_a_word_is_scrambled_as_its_difficulty_says(difficulty: int):
 
 @EACH
 def test_shuffles_reach_every_place(difficulty: int):
-    """Where letters are shuffled freely the first is not always the word's; where they are not, it always or never is."""
+    """Where letters are shuffled freely the first is not always the word's; where they are not, it
+    always or never is.
+    """
     kept = np.mean([e.input[0] == e.target[0] for e in examples("scramble", difficulty)])
-    assert {1: kept < 0.1, 2: kept < 0.1, 3: kept == 1, 4: 0.05 < kept < 0.4, 5: 0.05 < kept < 0.4}[difficulty]
+    assert {1: kept < 0.1, 2: kept < 0.1, 3: kept == 1, 4: 0.05 < kept < 0.4, 5: 0.05 < kept < 0.4}[
+        difficulty
+    ]
 
 
 @EACH
@@ -206,10 +259,21 @@ def test_wrong_words_are_of_the_same_length_and_cannot_be_made_of_the_letters(di
 
 
 @EACH
-def test_wrong_words_share_more_letters_with_the_right_one_than_any_word_of_that_length(difficulty: int):
+def test_wrong_words_share_more_letters_with_the_right_one_than_any_word_of_that_length(
+    difficulty: int,
+):
     made = examples("scramble", difficulty)
-    chosen = np.mean([shared_letters(c, e.target) for e in made for c in e.candidates if c != e.target])
-    usual = np.mean([shared_letters(w, e.target) for e in made for w in WORDS if len(w) == len(e.target) and w != e.target])
+    chosen = np.mean(
+        [shared_letters(c, e.target) for e in made for c in e.candidates if c != e.target]
+    )
+    usual = np.mean(
+        [
+            shared_letters(w, e.target)
+            for e in made
+            for w in WORDS
+            if len(w) == len(e.target) and w != e.target
+        ]
+    )
     assert chosen > usual + 0.8
 
 
@@ -217,9 +281,13 @@ def test_wrong_words_share_more_letters_with_the_right_one_than_any_word_of_that
 def test_a_config_gets_the_difficulty_that_it_asks_for(name: str, difficulty: int):
     config = check_config({"task": {"name": name, "difficulty": difficulty}}, "test")
     task = load_task(config.task)
-    used = {e.input for split in (task.pool, task.fitness, task.validation, task.test) for e in split}
+    used = {
+        e.input for split in (task.pool, task.fitness, task.validation, task.test) for e in split
+    }
     assert used <= {e.input for e in examples(name, difficulty)}
-    assert len(used) == sum(len(split) for split in (task.pool, task.fitness, task.validation, task.test))
+    assert len(used) == sum(
+        len(split) for split in (task.pool, task.fitness, task.validation, task.test)
+    )
     assert min(len(task.fitness), len(task.validation)) >= 15
     assert len(task.test) >= 30
     assert task.choices is None

@@ -16,9 +16,17 @@ from evoprompt.config.sections import TaskConfig
 from evoprompt.tasks.load import load_task
 
 REFUSAL = "yo be real"
-EVERYTHING = {"fitness_examples": 999, "validation_examples": 999, "test_examples": 999, "demonstration_pool": 999}
+EVERYTHING = {
+    "fitness_examples": 999,
+    "validation_examples": 999,
+    "test_examples": 999,
+    "demonstration_pool": 999,
+}
 ROWS: list[dict[str, Any]] = [
-    json.loads(line) for line in (resources.files("evoprompt.tasks") / "builtin" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    json.loads(line)
+    for line in (resources.files("evoprompt.tasks") / "builtin" / "questions.jsonl")
+    .read_text(encoding="utf-8")
+    .splitlines()
 ]
 SENSIBLE = [row for row in ROWS if row["target"] != REFUSAL]
 NONSENSE = [row for row in ROWS if row["target"] == REFUSAL]
@@ -55,10 +63,14 @@ def test_the_answers_to_one_question_are_of_similar_length():
 
 
 def test_the_right_answer_is_neither_the_longest_nor_the_shortest_more_often_than_by_chance():
-    # By chance each is right in at most a third of 188, with a standard error of 0.034: 0.4 is two above.
+    # By chance each is right in at most a third of 188, with a standard error of 0.034: 0.4 is two
+    # above.
     for pick in (max, min):
         alone = [sorted(map(len, row["choices"][:3])) for row in SENSIBLE]
-        extreme = [pick(lengths) == len(row["target"]) and lengths.count(pick(lengths)) == 1 for lengths, row in zip(alone, SENSIBLE, strict=True)]
+        extreme = [
+            pick(lengths) == len(row["target"]) and lengths.count(pick(lengths)) == 1
+            for lengths, row in zip(alone, SENSIBLE, strict=True)
+        ]
         assert np.mean(extreme) < 0.4
 
 
@@ -98,7 +110,9 @@ def test_the_length_of_a_question_does_not_tell_its_kind(size):
 
 
 def most_telling(first: list[list[str]], second: list[list[str]]) -> float:
-    """How far the most uneven word is from being shared evenly by two equally large sets of texts, in standard errors: |a - b| / sqrt(a + b)."""
+    """How far the most uneven word is from being shared evenly by two equally large sets of texts,
+    in standard errors: |a - b| / sqrt(a + b).
+    """
     a, b = (Counter(w for text in texts for w in set(text)) for texts in (first, second))
     return max(abs(a[w] - b[w]) / np.sqrt(a[w] + b[w]) for w in {*a, *b})
 
@@ -113,21 +127,31 @@ PARTS = {
 
 @pytest.mark.parametrize("part", PARTS)
 def test_no_word_or_sign_is_the_mark_of_one_kind(part: str):
-    # Of 1,500 words fewer than 40 are frequent enough to reach 3.5; shared at random, each has a probability of 0.0005 to do so: 0.02 together.
+    # Of 1,500 words fewer than 40 are frequent enough to reach 3.5; shared at random, each has a
+    # probability of 0.0005 to do so: 0.02 together.
     first, second = ([PARTS[part](row) for row in rows] for rows in (SENSIBLE, NONSENSE))
     assert most_telling(first, second) < 3.5
     # Power twin: a word that every tenth nonsense has (19 to 0) is caught.
-    assert most_telling(first, [text + ["extra"] * (i % 10 == 0) for i, text in enumerate(second)]) > 3.5
+    assert (
+        most_telling(first, [text + ["extra"] * (i % 10 == 0) for i, text in enumerate(second)])
+        > 3.5
+    )
 
 
 def splits(name: str) -> list[dict[str, tuple[str, str]]]:
     task = load_task(TaskConfig(name=name, **EVERYTHING))
-    return [{e.example_id: (e.input, e.target) for e in split} for split in (task.pool, task.fitness, task.validation, task.test)]
+    return [
+        {e.example_id: (e.input, e.target) for e in split}
+        for split in (task.pool, task.fitness, task.validation, task.test)
+    ]
 
 
 def test_sense_asks_the_same_questions_in_the_same_splits():
     for answered, judged in zip(splits("questions"), splits("sense"), strict=True):
-        kinds = {i: (text, "nonsense" if target == REFUSAL else "sensible") for i, (text, target) in answered.items()}
+        kinds = {
+            i: (text, "nonsense" if target == REFUSAL else "sensible")
+            for i, (text, target) in answered.items()
+        }
         assert judged == kinds
         assert len(judged) >= 40
 

@@ -1,4 +1,6 @@
-"""Tasks: splits share nothing and follow content alone; rendering is text for text; mistakes name their line."""
+"""Tasks: splits share nothing and follow content alone; rendering is text for text; mistakes name
+their line.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from evoprompt.tasks.render import render_prompt, render_queries
 from evoprompt.tasks.sources.builtin import builtin_names
 from evoprompt.tasks.sources.jsonl import read_jsonl
 
-EVERYTHING = {"fitness_examples": 999, "validation_examples": 999, "test_examples": 999, "demonstration_pool": 999}
+EVERYTHING = {
+    "fitness_examples": 999,
+    "validation_examples": 999,
+    "test_examples": 999,
+    "demonstration_pool": 999,
+}
 
 
 def contents(task):
@@ -40,36 +47,58 @@ def test_a_task_of_the_package_is_large_and_without_repetition(name: str):
 
 
 @pytest.mark.parametrize("name", ["inbox", "sense"])
-def test_a_task_whose_examples_share_their_choices_is_balanced_as_a_whole_and_in_the_used_part_of_each_split(name: str):
-    labels = Counter(t for s in contents(load_task(TaskConfig(name=name, **EVERYTHING))) for _, t in s)
+def test_a_task_with_shared_choices_is_balanced_as_a_whole_and_in_the_used_part_of_each_split(
+    name: str,
+):
+    labels = Counter(
+        t for s in contents(load_task(TaskConfig(name=name, **EVERYTHING))) for _, t in s
+    )
     assert max(labels.values()) <= 1.1 * min(labels.values())
-    task = load_task(TaskConfig(name=name, fitness_examples=48, validation_examples=36, test_examples=100))
+    task = load_task(
+        TaskConfig(name=name, fitness_examples=48, validation_examples=36, test_examples=100)
+    )
     for split in (task.fitness, task.validation, task.test):
         counts = Counter(e.target for e in split).values()
         assert max(counts) - min(counts) <= 1
 
 
 def write_rows(path: Path, rows: list[tuple[str, str, list[str]]]) -> Path:
-    path.write_text("".join(json.dumps({"input": i, "target": t, "choices": c}) + "\n" for i, t, c in rows))
+    path.write_text(
+        "".join(json.dumps({"input": i, "target": t, "choices": c}) + "\n" for i, t, c in rows)
+    )
     return path
 
 
 def test_a_cut_of_examples_whose_choices_differ_keeps_their_proportions(tmp_path: Path):
-    # Half of the examples are answered "none" and half by a word of their own. Targets in turn would take each word once before the second
-    # "none": 1 of 20. Of 20 in a random order 10 are expected; fewer than 4 or more than 16 has a probability of 0.003.
-    rows = [(f"question {i}", "none" if i % 2 else f"word {i}", [f"word {i}", "another", "none"]) for i in range(400)]
+    # Half of the examples are answered "none" and half by a word of their own. Targets in turn
+    # would take each word once before the second "none": 1 of 20. Of 20 in a random order 10 are
+    # expected; fewer than 4 or more than 16 has a probability of 0.003.
+    rows = [
+        (f"question {i}", "none" if i % 2 else f"word {i}", [f"word {i}", "another", "none"])
+        for i in range(400)
+    ]
     task = load_task(TaskConfig(path=write_rows(tmp_path / "x.jsonl", rows), fitness_examples=20))
     assert 4 <= sum(e.target == "none" for e in task.fitness) <= 16
 
 
 def test_a_smaller_cut_of_examples_whose_choices_differ_is_the_beginning_of_a_greater_one():
-    small, great = (load_task(TaskConfig(name="questions", fitness_examples=n, test_examples=n)) for n in (10, 60))
+    small, great = (
+        load_task(TaskConfig(name="questions", fitness_examples=n, test_examples=n))
+        for n in (10, 60)
+    )
     assert small.fitness == great.fitness[:10]
     assert small.test == great.test[:10]
 
 
 def test_the_order_in_which_the_same_choices_are_listed_does_not_unbalance_a_cut(tmp_path: Path):
-    rows = [(f"text {i}", "rare" if i % 10 == 0 else "common", ["rare", "common"][:: 1 if i % 3 else -1]) for i in range(400)]
+    rows = [
+        (
+            f"text {i}",
+            "rare" if i % 10 == 0 else "common",
+            ["rare", "common"][:: 1 if i % 3 else -1],
+        )
+        for i in range(400)
+    ]
     task = load_task(TaskConfig(path=write_rows(tmp_path / "x.jsonl", rows), fitness_examples=8))
     assert Counter(e.target for e in task.fitness) == {"rare": 4, "common": 4}
 
@@ -97,7 +126,9 @@ def test_the_split_of_an_example_does_not_depend_on_its_neighbours(tmp_path: Pat
 def test_with_a_test_file_nothing_of_it_is_used_elsewhere(tmp_path: Path, task_file: Path):
     test = tmp_path / "test.jsonl"
     test.write_text("\n".join(task_file.read_text().splitlines()[:30]))
-    *others, held_out = contents(load_task(TaskConfig(path=task_file, test_path=test, **EVERYTHING)))
+    *others, held_out = contents(
+        load_task(TaskConfig(path=task_file, test_path=test, **EVERYTHING))
+    )
     assert len(held_out) == len(set(test.read_text().splitlines()))
     assert all(not held_out & other for other in others)
 
@@ -133,11 +164,19 @@ def test_a_missing_file_an_empty_split_and_an_unknown_task_are_said(tmp_path: Pa
         load_task(TaskConfig(name="inbx"))
 
 
-@pytest.mark.parametrize("config", [{"name": "inbox"}, {"name": "questions"}, {"path": Path("arithmetic.jsonl")}])
-def test_a_difficulty_is_refused_where_the_task_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict):
+@pytest.mark.parametrize(
+    "config", [{"name": "inbox"}, {"name": "questions"}, {"path": Path("arithmetic.jsonl")}]
+)
+def test_a_difficulty_is_refused_where_the_task_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict
+):
     monkeypatch.chdir(tmp_path)
     Path("arithmetic.jsonl").write_text('{"input": "a", "target": "b"}\n')
-    with pytest.raises(UserError, match=r"has no difficulty \(given: 3\); leave task.difficulty out, or use arithmetic or scramble"):
+    with pytest.raises(
+        UserError,
+        match=r"has no difficulty \(given: 3\); leave task.difficulty out, or use arithmetic or "
+        r"scramble",
+    ):
         load_task(TaskConfig(difficulty=3, **config))
 
 
@@ -147,8 +186,16 @@ def test_label_words_for_a_choice_that_does_not_exist_are_refused(task_file: Pat
 
 
 def test_a_prompt_is_rendered_to_the_letter():
-    policy = Policy("Sort.", (Demonstration("fine film", "good"),), Template("T: ", "\nL:", "\n--\n"), (("good", "great"),))
-    assert render_prompt(policy, "poor book") == "Sort.\n--\nT: fine film\nL: great\n--\nT: poor book\nL:"
+    policy = Policy(
+        "Sort.",
+        (Demonstration("fine film", "good"),),
+        Template("T: ", "\nL:", "\n--\n"),
+        (("good", "great"),),
+    )
+    assert (
+        render_prompt(policy, "poor book")
+        == "Sort.\n--\nT: fine film\nL: great\n--\nT: poor book\nL:"
+    )
     assert render_prompt(Policy(), "x") == "Input: x\nOutput:"
 
 
@@ -171,6 +218,8 @@ def test_two_examples_with_one_id_are_refused_with_their_lines(tmp_path: Path):
     rows = [{"input": "a", "target": "x", "id": "1"}, {"input": "b", "target": "x", "id": "2"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in (*rows, rows[0])))
     assert len(read_jsonl(file)) == 3  # the same line again is the same example
-    file.write_text("".join(json.dumps(row) + "\n" for row in (*rows, {"input": "c", "target": "x", "id": "1"})))
+    file.write_text(
+        "".join(json.dumps(row) + "\n" for row in (*rows, {"input": "c", "target": "x", "id": "1"}))
+    )
     with pytest.raises(UserError, match="line 3: the id '1' is that of line 1"):
         read_jsonl(file)

@@ -7,7 +7,9 @@ import numpy as np
 from evoprompt.dynamics.population import Births
 
 
-def births_of(traits, links=(), operators=None, *, generation=1, selected=None, names=("fitness", "tokens")):
+def births_of(
+    traits, links=(), operators=None, *, generation=1, selected=None, names=("fitness", "tokens")
+):
     """Births from traits, shape (birth, trait), and triples (child, parent, share)."""
     traits = np.asarray(traits, dtype=np.float64)
     n = len(traits)

@@ -1,4 +1,6 @@
-"""A language model without torch, whose next-token distribution depends on every token before it and on their order."""
+"""A language model without torch, whose next-token distribution depends on every token before it
+and on their order.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Ints = NDArray[np.int64]
 
 
 class ToyLM:
-    """log p(v | t_0 .. t_d) is a softmax of sum_i u[t_i] * (i + 1) over the visible rows i: a wrong mask or depth changes it."""
+    """log p(v | t_0 .. t_d) is a softmax of sum_i u[t_i] * (i + 1) over the visible rows i: a wrong
+    mask or depth changes it.
+    """
 
     window = 512
     vocabulary = 17
@@ -23,7 +27,9 @@ class ToyLM:
     sliding_window = None
     end_tokens = frozenset({16})
 
-    def __init__(self, *, forget_mask: bool = False, forget_state: bool = False, nan: bool = False) -> None:
+    def __init__(
+        self, *, forget_mask: bool = False, forget_state: bool = False, nan: bool = False
+    ) -> None:
         self._table = np.random.default_rng(3).normal(size=(self.vocabulary, self.vocabulary)) / 20
         self._forget_mask = forget_mask
         self._forget_state = forget_state
@@ -40,17 +46,32 @@ class ToyLM:
     def drop(self, num_rows: int) -> None:
         del self._kept[len(self._kept) - num_rows :]
 
-    def forward(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], scored: tuple[Ints, Ints], *, keep: bool) -> RowScores:
+    def forward(
+        self,
+        tokens: Ints,
+        depth: Ints,
+        past_depth: Ints,
+        visible: NDArray[np.bool_],
+        scored: tuple[Ints, Ints],
+        *,
+        keep: bool,
+    ) -> RowScores:
         rows, columns = self._read(tokens, depth, past_depth, visible)
         if keep:
             self._kept = columns
         return self._gather(rows, scored)
 
-    def forward_logits(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints) -> Logits:
+    def forward_logits(
+        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints
+    ) -> Logits:
         answers, self._kept = self._read(tokens, depth, past_depth, visible)
-        return np.array([answers[r] for r in rows.tolist()], dtype=np.float32).reshape(-1, self.vocabulary)
+        return np.array([answers[r] for r in rows.tolist()], dtype=np.float32).reshape(
+            -1, self.vocabulary
+        )
 
-    def _read(self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]) -> tuple[list[NDArray], list[tuple[int, int]]]:
+    def _read(
+        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]
+    ) -> tuple[list[NDArray], list[tuple[int, int]]]:
         assert [d for _, d in self._kept] == past_depth.tolist()
         new = list(zip(tokens.tolist(), depth.tolist(), strict=True))
         if len(new) > self.memory:
@@ -59,7 +80,10 @@ class ToyLM:
         self.body_tokens += len(new)
         if self._forget_mask:
             visible = np.tri(len(new), len(columns), len(columns) - len(new), dtype=bool)
-        return [self._log_probs([c for c, seen in zip(columns, row, strict=True) if seen]) for row in visible], columns
+        return [
+            self._log_probs([c for c, seen in zip(columns, row, strict=True) if seen])
+            for row in visible
+        ], columns
 
     def take(self, num_rows: int) -> tuple[list[tuple[int, int]], int]:
         return self._kept[len(self._kept) - num_rows :], num_rows
@@ -72,7 +96,9 @@ class ToyLM:
         rows = below + [(int(t), len(below) + i) for i, t in enumerate(tokens)]
         self.body_tokens += len(tokens)
         self._states.append(rows)
-        return self._gather([self._log_probs(rows[: len(below) + i + 1]) for i in range(len(tokens))], scored)
+        return self._gather(
+            [self._log_probs(rows[: len(below) + i + 1]) for i in range(len(tokens))], scored
+        )
 
     def extend(self, tokens: Ints) -> Logits:
         below = [] if self._forget_state else self._states[-1]
@@ -89,13 +115,19 @@ class ToyLM:
         below = [] if self._forget_state else self._states[-1]
         rows = []
         for w, p in zip(which.tolist(), place.tolist(), strict=True):
-            rows.append(self._log_probs(below + [(int(t), len(below) + i) for i, t in enumerate(tokens[w, : p + 1])]))
+            rows.append(
+                self._log_probs(
+                    below + [(int(t), len(below) + i) for i, t in enumerate(tokens[w, : p + 1])]
+                )
+            )
         return self._gather(rows, (np.arange(len(rows)), targets))
 
     def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
         columns = [(int(t), d) for d, t in enumerate(tokens)]
         self.body_tokens += len(columns)
-        return self._gather([self._log_probs(columns[: d + 1]) for d in range(len(columns))], scored)
+        return self._gather(
+            [self._log_probs(columns[: d + 1]) for d in range(len(columns))], scored
+        )
 
     def _log_probs(self, columns: list[tuple[int, int]]) -> NDArray[np.float64]:
         logits = sum(self._table[t] * (d + 1) for t, d in columns)
@@ -103,4 +135,7 @@ class ToyLM:
 
     def _gather(self, rows: list[NDArray[np.float64]], scored: tuple[Ints, Ints]) -> RowScores:
         pairs = list(zip(scored[0].tolist(), scored[1].tolist(), strict=True))
-        return RowScores(np.array([rows[r][t] for r, t in pairs]), np.array([rows[r].argmax() == t for r, t in pairs], dtype=bool))
+        return RowScores(
+            np.array([rows[r][t] for r, t in pairs]),
+            np.array([rows[r].argmax() == t for r, t in pairs], dtype=bool),
+        )

@@ -56,17 +56,35 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
     assert run.data.tags["evoprompt.task"] == "mood"
     assert summary["champion"]["prompt"] in run.data.tags["mlflow.note.content"]
     assert {d.tags[0].value for d in run.inputs.dataset_inputs} == {"fitness", "validation", "test"}
-    generations = [json.loads(line) for line in (runs / "run" / "generations.jsonl").read_text().splitlines()]
-    for name in ("fitness/best", "fitness/mean", "tokens/total", "price/fitness/reproduction/selection", "price/fitness/transmission"):
+    generations = [
+        json.loads(line) for line in (runs / "run" / "generations.jsonl").read_text().splitlines()
+    ]
+    for name in (
+        "fitness/best",
+        "fitness/mean",
+        "tokens/total",
+        "price/fitness/reproduction/selection",
+        "price/fitness/transmission",
+    ):
         history = mlflow.get_metric_history(run.info.run_id, name)
-        expected = [generation_metrics(g)[name] for g in generations if name in generation_metrics(g)]
+        expected = [
+            generation_metrics(g)[name] for g in generations if name in generation_metrics(g)
+        ]
         assert [m.value for m in sorted(history, key=lambda m: m.step)] == expected, name
-    assert {"price/fitness/survival/selection", "price/num_demonstrations/residual", "test/champion"} <= set(run.data.metrics)
-    artifacts = {a.path for a in mlflow.list_artifacts(run.info.run_id)} | {a.path for a in mlflow.list_artifacts(run.info.run_id, "run")}
+    assert {
+        "price/fitness/survival/selection",
+        "price/num_demonstrations/residual",
+        "test/champion",
+    } <= set(run.data.metrics)
+    artifacts = {a.path for a in mlflow.list_artifacts(run.info.run_id)} | {
+        a.path for a in mlflow.list_artifacts(run.info.run_id, "run")
+    }
     assert {"champion.txt", "run/lineage.jsonl", "run/report.html", "run/summary.json"} <= artifacts
 
 
-def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(
+    config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+):
     from evoprompt.backends.local import LocalExecutor
 
     score, calls = LocalExecutor.score, []
@@ -90,7 +108,9 @@ def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(config_
     assert sorted(steps) == [0, 1, 2, 3, 4]
 
 
-def test_an_interrupted_run_is_killed(config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_run_is_killed(
+    config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+):
     from evoprompt.backends.local import LocalExecutor
 
     def interrupted(*_):
@@ -103,11 +123,17 @@ def test_an_interrupted_run_is_killed(config_file: Path, runs: Path, monkeypatch
     assert client(runs).get_run(run_id).info.status == "KILLED"
 
 
-def test_the_same_metrics_told_twice_are_one_point_and_values_that_are_not_finite_are_left_out(runs: Path):
+def test_the_same_metrics_told_twice_are_one_point_and_values_that_are_not_finite_are_left_out(
+    runs: Path,
+):
     tracker = MlflowTracker(runs, "evoprompt")
-    identity = tracker.begin("twice", {"a": 1}, {"b": "c"}, [Dataset("d", "123", "here", "test", 3)])
+    identity = tracker.begin(
+        "twice", {"a": 1}, {"b": "c"}, [Dataset("d", "123", "here", "test", 3)]
+    )
     for _ in range(2):
-        tracker.log({"fitness/best": 1.5, "bad": float("-inf"), "worse": float("nan")}, 3, 1_700_000_000_000)
+        tracker.log(
+            {"fitness/best": 1.5, "bad": float("-inf"), "worse": float("nan")}, 3, 1_700_000_000_000
+        )
     tracker.finish("FINISHED")
     run = client(runs).get_run(identity["run_id"])
     assert run.data.metrics == {"fitness/best": 1.5}
@@ -122,14 +148,18 @@ def test_more_metrics_than_mlflow_takes_in_one_call_all_arrive(runs: Path):
     assert len(client(runs).get_run(identity["run_id"]).data.metrics) == 2300
 
 
-def test_a_store_that_does_not_answer_is_the_users_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_does_not_answer_is_the_users_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////dev/null/m.db")
     tracker = MlflowTracker(tmp_path, "evoprompt")
     with pytest.raises(UserError, match="does not answer.*tracking.enabled=false"):
         tracker.begin("x", {}, {}, [])
 
 
-def test_the_store_is_where_the_environment_says_else_beside_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_store_is_where_the_environment_says_else_beside_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert default_uri(tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")

@@ -21,7 +21,9 @@ STEPS = ("Who?", "Why?", "When?", "Where?")
 
 
 class ToyAuthor:
-    """Writes what follows from its arguments alone, and remembers what it was asked; half of what it writes is a help."""
+    """Writes what follows from its arguments alone, and remembers what it was asked; half of what
+    it writes is a help.
+    """
 
     def __init__(self, gain: float | None = None, text: str | None = "", target: str = "a") -> None:
         self._gain, self._text, self._target = gain, text, target
@@ -42,7 +44,10 @@ class ToyAuthor:
 
 JUDGING = Materials(
     phrases=("Doubt.",),
-    demonstrations=(Demonstration("text 0\nProposed answer: a", TRUE), Demonstration("text 0\nProposed answer: b", FALSE)),
+    demonstrations=(
+        Demonstration("text 0\nProposed answer: a", TRUE),
+        Demonstration("text 0\nProposed answer: b", FALSE),
+    ),
     templates=(DEFAULT_EVALUATOR.template, Template("", "\nSo:")),
     label_words={TRUE: (TRUE, "yes"), FALSE: (FALSE, "no")},
     max_demonstrations=2,
@@ -65,20 +70,26 @@ policies = st.builds(
     template=st.sampled_from(MATERIALS.templates),
     label_words=st.sampled_from([(), (("a", "first"),), (("a", "one"), ("b", "second"))]),
     steps=st.lists(st.sampled_from(STEPS), unique=True, max_size=3).map(tuple),
-    evaluator=st.sampled_from([None, Policy("Doubt.", JUDGING.demonstrations[:1], JUDGING.templates[1], ((TRUE, "yes"),))]),
+    evaluator=st.sampled_from(
+        [None, Policy("Doubt.", JUDGING.demonstrations[:1], JUDGING.templates[1], ((TRUE, "yes"),))]
+    ),
 )
 every_operator = pytest.mark.parametrize("name", BY_NAME)
 
 
 @every_operator
 @given(policies, policies, st.integers(0, 2**32 - 1))
-def test_a_child_is_a_new_valid_policy_made_of_its_parents_and_the_materials(name, first, second, seed):
+def test_a_child_is_a_new_valid_policy_made_of_its_parents_and_the_materials(
+    name, first, second, seed
+):
     operator = BY_NAME[name]
     parents = (first, second)[: operator.num_parents]
     copies = [Policy.from_dict(p.to_dict()) for p in parents]
     child = operator.apply(parents, MATERIALS, np.random.default_rng(seed))
     assert list(parents) == copies, "parents were changed"
-    assert child == operator.apply(parents, MATERIALS, np.random.default_rng(seed)), "not a function of the generator"
+    assert child == operator.apply(parents, MATERIALS, np.random.default_rng(seed)), (
+        "not a function of the generator"
+    )
     if child is None:
         return
     assert len(child.demonstrations) <= 4
@@ -100,12 +111,21 @@ def test_a_child_is_a_new_valid_policy_made_of_its_parents_and_the_materials(nam
         assert all(getattr(child, s) == getattr(second, s) for s in changed)
 
 
-def apply(name: str, policy: Policy, *, seeds: int = 60, materials: Materials = MATERIALS) -> set[Policy | None]:
-    return {BY_NAME[name].apply((policy,), materials, np.random.default_rng(s)) for s in range(seeds)}
+def apply(
+    name: str, policy: Policy, *, seeds: int = 60, materials: Materials = MATERIALS
+) -> set[Policy | None]:
+    return {
+        BY_NAME[name].apply((policy,), materials, np.random.default_rng(s)) for s in range(seeds)
+    }
 
 
 def test_phrases_are_sentences_and_their_parts():
-    assert split_phrases("Sort the mail: bills, letters. Now!") == ["Sort the mail:", "bills,", "letters.", "Now!"]
+    assert split_phrases("Sort the mail: bills, letters. Now!") == [
+        "Sort the mail:",
+        "bills,",
+        "letters.",
+        "Now!",
+    ]
     assert split_phrases("  ") == []
 
 
@@ -113,7 +133,9 @@ def test_instruction_edits_by_hand():
     two = Policy("One. Two.")
     assert {c.instruction for c in apply("instruction_delete", two)} == {"One.", "Two."}
     assert {c.instruction for c in apply("instruction_swap", two)} == {"Two. One."}
-    assert {c.instruction for c in apply("instruction_replace", Policy("One."))} == set(MATERIALS.phrases)
+    assert {c.instruction for c in apply("instruction_replace", Policy("One."))} == set(
+        MATERIALS.phrases
+    )
     assert {c.instruction for c in apply("instruction_insert", Policy("One."))} == {
         "One. Look twice.",
         "Look twice. One.",
@@ -126,14 +148,19 @@ def test_demonstration_edits_by_hand():
     one = Policy(demonstrations=POOL[:1])
     assert {len(c.demonstrations) for c in apply("demonstration_add", one)} == {2, 3, 4}
     assert apply("demonstration_drop", one) == {Policy()}
-    assert {c.demonstrations[0] for c in apply("demonstration_swap", one, seeds=200)} == set(POOL[1:])
+    assert {c.demonstrations[0] for c in apply("demonstration_swap", one, seeds=200)} == set(
+        POOL[1:]
+    )
     two = Policy(demonstrations=POOL[:2])
     assert {c.demonstrations for c in apply("demonstration_reorder", two)} == {POOL[1::-1]}
 
 
 def test_reordering_always_changes_the_order():
     four = Policy(demonstrations=POOL[:4])
-    assert all(c.demonstrations != four.demonstrations for c in apply("demonstration_reorder", four, seeds=300))
+    assert all(
+        c.demonstrations != four.demonstrations
+        for c in apply("demonstration_reorder", four, seeds=300)
+    )
 
 
 def test_label_words_stay_different():
@@ -144,12 +171,19 @@ def test_label_words_stay_different():
 
 def test_crossover_reaches_every_combination_of_slots():
     first, second = Policy("A", POOL[:1]), Policy("B", POOL[1:2])
-    children = {BY_NAME["uniform_crossover"].apply((first, second), MATERIALS, np.random.default_rng(s)) for s in range(80)}
-    assert {(c.instruction, c.demonstrations) for c in children} == {(i, d) for i in "AB" for d in (POOL[:1], POOL[1:2])}
+    children = {
+        BY_NAME["uniform_crossover"].apply((first, second), MATERIALS, np.random.default_rng(s))
+        for s in range(80)
+    }
+    assert {(c.instruction, c.demonstrations) for c in children} == {
+        (i, d) for i in "AB" for d in (POOL[:1], POOL[1:2])
+    }
 
 
 def test_crossover_draws_for_steps_and_evaluator_only_where_a_parent_has_them():
-    """So lineages without them stay what they were: the draws are counted by what the generator gives next."""
+    """So lineages without them stay what they were: the draws are counted by what the generator
+    gives next.
+    """
 
     def next_draw(first: Policy, second: Policy, num_slots: int) -> bool:
         used, fresh = np.random.default_rng(1), np.random.default_rng(1)
@@ -158,33 +192,61 @@ def test_crossover_draws_for_steps_and_evaluator_only_where_a_parent_has_them():
         return used.bit_generator.state == fresh.bit_generator.state
 
     plain, other = Policy("A", POOL[:1]), Policy("B", POOL[1:2])
-    stepped, judged = Policy("C", steps=STEPS[:1]), Policy("D", steps=STEPS[:2], evaluator=Policy("Judge."))
+    stepped, judged = (
+        Policy("C", steps=STEPS[:1]),
+        Policy("D", steps=STEPS[:2], evaluator=Policy("Judge.")),
+    )
     assert next_draw(plain, other, 4)
     assert next_draw(plain, stepped, 5)
     assert next_draw(stepped, judged, 6)
-    children = {BY_NAME["uniform_crossover"].apply((plain, judged), MATERIALS, np.random.default_rng(s)) for s in range(80)}
-    assert {(c.steps, c.evaluator) for c in children} == {(s, e) for s in ((), STEPS[:2]) for e in (None, Policy("Judge."))}
+    children = {
+        BY_NAME["uniform_crossover"].apply((plain, judged), MATERIALS, np.random.default_rng(s))
+        for s in range(80)
+    }
+    assert {(c.steps, c.evaluator) for c in children} == {
+        (s, e) for s in ((), STEPS[:2]) for e in (None, Policy("Judge."))
+    }
 
 
 def test_step_edits_by_hand():
     one = Policy(steps=("Who?",))
-    assert {c.steps for c in apply("step_add", one, seeds=200)} == {p for s in STEPS[1:] for p in (("Who?", s), (s, "Who?"))}
+    assert {c.steps for c in apply("step_add", one, seeds=200)} == {
+        p for s in STEPS[1:] for p in (("Who?", s), (s, "Who?"))
+    }
     assert apply("step_add", Policy(steps=STEPS[:3])) == {None}
     assert apply("step_drop", one) == {Policy()}
     assert {c.steps for c in apply("step_drop", Policy(steps=STEPS[:2]))} == {("Who?",), ("Why?",)}
 
 
 def test_an_evaluator_is_edited_by_each_operator_that_can_do_something_equally_often():
-    bare = Materials(phrases=(), demonstrations=JUDGING.demonstrations, templates=JUDGING.templates, max_demonstrations=2)
+    bare = Materials(
+        phrases=(),
+        demonstrations=JUDGING.demonstrations,
+        templates=JUDGING.templates,
+        max_demonstrations=2,
+    )
     policy = Policy("A", evaluator=Policy("One. Two."))
-    # Four can: another template (of two, both other than the default one), add 1 or 2 demonstrations, delete a phrase, swap the phrases.
+    # Four can: another template (of two, both other than the default one), add 1 or 2
+    # demonstrations, delete a phrase, swap the phrases.
     kinds: dict[str, int] = {}
     for seed in range(400):
-        child = BY_NAME["evaluator_change"].apply((policy,), Materials(evaluator=bare), np.random.default_rng(seed)).evaluator
-        changed = next((s for s in ("template", "demonstrations") if getattr(child, s) != getattr(policy.evaluator, s)), child.instruction)
+        child = (
+            BY_NAME["evaluator_change"]
+            .apply((policy,), Materials(evaluator=bare), np.random.default_rng(seed))
+            .evaluator
+        )
+        changed = next(
+            (
+                s
+                for s in ("template", "demonstrations")
+                if getattr(child, s) != getattr(policy.evaluator, s)
+            ),
+            child.instruction,
+        )
         kind = {"Two. One.": "swap", "One.": "delete", "Two.": "delete"}.get(changed, changed)
         kinds[kind] = kinds.get(kind, 0) + 1
-    # Binomial(400, 1/4): 100 with a standard deviation of 8.7; five of them are missed by chance with probability 6e-7 each.
+    # Binomial(400, 1/4): 100 with a standard deviation of 8.7; five of them are missed by chance
+    # with probability 6e-7 each.
     assert set(kinds) == {"template", "demonstrations", "swap", "delete"}
     assert all(abs(n - 100) < 5 * 8.7 for n in kinds.values()), kinds
     assert len(EDITS) == 10
@@ -193,9 +255,15 @@ def test_an_evaluator_is_edited_by_each_operator_that_can_do_something_equally_o
 def test_the_packages_own_clause_is_edited_and_stored_as_none():
     assert {c.instruction for c in apply("evaluator_change", Policy("A"))} == {"A"}
     assert None not in {c.evaluator for c in apply("evaluator_change", Policy("A"))}
-    near = Policy("A", evaluator=Policy(DEFAULT_EVALUATOR.instruction, template=JUDGING.templates[1]))
+    near = Policy(
+        "A", evaluator=Policy(DEFAULT_EVALUATOR.instruction, template=JUDGING.templates[1])
+    )
     assert Policy("A") in apply("evaluator_change", near, seeds=200)
-    assert apply("evaluator_change", Policy("A"), materials=Materials(phrases=("x",), templates=(Template("Q: "),))) == {None}
+    assert apply(
+        "evaluator_change",
+        Policy("A"),
+        materials=Materials(phrases=("x",), templates=(Template("Q: "),)),
+    ) == {None}
 
 
 def test_what_the_model_wrote_is_shown_where_it_helps():
@@ -208,12 +276,17 @@ def test_what_the_model_wrote_is_shown_where_it_helps():
         assert new.target == "a"
         assert tuple(d for d in child.demonstrations if d != new) == policy.demonstrations
     places = {
-        c.demonstrations.index(next(d for d in c.demonstrations if d not in POOL)) for c in apply("context_stuffing", policy, materials=materials)
+        c.demonstrations.index(next(d for d in c.demonstrations if d not in POOL))
+        for c in apply("context_stuffing", policy, materials=materials)
     }
     assert places == {0, 1, 2}
     # It was shown inputs, and helped with others; the prompt shows neither.
     asked = {*author.shown, *(d.input for d in author.held_out)}
-    assert (len(author.shown), len(author.held_out), len(asked)) == (NUM_SHOWN, NUM_HELD_OUT, NUM_SHOWN + NUM_HELD_OUT)
+    assert (len(author.shown), len(author.held_out), len(asked)) == (
+        NUM_SHOWN,
+        NUM_HELD_OUT,
+        NUM_SHOWN + NUM_HELD_OUT,
+    )
     assert asked <= {d.input for d in POOL[2:]}
 
 
@@ -229,7 +302,9 @@ def test_what_the_model_wrote_is_shown_where_it_helps():
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_what_is_no_help_or_not_new_is_not_shown(author, why):
-    assert apply("context_stuffing", Policy(), materials=Materials(demonstrations=POOL, author=author)) == {None}, why
+    assert apply(
+        "context_stuffing", Policy(), materials=Materials(demonstrations=POOL, author=author)
+    ) == {None}, why
 
 
 def test_a_full_prompt_or_a_small_pool_is_not_stuffed():

@@ -32,7 +32,9 @@ class BoostParts:
 
     config: BoostConfig
     task: Task | None  #: what measures; None where nothing is known
-    questions: tuple[Example, ...]  #: what the loop asks, in a fixed order; a target that is not known is empty
+    questions: tuple[
+        Example, ...
+    ]  #: what the loop asks, in a fixed order; a target that is not known is empty
     policy: Policy  #: what answers, before any round
     evaluator: Policy  #: what judges
     measurer: Measurer
@@ -42,7 +44,11 @@ class BoostParts:
 
     def pair_tokens(self, judged: Judged) -> int:
         """Return how many tokens a pair takes in the context."""
-        shown = render_input(self.policy, judged.input) + render_answer(self.policy, judged.answer) + self.policy.template.separator
+        shown = (
+            render_input(self.policy, judged.input)
+            + render_answer(self.policy, judged.answer)
+            + self.policy.template.separator
+        )
         return len(self.measurer.tokenizer.encode([shown])[0])
 
     def question(self, judged: Judged) -> Example:
@@ -55,7 +61,8 @@ class BoostParts:
 
 
 def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
-    """Return the parts of a self-evaluation loop. The model is being loaded when this returns; the first use waits for it.
+    """Return the parts of a self-evaluation loop. The model is being loaded when this returns; the
+    first use waits for it.
 
     Raises:
         UserError: anything the user gave does not go together.
@@ -64,34 +71,66 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
     model = open_model(config)
     tracker = open_tracker(config, runs)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
-    measurer = Measurer(model.tokenizer, model.executor, with_prior=config.loop.answers == "pmi", open_memo=opener, writer=writer)
-    return BoostParts(config, task, questions, policy, evaluator, measurer, writer, model.executor, tracker)
+    measurer = Measurer(
+        model.tokenizer,
+        model.executor,
+        with_prior=config.loop.answers == "pmi",
+        open_memo=opener,
+        writer=writer,
+    )
+    return BoostParts(
+        config, task, questions, policy, evaluator, measurer, writer, model.executor, tracker
+    )
 
 
 def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], Policy, Policy]:
-    """Return the task, the questions, what answers and what judges; everything that can be wrong with them is found here.
+    """Return the task, the questions, what answers and what judges; everything that can be wrong
+    with them is found here.
 
     Raises:
-        UserError: as `load_task` and `read_questions`; a run has no champion; there are fewer questions than a round asks, or
-            no choices to judge an answer against.
+        UserError: as `load_task` and `read_questions`; a run has no champion; there are fewer
+            questions than a round asks, or no choices to judge an answer against.
     """
     task = load_task(config.task) if config.task is not None else None
-    questions = read_questions(config.questions) if config.questions is not None else (*task.pool, *task.fitness) if task is not None else ()
+    questions = (
+        read_questions(config.questions)
+        if config.questions is not None
+        else (*task.pool, *task.fitness)
+        if task is not None
+        else ()
+    )
     if len(questions) < config.loop.batch:
-        raise UserError(f"a round asks loop.batch={config.loop.batch} of {len(questions)} questions; give more questions or a smaller batch")
+        raise UserError(
+            f"a round asks loop.batch={config.loop.batch} of {len(questions)} questions; give "
+            f"more questions or a smaller batch"
+        )
     examples = (*questions, *(task.test if task is not None else ()))
     if config.loop.judge == "rivals" and any(len(e.candidates) < 2 for e in examples):
-        raise UserError("loop.judge=rivals compares an answer with the other choices, and there are examples without; take loop.judge=clause")
+        raise UserError(
+            "loop.judge=rivals compares an answer with the other choices, and there are examples "
+            "without; take loop.judge=clause"
+        )
     if config.loop.measure_imitation and not any(e.target for e in questions):
-        raise UserError("loop.measure_imitation shows questions with their right answers, and none of the questions has a target")
+        raise UserError(
+            "loop.measure_imitation shows questions with their right answers, and none of the "
+            "questions has a target"
+        )
     if config.policy_run is not None:
         policy = champion_policy(config.policy_run)
     elif config.policy is not None:
         policy = policy_of(config.policy)
     else:
-        policy = task.starting_policies[0] if task is not None else default_policies(questions[0].choices)[0]
+        policy = (
+            task.starting_policies[0]
+            if task is not None
+            else default_policies(questions[0].choices)[0]
+        )
     if config.evaluator_run is not None:
         evaluator = champion_policy(config.evaluator_run)
     else:
-        evaluator = policy_of(config.evaluator) if config.evaluator is not None else policy.evaluator or DEFAULT_EVALUATOR
+        evaluator = (
+            policy_of(config.evaluator)
+            if config.evaluator is not None
+            else policy.evaluator or DEFAULT_EVALUATOR
+        )
     return task, questions, policy, evaluator

@@ -9,7 +9,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from evoprompt.config.reader import check_section, read_values
-from evoprompt.config.sections import JobConfig, PolicyConfig, Positive, Section, WorkersConfig, with_absolute_paths
+from evoprompt.config.sections import (
+    JobConfig,
+    PolicyConfig,
+    Positive,
+    Section,
+    WorkersConfig,
+    with_absolute_paths,
+)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -19,28 +26,38 @@ class LoopConfig(Section):
 
     rounds: Positive = 6
     batch: Positive = 32  #: questions answered in a round
-    #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all that were ever accepted
+    #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all
+    #: that were ever accepted
     buffer: Literal["replace", "accumulate"] = "replace"
-    #: among choices the answer is the one of the greatest `likelihood`, or of the greatest likelihood beyond what it has after an input without
-    #: content (`pmi`), or in the mean over all inputs asked with it (`batch`; of choices that not all inputs have, beyond their common mean). The
-    #: latter two keep a label that the context favours from becoming every answer
+    #: among choices the answer is the one of the greatest `likelihood`, or of the greatest
+    #: likelihood beyond what it has after an input without content (`pmi`), or in the mean over all
+    #: inputs asked with it (`batch`; of choices that not all inputs have, beyond their common
+    #: mean). The latter two keep a label that the context favours from becoming every answer
     answers: Literal["likelihood", "pmi", "batch"] = "likelihood"
-    #: who judges: the evaluator `clause`, asked whether the answer is TRUE or FALSE; the same asked of every choice (`rivals`: the log-odds that
-    #: the answer is right and no other choice); or the `confidence` of the answer itself (log-odds of its probability)
+    #: who judges: the evaluator `clause`, asked whether the answer is TRUE or FALSE; the same asked
+    #: of every choice (`rivals`: the log-odds that the answer is right and no other choice); or the
+    #: `confidence` of the answer itself (log-odds of its probability)
     judge: Literal["clause", "rivals", "confidence"] = "clause"
-    share: Probability = 0.5  #: of each round's answers that are accepted: those with the greatest log-odds
+    share: Probability = (
+        0.5  #: of each round's answers that are accepted: those with the greatest log-odds
+    )
     threshold: float | None = None  #: instead of a share: accept log-odds above this
-    #: instead of both: the threshold that is best on the task's validation examples, before the first round; the one use of labels
+    #: instead of both: the threshold that is best on the task's validation examples, before the
+    #: first round; the one use of labels
     calibrate: bool = False
-    abstain_below: Probability | None = None  #: the probability of an answer under which the policy does not give it
+    abstain_below: Probability | None = (
+        None  #: the probability of an answer under which the policy does not give it
+    )
     context_pairs: Positive = 8  #: shown at most, after the policy's own demonstrations
     context_tokens: Positive = 400  #: of all pairs together
     least_buffer: Positive = 4  #: pairs before the context is built again
     choose: Literal["newest", "confident", "diverse", "balanced"] = "balanced"
     patience: Positive = 3  #: rounds without a lower believed error before the loop ends
     prefill_tokens: Positive | None = None  #: the budget: no round begins beyond it
-    #: contexts of labelled pairs that are all right, and as many all wrong, in which the test examples are answered before the first round: how far
-    #: the model follows its context. Predictions go by it then, else by a model that is wrong as often as its context. The loop sees nothing of it
+    #: contexts of labelled pairs that are all right, and as many all wrong, in which the test
+    #: examples are answered before the first round: how far the model follows its context.
+    #: Predictions go by it then, else by a model that is wrong as often as its context. The loop
+    #: sees nothing of it
     measure_imitation: Annotated[int, Field(ge=0)] = 0
     answer_tokens: Positive = 16  #: written at most for an answer, where the task has no choices
 
@@ -48,44 +65,68 @@ class LoopConfig(Section):
 class BoostConfig(JobConfig):
     """A whole loop.
 
-    `task` gives the questions (its demonstrations and fitness examples without their labels) and measures (its test examples). With `questions`,
-    a JSONL file of `{"input", "choices"}` lines, the loop asks those; without `task` nothing is measured.
+    `task` gives the questions (its demonstrations and fitness examples without their labels) and
+    measures (its test examples). With `questions`, a JSONL file of `{"input", "choices"}` lines,
+    the loop asks those; without `task` nothing is measured.
     """
 
     name: str = "boost"
     questions: Path | None = None
     policy: PolicyConfig | None = None  #: what answers; by default the task's first starting policy
     policy_run: Path | None = None  #: instead: the folder of a run, whose champion answers
-    evaluator: PolicyConfig | None = None  #: what judges, a policy of the judging task; by default the policy's own clause
-    evaluator_run: Path | None = None  #: instead: the folder of a run on a judging task, whose champion judges
+    evaluator: PolicyConfig | None = (
+        None  #: what judges, a policy of the judging task; by default the policy's own clause
+    )
+    evaluator_run: Path | None = (
+        None  #: instead: the folder of a run on a judging task, whose champion judges
+    )
     loop: LoopConfig = LoopConfig()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05  #: intervals cover 1 - alpha
-    workers: WorkersConfig = WorkersConfig(backend="local")  #: one policy is scored at a time, so a fleet has no work for more than one worker
+    workers: WorkersConfig = WorkersConfig(
+        backend="local"
+    )  #: one policy is scored at a time, so a fleet has no work for more than one worker
 
     @model_validator(mode="after")
     def _has_questions(self) -> Self:
         if self.task is None and self.questions is None:
-            raise ValueError("give a task (name or path), or questions (a JSONL file of unlabelled ones), or both")
+            raise ValueError(
+                "give a task (name or path), or questions (a JSONL file of unlabelled ones), or "
+                "both"
+            )
         for one, other in (("policy", "policy_run"), ("evaluator", "evaluator_run")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"both {one} and {other} are given; keep one of them")
         if self.loop.calibrate and (self.task is None or self.loop.threshold is not None):
-            raise ValueError("loop.calibrate needs a task, whose validation examples have labels, and no loop.threshold")
+            raise ValueError(
+                "loop.calibrate needs a task, whose validation examples have labels, and no "
+                "loop.threshold"
+            )
         if self.loop.measure_imitation and self.task is None:
-            raise ValueError("loop.measure_imitation needs a task, on whose test examples the error rate is measured")
+            raise ValueError(
+                "loop.measure_imitation needs a task, on whose test examples the error rate is "
+                "measured"
+            )
         if self.loop.least_buffer > self.loop.batch:
-            raise ValueError(f"loop.least_buffer ({self.loop.least_buffer}) is more than a round's questions, loop.batch ({self.loop.batch})")
+            raise ValueError(
+                f"loop.least_buffer ({self.loop.least_buffer}) is more than a round's questions, "
+                f"loop.batch ({self.loop.batch})"
+            )
         return self
 
 
 def load_boost(path: Path, overrides: Iterable[str] = ()) -> BoostConfig:
-    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied; paths are read from the file's folder.
+    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied;
+    paths are read from the file's folder.
 
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, or a value is not valid.
     """
     config = check_section(BoostConfig, read_values(path, overrides), str(path))
     folder = path.resolve().parent
-    places = {key: (folder / place).resolve() for key in ("questions", "policy_run", "evaluator_run") if (place := getattr(config, key)) is not None}
+    places = {
+        key: (folder / place).resolve()
+        for key in ("questions", "policy_run", "evaluator_run")
+        if (place := getattr(config, key)) is not None
+    }
     task = {"task": with_absolute_paths(config.task, folder)} if config.task is not None else {}
     return config.model_copy(update=places | task)

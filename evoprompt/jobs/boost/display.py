@@ -24,22 +24,41 @@ class BoostDisplay:
     """Follows a loop in the terminal. Implements `boost.BoostObserver`; use it as a context."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        self.console = console or Console(
+            highlight=False, width=None if sys.stdout.isatty() else 200
+        )
         self._tokens = 0
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[status]}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
-        self._task = self._progress.add_task("starting Ray, MLflow and the model", total=None, status="")
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(
+            *columns, console=self.console, disable=not self.console.is_terminal, transient=True
+        )
+        self._task = self._progress.add_task(
+            "starting Ray, MLflow and the model", total=None, status=""
+        )
 
     def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._progress.stop()
 
     def loaded(self, info: ModelInfo, config: BoostConfig) -> None:
         """Say what the model is and how it is scored."""
-        self.console.print(f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} ({info.reason})")
+        self.console.print(
+            f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
+            f"({info.reason})"
+        )
 
     def phase(self, name: str) -> None:
         """Say what is being done."""
@@ -57,12 +76,22 @@ class BoostDisplay:
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""
         self._progress.stop()
-        self.console.print(f"interrupted; every committed round is kept. To go on: {program()} resume {short_path(folder)}", soft_wrap=True)
+        self.console.print(
+            f"interrupted; every committed round is kept. To go on: {program()} resume "
+            f"{short_path(folder)}",
+            soft_wrap=True,
+        )
 
 
 def round_text(line: Mapping[str, Any]) -> str:
-    """Return a round as a line of text: what was measured beside what was predicted, and what the loop did."""
-    error = "error not known" if line["error_rate"] is None else f"error {line['error_rate']:.3f}  {_bounds(line['ci'])}"
+    """Return a round as a line of text: what was measured beside what was predicted, and what the
+    loop did.
+    """
+    error = (
+        "error not known"
+        if line["error_rate"] is None
+        else f"error {line['error_rate']:.3f}  {_bounds(line['ci'])}"
+    )
     if line["round"] == 0:
         return f"before     {error}"
     parts = [f"round {line['round']:>3}  {error}"]
@@ -73,7 +102,9 @@ def round_text(line: Mapping[str, Any]) -> str:
     parts.append(f"accepted {line['accepted']}, buffer {line['buffer_size']}")
     if line["verdict"] is not None:
         failed = ", ".join(line["verdict"]["failed"])
-        parts += [] if line["verdict"]["inside"] else [f"outside: {failed or 'no assumption refuted'}"]
+        parts += (
+            [] if line["verdict"]["inside"] else [f"outside: {failed or 'no assumption refuted'}"]
+        )
         parts += [failed] if failed and line["verdict"]["inside"] else []
     return "  ".join(parts)
 
@@ -83,7 +114,11 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, loc
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     test = summary["test"]
     if test is not None:
-        for label, name, signed in (("error before", "baseline", False), ("error after", "champion", False), ("difference", "difference", True)):
+        for label, name, signed in (
+            ("error before", "baseline", False),
+            ("error after", "champion", False),
+            ("difference", "difference", True),
+        ):
             table.add_row(label, "{}  {}".format(*interval(test[name], signed=signed)))
     for note in summary["notes"]:
         table.add_row("", Text(note))

@@ -6,7 +6,11 @@ from evoprompt.config.reader import check_section
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.store.folder import CONFIG, RunFolder
 
-RECURRENCE, ANSWERS, ACCEPTED = "recurrence.jsonl", "answers.jsonl", "accepted.jsonl"  #: of a self-evaluation loop
+RECURRENCE, ANSWERS, ACCEPTED = (
+    "recurrence.jsonl",
+    "answers.jsonl",
+    "accepted.jsonl",
+)  #: of a self-evaluation loop
 
 
 class BoostFolder(RunFolder):

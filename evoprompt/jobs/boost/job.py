@@ -39,11 +39,16 @@ class BoostJob:
 
         loop = BoostFolder.open(folder)
         if loop.read(CHECKPOINT) is None:
-            raise UserError(f"the run in {folder} has not committed a generation yet; there is nothing to report")
+            raise UserError(
+                f"the run in {folder} has not committed a generation yet; there is nothing to "
+                f"report"
+            )
         return write_boost_page(loop)
 
     def champion(self, folder: Path) -> Champion:
-        """Return the policy with the context that the loop ended with, and what judged its answers, as the loop answered and judged."""
+        """Return the policy with the context that the loop ended with, and what judged its answers,
+        as the loop answered and judged.
+        """
         from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
 
         opened = BoostFolder.open(folder)
@@ -52,7 +57,9 @@ class BoostJob:
         return Champion(
             config,
             Policy.from_dict(summary["champion"]["policy"]),
-            Policy.from_dict(summary["evaluator"]["policy"]) if loop.judge != "confidence" else None,
+            Policy.from_dict(summary["evaluator"]["policy"])
+            if loop.judge != "confidence"
+            else None,
             questions=config.questions,
             answer_tokens=loop.answer_tokens,
             with_prior=loop.answers == "pmi",

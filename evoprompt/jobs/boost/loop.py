@@ -1,10 +1,14 @@
-"""The self-evaluation loop: the model answers, judges its own answers, and learns from those it accepts. Readable in one sitting.
+"""The self-evaluation loop: the model answers, judges its own answers, and learns from those it
+accepts. Readable in one sitting.
 
-    questions --answer--> answers --judge--> verdicts --accept--> buffer --choose--> context of the next round
+    questions --answer--> answers --judge--> verdicts --accept--> buffer --choose--> context of the
+    next round
                                                                                         |
-                                          test examples with labels --measure--> error rate beside the recurrence's prediction
+                                          test examples with labels --measure--> error rate beside
+                                          the recurrence's prediction
 
-The upper line sees no label (`runtime.asker` puts them away before anything is scored); the lower one only measures.
+The upper line sees no label (`runtime.asker` puts them away before anything is scored); the lower
+one only measures.
 """
 
 from __future__ import annotations
@@ -26,7 +30,18 @@ from evoprompt.jobs.boost.measure import measure_imitation, outcomes
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import write_boost_page
 from evoprompt.jobs.boost.record import Measured, Outcomes, round_line, summarize
-from evoprompt.jobs.boost.state import Judged, LoopState, abstain, accept, batch_of, believed_error, choose, fill_buffer, goes_on, in_context
+from evoprompt.jobs.boost.state import (
+    Judged,
+    LoopState,
+    abstain,
+    accept,
+    batch_of,
+    believed_error,
+    choose,
+    fill_buffer,
+    goes_on,
+    in_context,
+)
 from evoprompt.jobs.held_out import compare
 from evoprompt.measurement.asker import Asker, Prior, is_right
 from evoprompt.policy import Policy
@@ -39,7 +54,8 @@ from evoprompt.tasks.render import render_prompt
 from evoprompt.tracking.base import Dataset
 from evoprompt.tracking.names import digest, flat_parameters
 
-#: An answer's probability is kept this far from 0 and 1 where its log-odds stand for the evaluator's.
+#: An answer's probability is kept this far from 0 and 1 where its log-odds stand for the
+#: evaluator's.
 LEAST_PROBABILITY = 1e-9
 
 
@@ -59,7 +75,9 @@ class BoostObserver(Protocol):
         """A round is committed; the line is that of `recurrence.jsonl`."""
 
 
-def boost(parts: BoostParts, folder: BoostFolder, observer: BoostObserver, *, startup_seconds: float = 0.0) -> dict[str, Any]:
+def boost(
+    parts: BoostParts, folder: BoostFolder, observer: BoostObserver, *, startup_seconds: float = 0.0
+) -> dict[str, Any]:
     """Begin a loop or go on with it, to its end; return its summary, which is also written.
 
     Raises:
@@ -68,7 +86,9 @@ def boost(parts: BoostParts, folder: BoostFolder, observer: BoostObserver, *, st
     loop = parts.config.loop
     state, ledger = restore(folder)
     ledger.add_seconds("startup", startup_seconds)
-    asker = Asker(parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, loop.answers)
+    asker = Asker(
+        parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, loop.answers
+    )
     with ledger.timed("model_load"):
         info = parts.executor.info()
     with ledger.timed("tracking"):
@@ -77,43 +97,79 @@ def boost(parts: BoostParts, folder: BoostFolder, observer: BoostObserver, *, st
     if state is None:
         observer.phase("before the first round")
         threshold = _threshold(parts, asker)
-        state = _commit(parts, folder, asker, observer, LoopState(parts.config.seed), *_calibrate(parts, asker, threshold), threshold)
+        state = _commit(
+            parts,
+            folder,
+            asker,
+            observer,
+            LoopState(parts.config.seed),
+            *_calibrate(parts, asker, threshold),
+            threshold,
+        )
     threshold = folder.lines(RECURRENCE)[0]["threshold"]
-    while goes_on(state, rounds=loop.rounds, patience=loop.patience, max_tokens=loop.prefill_tokens):
+    while goes_on(
+        state, rounds=loop.rounds, patience=loop.patience, max_tokens=loop.prefill_tokens
+    ):
         raise_if_interrupted()
         number = state.round + 1
         observer.phase(f"round {number}")
-        asked = [parts.questions[i] for i in batch_of(len(parts.questions), loop.batch, state.seed, number)]
-        judged = answer_and_judge(parts, asker, in_context(parts.policy, state.context), asked, number)
+        asked = [
+            parts.questions[i]
+            for i in batch_of(len(parts.questions), loop.batch, state.seed, number)
+        ]
+        judged = answer_and_judge(
+            parts, asker, in_context(parts.policy, state.context), asked, number
+        )
         judged = accept(abstain(judged, loop.abstain_below), threshold=threshold, share=loop.share)
-        state = _commit(parts, folder, asker, observer, tell(parts, state, judged), judged, asked, threshold)
+        state = _commit(
+            parts, folder, asker, observer, tell(parts, state, judged), judged, asked, threshold
+        )
     return _conclude(parts, folder, asker, state, info)
 
 
-def answer_and_judge(parts: BoostParts, asker: Asker, policy: Policy, asked: Sequence[Example], number: int) -> tuple[Judged, ...]:
-    """Return each question with the policy's answer, the answer's probability, and the log-odds that it is right, by whoever judges."""
+def answer_and_judge(
+    parts: BoostParts, asker: Asker, policy: Policy, asked: Sequence[Example], number: int
+) -> tuple[Judged, ...]:
+    """Return each question with the policy's answer, the answer's probability, and the log-odds
+    that it is right, by whoever judges.
+    """
     answers = asker.answers(policy, asked, "answers")
     if parts.config.loop.judge == "confidence":
         kept = np.clip([a.probability for a in answers], LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         log_odds = np.log(kept) - np.log1p(-kept)
     elif parts.config.loop.judge == "rivals":
-        log_odds = asker.verdicts_among(parts.evaluator, asked, [a.text for a in answers], "judging")
+        log_odds = asker.verdicts_among(
+            parts.evaluator, asked, [a.text for a in answers], "judging"
+        )
     else:
-        log_odds = asker.verdicts(parts.evaluator, [e.input for e in asked], [a.text for a in answers], "judging")
+        log_odds = asker.verdicts(
+            parts.evaluator, [e.input for e in asked], [a.text for a in answers], "judging"
+        )
     return tuple(
-        Judged(number, e.example_id, e.input, a.text, a.probability, float(odds)) for e, a, odds in zip(asked, answers, log_odds, strict=True)
+        Judged(number, e.example_id, e.input, a.text, a.probability, float(odds))
+        for e, a, odds in zip(asked, answers, log_odds, strict=True)
     )
 
 
 def tell(parts: BoostParts, state: LoopState, judged: Sequence[Judged]) -> LoopState:
-    """Return the loop after a round: the accepted answers in the buffer, and what the next context shows of it."""
+    """Return the loop after a round: the accepted answers in the buffer, and what the next context
+    shows of it.
+    """
     loop = parts.config.loop
     buffer = fill_buffer(state.buffer, judged, loop.buffer, loop.least_buffer)
     context = state.context
     if len(buffer) >= loop.least_buffer:
         rng = generator(state.seed, Stream.CONTEXT, state.round + 1)
-        context = choose(buffer, loop.choose, loop.context_pairs, loop.context_tokens, parts.pair_tokens, rng)
-    return replace(state, round=state.round + 1, buffer=buffer, context=context, believed=(*state.believed, believed_error(judged)))
+        context = choose(
+            buffer, loop.choose, loop.context_pairs, loop.context_tokens, parts.pair_tokens, rng
+        )
+    return replace(
+        state,
+        round=state.round + 1,
+        buffer=buffer,
+        context=context,
+        believed=(*state.believed, believed_error(judged)),
+    )
 
 
 def restore(folder: BoostFolder) -> tuple[LoopState | None, Ledger]:
@@ -122,7 +178,14 @@ def restore(folder: BoostFolder) -> tuple[LoopState | None, Ledger]:
     if content is None:
         return None, Ledger()
     pairs = {name: tuple(Judged(**row) for row in content[name]) for name in ("buffer", "context")}
-    state = LoopState(content["seed"], content["round"], pairs["buffer"], pairs["context"], tuple(content["believed"]), content["tokens"])
+    state = LoopState(
+        content["seed"],
+        content["round"],
+        pairs["buffer"],
+        pairs["context"],
+        tuple(content["believed"]),
+        content["tokens"],
+    )
     return state, Ledger.from_dict(content["ledger"])
 
 
@@ -136,16 +199,27 @@ def _commit(
     asked: Sequence[Example],
     threshold: float | None,
 ) -> LoopState:
-    """Measure what a round led to, and write it down: from here on it counts. Return the state with its cost."""
+    """Measure what a round led to, and write it down: from here on it counts. Return the state with
+    its cost.
+    """
     right = tuple(is_right(j.answer, e.target) for j, e in zip(judged, asked, strict=True))
-    buffer_right, context_right = (tuple(is_right(j.answer, parts.question(j).target) for j in group) for group in (state.buffer, state.context))
+    buffer_right, context_right = (
+        tuple(is_right(j.answer, parts.question(j).target) for j in group)
+        for group in (state.buffer, state.context)
+    )
     imitation = measure_imitation(parts, asker) if state.round == 0 else None
-    measured = Measured(_test(parts, asker, state), tuple(judged), right, buffer_right, context_right, imitation)
+    measured = Measured(
+        _test(parts, asker, state), tuple(judged), right, buffer_right, context_right, imitation
+    )
     ledger = asker.ledger
     with ledger.timed("dynamics"):
         line = round_line(parts.config, folder.lines(RECURRENCE), state, measured, threshold)
     state = replace(state, tokens=ledger.total.floor_body_tokens + ledger.total.generated_tokens)
-    line |= {"tokens": state.tokens, "time_ms": int(time.time() * 1000), "seconds": round(sum(ledger.seconds.values()), 3)}
+    line |= {
+        "tokens": state.tokens,
+        "time_ms": int(time.time() * 1000),
+        "seconds": round(sum(ledger.seconds.values()), 3),
+    }
     content = {
         "version": 1,
         **{name: getattr(state, name) for name in ("seed", "round", "believed", "tokens")},
@@ -164,8 +238,11 @@ def _test(parts: BoostParts, asker: Asker, state: LoopState) -> Outcomes | None:
     return outcomes(parts, asker, parts.task, state.context) if parts.task is not None else None
 
 
-def _calibrate(parts: BoostParts, asker: Asker, threshold: float | None) -> tuple[tuple[Judged, ...], tuple[Example, ...]]:
-    """Return the answers to the test questions before the first round, judged and accepted as any round's, and the questions.
+def _calibrate(
+    parts: BoostParts, asker: Asker, threshold: float | None
+) -> tuple[tuple[Judged, ...], tuple[Example, ...]]:
+    """Return the answers to the test questions before the first round, judged and accepted as any
+    round's, and the questions.
 
     They serve to measure; the loop does not learn from them.
     """
@@ -173,7 +250,9 @@ def _calibrate(parts: BoostParts, asker: Asker, threshold: float | None) -> tupl
         return (), ()
     loop = parts.config.loop
     judged = answer_and_judge(parts, asker, parts.policy, parts.task.test, 0)
-    return accept(abstain(judged, loop.abstain_below), threshold=threshold, share=loop.share), parts.task.test
+    return accept(
+        abstain(judged, loop.abstain_below), threshold=threshold, share=loop.share
+    ), parts.task.test
 
 
 def _threshold(parts: BoostParts, asker: Asker) -> float | None:
@@ -183,15 +262,27 @@ def _threshold(parts: BoostParts, asker: Asker) -> float | None:
         return loop.threshold
     assert parts.task is not None
     judged = answer_and_judge(parts, asker, parts.policy, parts.task.validation, 0)
-    right = np.array([bool(is_right(j.answer, e.target)) for j, e in zip(judged, parts.task.validation, strict=True)])
+    right = np.array(
+        [
+            bool(is_right(j.answer, e.target))
+            for j, e in zip(judged, parts.task.validation, strict=True)
+        ]
+    )
     best = best_threshold(np.array([j.log_odds for j in judged]), right)
     if best is None:
-        raise UserError("loop.calibrate: all or none of the validation answers are right, so no threshold tells them apart; give loop.threshold")
+        raise UserError(
+            "loop.calibrate: all or none of the validation answers are right, so no threshold "
+            "tells them apart; give loop.threshold"
+        )
     return best.threshold
 
 
-def _conclude(parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopState, info: ModelInfo) -> dict[str, Any]:
-    """Write what is left of the loop: the pairs it accepted as a task's examples, the page, the summary."""
+def _conclude(
+    parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopState, info: ModelInfo
+) -> dict[str, Any]:
+    """Write what is left of the loop: the pairs it accepted as a task's examples, the page, the
+    summary.
+    """
     policy = in_context(parts.policy, state.context)
     folder.write_lines(ACCEPTED, [_accepted_line(parts, j) for j in state.buffer])
     before, tested = _test(parts, asker, LoopState(state.seed)), _test(parts, asker, state)
@@ -199,9 +290,23 @@ def _conclude(parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopS
     summary = summarize(parts.config, folder.lines(RECURRENCE), tested) | {
         "name": folder.path.name,
         "test": _compare(parts.config, before, tested) if before and tested else None,
-        "champion": {"policy_id": policy.policy_id, "policy": policy.to_dict(), "prompt": render_prompt(policy), "prior": answer_prior},
-        "evaluator": {"policy": parts.evaluator.to_dict(), "prompt": render_prompt(parts.evaluator), "prior": verdict_prior},
-        "model": {"name": parts.config.model.name, "dtype": info.dtype, "path": info.path, "reason": info.reason},
+        "champion": {
+            "policy_id": policy.policy_id,
+            "policy": policy.to_dict(),
+            "prompt": render_prompt(policy),
+            "prior": answer_prior,
+        },
+        "evaluator": {
+            "policy": parts.evaluator.to_dict(),
+            "prompt": render_prompt(parts.evaluator),
+            "prior": verdict_prior,
+        },
+        "model": {
+            "name": parts.config.model.name,
+            "dtype": info.dtype,
+            "path": info.path,
+            "reason": info.reason,
+        },
         "tokens": asker.ledger.token_summary(),
         "mlflow_run_id": (folder.read(TRACKING) or {}).get("run_id"),
     }
@@ -215,31 +320,46 @@ def _conclude(parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopS
 
 
 def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[Prior | None, Prior | None]:
-    """Return what frees an answer to one input alone, and a verdict on it, of the choices' means over a batch; None where the loop does not.
+    """Return what frees an answer to one input alone, and a verdict on it, of the choices' means
+    over a batch; None where the loop does not.
 
-    The batch is the test inputs, on which the last error was measured, or without them the first questions.
+    The batch is the test inputs, on which the last error was measured, or without them the first
+    questions.
     """
     loop = parts.config.loop
     batch = parts.task.test if parts.task is not None else parts.questions[: loop.batch]
     if loop.answers != "batch" or batch[0].choices is None:
         return None, None
-    judged = asker.verdict_prior(parts.evaluator, batch, "measuring") if loop.judge == "rivals" else None
+    judged = (
+        asker.verdict_prior(parts.evaluator, batch, "measuring") if loop.judge == "rivals" else None
+    )
     return asker.answer_prior(policy, batch, "measuring"), judged
 
 
 def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str, Any]:
     """Return both error rates with intervals, and their paired difference."""
-    return compare(~before.right, ~after.right, config.seed, config.alpha) | {"metric": "error_rate"}
+    return compare(~before.right, ~after.right, config.seed, config.alpha) | {
+        "metric": "error_rate"
+    }
 
 
 def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, Any]:
-    """Return an accepted pair as a line of a task's file: a run on it learns from what the model itself holds for right."""
+    """Return an accepted pair as a line of a task's file: a run on it learns from what the model
+    itself holds for right.
+    """
     choices = parts.question(judged).choices
-    return {"input": judged.input, "target": judged.answer, "choices": list(choices) if choices else None, "id": judged.question_id}
+    return {
+        "input": judged.input,
+        "target": judged.answer,
+        "choices": list(choices) if choices else None,
+        "id": judged.question_id,
+    }
 
 
 def _open_tracking(parts: BoostParts, folder: BoostFolder) -> None:
-    """Open the MLflow run, or open it again and tell the last committed round once more: it may not have arrived."""
+    """Open the MLflow run, or open it again and tell the last committed round once more: it may not
+    have arrived.
+    """
     identity, lines = folder.read(TRACKING), folder.lines(RECURRENCE)
     if identity:
         parts.tracker.resume(identity)
@@ -247,8 +367,25 @@ def _open_tracking(parts: BoostParts, folder: BoostFolder) -> None:
             parts.tracker.log(recurrence_metrics(line), line["round"], line["time_ms"])
         return
     config = parts.config
-    source = str(config.questions or (config.task and (config.task.path or f"evoprompt:{config.task.name}")))
-    datasets = [Dataset(config.name, digest(parts.questions), source, "questions", len(parts.questions))]
-    datasets += [Dataset(parts.task.name, digest(parts.task.test), source, "test", len(parts.task.test))] if parts.task else []
-    tags = {"evoprompt.folder": str(folder.path), "evoprompt.boost": config.loop.buffer, "evoprompt.model": config.model.name}
-    folder.write(TRACKING, parts.tracker.begin(folder.path.name, flat_parameters(config.model_dump(mode="json")), tags, datasets))
+    source = str(
+        config.questions or (config.task and (config.task.path or f"evoprompt:{config.task.name}"))
+    )
+    datasets = [
+        Dataset(config.name, digest(parts.questions), source, "questions", len(parts.questions))
+    ]
+    datasets += (
+        [Dataset(parts.task.name, digest(parts.task.test), source, "test", len(parts.task.test))]
+        if parts.task
+        else []
+    )
+    tags = {
+        "evoprompt.folder": str(folder.path),
+        "evoprompt.boost": config.loop.buffer,
+        "evoprompt.model": config.model.name,
+    }
+    folder.write(
+        TRACKING,
+        parts.tracker.begin(
+            folder.path.name, flat_parameters(config.model_dump(mode="json")), tags, datasets
+        ),
+    )

@@ -1,6 +1,8 @@
-"""What labels tell of a loop: how the test examples go in a context, and how far the model follows contexts that are all right or all wrong.
+"""What labels tell of a loop: how the test examples go in a context, and how far the model follows
+contexts that are all right or all wrong.
 
-    labelled questions --fill, spoil--> context --answer the test examples--> error rate by impurity --fit--> floor and ceiling
+    labelled questions --fill, spoil--> context --answer the test examples--> error rate by impurity
+    --fit--> floor and ceiling
 
 Labels only measure here: no pair of these contexts gets into the loop.
 """
@@ -24,7 +26,8 @@ from evoprompt.tasks.base import Task
 
 
 def measure_imitation(parts: BoostParts, asker: Asker) -> ImitationFit | None:
-    """Return the floor and ceiling from so many contexts of each kind as `loop.measure_imitation` says; None if it says 0.
+    """Return the floor and ceiling from so many contexts of each kind as `loop.measure_imitation`
+    says; None if it says 0.
 
     Raises:
         UserError: a prompt does not fit the model, or as `labelled_context`.
@@ -47,8 +50,11 @@ def outcomes(parts: BoostParts, asker: Asker, task: Task, context: Sequence[Judg
     return Outcomes(np.array(right), np.array([a.probability for a in answers]))
 
 
-def labelled_context(parts: BoostParts, impurity: float, rng: np.random.Generator) -> tuple[Judged, ...]:
-    """Return a context as the loop would show it, of questions with their right answers but for this share of them, which have a wrong one.
+def labelled_context(
+    parts: BoostParts, impurity: float, rng: np.random.Generator
+) -> tuple[Judged, ...]:
+    """Return a context as the loop would show it, of questions with their right answers but for
+    this share of them, which have a wrong one.
 
     Raises:
         UserError: there is no wrong answer to a question.
@@ -57,17 +63,26 @@ def labelled_context(parts: BoostParts, impurity: float, rng: np.random.Generato
     drawn = [known[i] for i in rng.permutation(len(known))]
     right = [Judged(0, e.example_id, e.input, e.target, 1.0, float(rng.random())) for e in drawn]
     loop = parts.config.loop
-    shown = choose(right, loop.choose, loop.context_pairs, loop.context_tokens, parts.pair_tokens, rng)
+    shown = choose(
+        right, loop.choose, loop.context_pairs, loop.context_tokens, parts.pair_tokens, rng
+    )
     wrong = set(rng.permutation(len(shown))[: round(impurity * len(shown))].tolist())
-    return tuple(_spoilt(j, parts.question(j), known, rng) if i in wrong else j for i, j in enumerate(shown))
+    return tuple(
+        _spoilt(j, parts.question(j), known, rng) if i in wrong else j for i, j in enumerate(shown)
+    )
 
 
-def _spoilt(judged: Judged, question: Example, known: list[Example], rng: np.random.Generator) -> Judged:
-    """Return the pair with another of its choices as the answer; without choices with another question's answer."""
+def _spoilt(
+    judged: Judged, question: Example, known: list[Example], rng: np.random.Generator
+) -> Judged:
+    """Return the pair with another of its choices as the answer; without choices with another
+    question's answer.
+    """
     offered = question.candidates if question.choices is not None else [e.target for e in known]
     others = [c for c in offered if not is_right(c, question.target)]
     if not others:
         raise UserError(
-            f"loop.measure_imitation shows wrong answers, and question {question.example_id} has none: '{question.target}' is all there is"
+            f"loop.measure_imitation shows wrong answers, and question {question.example_id} has "
+            f"none: '{question.target}' is all there is"
         )
     return replace(judged, answer=str(rng.choice(others)))

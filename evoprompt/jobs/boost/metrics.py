@@ -11,24 +11,51 @@ from evoprompt.tracking.names import held_out_table
 def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a line of `recurrence.jsonl`; what is null there is left out.
 
-    `recurrence/acceptance` is the share of the answers given that were accepted, undefined where none was given; `recurrence/abstained` and
-    `recurrence/buffer_size` are numbers of answers. `recurrence/imitation_floor` and `_ceiling` are of round 0, where they were measured.
+    `recurrence/acceptance` is the share of the answers given that were accepted, undefined where
+    none was given; `recurrence/abstained` and `recurrence/buffer_size` are numbers of answers.
+    `recurrence/imitation_floor` and `_ceiling` are of round 0, where they were measured.
     """
-    names = ("error_rate", "predicted", "sensitivity", "specificity", "abstained", "buffer_size", "buffer_error_rate", "believed_error")
+    names = (
+        "error_rate",
+        "predicted",
+        "sensitivity",
+        "specificity",
+        "abstained",
+        "buffer_size",
+        "buffer_error_rate",
+        "believed_error",
+    )
     found = {name: line[name] for name in names}
     for name, bounds in (("error_rate", line["ci"]), ("predicted", line["predicted_ci"])):
         found |= {f"{name}_low": bounds[0], f"{name}_high": bounds[1]} if bounds else {}
     found |= {"ln_lambda": line["ln_lambda"]["value"]} if line["ln_lambda"] else {}
-    found |= {f"imitation_{end}": line["imitation"][end] for end in ("floor", "ceiling")} if line.get("imitation") else {}
-    found |= {"acceptance": line["accepted"] / line["answered"]} if line["answered"] and line["accepted"] is not None else {}
+    found |= (
+        {f"imitation_{end}": line["imitation"][end] for end in ("floor", "ceiling")}
+        if line.get("imitation")
+        else {}
+    )
+    found |= (
+        {"acceptance": line["accepted"] / line["answered"]}
+        if line["answered"] and line["accepted"] is not None
+        else {}
+    )
     found |= {"surprise_z": line["verdict"]["surprise_z"]} if line["verdict"] else {}
-    metrics = {f"recurrence/{name}": value for name, value in found.items()} | {"tokens/total": line["tokens"], "time/seconds": line["seconds"]}
+    metrics = {f"recurrence/{name}": value for name, value in found.items()} | {
+        "tokens/total": line["tokens"],
+        "time/seconds": line["seconds"],
+    }
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
 def boost_description(summary: Mapping[str, Any]) -> str:
-    """Return a finished self-evaluation loop in a few lines of Markdown: its error before and after, what must be known of it, its prompt."""
+    """Return a finished self-evaluation loop in a few lines of Markdown: its error before and
+    after, what must be known of it, its prompt.
+    """
     labels = {"before": "baseline", "after": "champion", "difference": "difference"}
-    table = f"Self-evaluation: {held_out_table(summary['test'], labels)}\n" if summary["test"] is not None else ""
+    table = (
+        f"Self-evaluation: {held_out_table(summary['test'], labels)}\n"
+        if summary["test"] is not None
+        else ""
+    )
     notes = "".join(f"- {note}\n" for note in summary["notes"])
     return f"{table}{notes}\nFinal prompt\n\n```\n{summary['champion']['prompt']}\n```\n"

@@ -1,4 +1,6 @@
-"""The folder of a self-evaluation loop -> `report.html`: one file that needs nothing else, no network and no model."""
+"""The folder of a self-evaluation loop -> `report.html`: one file that needs nothing else, no
+network and no model.
+"""
 
 from __future__ import annotations
 
@@ -40,23 +42,38 @@ FAILED = {
     Assumption.BUFFER: "nothing was accepted, or the context stayed the same",
 }
 BELIEVED_NOTE = (
-    "Believed: the error that the judge expects of the answers given with the context of that round; it is right only if the judge is calibrated."
+    "Believed: the error that the judge expects of the answers given with the "
+    "context of that round; it is right only if the judge is calibrated."
 )
-ERROR_NOTE = "Measured after each round, with the context that the round led to. Predicted before it from round 0 alone, for a model that "
+ERROR_NOTE = (
+    "Measured after each round, with the context that the round led to. Predicted "
+    "before it from round 0 alone, for a model that "
+)
 #: What the prediction supposes, by whether the imitation was measured.
-SUPPOSED = {False: "is wrong as often as its context.", True: "follows its context as far as contexts of labelled pairs told."}
+SUPPOSED = {
+    False: "is wrong as often as its context.",
+    True: "follows its context as far as contexts of labelled pairs told.",
+}
 EVALUATOR_NOTE = (
-    "What a round accepts is wrong less often than what it answered only where s + c > 1 (green): there a right answer is accepted more often "
-    "than a wrong one. On the line acceptance says nothing; below it the accepted answers are the worse ones. The purple point is round 0, from "
+    "What a round accepts is wrong less often than what it answered only where s + c > 1 "
+    "(green): there a right answer is accepted more often "
+    "than a wrong one. On the line acceptance says nothing; below it the accepted answers are "
+    "the worse ones. The purple point is round 0, from "
     "which every round is predicted. Labels measure this; no round sees them."
 )
-ROUNDS_NOTE = "A round's answers, and what the judge makes of them, come with the context of the round before."
+ROUNDS_NOTE = (
+    "A round's answers, and what the judge makes of them, come with the context of the "
+    "round before."
+)
 LABELS_NOTE = (
-    "The error rate and the share of wrong pairs are of the context that came out of the round. Round 0 judges the answers to the test examples, "
-    "given without context. s and c are sensitivity and specificity; acceptance lowers the log-odds of an error by ln Λ = ln(s / (1 - c))."
+    "The error rate and the share of wrong pairs are of the context that came out of the round. "
+    "Round 0 judges the answers to the test examples, "
+    "given without context. s and c are sensitivity and specificity; acceptance lowers the "
+    "log-odds of an error by ln Λ = ln(s / (1 - c))."
 )
 COVERAGE_NOTE = (
-    "The error rate if only the answers with the greatest probability were given, in the last context. Confidence is useful where the curve lies "
+    "The error rate if only the answers with the greatest probability were given, in the last "
+    "context. Confidence is useful where the curve lies "
     "below the line of all answers."
 )
 
@@ -73,23 +90,44 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
     """
     lines = folder.lines(RECURRENCE)
     if not lines:
-        raise UserError(f"the loop in {folder.path} has not committed a round yet; go on with it: evoprompt resume {folder.path}")
+        raise UserError(
+            f"the loop in {folder.path} has not committed a round yet; go on with it: evoprompt "
+            f"resume {folder.path}"
+        )
     summary = summary if summary is not None else folder.read(SUMMARY)
     config = folder.config()
-    sections = [_head(folder.path.name, config, summary, lines), _outcome(summary, lines), *_figures(summary, lines)]
-    note = f"{ROUNDS_NOTE} {LABELS_NOTE} Intervals cover {1 - config.alpha:.0%}." if _has_labels(lines) else ROUNDS_NOTE
+    sections = [
+        _head(folder.path.name, config, summary, lines),
+        _outcome(summary, lines),
+        *_figures(summary, lines),
+    ]
+    note = (
+        f"{ROUNDS_NOTE} {LABELS_NOTE} Intervals cover {1 - config.alpha:.0%}."
+        if _has_labels(lines)
+        else ROUNDS_NOTE
+    )
     sections.append(section("By round", _rounds(lines, config.alpha) + _meaning(lines), note))
     if summary:
-        sections.append(section("Final prompt", preformatted(summary["champion"]["prompt"]), _shown(lines[-1]["context_size"])))
+        sections.append(
+            section(
+                "Final prompt",
+                preformatted(summary["champion"]["prompt"]),
+                _shown(lines[-1]["context_size"]),
+            )
+        )
         if config.loop.judge == "clause":
-            sections.append(section("The evaluator's prompt", preformatted(summary["evaluator"]["prompt"])))
+            sections.append(
+                section("The evaluator's prompt", preformatted(summary["evaluator"]["prompt"]))
+            )
     path = folder.path / "report.html"
     path.write_text(page(folder.path.name, sections), encoding="utf-8")
     return path
 
 
 def verdict_text(verdict: Mapping[str, Any] | None) -> str:
-    """Return in words whether a round did as predicted, and what failed if it did not; nothing where nothing was predicted."""
+    """Return in words whether a round did as predicted, and what failed if it did not; nothing
+    where nothing was predicted.
+    """
     if verdict is None:
         return ""
     z = "" if verdict["surprise_z"] is None else f" (z{FIXED}={FIXED}{verdict['surprise_z']:+.1f})"
@@ -99,14 +137,18 @@ def verdict_text(verdict: Mapping[str, Any] | None) -> str:
     return f"outside{z}: {failed or 'no assumption refuted'}"
 
 
-def _head(name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:
+def _head(
+    name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lines: Sequence[Line]
+) -> str:
     sources = [f"task {config.task.name or config.task.path}"] if config.task else []
     sources += [f"the questions of {config.questions}"] if config.questions else []
     loop, tokens = config.loop, summary["tokens"]["total"] if summary else lines[-1]["tokens"]
     texts = (
-        f"Self-evaluation loop of {config.model.name} on {' and '.join(sources)}, seed {config.seed}: {_count(lines[-1]['round'], 'round')}, "
+        f"Self-evaluation loop of {config.model.name} on {' and '.join(sources)}, seed "
+        f"{config.seed}: {_count(lines[-1]['round'], 'round')}, "
         f"{tokens:,} tokens.",
-        f"Answers: {loop.answers} ({ANSWERS[loop.answers]}). Buffer: {loop.buffer} ({BUFFERS[loop.buffer]}). Judge: {loop.judge} "
+        f"Answers: {loop.answers} ({ANSWERS[loop.answers]}). Buffer: {loop.buffer} "
+        f"({BUFFERS[loop.buffer]}). Judge: {loop.judge} "
         f"({JUDGES[loop.judge]}).",
     )
     return f'<h1>{escape(name)}</h1><p class="muted">{escape(texts[0])}<br>{escape(texts[1])}</p>'
@@ -114,7 +156,12 @@ def _head(name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lin
 
 def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:
     if summary is None:
-        unknown = "" if _has_labels(lines) else " There are no labels, so that error rate, sensitivity and specificity cannot be known."
+        unknown = (
+            ""
+            if _has_labels(lines)
+            else " There are no labels, so that error rate, sensitivity and specificity cannot "
+            "be known."
+        )
         return f"<p>This loop has not ended; what follows is what it has committed.{unknown}</p>"
     notes = "".join(f"<p>{escape(note)}</p>" for note in summary["notes"])
     test = summary["test"]
@@ -125,10 +172,20 @@ def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:
         ("after, with the last context", interval(test["champion"])),
         ("difference (paired)", interval(test["difference"], signed=True)),
     )
-    body = "".join(f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>' for label, (value, bounds) in rows)
-    head = f'<tr><th></th><th class="n">{escape(test["metric"].replace("_", " "))}</th><th class="n">interval</th></tr>'
+    body = "".join(
+        f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>'
+        for label, (value, bounds) in rows
+    )
+    head = (
+        f'<tr><th></th><th class="n">{escape(test["metric"].replace("_", " "))}</th><th '
+        f'class="n">interval</th></tr>'
+    )
     note = f"On {_count(test['num_examples'], 'test example')} that the loop never learned from."
-    return section("Outcome", f"<table>{head}{body}</table><p>{_conclusion(test['difference']['ci'])}</p>{notes}", note)
+    return section(
+        "Outcome",
+        f"<table>{head}{body}</table><p>{_conclusion(test['difference']['ci'])}</p>{notes}",
+        note,
+    )
 
 
 def _conclusion(bounds: Sequence[float]) -> str:
@@ -141,7 +198,12 @@ def _conclusion(bounds: Sequence[float]) -> str:
 
 
 def _figures(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> list[str]:
-    from evoprompt.jobs.boost.figures import acceptance_figure, coverage_figure, error_figure, evaluator_figure
+    from evoprompt.jobs.boost.figures import (
+        acceptance_figure,
+        coverage_figure,
+        error_figure,
+        evaluator_figure,
+    )
 
     supposed = SUPPOSED[bool(lines[0].get("imitation"))]
     error = (
@@ -152,18 +214,40 @@ def _figures(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> list[s
     drawn = [
         (error[0], error_figure(lines), error[1]),
         ("The evaluator", evaluator_figure(lines), EVALUATOR_NOTE),
-        ("Acceptance", acceptance_figure(lines), "What became of each round's answers. Only accepted ones can come into the context."),
+        (
+            "Acceptance",
+            acceptance_figure(lines),
+            "What became of each round's answers. Only accepted ones can come into the context.",
+        ),
     ]
     coverage = summary["coverage"] if summary else None
     if coverage:
         area = f"Mean over all coverages: {coverage['area']:.3f}."
-        drawn.append(("Coverage against error at the end", coverage_figure(coverage), f"{COVERAGE_NOTE} {area}"))
+        drawn.append(
+            (
+                "Coverage against error at the end",
+                coverage_figure(coverage),
+                f"{COVERAGE_NOTE} {area}",
+            )
+        )
     return [section(title, figure, note) for title, figure, note in drawn if figure is not None]
 
 
 def _rounds(lines: Sequence[Line], alpha: float) -> str:
     """Return the table of rounds; a column in which nothing is known is left out."""
-    head = ["round", "error rate", "predicted", "s", "c", "ln Λ", "accepted", "buffer", "wrong in context", "believed error", "verdict"]
+    head = [
+        "round",
+        "error rate",
+        "predicted",
+        "s",
+        "c",
+        "ln Λ",
+        "accepted",
+        "buffer",
+        "wrong in context",
+        "believed error",
+        "verdict",
+    ]
     rows = [_row(line, alpha) for line in lines]
     shown = [i for i in range(len(head)) if any(row[i] for row in rows)]
     return table([head[i] for i in shown], [[row[i] for i in shown] for row in rows])
@@ -171,7 +255,11 @@ def _rounds(lines: Sequence[Line], alpha: float) -> str:
 
 def _row(line: Line, alpha: float) -> list[str]:
     ratio = LogRatio(**line["ln_lambda"]) if line["ln_lambda"] else None
-    given = [f"{line['accepted']} of {line['answered']}"] if line["answered"] and line["accepted"] is not None else []
+    given = (
+        [f"{line['accepted']} of {line['answered']}"]
+        if line["answered"] and line["accepted"] is not None
+        else []
+    )
     withheld = [f"{line['abstained']}{FIXED}abstained"] if line["abstained"] else []
     pairs = f" of {line['context_size']}" if line["context_size"] else ""
     return [
@@ -200,13 +288,21 @@ def _rate(value: float | None, bounds: Sequence[float] | None = None) -> str:
 
 
 def _shown(pairs: int | None) -> str:
-    return f"The policy with the {_count(pairs, 'pair')} of the last context." if pairs else "The policy as it began: no context was built."
+    return (
+        f"The policy with the {_count(pairs, 'pair')} of the last context."
+        if pairs
+        else "The policy as it began: no context was built."
+    )
 
 
 def _meaning(lines: Sequence[Line]) -> str:
     """Return what the failed assumptions of these rounds mean, each once."""
     failed = {name for line in lines if line["verdict"] for name in line["verdict"]["failed"]}
-    return "".join(f'<p class="muted">{escape(name.value)}: {escape(text)}.</p>' for name, text in FAILED.items() if name in failed)
+    return "".join(
+        f'<p class="muted">{escape(name.value)}: {escape(text)}.</p>'
+        for name, text in FAILED.items()
+        if name in failed
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,6 @@
-"""A self-evaluation loop with all that surrounds it: build, go round, tell how it ended, give the workers back."""
+"""A self-evaluation loop with all that surrounds it: build, go round, tell how it ended, give the
+workers back.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ def start(config: BoostConfig, out: Path | None) -> dict[str, Any]:
     """Run a loop in a new folder; return the summary.
 
     Raises:
-        UserError: before anything is written, where that can be known; a folder without a round is taken away again.
+        UserError: before anything is written, where that can be known; a folder without a round is
+            taken away again.
     """
     check_boost(config)
     folder = begin(BoostFolder, config, out)
@@ -35,7 +38,10 @@ def resume(path: Path) -> dict[str, Any]:
     """
     folder = BoostFolder.open(path)
     if folder.is_complete:
-        raise UserError(f"the loop in {path} is complete; its result is in summary.json, and evoprompt report {path} makes its page again")
+        raise UserError(
+            f"the loop in {path} is complete; its result is in summary.json, and evoprompt "
+            f"report {path} makes its page again"
+        )
     return _show(folder.config(), folder)
 
 

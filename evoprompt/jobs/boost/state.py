@@ -1,6 +1,8 @@
-"""The self-evaluation loop as pure functions: which answers are accepted, what the buffer holds, and what the next context shows.
+"""The self-evaluation loop as pure functions: which answers are accepted, what the buffer holds,
+and what the next context shows.
 
-    answers, verdicts --judge--> Judged --accept--> accepted --buffer--> Buffer --choose--> context of the next round
+    answers, verdicts --judge--> Judged --accept--> accepted --buffer--> Buffer --choose--> context
+    of the next round
 
 Nothing here sees a right answer: what the loop knows of its answers is what the model says of them.
 """
@@ -47,38 +49,55 @@ class LoopState:
     round: int = 0
     buffer: tuple[Judged, ...] = ()  #: accepted and kept, oldest first
     context: tuple[Judged, ...] = ()  #: those of the buffer that the prompt shows, in its order
-    believed: tuple[float, ...] = ()  #: by round, the error rate that the model itself expects: see `believed_error`
-    tokens: int = 0  #: of the work so far, distinct prefixes once and what was written, whatever store and memo spared: the budget counts them
+    believed: tuple[
+        float, ...
+    ] = ()  #: by round, the error rate that the model itself expects: see `believed_error`
+    #: of the work so far, distinct prefixes once and what was written, whatever store and memo
+    #: spared: the budget counts them
+    tokens: int = 0
 
 
 def batch_of(num_questions: int, size: int, seed: int, round_number: int) -> list[int]:
-    """Return the indices of a round's questions (rounds count from 1), all different: a part of one random order of all questions.
+    """Return the indices of a round's questions (rounds count from 1), all different: a part of one
+    random order of all questions.
 
-    When no whole batch is left of an order another one begins, so at least `num_questions - size + 1` questions are asked before any comes again.
-    The same arguments give the same batch, whatever happened before.
+    When no whole batch is left of an order another one begins, so at least `num_questions - size +
+    1` questions are asked before any comes again. The same arguments give the same batch, whatever
+    happened before.
 
     Raises:
         ValueError: there are fewer questions than a batch has.
     """
     if num_questions < size:
-        raise ValueError(f"batch_of(num_questions={num_questions}, size={size}): expected at least as many questions as a batch has")
+        raise ValueError(
+            f"batch_of(num_questions={num_questions}, size={size}): expected at least as many "
+            f"questions as a batch has"
+        )
     turn, part = divmod(round_number - 1, num_questions // size)
     order = generator(seed, Stream.QUESTIONS, turn).permutation(num_questions)
     return [int(i) for i in order[part * size : (part + 1) * size]]
 
 
 def abstain(judged: Sequence[Judged], least_probability: float | None) -> tuple[Judged, ...]:
-    """Return the answers, those below a probability marked as abstained: they are given to nobody and never accepted."""
-    return tuple(replace(j, abstained=least_probability is not None and j.probability < least_probability) for j in judged)
+    """Return the answers, those below a probability marked as abstained: they are given to nobody
+    and never accepted.
+    """
+    return tuple(
+        replace(j, abstained=least_probability is not None and j.probability < least_probability)
+        for j in judged
+    )
 
 
-def accept(judged: Sequence[Judged], *, threshold: float | None, share: float) -> tuple[Judged, ...]:
+def accept(
+    judged: Sequence[Judged], *, threshold: float | None, share: float
+) -> tuple[Judged, ...]:
     """Return the answers, the accepted marked.
 
     Args:
         judged: of a round.
         threshold: accept log-odds above this; None accepts a share instead.
-        share: of the answers that did not abstain, those with the greatest log-odds (rounded to a whole number of them; ties in order).
+        share: of the answers that did not abstain, those with the greatest log-odds (rounded to a
+            whole number of them; ties in order).
     """
     given = [i for i, j in enumerate(judged) if not j.abstained]
     if threshold is not None:
@@ -89,34 +108,49 @@ def accept(judged: Sequence[Judged], *, threshold: float | None, share: float) -
 
 
 def believed_error(judged: Sequence[Judged]) -> float:
-    """Return the mean of p(FALSE) / (p(TRUE) + p(FALSE)) over the answers that did not abstain: the error rate that the model expects.
+    """Return the mean of p(FALSE) / (p(TRUE) + p(FALSE)) over the answers that did not abstain: the
+    error rate that the model expects.
 
-    It is not an estimate of the error rate unless the evaluator is calibrated. NaN where all abstained.
+    It is not an estimate of the error rate unless the evaluator is calibrated. NaN where all
+    abstained.
     """
     log_odds = np.array([j.log_odds for j in judged if not j.abstained])
     return float(np.mean(1 / (1 + np.exp(log_odds)))) if len(log_odds) else float("nan")
 
 
-def fill_buffer(buffer: Sequence[Judged], judged: Sequence[Judged], kind: BufferKind, least: int) -> tuple[Judged, ...]:
-    """Return the buffer after a round. Of a question that was answered again only the newest answer stays.
+def fill_buffer(
+    buffer: Sequence[Judged], judged: Sequence[Judged], kind: BufferKind, least: int
+) -> tuple[Judged, ...]:
+    """Return the buffer after a round. Of a question that was answered again only the newest answer
+    stays.
 
-    `accumulate` appends what was accepted. `replace` holds the newest round's accepted answers alone; where they are fewer than `least`, those of
-    the rounds before make up the number.
+    `accumulate` appends what was accepted. `replace` holds the newest round's accepted answers
+    alone; where they are fewer than `least`, those of the rounds before make up the number.
     """
     accepted = [j for j in judged if j.accepted]
     newest = {j.question_id: j for j in (*buffer, *accepted)}
-    merged = sorted(newest.values(), key=lambda j: j.round)  # stable: in order of entry within a round
+    merged = sorted(
+        newest.values(), key=lambda j: j.round
+    )  # stable: in order of entry within a round
     return tuple(merged) if kind == "accumulate" else tuple(merged[-max(len(accepted), least) :])
 
 
 def choose(
-    buffer: Sequence[Judged], rule: Rule, most: int, max_tokens: int, num_tokens: Callable[[Judged], int], rng: np.random.Generator
+    buffer: Sequence[Judged],
+    rule: Rule,
+    most: int,
+    max_tokens: int,
+    num_tokens: Callable[[Judged], int],
+    rng: np.random.Generator,
 ) -> tuple[Judged, ...]:
-    """Return the pairs that the context shows, in its order: chosen by the rule while they fit, then shuffled.
+    """Return the pairs that the context shows, in its order: chosen by the rule while they fit,
+    then shuffled.
 
     - `newest`: the latest accepted; `confident`: those with the greatest log-odds.
-    - `diverse`: each time the one whose words differ most from those chosen (greatest least Jaccard distance), from the most confident on.
-    - `balanced`: the most confident of each answer in turn, so that no answer crowds out the others.
+    - `diverse`: each time the one whose words differ most from those chosen (greatest least Jaccard
+      distance), from the most confident on.
+    - `balanced`: the most confident of each answer in turn, so that no answer crowds out the
+      others.
 
     Args:
         buffer: oldest first.
@@ -124,7 +158,8 @@ def choose(
         most: pairs at most.
         max_tokens: of all chosen together; a pair that does not fit any more is passed over.
         num_tokens: of a pair as it is shown.
-        rng: for the order in the prompt, so that the rule's order does not put the same answer next to the question each time.
+        rng: for the order in the prompt, so that the rule's order does not put the same answer next
+            to the question each time.
     """
     chosen: list[Judged] = []
     left = max_tokens
@@ -144,7 +179,9 @@ def in_context(policy: Policy, context: Sequence[Judged]) -> Policy:
 
 
 def goes_on(state: LoopState, *, rounds: int, patience: int, max_tokens: int | None) -> bool:
-    """Return whether there is another round: not after `rounds`, beyond the budget, or `patience` rounds without a lower believed error."""
+    """Return whether there is another round: not after `rounds`, beyond the budget, or `patience`
+    rounds without a lower believed error.
+    """
     if state.round >= rounds or (max_tokens is not None and state.tokens >= max_tokens):
         return False
     latest, before = state.believed[-patience:], state.believed[:-patience]
@@ -175,5 +212,7 @@ def _by_distance(judged: Sequence[Judged]) -> list[Judged]:
         left.remove(best)
         ranked.append(judged[best])
         for i in left:
-            nearest[i] = min(nearest[i], 1 - len(words[i] & words[best]) / max(1, len(words[i] | words[best])))
+            nearest[i] = min(
+                nearest[i], 1 - len(words[i] & words[best]) / max(1, len(words[i] | words[best]))
+            )
     return ranked

@@ -1,4 +1,5 @@
-"""Runs -> groups, their estimates, and the tests between them: everything that a comparison shows, as one record.
+"""Runs -> groups, their estimates, and the tests between them: everything that a comparison shows,
+as one record.
 
 folders --> RunRecord --> groups of replicates --> Comparison --> tables, page, comparison.json
 """
@@ -46,10 +47,15 @@ TESTED = ("mean_height", "final", "time_to_target", "accuracy_after")
 class Settings:
     """What a comparison is asked to do; the defaults are found from the runs."""
 
-    by: Sequence[str] = ()  #: config keys that make groups; default: all in which the runs differ, but seed and names
+    by: Sequence[
+        str
+        #: config keys that make groups; default: all in which the runs differ, but seed and names
+    ] = ()
     align: str | None = None  #: of AXES; default: tokens where every run has them, else generations
     trait: str = "fitness"
-    target: float | None = None  #: default: what the baseline's mean is at the end of the common range
+    target: float | None = (
+        None  #: default: what the baseline's mean is at the end of the common range
+    )
     baseline: str | None = None  #: a group's name; default: the first
     alpha: float = 0.05
 
@@ -61,7 +67,9 @@ class RunResult:
     record: RunRecord
     replicate: str  #: what it is paired by
     curve: Curve
-    values: Mapping[str, float]  #: by QUANTITIES; absent where the run has none, infinite where a target was not reached
+    values: Mapping[
+        str, float
+    ]  #: by QUANTITIES; absent where the run has none, infinite where a target was not reached
     price: PriceTotals  #: from the founders to the last generation within the common range
     tokens: float | None  #: that the search needed, as far as the run went
 
@@ -72,7 +80,9 @@ class GroupResult:
 
     group: Group
     runs: Sequence[RunResult]
-    estimates: Mapping[str, Estimate]  #: by QUANTITIES but the cost to the target; by "price/<term>" and "operator/<name>"
+    estimates: Mapping[
+        str, Estimate
+    ]  #: by QUANTITIES but the cost to the target; by "price/<term>" and "operator/<name>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +101,43 @@ class Comparison:
     @property
     def curve_label(self) -> str:
         """What the curves show."""
-        return "best fitness so far" if self.settings.trait == "fitness" else f"mean {self.settings.trait.replace('_', ' ')} of the selected"
+        return (
+            "best fitness so far"
+            if self.settings.trait == "fitness"
+            else f"mean {self.settings.trait.replace('_', ' ')} of the selected"
+        )
 
 
 def compare_runs(paths: Sequence[Path], settings: Settings) -> Comparison:
     """Return the comparison of the runs in these folders.
 
     Raises:
-        UserError: fewer than two runs, a folder without a run, an unknown key, trait, axis or group, or no common range of costs.
+        UserError: fewer than two runs, a folder without a run, an unknown key, trait, axis or
+            group, or no common range of costs.
     """
     records, skipped = _read(paths, settings.trait)
     settings = replace(settings, align=_axis(records, settings.align))
     keys, groups = group_runs(records, settings.by)
     baseline = pick_baseline(groups, settings.baseline)
-    curves = {r.folder: Curve(r.cost[str(settings.align)], r.best if settings.trait == "fitness" else r.mean) for r in records}
+    curves = {
+        r.folder: Curve(
+            r.cost[str(settings.align)], r.best if settings.trait == "fitness" else r.mean
+        )
+        for r in records
+    }
     limits = common_range(curves.values())
     if limits is None:
-        raise UserError(f"the runs have no {settings.align} in common: one ends before another begins; align by generations")
+        raise UserError(
+            f"the runs have no {settings.align} in common: one ends before another begins; align "
+            f"by generations"
+        )
     if settings.target is None:
-        reached = [float(curves[r.folder].at(np.array([limits[1]]))[0]) for g in groups if g.name == baseline for r in g.runs]
+        reached = [
+            float(curves[r.folder].at(np.array([limits[1]]))[0])
+            for g in groups
+            if g.name == baseline
+            for r in g.runs
+        ]
         settings = replace(settings, target=float(np.mean(reached)))
     settings = replace(settings, baseline=baseline)
     results = [_group_result(group, curves, limits, settings) for group in groups]
@@ -120,13 +148,17 @@ def compare_runs(paths: Sequence[Path], settings: Settings) -> Comparison:
         results,
         contrasts({r.group.name: _samples(r, TESTED) for r in results}, baseline, settings.alpha),
         contrasts({r.group.name: _price_samples(r) for r in results}, baseline, settings.alpha),
-        contrasts({r.group.name: _operator_samples(r, results) for r in results}, baseline, settings.alpha),
+        contrasts(
+            {r.group.name: _operator_samples(r, results) for r in results}, baseline, settings.alpha
+        ),
         [*skipped, *_warnings(records, groups, curves, limits, str(settings.align))],
     )
 
 
 def comparison_dict(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as `comparison.json` has it: plain values, null for what is undefined or was never reached."""
+    """Return the comparison as `comparison.json` has it: plain values, null for what is undefined
+    or was never reached.
+    """
     settings = comparison.settings
     plain: dict[str, Any] = _plain(
         {
@@ -148,11 +180,18 @@ def comparison_dict(comparison: Comparison) -> dict[str, Any]:
 def _read(paths: Sequence[Path], trait: str) -> tuple[list[RunRecord], list[str]]:
     folders = find_runs(paths)
     records = {folder: read_run(folder, trait) for folder in folders}
-    skipped = [f"{folder} has not committed a generation yet and is left out" for folder, record in records.items() if record is None]
+    skipped = [
+        f"{folder} has not committed a generation yet and is left out"
+        for folder, record in records.items()
+        if record is None
+    ]
     found = [record for record in records.values() if record is not None]
     if len(found) < 2:
         empty = f" ({skipped[0]})" if skipped else ""
-        raise UserError(f"a comparison needs at least two runs, and {len(found)} was given{empty}; name more run folders, or a folder around them")
+        raise UserError(
+            f"a comparison needs at least two runs, and {len(found)} was given{empty}; name more "
+            f"run folders, or a folder around them"
+        )
     return found, skipped
 
 
@@ -163,25 +202,39 @@ def _axis(records: Sequence[RunRecord], given: str | None) -> str:
         raise UserError(f"--align {given}: expected one of {', '.join(AXES)}")
     without = [str(r.folder) for r in records if given not in r.cost]
     if without:
-        raise UserError(f"--align {given}: {without[0]} does not record {given}; align by generations or evaluations")
+        raise UserError(
+            f"--align {given}: {without[0]} does not record {given}; align by generations or "
+            f"evaluations"
+        )
     return given
 
 
-def _group_result(group: Group, curves: Mapping[Path, Curve], limits: tuple[float, float], settings: Settings) -> GroupResult:
-    runs = [_run_result(run, key, curves[run.folder], limits, settings) for run, key in zip(group.runs, group.replicates, strict=True)]
+def _group_result(
+    group: Group, curves: Mapping[Path, Curve], limits: tuple[float, float], settings: Settings
+) -> GroupResult:
+    runs = [
+        _run_result(run, key, curves[run.folder], limits, settings)
+        for run, key in zip(group.runs, group.replicates, strict=True)
+    ]
     estimates = {}
     for quantity in QUANTITIES:
         values = [r.values[quantity] for r in runs if quantity in r.values]
         if values and quantity != "time_to_target":
             estimates[quantity] = mean_interval(values, settings.alpha)
     for term in TERMS:
-        estimates[f"price/{term}"] = mean_interval([r.price.terms[term] for r in runs], settings.alpha)
+        estimates[f"price/{term}"] = mean_interval(
+            [r.price.terms[term] for r in runs], settings.alpha
+        )
     for name in sorted({name for r in runs for name in r.price.operators}):
-        estimates[f"operator/{name}"] = mean_interval([r.price.operators.get(name, 0.0) for r in runs], settings.alpha)
+        estimates[f"operator/{name}"] = mean_interval(
+            [r.price.operators.get(name, 0.0) for r in runs], settings.alpha
+        )
     return GroupResult(group, runs, estimates)
 
 
-def _run_result(run: RunRecord, replicate: str, curve: Curve, limits: tuple[float, float], settings: Settings) -> RunResult:
+def _run_result(
+    run: RunRecord, replicate: str, curve: Curve, limits: tuple[float, float], settings: Settings
+) -> RunResult:
     low, high = limits
     reached = time_to_target(curve, float(settings.target or 0.0), high)
     values = {
@@ -191,7 +244,11 @@ def _run_result(run: RunRecord, replicate: str, curve: Curve, limits: tuple[floa
     }
     if run.summary is not None:
         test = run.summary["test"]
-        names = {"accuracy_before": "baseline", "accuracy_after": "champion", "accuracy_difference": "difference"}
+        names = {
+            "accuracy_before": "baseline",
+            "accuracy_after": "champion",
+            "accuracy_difference": "difference",
+        }
         values |= {quantity: float(test[part]["value"]) for quantity, part in names.items()}
     num = int(np.searchsorted(curve.x, high, side="right"))  # generations within the range
     tokens = float(run.cost["tokens"][-1]) if "tokens" in run.cost else None
@@ -206,28 +263,52 @@ def _price_samples(result: GroupResult) -> dict[str, dict[str, float]]:
     return {term: {r.replicate: r.price.terms[term] for r in result.runs} for term in TERMS}
 
 
-def _operator_samples(result: GroupResult, results: Sequence[GroupResult]) -> dict[str, dict[str, float]]:
-    """Return every operator's transmission in every run; an operator without births transmitted nothing."""
-    names = sorted({name for other in results for run in other.runs for name in run.price.operators})
-    return {name: {r.replicate: r.price.operators.get(name, 0.0) for r in result.runs} for name in names}
+def _operator_samples(
+    result: GroupResult, results: Sequence[GroupResult]
+) -> dict[str, dict[str, float]]:
+    """Return every operator's transmission in every run; an operator without births transmitted
+    nothing.
+    """
+    names = sorted(
+        {name for other in results for run in other.runs for name in run.price.operators}
+    )
+    return {
+        name: {r.replicate: r.price.operators.get(name, 0.0) for r in result.runs} for name in names
+    }
 
 
 def _warnings(
-    records: Sequence[RunRecord], groups: Sequence[Group], curves: Mapping[Path, Curve], limits: tuple[float, float], axis: str
+    records: Sequence[RunRecord],
+    groups: Sequence[Group],
+    curves: Mapping[Path, Curve],
+    limits: tuple[float, float],
+    axis: str,
 ) -> list[str]:
     found = []
-    for what, values in (("tasks", {r.task for r in records}), ("kinds of fitness", {r.fitness_kind for r in records})):
+    for what, values in (
+        ("tasks", {r.task for r in records}),
+        ("kinds of fitness", {r.fitness_kind for r in records}),
+    ):
         known = sorted(str(v) for v in values if v is not None)
         if len(known) > 1:
-            found.append(f"the runs have different {what} ({', '.join(known)}): their fitness is not on one scale")
+            found.append(
+                f"the runs have different {what} ({', '.join(known)}): their fitness is not on "
+                f"one scale"
+            )
     for group in groups:
         if group.repeated_seeds:
-            found.append(f"{group.name} has several runs of seed {', '.join(map(str, group.repeated_seeds))}: they are not independent, nor paired")
+            found.append(
+                f"{group.name} has several runs of seed "
+                f"{', '.join(map(str, group.repeated_seeds))}: they are not independent, nor paired"
+            )
     longest = max(curve.x[-1] for curve in curves.values())
     if limits[1] < longest / 2:
         first = min(records, key=lambda r: float(curves[r.folder].x[-1]))
         state = "" if first.complete else ", which is unfinished"
-        found.append(f"all runs are compared up to {limits[1]:,.0f} {axis}, where {first.name}{state} ends; the longest has {longest:,.0f}")
+        found.append(
+            f"all runs are compared up to {limits[1]:,.0f} {axis}, where {first.name}{state} "
+            f"ends; the longest has {longest:,.0f}"
+        )
     return found
 
 
@@ -251,7 +332,12 @@ def _run_dict(run: RunResult) -> dict[str, Any]:
         "values": dict(run.values),
         "reached_target": isfinite(run.values["time_to_target"]),
         "tokens": run.tokens,
-        "price": {"terms": dict(run.price.terms), "operators": dict(run.price.operators), "change": run.price.change, "residual": run.price.residual},
+        "price": {
+            "terms": dict(run.price.terms),
+            "operators": dict(run.price.operators),
+            "change": run.price.change,
+            "residual": run.price.residual,
+        },
         "curve": {"x": run.curve.x, "y": run.curve.y},
     }
 

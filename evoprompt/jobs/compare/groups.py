@@ -27,11 +27,17 @@ class Group:
     @property
     def repeated_seeds(self) -> list[int]:
         """The seeds that more than one run of the group has."""
-        return sorted(seed for seed, count in Counter(r.seed for r in self.runs if r.seed is not None).items() if count > 1)
+        return sorted(
+            seed
+            for seed, count in Counter(r.seed for r in self.runs if r.seed is not None).items()
+            if count > 1
+        )
 
     @property
     def replicates(self) -> list[str]:
-        """What each run is paired by: its seed, or where seeds are unknown or come twice its folder, which pairs with nothing."""
+        """What each run is paired by: its seed, or where seeds are unknown or come twice its
+        folder, which pairs with nothing.
+        """
         own = not self.repeated_seeds and all(r.seed is not None for r in self.runs)
         return [str(r.seed) if own else str(r.folder) for r in self.runs]
 
@@ -41,33 +47,55 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
 
     Args:
         runs: all that are compared.
-        by: keys, or sections of keys; default: every key in which the runs differ, but those in ASIDE.
+        by: keys, or sections of keys; default: every key in which the runs differ, but those in
+            ASIDE.
 
     Raises:
         UserError: no run has such a key.
     """
     known = dict.fromkeys(key for run in runs for key in run.config)
-    keys = [key for name in dict.fromkeys(by) for key in _matching(name, list(known))] if by else _differing(runs, list(known))
+    keys = (
+        [key for name in dict.fromkeys(by) for key in _matching(name, list(known))]
+        if by
+        else _differing(runs, list(known))
+    )
     members: dict[str, list[RunRecord]] = {}
     for run in runs:
-        members.setdefault(json.dumps([run.config.get(key) for key in keys], sort_keys=True), []).append(run)
-    varying = [key for key in keys if len({json.dumps(r.config.get(key), sort_keys=True) for r in runs}) > 1] or (keys if len(keys) == 1 else [])
+        members.setdefault(
+            json.dumps([run.config.get(key) for key in keys], sort_keys=True), []
+        ).append(run)
+    varying = [
+        key
+        for key in keys
+        if len({json.dumps(r.config.get(key), sort_keys=True) for r in runs}) > 1
+    ] or (keys if len(keys) == 1 else [])
     names = _distinct([_label(group[0].config, varying) for group in members.values()])
-    groups = [Group(name, {key: group[0].config.get(key) for key in keys}, group) for name, group in zip(names, members.values(), strict=True)]
+    groups = [
+        Group(name, {key: group[0].config.get(key) for key in keys}, group)
+        for name, group in zip(names, members.values(), strict=True)
+    ]
     return keys, groups
 
 
 def pick_baseline(groups: Sequence[Group], given: str | None) -> str:
-    """Return the name of the group that others are compared with: the given one, by its name or its values alone, or the first.
+    """Return the name of the group that others are compared with: the given one, by its name or its
+    values alone, or the first.
 
     Raises:
         UserError: there is no such group.
     """
     if given is None:
         return groups[0].name
-    fitting = [g.name for g in groups if given in (g.name, ", ".join(part.partition("=")[2] for part in g.name.split(", ")))]
+    fitting = [
+        g.name
+        for g in groups
+        if given in (g.name, ", ".join(part.partition("=")[2] for part in g.name.split(", ")))
+    ]
     if len(fitting) != 1:
-        raise UserError(f"--baseline {given}: there is no such group; {nearest(given, [g.name for g in groups])}")
+        raise UserError(
+            f"--baseline {given}: there is no such group; "
+            f"{nearest(given, [g.name for g in groups])}"
+        )
     return fitting[0]
 
 
@@ -79,7 +107,12 @@ def _matching(name: str, known: Sequence[str]) -> list[str]:
 
 
 def _differing(runs: Sequence[RunRecord], known: Sequence[str]) -> list[str]:
-    return [key for key in known if key not in ASIDE and len({json.dumps(r.config.get(key), sort_keys=True) for r in runs}) > 1]
+    return [
+        key
+        for key in known
+        if key not in ASIDE
+        and len({json.dumps(r.config.get(key), sort_keys=True) for r in runs}) > 1
+    ]
 
 
 def _label(config: Mapping[str, Any], keys: Sequence[str]) -> str:
@@ -89,8 +122,12 @@ def _label(config: Mapping[str, Any], keys: Sequence[str]) -> str:
     for key in keys:
         short = key.rpartition(".")[2] if last[key.rpartition(".")[2]] == 1 else key
         value = config.get(key)
-        text = "default" if value is None else value if isinstance(value, str) else json.dumps(value)
-        parts.append(f"{short}={text if len(text) <= LABEL_CHARACTERS else '...' + text[-LABEL_CHARACTERS:]}")
+        text = (
+            "default" if value is None else value if isinstance(value, str) else json.dumps(value)
+        )
+        parts.append(
+            f"{short}={text if len(text) <= LABEL_CHARACTERS else '...' + text[-LABEL_CHARACTERS:]}"
+        )
     return ", ".join(parts) or "all runs"
 
 

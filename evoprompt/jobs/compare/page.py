@@ -1,4 +1,6 @@
-"""A comparison -> `comparison.html`, one file that needs nothing else, and `comparison.json`, all of its numbers."""
+"""A comparison -> `comparison.html`, one file that needs nothing else, and `comparison.json`, all
+of its numbers.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ from html import escape
 from pathlib import Path
 
 from evoprompt.jobs.compare.comparison import Comparison, comparison_dict
-from evoprompt.jobs.compare.tables import TextTable, group_table, part_table, power_notes, test_table
+from evoprompt.jobs.compare.tables import (
+    TextTable,
+    group_table,
+    part_table,
+    power_notes,
+    test_table,
+)
 from evoprompt.report.markup import page, section
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
@@ -25,15 +33,35 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         _head(comparison),
         *(f'<p class="muted">Note: {escape(warning)}.</p>' for warning in comparison.warnings),
         section("Curves", figures.curves_figure(comparison), _curve_note(comparison)),
-        section("Groups", _table(group_table(comparison)) + figures.points_figure(comparison), GROUP_NOTE),
+        section(
+            "Groups",
+            _table(group_table(comparison)) + figures.points_figure(comparison),
+            GROUP_NOTE,
+        ),
     ]
     if comparison.tests:
-        parts.append(section(test_table(comparison).title, _table(test_table(comparison)), " ".join([TEST_NOTE, *notes])))
-    parts.append(section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE))
+        parts.append(
+            section(
+                test_table(comparison).title,
+                _table(test_table(comparison)),
+                " ".join([TEST_NOTE, *notes]),
+            )
+        )
+    parts.append(
+        section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE)
+    )
     if operators:
-        parts.append(section("What each operator transmitted", operators, "An operator's births, those that died included."))
+        parts.append(
+            section(
+                "What each operator transmitted",
+                operators,
+                "An operator's births, those that died included.",
+            )
+        )
     if comparison.tests:
-        parts.append(section(part_table(comparison).title, _table(part_table(comparison, None)), PART_NOTE))
+        parts.append(
+            section(part_table(comparison).title, _table(part_table(comparison, None)), PART_NOTE)
+        )
     parts.append(section("Runs", _runs_table(comparison)))
     file = folder / PAGE
     file.write_text(page(folder.name, parts), encoding="utf-8")
@@ -41,27 +69,42 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 
 
 GROUP_NOTE = (
-    "Means over runs with Student's intervals; a single run's held-out accuracy has Wilson's interval over its test examples. "
-    "Cost to target: median over runs, where those that never reached it count as later than all; below, how many reached it."
+    "Means over runs with Student's intervals; a single run's held-out accuracy has Wilson's "
+    "interval over its test examples. "
+    "Cost to target: median over runs, where those that never reached it count as later than "
+    "all; below, how many reached it."
 )
 TEST_NOTE = (
-    "Groups with the same seeds are compared seed by seed (Wilcoxon's signed-rank test, exact), others as independent (Mann-Whitney, exact; "
-    "Welch's interval). P(higher): the chance that a run of the group has the higher value, ties half. Holm's adjustment is over this table."
+    "Groups with the same seeds are compared seed by seed (Wilcoxon's signed-rank test, exact), "
+    "others as independent (Mann-Whitney, exact; "
+    "Welch's interval). P(higher): the chance that a run of the group has the higher value, ties "
+    "half. Holm's adjustment is over this table."
 )
 TERM_NOTE = (
-    "Price's terms of every generation up to the end of the common range, summed; a run's terms add up to the change of its mean, exactly. "
+    "Price's terms of every generation up to the end of the common range, summed; a run's terms "
+    "add up to the change of its mean, exactly. "
     "Lines are intervals over runs."
 )
-PART_NOTE = "Differences to the baseline, the greatest first. Holm's adjustment is over all terms, and apart from these over all operators."
+PART_NOTE = (
+    "Differences to the baseline, the greatest first. Holm's adjustment is over all "
+    "terms, and apart from these over all operators."
+)
 
 
 def _curve_note(comparison: Comparison) -> str:
     low, high = comparison.range
     axis = comparison.settings.align
-    tokens = " Tokens that a memo or a prefix store spared are counted, so that the order of the runs does not matter." if axis == "tokens" else ""
+    tokens = (
+        " Tokens that a memo or a prefix store spared are counted, so that the order of the runs "
+        "does not matter."
+        if axis == "tokens"
+        else ""
+    )
     return (
-        f"Thick: mean of a group over the {axis} that all runs have ({low:,.0f} to {high:,.0f}), with its {1 - comparison.settings.alpha:.0%} "
-        f"interval; thin: single runs, to their own ends. Between generations the last value holds.{tokens}"
+        f"Thick: mean of a group over the {axis} that all runs have ({low:,.0f} to {high:,.0f}), "
+        f"with its {1 - comparison.settings.alpha:.0%} "
+        "interval; thin: single runs, to their own ends. Between generations the last value "
+        f"holds.{tokens}"
     )
 
 
@@ -70,7 +113,8 @@ def _head(comparison: Comparison) -> str:
     keys = ", ".join(comparison.keys) or "nothing but the seed"
     return (
         f"<h1>Comparison of {runs} runs</h1>"
-        f'<p class="muted">{len(comparison.groups)} groups by {escape(keys)}; baseline: {escape(str(comparison.settings.baseline))}.</p>'
+        f'<p class="muted">{len(comparison.groups)} groups by {escape(keys)}; baseline: '
+        f"{escape(str(comparison.settings.baseline))}.</p>"
     )
 
 
@@ -80,7 +124,8 @@ def _runs_table(comparison: Comparison) -> str:
             result.group.name,
             str(run.record.folder),
             "" if run.record.seed is None else str(run.record.seed),
-            f"{run.record.cost['generations'][-1]:.0f}" + ("" if run.record.complete else " (unfinished)"),
+            f"{run.record.cost['generations'][-1]:.0f}"
+            + ("" if run.record.complete else " (unfinished)"),
             f"{run.values['mean_height']:.4f}",
             f"{run.values['final']:.4f}",
             f"{run.price.change:+.4f}",
@@ -97,7 +142,15 @@ def _table(table: TextTable) -> str:
         value, _, below = escape(text).partition("\n")
         interval = below.replace("\n", ", ")
         shown = value + (f'<br><span class="muted">{interval}</span>' if interval else "")
-        return f"<{tag}{'' if place < table.num_words else chr(32) + 'class=' + chr(34) + 'n' + chr(34)}>{shown}</{tag}>"
+        kind = "" if place < table.num_words else ' class="n"'
+        return f"<{tag}{kind}>{shown}</{tag}>"
 
     lines = [("th", table.head), *(("td", row) for row in table.rows)]
-    return "<table>" + "".join("<tr>" + "".join(cell(tag, i, text) for i, text in enumerate(row)) + "</tr>" for tag, row in lines) + "</table>"
+    return (
+        "<table>"
+        + "".join(
+            "<tr>" + "".join(cell(tag, i, text) for i, text in enumerate(row)) + "</tr>"
+            for tag, row in lines
+        )
+        + "</table>"
+    )

@@ -1,7 +1,9 @@
-"""Run folders -> the records that a comparison is made of: what each run evolved, at what cost, and why.
+"""Run folders -> the records that a comparison is made of: what each run evolved, at what cost, and
+why.
 
-What evolved comes from `lineage.jsonl` alone, so another program's lineage can be compared too. Tokens and seconds come from
-`generations.jsonl`, and the held-out check from `summary.json`, where there are any. Nothing is written: a run may still be going on.
+What evolved comes from `lineage.jsonl` alone, so another program's lineage can be compared too.
+Tokens and seconds come from `generations.jsonl`, and the held-out check from `summary.json`, where
+there are any. Nothing is written: a run may still be going on.
 """
 
 from __future__ import annotations
@@ -59,14 +61,17 @@ class RunRecord:
 
     @property
     def fitness_kind(self) -> str | None:
-        """Which number fitness is; None where it is not known: `auto` depends on the task, and is resolved in the summary."""
+        """Which number fitness is; None where it is not known: `auto` depends on the task, and is
+        resolved in the summary.
+        """
         resolved = self.summary.get("fitness", {}).get("kind") if self.summary else None
         given = self.config.get("fitness.kind")
         return resolved or (None if given == "auto" else given)
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Return the run folders that are, or are in, these folders: each once, in the order given, those inside a folder by name.
+    """Return the run folders that are, or are in, these folders: each once, in the order given,
+    those inside a folder by name.
 
     Raises:
         UserError: a folder does not exist or has no run in it.
@@ -76,7 +81,9 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
         inside = list(_inside(path.resolve()))
         if not inside:
             what = "has no run in it" if path.is_dir() else "does not exist"
-            raise UserError(f"the folder {path} {what}: give folders with a {LINEAGE}, or a folder around them")
+            raise UserError(
+                f"the folder {path} {what}: give folders with a {LINEAGE}, or a folder around them"
+            )
         found |= dict.fromkeys(inside)
     return list(found)
 
@@ -110,8 +117,12 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
         seed=config.get("seed"),
         complete=summary is not None or not (path / CONFIG).exists(),
         cost=_costs(folder, populations),
-        best=np.maximum.accumulate([float(births.trait("fitness").max()) for births in populations]),
-        mean=np.array([float(births.trait(trait)[births.selected].mean()) for births in populations]),
+        best=np.maximum.accumulate(
+            [float(births.trait("fitness").max()) for births in populations]
+        ),
+        mean=np.array(
+            [float(births.trait(trait)[births.selected].mean()) for births in populations]
+        ),
         accounts=accounts,
         summary=summary,
         mlflow=folder.read(TRACKING) or None,
@@ -121,12 +132,15 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
 def flat_config(folder: EvolveFolder) -> dict[str, Any]:
     """Return a run's config with dotted keys.
 
-    Another program's run has none: its config is the folder's name, less a number at the end, which is its seed (`ga-1`, `ga-seed2`).
+    Another program's run has none: its config is the folder's name, less a number at the end, which
+    is its seed (`ga-1`, `ga-seed2`).
     """
     if (folder.path / CONFIG).exists():
         flat = flat_parameters(folder.config().model_dump(mode="json"))
         return {key: value for key, value in flat.items() if value != {}}
-    name, seed = re.fullmatch(r"(.*?)[-_. ]*(?:seed)?[-_. ]*(\d*)", folder.path.name, re.DOTALL).groups()  # type: ignore[union-attr]
+    name, seed = re.fullmatch(
+        r"(.*?)[-_. ]*(?:seed)?[-_. ]*(\d*)", folder.path.name, re.DOTALL
+    ).groups()  # type: ignore[union-attr]
     return {"folder": name or folder.path.name} | ({"seed": int(seed)} if seed else {})
 
 
@@ -135,7 +149,9 @@ def _inside(path: Path) -> Iterator[Path]:
         if LINEAGE in files:
             names.clear()
             yield Path(root)
-        names[:] = sorted((n for n in names if n not in _SKIPPED and not n.startswith(".")), key=_natural)
+        names[:] = sorted(
+            (n for n in names if n not in _SKIPPED and not n.startswith(".")), key=_natural
+        )
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -143,7 +159,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _committed(folder: EvolveFolder, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a file up to the last committed generation: a run that goes on may be writing behind it."""
+    """Yield the lines of a file up to the last committed generation: a run that goes on may be
+    writing behind it.
+    """
     file = folder.path / name
     if not file.exists():
         return
@@ -164,18 +182,27 @@ def _committed(folder: EvolveFolder, name: str) -> Iterator[dict[str, Any]]:
                 raise UserError(f"{file}, line {number}: not JSON ({error.msg})") from None
 
 
-def _births_of(rows: Iterable[Mapping[str, Any]], trait: str, path: Path) -> Iterator[dict[str, Any]]:
-    """Yield births with fitness and the trait alone: prompts and other traits are not needed, and may be large."""
+def _births_of(
+    rows: Iterable[Mapping[str, Any]], trait: str, path: Path
+) -> Iterator[dict[str, Any]]:
+    """Yield births with fitness and the trait alone: prompts and other traits are not needed, and
+    may be large.
+    """
     for row in rows:
         traits = {**row.get("traits", {}), "fitness": row["fitness"]}
         if trait not in traits:
-            raise UserError(f"there is no trait '{trait}' in {path} (birth {row['birth_id']}); {nearest(trait, traits)}")
+            raise UserError(
+                f"there is no trait '{trait}' in {path} (birth {row['birth_id']}); "
+                f"{nearest(trait, traits)}"
+            )
         kept = {key: value for key, value in row.items() if key != "policy"}
         yield kept | {"traits": {name: traits[name] for name in dict.fromkeys(("fitness", trait))}}
 
 
 def _account(before: Births, births: Births, trait: str) -> Account:
-    """Return Price's terms of a generation. Where no birth has parents, all that is new came in from outside."""
+    """Return Price's terms of a generation. Where no birth has parents, all that is new came in
+    from outside.
+    """
     if births.has_parents.any():
         return price_account(generation_terms(before, births))[trait]
     start, middle = before.trait(trait)[before.selected].mean(), births.trait(trait).mean()
@@ -194,19 +221,26 @@ def _account(before: Births, births: Births, trait: str) -> Account:
 def _costs(folder: EvolveFolder, populations: Sequence[Births]) -> dict[str, Floats]:
     """Return what each generation cost, cumulatively, by axis.
 
-    Tokens are those that the run's own policies need (`floor`): what a prefix store or the memo of earlier runs spared is counted, or
-    else a run would seem cheap because another one came before it. Evaluations are different policies; one that comes again costs nothing.
+    Tokens are those that the run's own policies need (`floor`): what a prefix store or the memo of
+    earlier runs spared is counted, or else a run would seem cheap because another one came before
+    it. Evaluations are different policies; one that comes again costs nothing.
     """
     seen: set[str] = set()
     evaluations = []
     for births in populations:
         seen.update(births.policy_ids)
         evaluations.append(float(len(seen)))
-    costs = {"generations": np.array([float(b.generation) for b in populations]), "evaluations": np.array(evaluations)}
+    costs = {
+        "generations": np.array([float(b.generation) for b in populations]),
+        "evaluations": np.array(evaluations),
+    }
     rows: dict[int, tuple[float, float]] = {}
     for row in _committed(folder, GENERATIONS):
         tokens, seconds = rows.get(row["generation"], (0.0, 0.0))
-        rows[row["generation"]] = max(tokens, float(row["tokens"]["floor"])), max(seconds, float(row["seconds"]))
+        rows[row["generation"]] = (
+            max(tokens, float(row["tokens"]["floor"])),
+            max(seconds, float(row["seconds"])),
+        )
     if rows and all(b.generation in rows for b in populations):
         table = np.maximum.accumulate([rows[b.generation] for b in populations], axis=0)
         costs |= {"tokens": table[:, 0], "seconds": table[:, 1]}

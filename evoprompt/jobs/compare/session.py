@@ -17,15 +17,29 @@ from evoprompt.dynamics.comparison import median
 from evoprompt.jobs.compare.comparison import Comparison, Settings, compare_runs
 from evoprompt.jobs.compare.page import write_comparison
 from evoprompt.jobs.compare.runs import RunRecord
-from evoprompt.jobs.compare.tables import TextTable, group_table, part_table, power_notes, test_table
+from evoprompt.jobs.compare.tables import (
+    TextTable,
+    group_table,
+    part_table,
+    power_notes,
+    test_table,
+)
 from evoprompt.store.folder import RunFolder
 from evoprompt.tracking.mlflow import MlflowTracker, default_uri
 
 NAME_CHARACTERS = 60
 
 
-def compare(paths: Sequence[Path], settings: Settings, out: Path | None, *, mlflow: bool = True, console: Console | None = None) -> Path:
-    """Compare runs; print the tables, write page and numbers into a new folder, record them in MLflow. Return the folder.
+def compare(
+    paths: Sequence[Path],
+    settings: Settings,
+    out: Path | None,
+    *,
+    mlflow: bool = True,
+    console: Console | None = None,
+) -> Path:
+    """Compare runs; print the tables, write page and numbers into a new folder, record them in
+    MLflow. Return the folder.
 
     Raises:
         UserError: as `compare_runs`, or `out` is in use.
@@ -57,7 +71,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def comparison_metrics(comparison: Comparison) -> dict[str, float]:
-    """Return the groups' means as `quantity/group`, so that the MLflow UI draws the groups side by side."""
+    """Return the groups' means as `quantity/group`, so that the MLflow UI draws the groups side by
+    side.
+    """
     metrics: dict[str, float] = {}
     for result in comparison.groups:
         slug = _slug(result.group.name)
@@ -76,9 +92,16 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
     if not tracked:
         return "MLflow: not recorded, since none of the runs was tracked"
     uri = str((tracked[0].mlflow or {})["tracking_uri"])
-    home = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else _around(tracked)
+    home = (
+        Path(uri.removeprefix("sqlite:///")).parent
+        if uri.startswith("sqlite:///")
+        else _around(tracked)
+    )
     if default_uri(home) != uri:
-        return f"MLflow: not recorded, since the runs are in another store; set MLFLOW_TRACKING_URI={uri}"
+        return (
+            "MLflow: not recorded, since the runs are in another store; set "
+            f"MLFLOW_TRACKING_URI={uri}"
+        )
     settings = comparison.settings
     tracker = MlflowTracker(home, str(tracked[0].config["tracking.experiment"]))
     tags = {
@@ -96,17 +119,40 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
     }
     tracker.begin(f"comparison {folder.name}", parameters, tags, [])
     tracker.log(comparison_metrics(comparison), 0, int(time.time() * 1000))
-    tables = [group_table(comparison), *([test_table(comparison), part_table(comparison)] if comparison.tests else [])]
-    tracker.describe("\n\n".join([*(_markdown(t) for t in tables[:2]), *power_notes(comparison), *(_markdown(t) for t in tables[2:])]))
+    tables = [
+        group_table(comparison),
+        *([test_table(comparison), part_table(comparison)] if comparison.tests else []),
+    ]
+    tracker.describe(
+        "\n\n".join(
+            [
+                *(_markdown(t) for t in tables[:2]),
+                *power_notes(comparison),
+                *(_markdown(t) for t in tables[2:]),
+            ]
+        )
+    )
     tracker.finish("FINISHED", folder)
     return f"MLflow {tracker.location()}"
 
 
 def _rich(table: TextTable) -> Table:
-    shown = Table(title=Text(table.title, style="bold"), title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
+    shown = Table(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+    )
     for place, name in enumerate(table.head):
         words = place < table.num_words
-        shown.add_column(name, justify="left" if words else "right", vertical="top", overflow="fold", no_wrap=not words)
+        shown.add_column(
+            name,
+            justify="left" if words else "right",
+            vertical="top",
+            overflow="fold",
+            no_wrap=not words,
+        )
     for row in table.rows:
         shown.add_row(*(_cell(text) for text in row))
     return shown
@@ -119,14 +165,28 @@ def _cell(text: str) -> Text:
 
 def _markdown(table: TextTable) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return (
+            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        )
 
-    return "\n".join([table.title, "", line(table.head), "|" + "---|" * len(table.head), *(line(row) for row in table.rows)])
+    return "\n".join(
+        [
+            table.title,
+            "",
+            line(table.head),
+            "|" + "---|" * len(table.head),
+            *(line(row) for row in table.rows),
+        ]
+    )
 
 
 def _name(comparison: Comparison) -> str:
     """Return a name for the folder: what the groups differ in."""
-    keys = "+".join(key.rpartition(".")[2] for key in comparison.keys) if len(comparison.groups) > 1 else ""
+    keys = (
+        "+".join(key.rpartition(".")[2] for key in comparison.keys)
+        if len(comparison.groups) > 1
+        else ""
+    )
     return _slug(f"by-{keys}")[:NAME_CHARACTERS] if keys else "replicates"
 
 

@@ -16,7 +16,9 @@ SHOWN_PARTS = 10
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A table of text; a line break in a cell parts a value from its interval. All columns but the first `num_words` are numbers."""
+    """A table of text; a line break in a cell parts a value from its interval. All columns but the
+    first `num_words` are numbers.
+    """
 
     title: str
     head: tuple[str, ...]
@@ -30,7 +32,8 @@ def group_table(comparison: Comparison) -> TextTable:
     low, high = comparison.range
     head = ("group", "AUC / range", "final", "before", "after", "to target", "tokens")
     title = (
-        f"{comparison.curve_label}, from {amount(low)} to {amount(high)} {settings.align}; target {settings.target:.4g}; "
+        f"{comparison.curve_label}, from {amount(low)} to {amount(high)} {settings.align}; "
+        f"target {settings.target:.4g}; "
         f"before, after: held-out accuracy; intervals cover {1 - settings.alpha:.0%}"
     )
     return TextTable(title, head, [_group_row(result) for result in comparison.groups])
@@ -44,18 +47,33 @@ def test_table(comparison: Comparison) -> TextTable:
 
 
 def part_table(comparison: Comparison, limit: int | None = SHOWN_PARTS) -> TextTable:
-    """Return a row for each of Price's terms and operators in which groups differ from the baseline, the greatest difference first."""
-    found = [("term", c) for c in comparison.price_tests] + [("operator", c) for c in comparison.operator_tests]
-    differing = [(kind, c) for kind, c in found if c.difference is not None and abs(c.difference.value) > 1e-12]
+    """Return a row for each of Price's terms and operators in which groups differ from the
+    baseline, the greatest difference first.
+    """
+    found = [("term", c) for c in comparison.price_tests] + [
+        ("operator", c) for c in comparison.operator_tests
+    ]
+    differing = [
+        (kind, c)
+        for kind, c in found
+        if c.difference is not None and abs(c.difference.value) > 1e-12
+    ]
     differing.sort(key=lambda pair: -abs(pair[1].difference.value if pair[1].difference else 0.0))
-    rows = [(c.group, f"{kind}: {c.quantity.replace('_', ' ')}", *_numbers(c)) for kind, c in differing[:limit]]
+    rows = [
+        (c.group, f"{kind}: {c.quantity.replace('_', ' ')}", *_numbers(c))
+        for kind, c in differing[:limit]
+    ]
     trait = comparison.settings.trait.replace("_", " ")
     head = ("group", "part of the change", "difference", "P(higher)", "p", "p (Holm)", "test")
-    return TextTable(f"Which part of the change of mean {trait} differs (summed over generations)", head, rows, 2)
+    return TextTable(
+        f"Which part of the change of mean {trait} differs (summed over generations)", head, rows, 2
+    )
 
 
 def power_notes(comparison: Comparison) -> list[str]:
-    """Return what the number of replicates can show at all: the least attainable p-value, and how many seeds it would take."""
+    """Return what the number of replicates can show at all: the least attainable p-value, and how
+    many seeds it would take.
+    """
     settings = comparison.settings
     if not comparison.tests:
         return ["There is one group only, so nothing is tested; the runs are its replicates."]
@@ -67,11 +85,24 @@ def power_notes(comparison: Comparison) -> list[str]:
         least, num = min(t.attainable for t in tests), len(comparison.tests)
         kind = "pairs of seeds" if paired else "independent runs"
         sizes = sorted({f"{t.num[0]}" if paired else f"{t.num[0]} and {t.num[1]}" for t in tests})
-        sentence = f"With {' or '.join(sizes)} {kind}, the least p-value that a rank test can give is {least:.3g}"
-        needed, alone = seeds_needed(settings.alpha, num, paired=paired), seeds_needed(settings.alpha, 1, paired=paired)
+        sentence = (
+            f"With {' or '.join(sizes)} {kind}, the least p-value that a rank test can "
+            f"give is {least:.3g}"
+        )
+        needed, alone = (
+            seeds_needed(settings.alpha, num, paired=paired),
+            seeds_needed(settings.alpha, 1, paired=paired),
+        )
         if least * num > settings.alpha:
-            cannot = "no difference can be significant" if least > settings.alpha else "a difference can be significant before Holm's adjustment only"
-            sentence += f": {cannot} at {settings.alpha:g}. A single test takes {alone} seeds a group, these {num} with Holm's adjustment {needed}"
+            cannot = (
+                "no difference can be significant"
+                if least > settings.alpha
+                else "a difference can be significant before Holm's adjustment only"
+            )
+            sentence += (
+                f": {cannot} at {settings.alpha:g}. A single test takes {alone} seeds a "
+                f"group, these {num} with Holm's adjustment {needed}"
+            )
         notes.append(sentence + ".")
     return notes
 
@@ -105,7 +136,9 @@ def _runs(result: GroupResult) -> str:
     text = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
     if seeds:
         series = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
-        text += f"\nseed{'s' if len(seeds) > 1 else ''} " + (f"{seeds[0]}-{seeds[-1]}" if series else " ".join(map(str, seeds)))
+        text += f"\nseed{'s' if len(seeds) > 1 else ''} " + (
+            f"{seeds[0]}-{seeds[-1]}" if series else " ".join(map(str, seeds))
+        )
     unfinished = sum(not r.complete for r in runs)
     return text + (f"\n{unfinished} unfinished" if unfinished else "")
 
@@ -116,18 +149,25 @@ def _estimate(estimate: Estimate | None, digits: int, *, signed: bool = False) -
     sign = "+" if signed else ""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:{sign}.{digits}f}"
-    return f"{estimate.value:{sign}.{digits}f}\n[{estimate.low:{sign}.{digits}f}, {estimate.high:{sign}.{digits}f}]"
+    return (
+        f"{estimate.value:{sign}.{digits}f}\n[{estimate.low:{sign}.{digits}f}, "
+        f"{estimate.high:{sign}.{digits}f}]"
+    )
 
 
 def _accuracy(result: GroupResult, quantity: str, part: str) -> str:
-    """Return a group's accuracy; a single run's interval is its own, over test examples, and others' is over seeds."""
+    """Return a group's accuracy; a single run's interval is its own, over test examples, and
+    others' is over seeds.
+    """
     estimate = result.estimates.get(quantity)
     summary = next((r.record.summary for r in result.runs if r.record.summary), None)
     if estimate is not None and estimate.num == 1 and summary is not None:
         low, high = summary["test"][part]["ci"]
         estimate = Estimate(estimate.value, low, high, 1)
     if estimate is not None and estimate.low is not None and estimate.high is not None:
-        estimate = Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0), estimate.num)
+        estimate = Estimate(
+            estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0), estimate.num
+        )
     return _estimate(estimate, 2)
 
 
@@ -143,11 +183,17 @@ def _numbers(contrast: Contrast) -> tuple[str, ...]:
     if difference is None:
         text = "censored"
     else:
-        size = max(abs(v) for v in (difference.value, difference.low, difference.high) if v is not None)
-        text = f"{difference.value:+,.0f}" if size >= 1000 else _estimate(difference, 3, signed=True)
+        size = max(
+            abs(v) for v in (difference.value, difference.low, difference.high) if v is not None
+        )
+        text = (
+            f"{difference.value:+,.0f}" if size >= 1000 else _estimate(difference, 3, signed=True)
+        )
         if size >= 1000 and difference.low is not None and difference.high is not None:
             text += f"\n[{difference.low:+,.0f}, {difference.high:+,.0f}]"
-    kind = f"paired {contrast.num[0]}" if contrast.paired else f"{contrast.num[0]} v {contrast.num[1]}"
+    kind = (
+        f"paired {contrast.num[0]}" if contrast.paired else f"{contrast.num[0]} v {contrast.num[1]}"
+    )
     kind += "" if contrast.exact else " approx."
     return text, f"{contrast.superiority:.2f}", _p(contrast.p_value), _p(contrast.p_holm), kind
 

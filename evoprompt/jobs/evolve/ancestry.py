@@ -12,17 +12,23 @@ from evoprompt.report.text import Line
 
 
 def operator_effects(lineage: Sequence[Line], trait: str = "fitness") -> dict[str, list[float]]:
-    """Return, by operator, each birth's trait minus the mean of its parents' by their shares; births that died are included."""
+    """Return, by operator, each birth's trait minus the mean of its parents' by their shares;
+    births that died are included.
+    """
     traits = {b["birth_id"]: b["traits"][trait] for b in lineage}
     effects: dict[str, list[float]] = {}
     for birth in lineage:
         if birth["parent_ids"] and birth["operator"] != SURVIVE:
-            effects.setdefault(birth["operator"], []).append(birth["traits"][trait] - _mid_parent(birth, traits))
+            effects.setdefault(birth["operator"], []).append(
+                birth["traits"][trait] - _mid_parent(birth, traits)
+            )
     return effects
 
 
 def ancestry(lineage: Sequence[Line], policy_id: str) -> list[dict[str, Any]]:
-    """Return the births that lead to a policy's first birth, founder first; of two parents the fitter is followed."""
+    """Return the births that lead to a policy's first birth, founder first; of two parents the
+    fitter is followed.
+    """
     by_id = {b["birth_id"]: b for b in lineage}
     fitness = {b["birth_id"]: b["fitness"] for b in lineage}
     birth: Line | None = next(b for b in lineage if b["policy_id"] == policy_id)
@@ -38,27 +44,46 @@ def ancestry(lineage: Sequence[Line], policy_id: str) -> list[dict[str, Any]]:
                 "num_demonstrations": len(birth.get("policy", {}).get("demonstrations", [])),
             }
         )
-        parent = max((by_id[p] for p in birth["parent_ids"]), key=lambda b: b["fitness"], default=None)
-        steps[-1]["change"] = what_changed(parent["policy"], birth["policy"]) if parent and "policy" in birth and "policy" in parent else ""
+        parent = max(
+            (by_id[p] for p in birth["parent_ids"]), key=lambda b: b["fitness"], default=None
+        )
+        steps[-1]["change"] = (
+            what_changed(parent["policy"], birth["policy"])
+            if parent and "policy" in birth and "policy" in parent
+            else ""
+        )
         birth = parent
     return steps[::-1]
 
 
 def what_changed(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
-    """Return in words how a policy differs from another, slot by slot; both as `lineage.jsonl` has them."""
+    """Return in words how a policy differs from another, slot by slot; both as `lineage.jsonl` has
+    them.
+    """
     changes = []
     if parent.get("instruction", "") != child.get("instruction", ""):
         changes.append(f"instruction: {child.get('instruction', '')!r}")
-    before, after = ([tuple(d) if isinstance(d, list) else tuple(d.values()) for d in p.get("demonstrations", [])] for p in (parent, child))
+    before, after = (
+        [
+            tuple(d) if isinstance(d, list) else tuple(d.values())
+            for d in p.get("demonstrations", [])
+        ]
+        for p in (parent, child)
+    )
     changes += [f"+ demonstration {d[0]!r}: {d[1]!r}" for d in after if d not in before]
     changes += [f"- demonstration {d[0]!r}: {d[1]!r}" for d in before if d not in after]
     if sorted(before) == sorted(after) and before != after:
         changes.append("demonstrations in another order")
     for slot in ("template", "label_words", "steps", "evaluator"):
         if parent.get(slot) != child.get(slot):
-            changes.append(f"{slot.replace('_', ' ')}: {json.dumps(child.get(slot), ensure_ascii=False)}")
+            changes.append(
+                f"{slot.replace('_', ' ')}: {json.dumps(child.get(slot), ensure_ascii=False)}"
+            )
     return "; ".join(changes)
 
 
 def _mid_parent(birth: Line, values: Mapping[str, float]) -> float:
-    return fsum(share * values[parent] for parent, share in zip(birth["parent_ids"], birth["shares"], strict=True))
+    return fsum(
+        share * values[parent]
+        for parent, share in zip(birth["parent_ids"], birth["shares"], strict=True)
+    )

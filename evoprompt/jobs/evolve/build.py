@@ -1,4 +1,6 @@
-"""Configuration -> parts: the only place that knows every part. A new operator is one line in `OPERATORS`."""
+"""Configuration -> parts: the only place that knows every part. A new operator is one line in
+`OPERATORS`.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Parts:
     executor: Executor
     tracker: Tracker
     fitness_kind: str
-    extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)  #: the user's own, by name
+    extra_traits: Mapping[str, TraitFunction] = field(
+        default_factory=dict
+    )  #: the user's own, by name
     author: ModelAuthor | None = None  #: writes demonstrations for an operator
 
     def fits(self, policy: Policy) -> bool:
@@ -55,10 +59,12 @@ class Parts:
 
 
 def check_task(config: Config) -> tuple[Task, str]:
-    """Return the task and the kind of fitness; everything that can be wrong with them is found here, before anything starts.
+    """Return the task and the kind of fitness; everything that can be wrong with them is found
+    here, before anything starts.
 
     Raises:
-        UserError: as `load_task`, an operator is unknown, a trait cannot be imported, or the fitness does not go with the task.
+        UserError: as `load_task`, an operator is unknown, a trait cannot be imported, or the
+            fitness does not go with the task.
     """
     task = load_task(config.task)
     names = [operator.name for operator, _ in OPERATORS]
@@ -71,34 +77,52 @@ def check_task(config: Config) -> tuple[Task, str]:
         kind = "label_normalized" if task.has_choices else "per_token"
     if kind in ("label_normalized", "pmi") and not task.has_choices:
         raise UserError(
-            f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples without; use per_token, per_byte, sum or accuracy"
+            f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples "
+            f"without; use per_token, per_byte, sum or accuracy"
         )
     if config.fitness.self_evaluation:
         if config.task.judge:
-            raise UserError("with task.judge the policies are evaluators, and the fitness is their verdicts; leave fitness.self_evaluation out")
+            raise UserError(
+                "with task.judge the policies are evaluators, and the fitness is their verdicts; "
+                "leave fitness.self_evaluation out"
+            )
         check_judgements(task)
     return task, kind
 
 
 def strategy_of(config: Config, task: Task) -> Strategy:
-    """Return the strategy of a configuration: the operators with a positive weight, and what they draw from."""
+    """Return the strategy of a configuration: the operators with a positive weight, and what they
+    draw from.
+    """
     weights = {o.name: config.evolution.operators.get(o.name, weight) for o, weight in OPERATORS}
     weights = {name: weight for name, weight in weights.items() if weight > 0}
     if not weights:
-        raise UserError("evolution.operators gives every operator the weight 0, so no child can be made")
+        raise UserError(
+            "evolution.operators gives every operator the weight 0, so no child can be made"
+        )
     most = config.evolution.max_demonstrations
-    evaluator = judge_task(task).materials(most) if EvaluatorChange.name in weights and not config.task.judge else None
+    evaluator = (
+        judge_task(task).materials(most)
+        if EvaluatorChange.name in weights and not config.task.judge
+        else None
+    )
     materials = replace(task.materials(most), evaluator=evaluator)
-    return Strategy(config.evolution, {o.name: o for o, _ in OPERATORS if o.name in weights}, weights, materials)
+    return Strategy(
+        config.evolution, {o.name: o for o, _ in OPERATORS if o.name in weights}, weights, materials
+    )
 
 
-def build(config: Config, runs: Path, shared: SharedModels | None = None, parent: str | None = None) -> Parts:
-    """Return the parts of a run. The model is being loaded when this returns; the first use waits for it.
+def build(
+    config: Config, runs: Path, shared: SharedModels | None = None, parent: str | None = None
+) -> Parts:
+    """Return the parts of a run. The model is being loaded when this returns; the first use waits
+    for it.
 
     Args:
         config: checked.
         runs: the folder that holds the MLflow store, where no other is set.
-        shared: where workers and tokenizer come from; the run's own, which end with it, where there is none.
+        shared: where workers and tokenizer come from; the run's own, which end with it, where there
+            is none.
         parent: the MLflow run that this one is shown under.
 
     Raises:
@@ -107,7 +131,9 @@ def build(config: Config, runs: Path, shared: SharedModels | None = None, parent
     task, kind = check_task(config)
     strategy = strategy_of(config, task)
     model = shared.open_model(config) if shared else open_model(config)
-    tracker = open_tracker(config, runs, parent)  # after the executor: its imports would slow the start of Ray down
+    tracker = open_tracker(
+        config, runs, parent
+    )  # after the executor: its imports would slow the start of Ray down
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
     measurer = Measurer(
         model.tokenizer,
@@ -120,6 +146,23 @@ def build(config: Config, runs: Path, shared: SharedModels | None = None, parent
     )
     author = None
     if ContextStuffing.name in strategy.weights:
-        author = author_of(task, Measurer(model.tokenizer, model.executor, with_prior=False, open_memo=opener, writer=writer), writer)
+        author = author_of(
+            task,
+            Measurer(
+                model.tokenizer, model.executor, with_prior=False, open_memo=opener, writer=writer
+            ),
+            writer,
+        )
         strategy = replace(strategy, materials=replace(strategy.materials, author=author))
-    return Parts(config, task, model.identity, strategy, measurer, model.executor, tracker, kind, extra_traits(config.traits.extra), author)
+    return Parts(
+        config,
+        task,
+        model.identity,
+        strategy,
+        measurer,
+        model.executor,
+        tracker,
+        kind,
+        extra_traits(config.traits.extra),
+        author,
+    )

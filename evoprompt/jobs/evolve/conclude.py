@@ -1,7 +1,9 @@
-"""The held-out check: the search's best few meet the validation examples, and one of them goes to the test, once.
+"""The held-out check: the search's best few meet the validation examples, and one of them goes to
+the test, once.
 
-The fitness of the best of many policies is too good by selection alone (the winner's curse), so the search's own examples pick only
-the finalists, and what is reported comes from examples that neither the search nor the choice has seen.
+The fitness of the best of many policies is too good by selection alone (the winner's curse), so the
+search's own examples pick only the finalists, and what is reported comes from examples that neither
+the search nor the choice has seen.
 """
 
 from __future__ import annotations
@@ -10,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, correct, predicted, verdict_log_odds
+from evoprompt.fitness.likelihood import (
+    FITNESS_DIGITS,
+    case_fitness,
+    correct,
+    predicted,
+    verdict_log_odds,
+)
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.held_out import compare, evaluator_summary
@@ -27,17 +35,26 @@ def finalists(parts: Parts, journal: Journal) -> list[Policy]:
 
 
 def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScores]) -> Policy:
-    """Return the finalist with the best fitness on the validation examples; a tie goes to the fitter in the search."""
+    """Return the finalist with the best fitness on the validation examples; a tie goes to the
+    fitter in the search.
+    """
 
     def worth(policy: Policy) -> tuple[float, float]:
-        return validation_fitness(parts, validated[policy.policy_id]), journal.evaluations[policy.policy_id].fitness
+        return validation_fitness(parts, validated[policy.policy_id]), journal.evaluations[
+            policy.policy_id
+        ].fitness
 
     return max(finalists(parts, journal), key=worth)
 
 
 def validation_fitness(parts: Parts, scores: LabelScores) -> float:
     """Return the fitness of one policy on the validation examples."""
-    return round(float(case_fitness(scores, parts.fitness_kind, parts.config.fitness.self_evaluation).mean()), FITNESS_DIGITS)
+    return round(
+        float(
+            case_fitness(scores, parts.fitness_kind, parts.config.fitness.self_evaluation).mean()
+        ),
+        FITNESS_DIGITS,
+    )
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
@@ -73,8 +90,15 @@ def summarize(
             "last": max(m.evaluation.fitness for m in state.members),
             "best": max(e.fitness for e in evaluations.values()),
         },
-        "test": compare(correct(tested[baseline.policy_id])[0], correct(tested[champion.policy_id])[0], config.seed, config.final.alpha),
-        **_evaluators(parts, {"baseline": tested[baseline.policy_id], "champion": tested[champion.policy_id]}),
+        "test": compare(
+            correct(tested[baseline.policy_id])[0],
+            correct(tested[champion.policy_id])[0],
+            config.seed,
+            config.final.alpha,
+        ),
+        **_evaluators(
+            parts, {"baseline": tested[baseline.policy_id], "champion": tested[champion.policy_id]}
+        ),
         "generations": state.generation,
         "policies_scored": len(evaluations),
         "tokens": journal.ledger.token_summary(),
@@ -87,9 +111,14 @@ def summarize(
 
 
 def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
-    """Return how one policy did as an evaluator: on a judging task itself, else its clause where that was measured; None where neither was."""
+    """Return how one policy did as an evaluator: on a judging task itself, else its clause where
+    that was measured; None where neither was.
+    """
     if judging:
-        accepted, is_right = predicted(scores)[0] == 0, scores.gold == 0  # the choices are TRUE and FALSE
+        accepted, is_right = (
+            predicted(scores)[0] == 0,
+            scores.gold == 0,
+        )  # the choices are TRUE and FALSE
     elif scores.verdict is not None:
         accepted = (verdict_log_odds(scores)[0] >= 0).ravel()
         is_right = np.tile([True, False], len(scores.gold))
@@ -101,10 +130,20 @@ def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
 
 def _evaluators(parts: Parts, tested: dict[str, LabelScores]) -> dict[str, Any]:
     """Return the summary's part on evaluators, or nothing where none was measured."""
-    counts = {name: counts_of(scores, judging=parts.config.task.judge) for name, scores in tested.items()}
-    known = {name: evaluator_summary(found, parts.config.final.alpha) for name, found in counts.items() if found is not None}
+    counts = {
+        name: counts_of(scores, judging=parts.config.task.judge) for name, scores in tested.items()
+    }
+    known = {
+        name: evaluator_summary(found, parts.config.final.alpha)
+        for name, found in counts.items()
+        if found is not None
+    }
     return {"evaluator": known} if known else {}
 
 
 def _described(policy: Policy) -> dict[str, Any]:
-    return {"policy_id": policy.policy_id, "policy": policy.to_dict(), "prompt": render_prompt(policy)}
+    return {
+        "policy_id": policy.policy_id,
+        "policy": policy.to_dict(),
+        "prompt": render_prompt(policy),
+    }

@@ -31,13 +31,17 @@ class Config(JobConfig):
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied (values are YAML).
+    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied
+    (values are YAML).
 
     Raises:
-        UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is not valid.
+        UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is
+            not valid.
     """
     config = check_config(read_values(path, overrides), str(path))
-    return config.model_copy(update={"task": with_absolute_paths(config.task, path.resolve().parent)})
+    return config.model_copy(
+        update={"task": with_absolute_paths(config.task, path.resolve().parent)}
+    )
 
 
 def check_config(values: Mapping[str, Any], source: str) -> Config:

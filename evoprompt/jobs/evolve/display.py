@@ -1,4 +1,6 @@
-"""What a person sees in the terminal while a run goes on, and at its end. Plain lines where there is no terminal."""
+"""What a person sees in the terminal while a run goes on, and at its end. Plain lines where there
+is no terminal.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Display:
     """Follows a run. Implements `run.Observer`; use it as a context."""
 
     def __init__(self, config: Config, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        self.console = console or Console(
+            highlight=False, width=None if sys.stdout.isatty() else 200
+        )
         self._config = config
         self._tokens = 0
         self._policies = 0
@@ -41,8 +45,12 @@ class Display:
             TextColumn("{task.fields[status]}"),
             TimeElapsedColumn(),
         )
-        self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
-        self._task = self._progress.add_task("starting Ray, MLflow and the model", total=None, status="")
+        self._progress = Progress(
+            *columns, console=self.console, disable=not self.console.is_terminal, transient=True
+        )
+        self._task = self._progress.add_task(
+            "starting Ray, MLflow and the model", total=None, status=""
+        )
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -50,18 +58,32 @@ class Display:
             self.console.print("starting Ray, MLflow and the model")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._progress.stop()
 
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """Say what the model is and how it is scored."""
         self._begun = time.monotonic()
-        self.console.print(f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} ({info.reason})")
+        self.console.print(
+            f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
+            f"({info.reason})"
+        )
 
     def phase(self, name: str, num_policies: int) -> None:
         """Begin a bar for the scoring of a phase."""
         of = f" of {self._config.evolution.generations}" if name.startswith("generation") else ""
-        self._progress.update(self._task, description=f"{name}{of}", total=max(num_policies, 1), completed=0, status=self._status())
+        self._progress.update(
+            self._task,
+            description=f"{name}{of}",
+            total=max(num_policies, 1),
+            completed=0,
+            status=self._status(),
+        )
 
     def scored(self, count: TokenCount) -> None:
         """Move the bar."""
@@ -74,14 +96,19 @@ class Display:
         fitness = line["fitness"]
         self._latest = f"best {fitness['best']:.4f}  mean {fitness['mean']:.4f}"
         self.console.print(
-            f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean {fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
+            f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean "
+            f"{fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
             f"tokens {line['tokens']['total']:>9,}  left about {clock(self._seconds_left())}"
         )
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""
         self._progress.stop()
-        self.console.print(f"interrupted; every committed generation is kept. To go on: {program()} resume {short_path(folder)}", soft_wrap=True)
+        self.console.print(
+            f"interrupted; every committed generation is kept. To go on: {program()} resume "
+            f"{short_path(folder)}",
+            soft_wrap=True,
+        )
 
     def _status(self) -> str:
         rate = self._tokens / max(time.monotonic() - self._begun, 1e-9)
@@ -89,22 +116,37 @@ class Display:
         return f"{self._latest}  {self._tokens:,} tokens, {rate:.0f}/s{left}"
 
     def _seconds_left(self) -> float:
-        """Forecast from the policies scored so far: each child, finalist and test policy costs about as long as one of them did."""
+        """Forecast from the policies scored so far: each child, finalist and test policy costs
+        about as long as one of them did.
+        """
         config = self._config
         elapsed = time.monotonic() - self._begun
-        first = (len(config.task.starting_policies) or FOUNDERS) * len(config.task.starting_demonstrations)
+        first = (len(config.task.starting_policies) or FOUNDERS) * len(
+            config.task.starting_demonstrations
+        )
         children = config.evolution.children
         done = min(self._policies, first + config.evolution.generations * children)
         to_score = first + config.evolution.generations * children - done
-        held_out = config.final.candidates * config.task.validation_examples + 2 * config.task.test_examples
-        forecast = elapsed / max(self._policies, 1) * (to_score + held_out / config.task.fitness_examples)
+        held_out = (
+            config.final.candidates * config.task.validation_examples
+            + 2 * config.task.test_examples
+        )
+        forecast = (
+            elapsed / max(self._policies, 1) * (to_score + held_out / config.task.fitness_examples)
+        )
         limit = config.budget.prefill_tokens
         if limit is not None and self._tokens:
-            forecast = min(forecast, elapsed / self._tokens * max(limit - self._tokens, 0) + elapsed / max(self._policies, 1))
+            forecast = min(
+                forecast,
+                elapsed / self._tokens * max(limit - self._tokens, 0)
+                + elapsed / max(self._policies, 1),
+            )
         return forecast
 
 
-def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str, runs: Path) -> None:
+def print_result(
+    console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str, runs: Path
+) -> None:
     """Print the table at the end of a run; `runs` is the folder with the MLflow store."""
     test, tokens = summary["test"], summary["tokens"]
     console.print()
@@ -117,30 +159,58 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, mlf
     value, bounds = interval(test["champion"])
     table.add_row("held-out accuracy after", Text(f"{value}  {bounds}", style="bold"))
     value, bounds = interval(test["difference"], signed=True)
-    table.add_row("difference", f"{value}  {bounds}  (paired, {test['num_examples']} test examples)")
+    table.add_row(
+        "difference", f"{value}  {bounds}  (paired, {test['num_examples']} test examples)"
+    )
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in summary.get("evaluator", {}):
             table.add_row(label, evaluator_text(summary["evaluator"][name]))
     phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens["by_phase"].items())
-    written = f", of them {tokens['generated']:,} written by the model" if tokens["generated"] else ""
+    written = (
+        f", of them {tokens['generated']:,} written by the model" if tokens["generated"] else ""
+    )
     table.add_row("tokens forwarded", f"{tokens['total']:,}{written}  ({phases})")
     spared = [f"{tokens['stored']:,} from the prefix store"] if tokens["stored"] else []
-    spared += [f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests from the memo"] if tokens["memo_requests"] else []
+    spared += (
+        [f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests from the memo"]
+        if tokens["memo_requests"]
+        else []
+    )
     if spared and tokens["floor"] > tokens["prefill"]:
-        table.add_row("tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})")
-    table.add_row("time", f"{clock(summary['seconds']['total'])}  (of it scoring {clock(summary['seconds'].get('scoring', 0))})")
+        table.add_row(
+            "tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})"
+        )
+    table.add_row(
+        "time",
+        f"{clock(summary['seconds']['total'])}  (of it scoring "
+        f"{clock(summary['seconds'].get('scoring', 0))})",
+    )
     table.add_row("Price residual, at most", f"{summary['price_residual_max']:.1g}")
     table.add_row("run folder", str(folder))
     table.add_row("report", str(folder / "report.html"))
     table.add_row("MLflow", mlflow_location)
-    table.add_row("see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold"))
+    table.add_row(
+        "see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold")
+    )
     console.print(table)
 
 
 def evaluator_text(evaluator: Mapping[str, Any]) -> str:
-    """Return in a line how good an evaluator is, and to what error a loop that learns from what it accepts would go from its first one."""
-    known = [f"{name} {'{} {}'.format(*interval(evaluator[name]))}" for name in ("sensitivity", "specificity") if evaluator[name]]
+    """Return in a line how good an evaluator is, and to what error a loop that learns from what it
+    accepts would go from its first one.
+    """
+    known = [
+        f"{name} {'{} {}'.format(*interval(evaluator[name]))}"
+        for name in ("sensitivity", "specificity")
+        if evaluator[name]
+    ]
     predicted = evaluator["predicted"]
-    later = [f"{error:.3f} after {n} round{'s' if n != '1' else ''}" for n, error in predicted["error_rate"].items() if error is not None]
-    forecast = [f"error {predicted['first_error_rate']:g} would be {', '.join(later)}"] if later else []
+    later = [
+        f"{error:.3f} after {n} round{'s' if n != '1' else ''}"
+        for n, error in predicted["error_rate"].items()
+        if error is not None
+    ]
+    forecast = (
+        [f"error {predicted['first_error_rate']:g} would be {', '.join(later)}"] if later else []
+    )
     return "  ".join([*known, *forecast])

@@ -1,4 +1,6 @@
-"""A run's dynamics -> figures as SVG text: terms with their errors, what selection acts on, diversity, descent."""
+"""A run's dynamics -> figures as SVG text: terms with their errors, what selection acts on,
+diversity, descent.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, finish, ne
 
 Line = Mapping[str, Any]
 
-#: The parts of a run's change, by the name of the term; drift and expected selection are named where they are known.
+#: The parts of a run's change, by the name of the term; drift and expected selection are named
+#: where they are known.
 PARTS = {
     "reproduction/selection": ("selection in reproduction", BLUE),
     "transmission": ("transmission by operators", ORANGE),
@@ -25,16 +28,37 @@ PARTS = {
 
 
 def totals_figure(total: Mapping[str, Any], trait: str) -> str:
-    """Return a run's terms for one trait, operators below the whole, with 95 % intervals over examples where they are known."""
+    """Return a run's terms for one trait, operators below the whole, with 95 % intervals over
+    examples where they are known.
+    """
     errors = total.get("standard_error", {})
-    operators = sorted((n for n in total if n.startswith("transmission/") and n != f"transmission/{SURVIVE}"), key=lambda n: total[n])
+    operators = sorted(
+        (n for n in total if n.startswith("transmission/") and n != f"transmission/{SURVIVE}"),
+        key=lambda n: total[n],
+    )
     names = ["change", *(n for n in PARTS if abs(total.get(n, 0.0)) > 1e-12), *operators]
     figure, axes = new_axes(height=0.27 * len(names) + 0.8, left=0.34)
     for row, name in enumerate(reversed(names)):
         error = 1.96 * errors[name] if name in errors else None
-        color = GREY if name.startswith("transmission/") else "black" if name == "change" else PARTS[name][1]
-        axes.barh(row, total[name], color=color, height=0.65, xerr=error, error_kw={"elinewidth": 1, "capsize": 2})
-    labels = [PARTS[n][0] if n in PARTS else n.removeprefix("transmission/").replace("_", " ") for n in reversed(names)]
+        color = (
+            GREY
+            if name.startswith("transmission/")
+            else "black"
+            if name == "change"
+            else PARTS[name][1]
+        )
+        axes.barh(
+            row,
+            total[name],
+            color=color,
+            height=0.65,
+            xerr=error,
+            error_kw={"elinewidth": 1, "capsize": 2},
+        )
+    labels = [
+        PARTS[n][0] if n in PARTS else n.removeprefix("transmission/").replace("_", " ")
+        for n in reversed(names)
+    ]
     axes.set_yticks(range(len(names)), labels)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel(f"change of mean {trait.replace('_', ' ')} over the run")
@@ -42,29 +66,53 @@ def totals_figure(total: Mapping[str, Any], trait: str) -> str:
 
 
 def drift_figure(lines: Sequence[Line], trait: str = "fitness") -> str | None:
-    """Return selection in reproduction by generation, realised and expected, with a band of 1.96 standard deviations of drift; None if unknown."""
-    rows = [line for line in lines if "expected" in line["price"].get(trait, {}).get("reproduction", {})]
+    """Return selection in reproduction by generation, realised and expected, with a band of 1.96
+    standard deviations of drift; None if unknown.
+    """
+    rows = [
+        line for line in lines if "expected" in line["price"].get(trait, {}).get("reproduction", {})
+    ]
     if not rows:
         return None
     figure, axes = new_axes()
     stage = [line["price"][trait]["reproduction"] for line in rows]
     x = np.array([line["generation"] for line in rows])
-    expected, realised = np.array([s["expected"] for s in stage]), np.array([s["selection"] for s in stage])
+    expected, realised = (
+        np.array([s["expected"] for s in stage]),
+        np.array([s["selection"] for s in stage]),
+    )
     if all("drift_variance" in s for s in stage):
         half = 1.96 * np.sqrt([s["drift_variance"] for s in stage])
-        axes.fill_between(x, expected - half, expected + half, color=BLUE, alpha=0.15, linewidth=0, label="95 % of drift")
+        axes.fill_between(
+            x,
+            expected - half,
+            expected + half,
+            color=BLUE,
+            alpha=0.15,
+            linewidth=0,
+            label="95 % of drift",
+        )
     axes.plot(x, expected, color=BLUE, marker=".", label="expected of the scheme")
     axes.plot(x, realised, color=ORANGE, marker=".", linestyle="none", label="realised")
     axes.axhline(0, color="black", linewidth=0.6)
     return finish(figure, axes, f"selection on {trait.replace('_', ' ')}")
 
 
-def weights_figure(weights: Mapping[str, float], errors: Mapping[str, float] | None, label: str) -> str:
+def weights_figure(
+    weights: Mapping[str, float], errors: Mapping[str, float] | None, label: str
+) -> str:
     """Return one bar for each trait, the strongest on top."""
     names = sorted(weights, key=lambda n: abs(weights[n]))
     figure, axes = new_axes(height=0.24 * len(names) + 0.8, left=0.34)
     spread = [1.96 * errors[n] for n in names] if errors else None
-    axes.barh(range(len(names)), [weights[n] for n in names], color=BLUE, height=0.65, xerr=spread, error_kw={"elinewidth": 1, "capsize": 2})
+    axes.barh(
+        range(len(names)),
+        [weights[n] for n in names],
+        color=BLUE,
+        height=0.65,
+        xerr=spread,
+        error_kw={"elinewidth": 1, "capsize": 2},
+    )
     axes.set_yticks(range(len(names)), [n.replace("_", " ") for n in names])
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel(label)
@@ -72,30 +120,59 @@ def weights_figure(weights: Mapping[str, float], errors: Mapping[str, float] | N
 
 
 def diversity_figure(lines: Sequence[Line]) -> str:
-    """Return the probability that two of the selected differ, what chance alone would leave, and the same for the founders they descend from."""
+    """Return the probability that two of the selected differ, what chance alone would leave, and
+    the same for the founders they descend from.
+    """
     figure, axes = new_axes()
     x = [line["generation"] for line in lines]
-    curves = (("difference", "different policies", BLUE), ("founder_difference", "different founders", ORANGE), ("neutral", "by chance alone", GREY))
+    curves = (
+        ("difference", "different policies", BLUE),
+        ("founder_difference", "different founders", ORANGE),
+        ("neutral", "by chance alone", GREY),
+    )
     for key, label, color in curves:
-        values = [np.nan if line["diversity"][key] is None else line["diversity"][key] for line in lines]
-        axes.plot(x, values, color=color, marker=".", linestyle="--" if key == "neutral" else "-", label=label)
+        values = [
+            np.nan if line["diversity"][key] is None else line["diversity"][key] for line in lines
+        ]
+        axes.plot(
+            x,
+            values,
+            color=color,
+            marker=".",
+            linestyle="--" if key == "neutral" else "-",
+            label=label,
+        )
     axes.set_ylim(-0.03, 1.03)
     return finish(figure, axes, "probability that two differ")
 
 
 def tree_figure(tree: Tree) -> str:
-    """Return the genealogy of the last selected births: a line for each policy's life, from its parent's; the fittest one's line is strong."""
+    """Return the genealogy of the last selected births: a line for each policy's life, from its
+    parent's; the fittest one's line is strong.
+    """
     place = _places(tree)
     height = min(12.0, 0.16 * len(set(place.tolist())) + 1.2)
     figure, axes = new_axes(height=height)
     for node in range(len(tree.birth_ids)):
         strong = bool(tree.on_best_line[node])
         color, width = (ORANGE, 1.8) if strong else (GREY, 0.8)
-        axes.plot([tree.generation[node], tree.last_generation[node]], [place[node]] * 2, color=color, linewidth=width, zorder=2 + strong)
+        axes.plot(
+            [tree.generation[node], tree.last_generation[node]],
+            [place[node]] * 2,
+            color=color,
+            linewidth=width,
+            zorder=2 + strong,
+        )
         parent = int(tree.parent[node])
         if parent >= 0:
             born, above = tree.generation[node], tree.generation[node] - 1
-            axes.plot([above, born], [place[parent], place[node]], color=color, linewidth=width, zorder=2 + strong)
+            axes.plot(
+                [above, born],
+                [place[parent], place[node]],
+                color=color,
+                linewidth=width,
+                zorder=2 + strong,
+            )
     shown = axes.scatter(tree.generation, place, c=tree.fitness, s=16, cmap="viridis", zorder=4)
     figure.colorbar(shown, ax=axes, label="fitness", pad=0.01)
     axes.set_yticks([])
@@ -104,7 +181,9 @@ def tree_figure(tree: Tree) -> str:
 
 
 def _places(tree: Tree) -> np.ndarray:
-    """Return a row for each node: leaves one below the other in the order of a walk, the others at the mean of their children."""
+    """Return a row for each node: leaves one below the other in the order of a walk, the others at
+    the mean of their children.
+    """
     children: dict[int, list[int]] = {}
     for node, parent in enumerate(tree.parent.tolist()):
         children.setdefault(parent, []).append(node)

@@ -23,16 +23,33 @@ def dynamics_sections(history: History) -> list[str]:
     if not steps:
         return []
     drawn = [trait for trait in DRAWN if trait in steps[-1]["price"]]
-    exact = "Every bar is a term of Price's equation; together they are the change, exactly. Transmission is over all births, survivors or not."
+    exact = (
+        "Every bar is a term of Price's equation; together they are the change, exactly. "
+        "Transmission is over all births, survivors or not."
+    )
     return [
-        section("Why the population changed", "".join(price_figure(steps, trait) for trait in drawn), exact),
-        section("The whole run", "".join(figures.totals_figure(summary["price"][t], t) for t in drawn), "Bars: 95 % intervals over the examples."),
-        section("Every trait", _traits(summary), "Sums over all generations, in the trait's own unit. Heritability is response over selection."),
+        section(
+            "Why the population changed",
+            "".join(price_figure(steps, trait) for trait in drawn),
+            exact,
+        ),
+        section(
+            "The whole run",
+            "".join(figures.totals_figure(summary["price"][t], t) for t in drawn),
+            "Bars: 95 % intervals over the examples.",
+        ),
+        section(
+            "Every trait",
+            _traits(summary),
+            "Sums over all generations, in the trait's own unit. Heritability is response over "
+            "selection.",
+        ),
         _drift(history, summary),
         section(
             "What each operator did to fitness",
             _operators(summary),
-            "Over all births, survivors or not. Slope: of the child's fitness on its parents'; bias: where the operator moves fitness, whoever was "
+            "Over all births, survivors or not. Slope: of the child's fitness on its parents'; "
+            "bias: where the operator moves fitness, whoever was "
             "selected. Intervals are 95 %.",
         ),
         _acts(summary),
@@ -45,31 +62,67 @@ def _traits(summary: Mapping[str, Any]) -> str:
     rows = []
     for name, total in summary["price"].items():
         errors = total.get("standard_error", {})
-        terms = ("change", "reproduction/selection", "transmission", "survival/selection", "immigration")
-        rows.append([_words(name), *(_with_error(total.get(t), errors.get(t)) for t in terms), _number(summary["heritability"].get(name))])
-    return table(["trait", "change", "selection in reproduction", "transmission", "selection in survival", "immigration", "heritability"], rows)
+        terms = (
+            "change",
+            "reproduction/selection",
+            "transmission",
+            "survival/selection",
+            "immigration",
+        )
+        rows.append(
+            [
+                _words(name),
+                *(_with_error(total.get(t), errors.get(t)) for t in terms),
+                _number(summary["heritability"].get(name)),
+            ]
+        )
+    return table(
+        [
+            "trait",
+            "change",
+            "selection in reproduction",
+            "transmission",
+            "selection in survival",
+            "immigration",
+            "heritability",
+        ],
+        rows,
+    )
 
 
 def _drift(history: History, summary: Mapping[str, Any]) -> str:
     figure = figures.drift_figure(history.lines)
     if figure is None:
         return ""
-    note = "Expected: what the scheme's probabilities give in the mean. What was realised differs by drift, whose band has a closed form."
+    note = (
+        "Expected: what the scheme's probabilities give in the mean. What was realised "
+        "differs by drift, whose band has a closed form."
+    )
     test = summary["drift"]
     if test is not None and test["p_value"] is not None:
         note += (
-            f" Test of the scheme over the run: sum of drift squared over variance {test['statistic']:.1f} on {test['degrees']} degrees of freedom, "
+            " Test of the scheme over the run: sum of drift squared over variance "
+            f"{test['statistic']:.1f} on {test['degrees']} degrees of freedom, "
             f"p = {test['p_value']:.2g}."
         )
     elif test is None:
-        known = any("drift_variance" in line["price"].get("fitness", {}).get("reproduction", {}) for line in history.lines)
-        note += " Here the scheme left nothing to chance." if known else " How the slots were filled is not known, so that it is not drawn here."
+        known = any(
+            "drift_variance" in line["price"].get("fitness", {}).get("reproduction", {})
+            for line in history.lines
+        )
+        note += (
+            " Here the scheme left nothing to chance."
+            if known
+            else " How the slots were filled is not known, so that it is not drawn here."
+        )
     return section("Expected selection and drift", figure, note)
 
 
 def _operators(summary: Mapping[str, Any]) -> str:
     rows = []
-    for name, found in sorted(summary["operators"].items(), key=lambda item: -item[1]["mean_effect"]):
+    for name, found in sorted(
+        summary["operators"].items(), key=lambda item: -item[1]["mean_effect"]
+    ):
         slope, low_high = found["slopes"].get("fitness", {}), found["share_better_ci"]
         rows.append(
             [
@@ -77,11 +130,15 @@ def _operators(summary: Mapping[str, Any]) -> str:
                 str(found["num_children"]),
                 _with_error(found["mean_effect"], found["standard_error"]),
                 f"{found['share_better']:.2f} [{low_high[0]:.2f}, {low_high[1]:.2f}]",
-                f"{slope['slope']:.2f} [{slope['ci'][0]:.2f}, {slope['ci'][1]:.2f}]" if slope.get("ci") else _number(slope.get("slope")),
+                f"{slope['slope']:.2f} [{slope['ci'][0]:.2f}, {slope['ci'][1]:.2f}]"
+                if slope.get("ci")
+                else _number(slope.get("slope")),
                 _number(found["bias"].get("fitness"), signed=True),
             ]
         )
-    return table(["operator", "births", "mean effect", "better than the best parent", "slope", "bias"], rows)
+    return table(
+        ["operator", "births", "mean effect", "better than the best parent", "slope", "bias"], rows
+    )
 
 
 def _acts(summary: Mapping[str, Any]) -> str:
@@ -89,24 +146,51 @@ def _acts(summary: Mapping[str, Any]) -> str:
     gradients, reward = summary.get("gradients", {}), summary.get("reward", {})
     if "gradient" in gradients:
         label = "selection gradient (relative success per sd)"
-        parts.append(figures.weights_figure(gradients["gradient"], gradients["standard_error"], label) + _warning(gradients))
+        parts.append(
+            figures.weights_figure(gradients["gradient"], gradients["standard_error"], label)
+            + _warning(gradients)
+        )
     if "weight" in reward:
         label = f"fitness per sd (traits explain {reward['r_squared']:.0%})"
         parts.append(figures.weights_figure(reward["weight"], None, label) + _warning(reward))
-    note = "All generations together, each individual from the mean of its own generation; every trait while the others stand still."
-    return section("What selection acts on, and what makes fitness", "".join(parts), note) if parts else ""
+    note = (
+        "All generations together, each individual from the mean of its own generation; every "
+        "trait while the others stand still."
+    )
+    return (
+        section("What selection acts on, and what makes fitness", "".join(parts), note)
+        if parts
+        else ""
+    )
 
 
 def _descent(history: History, summary: Mapping[str, Any]) -> str:
     found = summary["coalescence"]
     ancestor = found["common_ancestor"]
-    text = ancestor["undefined"] if isinstance(ancestor, Mapping) else f"their last common ancestor is {ancestor[1]} of generation {ancestor[0]}"
-    sizes = [line["diversity"]["effective_size"] for line in history.lines if line["diversity"]["effective_size"]]
-    size = f"; the effective population size is {sum(sizes) / len(sizes):.1f} in the mean" if sizes else ""
+    text = (
+        ancestor["undefined"]
+        if isinstance(ancestor, Mapping)
+        else f"their last common ancestor is {ancestor[1]} of generation {ancestor[0]}"
+    )
+    sizes = [
+        line["diversity"]["effective_size"]
+        for line in history.lines
+        if line["diversity"]["effective_size"]
+    ]
+    size = (
+        f"; the effective population size is {sum(sizes) / len(sizes):.1f} in the mean"
+        if sizes
+        else ""
+    )
     tree = history.genealogy.tree(MAX_NODES)
-    note = f"The last selected births: {text}{size}. Each line is a policy's life; the fittest one's line is strong."
+    note = (
+        f"The last selected births: {text}{size}. Each line is a policy's life; the fittest "
+        f"one's line is strong."
+    )
     note += f" {tree.num_hidden} further ancestors are not drawn." if tree.num_hidden else ""
-    return section("Diversity", figures.diversity_figure(history.lines)) + section("Descent", figures.tree_figure(tree), note)
+    return section("Diversity", figures.diversity_figure(history.lines)) + section(
+        "Descent", figures.tree_figure(tree), note
+    )
 
 
 def _warning(found: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""A run's lines in its folder: births, generations, measurements, and the checkpoint that makes them count."""
+"""A run's lines in its folder: births, generations, measurements, and the checkpoint that makes
+them count.
+"""
 
 from __future__ import annotations
 
@@ -56,13 +58,21 @@ class EvolveFolder(RunFolder):
             "seed": state.seed,
             "generation": state.generation,
             "island": state.island,
-            "members": [{**_birth_dict(m.birth), **_evaluation_dict(m.evaluation), "case_fitness": m.evaluation.case_fitness} for m in state.members],
+            "members": [
+                {
+                    **_birth_dict(m.birth),
+                    **_evaluation_dict(m.evaluation),
+                    "case_fitness": m.evaluation.case_fitness,
+                }
+                for m in state.members
+            ],
             "ledger": ledger.to_dict(),
         }
         self.commit_lines(lines, content)
 
     def restore(self) -> Checkpoint | None:
-        """Cut off what was never committed; return the checkpoint, or None where no generation was committed.
+        """Cut off what was never committed; return the checkpoint, or None where no generation was
+        committed.
 
         Raises:
             UserError: a file is shorter than its checkpoint says, so the folder was damaged.
@@ -70,23 +80,39 @@ class EvolveFolder(RunFolder):
         content = self.restore_lines(APPENDED)
         if content is None:
             return None
-        members = tuple(Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"])) for m in content["members"])
+        members = tuple(
+            Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"]))
+            for m in content["members"]
+        )
         state = State(content["seed"], content["generation"], members, content["island"])
         return Checkpoint(state, Ledger.from_dict(content["ledger"]))
 
     def lineage(self) -> list[LineageEntry]:
-        """Return every birth of the run, in order. Case fitness is not in the lineage, and is empty."""
+        """Return every birth of the run, in order. Case fitness is not in the lineage, and is
+        empty.
+        """
         return [
-            LineageEntry(row["generation"], row["island"], Member(_birth(row), Evaluation(row["fitness"], (), row["traits"])), row["selected"])
+            LineageEntry(
+                row["generation"],
+                row["island"],
+                Member(_birth(row), Evaluation(row["fitness"], (), row["traits"])),
+                row["selected"],
+            )
             for row in self.lines(LINEAGE)
         ]
 
     def births(self) -> Iterator[Births]:
         """Yield each generation as arrays, with the chances that selection gave to each birth."""
-        chances = {line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)}
+        chances = {
+            line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)
+        }
         for births in generations(self.lines(LINEAGE)):
             known = chances.get(births.generation)
-            yield births.with_chances(known["probability"], known["filling"], known["num_slots"]) if known else births
+            yield (
+                births.with_chances(known["probability"], known["filling"], known["num_slots"])
+                if known
+                else births
+            )
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""
@@ -112,7 +138,9 @@ def lineage_line(entry: LineageEntry) -> dict[str, Any]:
 
 
 def measurement_line(scores: LabelScores) -> dict[str, Any]:
-    """Return one policy's scores as `measurements.jsonl` has them; absent candidates have null for -inf."""
+    """Return one policy's scores as `measurements.jsonl` has them; absent candidates have null for
+    -inf.
+    """
 
     def plain(values: np.ndarray) -> list[list[float | None]]:
         return [[float(v) if np.isfinite(v) else None for v in row] for row in values[0]]
@@ -127,7 +155,9 @@ def measurement_line(scores: LabelScores) -> dict[str, Any]:
         "num_bytes": scores.num_bytes[0].tolist(),
         "is_greedy": scores.is_greedy[0].tolist(),
         "prior": plain(scores.prior) if scores.prior is not None else None,
-        "prompt_cross_entropy": scores.prompt_cross_entropy.tolist() if scores.prompt_cross_entropy is not None else None,
+        "prompt_cross_entropy": scores.prompt_cross_entropy.tolist()
+        if scores.prompt_cross_entropy is not None
+        else None,
         "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
     }
 
@@ -145,7 +175,9 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
         num_bytes=np.array([row["num_bytes"]]),
         is_greedy=np.array([row["is_greedy"]]),
         prior=array(row["prior"]) if row["prior"] is not None else None,
-        prompt_cross_entropy=np.array(row["prompt_cross_entropy"]) if row.get("prompt_cross_entropy") is not None else None,
+        prompt_cross_entropy=np.array(row["prompt_cross_entropy"])
+        if row.get("prompt_cross_entropy") is not None
+        else None,
         verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
     )
 
@@ -161,7 +193,13 @@ def _birth_dict(birth: Birth) -> dict[str, Any]:
 
 
 def _birth(row: Mapping[str, Any]) -> Birth:
-    return Birth(row["birth_id"], Policy.from_dict(row["policy"]), tuple(row["parent_ids"]), tuple(row["shares"]), row["operator"])
+    return Birth(
+        row["birth_id"],
+        Policy.from_dict(row["policy"]),
+        tuple(row["parent_ids"]),
+        tuple(row["shares"]),
+        row["operator"],
+    )
 
 
 def _evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:

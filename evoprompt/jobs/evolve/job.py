@@ -14,7 +14,9 @@ class EvolveJob:
     """A run, or a lineage that another program wrote. Implements `base.Job`."""
 
     def owns(self, folder: Path) -> bool:
-        """Return whether the folder has a run's configuration, or nothing of a job but a lineage."""
+        """Return whether the folder has a run's configuration, or nothing of a job but a
+        lineage.
+        """
         from evoprompt.jobs.evolve.folder import LINEAGE
 
         return (folder / CONFIG).exists() or (folder / LINEAGE).exists()
@@ -43,7 +45,10 @@ class EvolveJob:
             return write_lineage_page(folder)
         run = EvolveFolder.open(folder)
         if run.read(CHECKPOINT) is None:
-            raise UserError(f"the run in {folder} has not committed a generation yet; there is nothing to report")
+            raise UserError(
+                f"the run in {folder} has not committed a generation yet; there is nothing to "
+                f"report"
+            )
         return write_page(run)
 
     def champion(self, folder: Path) -> Champion:

@@ -22,8 +22,12 @@ class Journal:
     folder: EvolveFolder
     ledger: Ledger
     policies: dict[str, Policy] = field(default_factory=dict)  #: by policy id
-    evaluations: dict[str, Evaluation] = field(default_factory=dict)  #: by policy id, in order of measurement: nothing is scored twice
-    cases: dict[str, dict[str, Floats]] = field(default_factory=dict)  #: by policy id and trait: the trait by example, shape (example,)
+    evaluations: dict[str, Evaluation] = field(
+        default_factory=dict
+    )  #: by policy id, in order of measurement: nothing is scored twice
+    cases: dict[str, dict[str, Floats]] = field(
+        default_factory=dict
+    )  #: by policy id and trait: the trait by example, shape (example,)
     history: History = field(default_factory=History)  #: the dynamics so far
     residual_max: float = 0.0  #: the greatest absolute residual of Price's parts so far
 
@@ -34,9 +38,14 @@ class Journal:
         self.cases[policy.policy_id] = cases
 
     def cases_of(self, births: Births) -> dict[str, Floats]:
-        """Return the traits that are means over examples of births by example, shape (birth, example) each."""
+        """Return the traits that are means over examples of births by example, shape (birth,
+        example) each.
+        """
         names = next(iter(self.cases.values()), {})
-        return {name: np.stack([self.cases[policy_id][name] for policy_id in births.policy_ids]) for name in names}
+        return {
+            name: np.stack([self.cases[policy_id][name] for policy_id in births.policy_ids])
+            for name in names
+        }
 
     def ranked(self) -> list[Policy]:
         """Return every policy that was scored, the fittest first; ties in order of id."""

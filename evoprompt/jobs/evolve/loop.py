@@ -1,7 +1,7 @@
 """A run, from the starting prompts to the held-out check: the loop, readable in one sitting.
 
-found or ask -> vary -> measure -> interpret -> tell -> explain -> commit -> track, until generations or budget end;
-then the best few meet the validation examples, and one goes to the test.
+found or ask -> vary -> measure -> interpret -> tell -> explain -> commit -> track, until
+generations or budget end; then the best few meet the validation examples, and one goes to the test.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Observer(Protocol):
         """A generation is committed; the line is that of `generations.jsonl`."""
 
 
-def run(parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_seconds: float = 0.0) -> dict[str, Any]:
+def run(
+    parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_seconds: float = 0.0
+) -> dict[str, Any]:
     """Begin a run or go on with it, to its end; return its summary, which is also written.
 
     `startup_seconds` is what it took to make the parts; it is counted with the run's other phases.
@@ -67,7 +69,9 @@ def run(parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_secon
     journal, state = restore(parts, folder)
     journal.ledger.add_seconds("startup", startup_seconds)
     before = sum(journal.ledger.seconds.values())
-    Thread(target=import_module, args=["evoprompt.report.plots"], daemon=True).start()  # a second of imports, while the model is loaded
+    Thread(
+        target=import_module, args=["evoprompt.report.plots"], daemon=True
+    ).start()  # a second of imports, while the model is loaded
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()
     with journal.ledger.timed("tracking"):
@@ -86,7 +90,9 @@ def run(parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_secon
     Thread(target=parts.close).start()  # Ray takes a second to end
     with journal.ledger.timed("report"):
         write_page(folder, summary)
-    journal.ledger.seconds["other"] = max(0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values()))
+    journal.ledger.seconds["other"] = max(
+        0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values())
+    )
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
     summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
     parts.tracker.describe(summary_description(summary))
@@ -96,11 +102,15 @@ def run(parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_secon
 
 
 def search(parts: Parts, journal: Journal, state: State | None, observer: Observer) -> State:
-    """Evolve from a state, or from the starting policies, until the generations or the budget end; return the last state."""
+    """Evolve from a state, or from the starting policies, until the generations or the budget end;
+    return the last state.
+    """
     while state is None or _goes_on(parts, state, journal):
         raise_if_interrupted()
         with journal.ledger.timed("evolution" if parts.author is None else "variation"):
-            brood, chances = _founders(parts) if state is None else _next_brood(parts, state, journal)
+            brood, chances = (
+                _founders(parts) if state is None else _next_brood(parts, state, journal)
+            )
         if state is not None and _over_budget(parts, brood, journal):
             break
         observer.phase(f"generation {brood.generation}", len(_unscored(brood, journal)))
@@ -133,7 +143,9 @@ def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
 
 
 def _open_tracking(parts: Parts, folder: EvolveFolder, state: State | None) -> None:
-    """Open the MLflow run, or open it again and tell the last committed generation once more: it may not have arrived."""
+    """Open the MLflow run, or open it again and tell the last committed generation once more: it
+    may not have arrived.
+    """
     identity = folder.read(TRACKING)
     if identity:
         parts.tracker.resume(identity)
@@ -144,9 +156,18 @@ def _open_tracking(parts: Parts, folder: EvolveFolder, state: State | None) -> N
     task, config = parts.task, parts.config
     source = str(config.task.path or f"evoprompt:{config.task.name}")
     splits = (("fitness", task.fitness), ("validation", task.validation), ("test", task.test))
-    datasets = [Dataset(task.name, digest(examples), source, split, len(examples)) for split, examples in splits]
-    tags = {"evoprompt.folder": str(folder.path), "evoprompt.task": task.name, "evoprompt.model": config.model.name}
-    identity = parts.tracker.begin(folder.path.name, flat_parameters(config.model_dump(mode="json")), tags, datasets)
+    datasets = [
+        Dataset(task.name, digest(examples), source, split, len(examples))
+        for split, examples in splits
+    ]
+    tags = {
+        "evoprompt.folder": str(folder.path),
+        "evoprompt.task": task.name,
+        "evoprompt.model": config.model.name,
+    }
+    identity = parts.tracker.begin(
+        folder.path.name, flat_parameters(config.model_dump(mode="json")), tags, datasets
+    )
     folder.write(TRACKING, identity)
 
 
@@ -171,15 +192,21 @@ def _next_brood(parts: Parts, state: State, journal: Journal) -> tuple[Brood, Ex
 
 
 def _unscored(brood: Brood, journal: Journal) -> list[Policy]:
-    return [p for p in dict.fromkeys(b.policy for b in brood.births) if p.policy_id not in journal.evaluations]
+    return [
+        p
+        for p in dict.fromkeys(b.policy for b in brood.births)
+        if p.policy_id not in journal.evaluations
+    ]
 
 
 def _over_budget(parts: Parts, brood: Brood, journal: Journal) -> bool:
-    """Whether this brood and the validation after it would take more tokens than the budget has left.
+    """Whether this brood and the validation after it would take more tokens than the budget has
+    left.
 
-    A policy is charged the distinct prefixes of its own prompts, whatever store and memo spare: so the search is the same each time.
-    The brood is counted before anything is forwarded, exactly but for what the model writes after steps: that is taken to be as long as it may
-    get. The validation is forecast from the dearest policy so far.
+    A policy is charged the distinct prefixes of its own prompts, whatever store and memo spare: so
+    the search is the same each time. The brood is counted before anything is forwarded, exactly but
+    for what the model writes after steps: that is taken to be as long as it may get. The validation
+    is forecast from the dearest policy so far.
     """
     limit = parts.config.budget.prefill_tokens
     if limit is None:
@@ -188,22 +215,33 @@ def _over_budget(parts: Parts, brood: Brood, journal: Journal) -> bool:
     longest_prompt = max(e.traits["prompt_tokens"] for e in journal.evaluations.values())
     spent = journal.ledger.tokens["search"]
     per_example = spent.floor_body_tokens / (len(journal.evaluations) * len(parts.task.fitness))
-    validation = parts.config.final.candidates * (longest_prompt + per_example * len(parts.task.validation))
+    validation = parts.config.final.candidates * (
+        longest_prompt + per_example * len(parts.task.validation)
+    )
     varied = journal.ledger.tokens.get("variation", TokenCount()).floor_body_tokens
     return spent.floor_body_tokens + varied + brood_tokens + validation > limit
 
 
-def _evaluate(parts: Parts, brood: Brood, journal: Journal, observer: Observer) -> tuple[list[Evaluation], list[LabelScores]]:
+def _evaluate(
+    parts: Parts, brood: Brood, journal: Journal, observer: Observer
+) -> tuple[list[Evaluation], list[LabelScores]]:
     """Return an evaluation for each birth, and what was newly measured for them."""
     new = _unscored(brood, journal)
     measured = _measure(parts, new, parts.task.fitness, "search", journal, observer)
     for policy in new:
         _interpret(parts, policy, measured[policy.policy_id], journal)
-    return [journal.evaluations[b.policy.policy_id] for b in brood.births], [measured[p.policy_id] for p in new]
+    return [journal.evaluations[b.policy.policy_id] for b in brood.births], [
+        measured[p.policy_id] for p in new
+    ]
 
 
 def _measure(
-    parts: Parts, policies: Sequence[Policy], examples: Sequence[Example], phase: str, journal: Journal, observer: Observer
+    parts: Parts,
+    policies: Sequence[Policy],
+    examples: Sequence[Example],
+    phase: str,
+    journal: Journal,
+    observer: Observer,
 ) -> dict[str, LabelScores]:
     measured = parts.measurer.measure(policies, examples, observer.scored, journal.ledger.timed)
     for _, count in measured.values():
@@ -215,13 +253,28 @@ def _interpret(parts: Parts, policy: Policy, scores: LabelScores, journal: Journ
     """Enter what a policy is worth into the journal."""
     tokens, config = parts.measurer.prompt_tokens(policy), parts.config.fitness
     labels, extra, weight = parts.task.choices or (), parts.extra_traits, config.self_evaluation
-    evaluation = evaluate(policy, scores, parts.fitness_kind, tokens, config.prompt_token_penalty, labels, extra, weight)
-    cases = {"fitness": np.array(evaluation.case_fitness)} | {name: values[0] for name, values in case_traits(scores).items()}
+    evaluation = evaluate(
+        policy,
+        scores,
+        parts.fitness_kind,
+        tokens,
+        config.prompt_token_penalty,
+        labels,
+        extra,
+        weight,
+    )
+    cases = {"fitness": np.array(evaluation.case_fitness)} | {
+        name: values[0] for name, values in case_traits(scores).items()
+    }
     journal.enter(policy, evaluation, cases)
 
 
-def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Observer) -> dict[str, Any]:
-    """Pick the champion on the validation examples; measure it and the best starting policy on the test examples, once."""
+def _check_held_out(
+    parts: Parts, state: State, journal: Journal, observer: Observer
+) -> dict[str, Any]:
+    """Pick the champion on the validation examples; measure it and the best starting policy on the
+    test examples, once.
+    """
     candidates = finalists(parts, journal)
     observer.phase("validation", len(candidates))
     validated = _measure(parts, candidates, parts.task.validation, "validation", journal, observer)
@@ -233,17 +286,29 @@ def _check_held_out(parts: Parts, state: State, journal: Journal, observer: Obse
 
 
 def _explain(journal: Journal, births: Births, chances: Expectation | None) -> dict[str, Any]:
-    """Return the generation as `generations.jsonl` has it: who was born and selected, why the traits' means changed, and what it cost so far."""
+    """Return the generation as `generations.jsonl` has it: who was born and selected, why the
+    traits' means changed, and what it cost so far.
+    """
     how = None
     if chances is None:
         line = journal.history.add(births, journal.cases_of(births))
     else:
         p = chances.probability.tolist()
-        how = {"probability": p, "how": chances.how, "filling": chances.filling, "num_slots": chances.num}
-        line = journal.history.add(births, journal.cases_of(births), p, filling=chances.filling, num_slots=chances.num)
+        how = {
+            "probability": p,
+            "how": chances.how,
+            "filling": chances.filling,
+            "num_slots": chances.num,
+        }
+        line = journal.history.add(
+            births, journal.cases_of(births), p, filling=chances.filling, num_slots=chances.num
+        )
     _check_price(journal, births, line)
     now = {"island": int(births.island[0]), "time_ms": int(time.time() * 1000)}
-    cost = {"tokens": journal.ledger.token_summary(), "seconds": round(sum(journal.ledger.seconds.values()), 3)}
+    cost = {
+        "tokens": journal.ledger.token_summary(),
+        "seconds": round(sum(journal.ledger.seconds.values()), 3),
+    }
     return {**now, **line, "parent_selection": how, **cost}
 
 
@@ -251,5 +316,8 @@ def _check_price(journal: Journal, births: Births, line: Mapping[str, Any]) -> N
     for name, terms in line["price"].items():
         scale = max(1.0, float(np.abs(births.trait(name)).max()))
         if abs(terms["residual"]) > RESIDUAL_LIMIT * scale:
-            raise ArithmeticError(f"Price's parts of '{name}' leave {terms['residual']:.3g} in generation {births.generation}; please report this")
+            raise ArithmeticError(
+                f"Price's parts of '{name}' leave {terms['residual']:.3g} in generation "
+                f"{births.generation}; please report this"
+            )
         journal.residual_max = max(journal.residual_max, abs(terms["residual"]))

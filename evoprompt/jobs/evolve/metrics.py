@@ -11,24 +11,43 @@ from evoprompt.tracking.names import held_out_table
 
 def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a line of `generations.jsonl`."""
-    metrics: dict[str, float] = {f"fitness/{name}": value for name, value in line["fitness"].items()}
+    metrics: dict[str, float] = {
+        f"fitness/{name}": value for name, value in line["fitness"].items()
+    }
     metrics |= {f"traits/{name}": value for name, value in line["traits"].items()}
     metrics |= {"fitness/best_accuracy": line["best_accuracy"]}
-    metrics |= {f"tokens/{name}": line["tokens"][name] for name in ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")}
-    metrics |= {"time/seconds": line["seconds"], "population/births": line["num_births"], "population/selected": line["num_selected"]}
+    metrics |= {
+        f"tokens/{name}": line["tokens"][name]
+        for name in ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")
+    }
+    metrics |= {
+        "time/seconds": line["seconds"],
+        "population/births": line["num_births"],
+        "population/selected": line["num_selected"],
+    }
     for trait, price in line["price"].items():
         metrics |= flat(price, f"price/{trait}/")
     for group in ("diversity", "selection", "gradients", "reward"):
-        metrics |= {name: value for name, value in flat(line.get(group, {}), f"{group}/").items() if isinstance(value, (int, float))}
+        metrics |= {
+            name: value
+            for name, value in flat(line.get(group, {}), f"{group}/").items()
+            if isinstance(value, (int, float))
+        }
     return metrics
 
 
 def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics of a finished run: the held-out check and its evaluators' rates, with their intervals, and what it cost."""
+    """Return the metrics of a finished run: the held-out check and its evaluators' rates, with
+    their intervals, and what it cost.
+    """
     metrics: dict[str, float] = {}
     for name in ("baseline", "champion", "difference"):
         part = summary["test"][name]
-        metrics |= {f"test/{name}": part["value"], f"test/{name}_low": part["ci"][0], f"test/{name}_high": part["ci"][1]}
+        metrics |= {
+            f"test/{name}": part["value"],
+            f"test/{name}_low": part["ci"][0],
+            f"test/{name}_high": part["ci"][1],
+        }
     for name, part in summary.get("evaluator", {}).items():
         for rate in ("sensitivity", "specificity"):
             if part[rate] is not None:
@@ -38,11 +57,23 @@ def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
                     f"evaluator/{name}_{rate}_low": low,
                     f"evaluator/{name}_{rate}_high": high,
                 }
-    metrics |= {f"tokens/{phase}": tokens for phase, tokens in summary["tokens"]["by_phase"].items()}
-    return metrics | {"price/residual_max": summary["price_residual_max"], "time/total": summary["seconds"]["total"]}
+    metrics |= {
+        f"tokens/{phase}": tokens for phase, tokens in summary["tokens"]["by_phase"].items()
+    }
+    return metrics | {
+        "price/residual_max": summary["price_residual_max"],
+        "time/total": summary["seconds"]["total"],
+    }
 
 
 def summary_description(summary: Mapping[str, Any]) -> str:
-    """Return a finished run in a few lines of Markdown: the held-out check and the champion's prompt."""
-    labels = {"best starting prompt": "baseline", "champion": "champion", "difference": "difference"}
-    return f"Held-out {held_out_table(summary['test'], labels)}\nChampion\n\n```\n{summary['champion']['prompt']}\n```\n"
+    """Return a finished run in a few lines of Markdown: the held-out check and the champion's
+    prompt.
+    """
+    labels = {
+        "best starting prompt": "baseline",
+        "champion": "champion",
+        "difference": "difference",
+    }
+    table, prompt = held_out_table(summary["test"], labels), summary["champion"]["prompt"]
+    return f"Held-out {table}\nChampion\n\n```\n{prompt}\n```\n"

@@ -1,4 +1,6 @@
-"""A run folder, or any lineage in the documented format -> `report.html`: one file that needs nothing else, no network and no model."""
+"""A run folder, or any lineage in the documented format -> `report.html`: one file that needs
+nothing else, no network and no model.
+"""
 
 from __future__ import annotations
 
@@ -40,24 +42,35 @@ def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -
     folder.write(DYNAMICS, history.summary())
     sections = [
         _head(folder, summary, lines),
-        _outcome(summary) if summary else "<p>This run has not ended; what follows is what it has committed.</p>",
+        _outcome(summary)
+        if summary
+        else "<p>This run has not ended; what follows is what it has committed.</p>",
         section("Fitness", fitness_figure(history.lines, lineage, kind)),
         *dynamics_sections(history),
     ]
     if summary:
-        sections.append(section("How the champion came about", _ancestry_table(ancestry(lineage, summary["champion"]["policy_id"]))))
+        sections.append(
+            section(
+                "How the champion came about",
+                _ancestry_table(ancestry(lineage, summary["champion"]["policy_id"])),
+            )
+        )
         sections.append(section("Champion", preformatted(summary["champion"]["prompt"])))
-        sections.append(section("Best starting prompt", preformatted(summary["baseline"]["prompt"])))
+        sections.append(
+            section("Best starting prompt", preformatted(summary["baseline"]["prompt"]))
+        )
     path = folder.path / "report.html"
     path.write_text(page(folder.path.name, sections), encoding="utf-8")
     return path
 
 
 def write_lineage_page(folder: Path) -> Path:
-    """Write the report of a folder that has nothing but a `lineage.jsonl`, which another program may have written; return its path.
+    """Write the report of a folder that has nothing but a `lineage.jsonl`, which another program
+    may have written; return its path.
 
     Raises:
-        UserError: a line is not JSON, a key is missing, or the lineage is broken; the message names the line or the birth.
+        UserError: a line is not JSON, a key is missing, or the lineage is broken; the message names
+            the line or the birth.
     """
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
     from evoprompt.jobs.evolve.figures import fitness_figure
@@ -71,9 +84,18 @@ def write_lineage_page(folder: Path) -> Path:
     except (ValueError, KeyError) as error:
         reason = f"a line has no {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{file}: {reason}") from None
-    head = f'<h1>{escape(folder.resolve().name)}</h1><p class="muted">A lineage of {len(lineage):,} births in {len(history.lines)} generations.</p>'
-    lines = [{**row, "fitness": row.get("fitness", row["traits"].get("fitness"))} for row in lineage]
-    sections = [head, section("Fitness", fitness_figure(history.lines, lines, "as recorded")), *dynamics_sections(history)]
+    head = (
+        f'<h1>{escape(folder.resolve().name)}</h1><p class="muted">A lineage of '
+        f"{len(lineage):,} births in {len(history.lines)} generations.</p>"
+    )
+    lines = [
+        {**row, "fitness": row.get("fitness", row["traits"].get("fitness"))} for row in lineage
+    ]
+    sections = [
+        head,
+        section("Fitness", fitness_figure(history.lines, lines, "as recorded")),
+        *dynamics_sections(history),
+    ]
     path = folder / "report.html"
     path.write_text(page(folder.resolve().name, sections), encoding="utf-8")
     return path
@@ -92,15 +114,20 @@ def read_lineage(file: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise UserError(f"{file}, line {number} is not JSON: {error.msg}") from None
     if not rows:
-        raise UserError(f"{file} has no births; a line each, as the documentation of lineage.jsonl says")
+        raise UserError(
+            f"{file} has no births; a line each, as the documentation of lineage.jsonl says"
+        )
     return rows
 
 
 def history_of(folder: EvolveFolder, kind: str) -> History:
-    """Return a run's dynamics from its folder alone, with standard errors over the fitness examples."""
+    """Return a run's dynamics from its folder alone, with standard errors over the fitness
+    examples.
+    """
     weight = folder.config().fitness.self_evaluation
     by_policy = {
-        policy_id: {"fitness": case_fitness(scores, kind, weight)[0]} | {name: values[0] for name, values in case_traits(scores).items()}
+        policy_id: {"fitness": case_fitness(scores, kind, weight)[0]}
+        | {name: values[0] for name, values in case_traits(scores).items()}
         for policy_id, scores in folder.measurements().items()
     }
     history = History()
@@ -110,28 +137,50 @@ def history_of(folder: EvolveFolder, kind: str) -> History:
 
 
 def fitness_kind(folder: EvolveFolder, summary: Mapping[str, Any] | None) -> str:
-    """Return which number the fitness of a run is, also where its configuration leaves that to the task."""
+    """Return which number the fitness of a run is, also where its configuration leaves that to the
+    task.
+    """
     kind = summary["fitness"]["kind"] if summary else folder.config().fitness.kind
     if kind == "auto":
-        kind = "label_normalized" if all(has_choices(scores) for scores in folder.measurements().values()) else "per_token"
+        kind = (
+            "label_normalized"
+            if all(has_choices(scores) for scores in folder.measurements().values())
+            else "per_token"
+        )
     return str(kind)
 
 
 def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
     names = next(iter(by_policy.values()))
-    return {name: np.stack([by_policy[policy_id][name] for policy_id in births.policy_ids]) for name in names}
+    return {
+        name: np.stack([by_policy[policy_id][name] for policy_id in births.policy_ids])
+        for name in names
+    }
 
 
-def _head(folder: EvolveFolder, summary: Mapping[str, Any] | None, generations: Sequence[Mapping[str, Any]]) -> str:
+def _head(
+    folder: EvolveFolder,
+    summary: Mapping[str, Any] | None,
+    generations: Sequence[Mapping[str, Any]],
+) -> str:
     config = folder.config()
     last = generations[-1]
-    where = f"{config.model.name} on task {summary['task'] if summary else config.task.name or config.task.path}"
+    where = (
+        f"{config.model.name} on task "
+        f"{summary['task'] if summary else config.task.name or config.task.path}"
+    )
     scored = (
         f"generation {last['generation']}, {last['tokens']['total']:,} tokens forwarded so far"
         if not summary
-        else (f"{summary['generations']} generations, {summary['policies_scored']} policies scored, {summary['tokens']['total']:,} tokens forwarded")
+        else (
+            f"{summary['generations']} generations, {summary['policies_scored']} policies "
+            f"scored, {summary['tokens']['total']:,} tokens forwarded"
+        )
     )
-    return f'<h1>{escape(folder.path.name)}</h1><p class="muted">{escape(where)}, seed {config.seed}; {scored}.</p>'
+    return (
+        f'<h1>{escape(folder.path.name)}</h1><p class="muted">{escape(where)}, seed '
+        f"{config.seed}; {scored}.</p>"
+    )
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:
@@ -141,17 +190,29 @@ def _outcome(summary: Mapping[str, Any]) -> str:
         ("champion", interval(test["champion"])),
         ("difference (paired)", interval(test["difference"], signed=True)),
     ]
-    body = "".join(f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>' for label, (value, bounds) in rows)
+    body = "".join(
+        f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>'
+        for label, (value, bounds) in rows
+    )
     head = '<tr><th></th><th class="n">accuracy</th><th class="n">interval</th></tr>'
-    note = f"On {test['num_examples']} test examples that the search never saw. Price's parts add up within {summary['price_residual_max']:.1g}."
+    note = (
+        f"On {test['num_examples']} test examples that the search never saw. Price's parts "
+        f"add up within {summary['price_residual_max']:.1g}."
+    )
     return section("Held-out check", f"<table>{head}{body}</table>", note)
 
 
 def _ancestry_table(steps: Sequence[Mapping[str, Any]]) -> str:
-    head = '<tr><th class="n">generation</th><th>operator</th><th class="n">fitness</th><th class="n">gain</th><th>what changed</th></tr>'
+    head = (
+        '<tr><th class="n">generation</th><th>operator</th><th class="n">fitness</th><th '
+        'class="n">gain</th><th>what changed</th></tr>'
+    )
     body = "".join(
-        f'<tr><td class="n">{s["generation"]}</td><td>{escape(s["operator"].replace("_", " "))}</td><td class="n">{s["fitness"]:.4f}</td>'
-        f'<td class="n">{"" if s["gain"] is None else format(s["gain"], "+.4f")}</td><td>{escape(s.get("change", ""))}</td></tr>'
+        f'<tr><td class="n">{s["generation"]}</td>'
+        f"<td>{escape(s['operator'].replace('_', ' '))}</td>"
+        f'<td class="n">{s["fitness"]:.4f}</td>'
+        f'<td class="n">{"" if s["gain"] is None else format(s["gain"], "+.4f")}</td>'
+        f"<td>{escape(s.get('change', ''))}</td></tr>"
         for s in steps
         if s["operator"] != SURVIVE
     )

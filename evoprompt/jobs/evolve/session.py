@@ -23,7 +23,8 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
     """Run a configuration in a new folder; return the summary.
 
     Raises:
-        UserError: before anything is written, where that can be known; a folder without a generation is taken away again.
+        UserError: before anything is written, where that can be known; a folder without a
+            generation is taken away again.
     """
     check_task(config)
     folder = begin(EvolveFolder, config, out)
@@ -39,11 +40,16 @@ def resume(path: Path) -> dict[str, Any]:
     """
     folder = EvolveFolder.open(path)
     if folder.is_complete:
-        raise UserError(f"the run in {path} is complete; its result is in summary.json, and evoprompt report {path} makes its page again")
+        raise UserError(
+            f"the run in {path} is complete; its result is in summary.json, and evoprompt report "
+            f"{path} makes its page again"
+        )
     return _show(folder.config(), folder)
 
 
-def carry_out(config: Config, folder: EvolveFolder, observer: Observer, shared: SharedModels | None = None) -> tuple[dict[str, Any], str]:
+def carry_out(
+    config: Config, folder: EvolveFolder, observer: Observer, shared: SharedModels | None = None
+) -> tuple[dict[str, Any], str]:
     """Begin a run or go on with it, to its end; return the summary, and where the tracker has it.
 
     Args:
@@ -63,14 +69,23 @@ def carry_out(config: Config, folder: EvolveFolder, observer: Observer, shared: 
         status = "KILLED"
         raise
     finally:
-        with ThreadPoolExecutor(max_workers=1) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
-            thread.submit(parts.tracker.finish, status, folder.path if status == "FINISHED" else None, champion)
+        with ThreadPoolExecutor(
+            max_workers=1
+        ) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
+            thread.submit(
+                parts.tracker.finish,
+                status,
+                folder.path if status == "FINISHED" else None,
+                champion,
+            )
             parts.close()
     return summary, parts.tracker.location()
 
 
 def tell_end(config: Config, folder: EvolveFolder) -> None:
-    """Tell the tracker of a complete run that it is complete: a kill may have come between the two."""
+    """Tell the tracker of a complete run that it is complete: a kill may have come between
+    the two.
+    """
     identity = folder.read(TRACKING)
     if identity:
         tracker = open_tracker(config, home(folder.path))

@@ -75,7 +75,9 @@ def parse(line: str, num_options: int) -> Line | None:
     if num_options and text.isascii() and text.isdigit():
         if int(text) >= num_options:
             there = "0 is the only one" if num_options == 1 else f"choose 0 to {num_options - 1}"
-            raise UserError(f"there is no option {text}; {there} (/say {text} gives it as an input)")
+            raise UserError(
+                f"there is no option {text}; {there} (/say {text} gives it as an input)"
+            )
         return Line(Act.CHOOSE, text)
     return Line(Act.SAY, text)
 
@@ -84,7 +86,10 @@ def _command(text: str) -> Line:
     name, _, rest = text[1:].partition(" ")
     names = [c.value for c in _COMMANDS]
     if name not in names:
-        raise UserError(f"there is no command '/{name}' ({nearest(name, names)}); an input that begins with / is given by /say")
+        raise UserError(
+            f"there is no command '/{name}' ({nearest(name, names)}); an input that begins with "
+            f"/ is given by /say"
+        )
     if name in (Act.SAY, Act.NOTE) and not rest.strip():
         raise UserError(f"/{name} needs a text after it")
     return Line(Act(name), rest.strip())
@@ -98,8 +103,21 @@ def reply_lines(player: Player, reply: Reply, *, bars: bool) -> list[tuple[str, 
         reply: of it.
         bars: whether probabilities of choices have bars beside them.
     """
-    lines = [(f"the first {_turns(reply.forgotten)} no longer fit the model's window and are not shown to it", "yellow")] if reply.forgotten else []
-    lines += [(line, "bold" if i == reply.chosen else "") for i, line in enumerate(_option_lines(player, reply, bars))]
+    lines = (
+        [
+            (
+                f"the first {_turns(reply.forgotten)} no longer fit the model's window and are "
+                f"not shown to it",
+                "yellow",
+            )
+        ]
+        if reply.forgotten
+        else []
+    )
+    lines += [
+        (line, "bold" if i == reply.chosen else "")
+        for i, line in enumerate(_option_lines(player, reply, bars))
+    ]
     lines.append((f"answer: {reply.answer.text}", "bold"))
     if reply.answer.text == player.offer.refusal:
         lines.append(("this is the task's refusal: the question is held for nonsense", ""))
@@ -107,7 +125,13 @@ def reply_lines(player: Player, reply: Reply, *, bars: bool) -> list[tuple[str, 
     rivals = " (against the other options)" if player.among_rivals else ""
     how = rivals if player.evaluator is not None else " (the answer's own probability)"
     against = f", TRUE from {player.threshold:+.2f}" if player.threshold else ""
-    lines.append((f"self-evaluation{how}: {verdict}, log-odds {reply.log_odds:+.2f}{against}, probability right {reply.probability_right:.3f}", ""))
+    lines.append(
+        (
+            f"self-evaluation{how}: {verdict}, log-odds {reply.log_odds:+.2f}{against}, "
+            f"probability right {reply.probability_right:.3f}",
+            "",
+        )
+    )
     why = why_abstain(player, reply)
     if why is not None:
         lines.append((f"would abstain: {why}", "yellow"))
@@ -118,12 +142,16 @@ def _option_lines(player: Player, reply: Reply, bars: bool) -> list[str]:
     if player.offer.choices is None:
         compared = player.offer.compares
         return [
-            f"  {i}) {o.text}  ({f'probability {o.probability:.3f}, ' if compared else ''}{o.log_likelihood_per_token:.2f} nats per token)"
+            f"  {i}) {o.text}  ({f'probability {o.probability:.3f}, ' if compared else ''}"
+            f"{o.log_likelihood_per_token:.2f} nats per token)"
             for i, o in enumerate(reply.options)
         ]
     width = max(len(o.text) for o in reply.options)
     drawn = ["  " + "█" * round(BAR * o.probability) if bars else "" for o in reply.options]
-    return [f"  {o.text:<{width}}  {o.probability:.3f}{bar}".rstrip() for o, bar in zip(reply.options, drawn, strict=True)]
+    return [
+        f"  {o.text:<{width}}  {o.probability:.3f}{bar}".rstrip()
+        for o, bar in zip(reply.options, drawn, strict=True)
+    ]
 
 
 def _turns(number: int) -> str:

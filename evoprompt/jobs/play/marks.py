@@ -1,7 +1,9 @@
-"""What a user says of a policy's answers, kept as JSONL: a run reads it as its task, a loop as its questions.
+"""What a user says of a policy's answers, kept as JSONL: a run reads it as its task, a loop as its
+questions.
 
-Two files, since an example without a right answer is none: `feedback.jsonl` has the lines whose right answer is known (`task.path` of a later
-run), `feedback.unlabelled.jsonl` beside it the others, with null for the target (`questions` of a later loop).
+Two files, since an example without a right answer is none: `feedback.jsonl` has the lines whose
+right answer is known (`task.path` of a later run), `feedback.unlabelled.jsonl` beside it the
+others, with null for the target (`questions` of a later loop).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from evoprompt.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A line: a question, the answer that was given, and what was said of it. The fields' order is the file's."""
+    """A line: a question, the answer that was given, and what was said of it. The fields' order is
+    the file's.
+    """
 
     input: str
     target: str | None  #: the right answer; None where it is not known
@@ -50,10 +54,14 @@ class FeedbackFiles:
         """
         folder = self.path.parent
         if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"feedback cannot be written to {self.path}; give --feedback a file in a folder that exists and can be written to")
+            raise UserError(
+                f"feedback cannot be written to {self.path}; give --feedback a file in a folder "
+                f"that exists and can be written to"
+            )
 
     def save(self, feedback: Feedback) -> Path:
-        """Append a line, and take away what these files were given under the same id before: the last word counts. Return the file.
+        """Append a line, and take away what these files were given under the same id before: the
+        last word counts. Return the file.
 
         Raises:
             UserError: the disk does not take it.
@@ -62,7 +70,11 @@ class FeedbackFiles:
         try:
             _append(file, _json(feedback))
             if feedback.id in self._saved:
-                _drop_earlier(self._saved[feedback.id], feedback.id, keep_last=self._saved[feedback.id] == file)
+                _drop_earlier(
+                    self._saved[feedback.id],
+                    feedback.id,
+                    keep_last=self._saved[feedback.id] == file,
+                )
         except OSError as error:
             raise UserError(f"feedback cannot be written to {file}: {error.strerror}") from None
         self._saved[feedback.id] = file
@@ -70,7 +82,9 @@ class FeedbackFiles:
 
 
 def _json(feedback: Feedback) -> str:
-    """Return a line, readable in any script; characters that some readers take for a line's end are escaped."""
+    """Return a line, readable in any script; characters that some readers take for a line's end are
+    escaped.
+    """
     text = json.dumps(asdict(feedback), ensure_ascii=False)
     return "".join(f"\\u{ord(c):04x}" if c in "\x85\u2028\u2029" else c for c in text)
 
@@ -87,7 +101,9 @@ def _append(file: Path, line: str) -> None:
 
 
 def _drop_earlier(file: Path, line_id: str, *, keep_last: bool) -> None:
-    """Take the lines with an id out of a file, but for the last one where it is to stay, in one step; a file without lines goes."""
+    """Take the lines with an id out of a file, but for the last one where it is to stay, in one
+    step; a file without lines goes.
+    """
     lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     found = [number for number, line in enumerate(lines) if _id_of(line) == line_id]
     dropped = set(found[:-1] if keep_last else found)

@@ -1,4 +1,6 @@
-"""A dialogue with a run's champion, with all that surrounds it: the run's folder, the model, the lines that come in, the feedback that is kept."""
+"""A dialogue with a run's champion, with all that surrounds it: the run's folder, the model, the
+lines that come in, the feedback that is kept.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
         choices: that every input is offered, with commas between them; by default the task's.
 
     Raises:
-        UserError: there is no complete run, its task cannot be read, the choices are no choice, or the feedback cannot be written.
+        UserError: there is no complete run, its task cannot be read, the choices are no choice, or
+            the feedback cannot be written.
     """
     champion = job_of(run).champion(run)
     player = player_of(champion, choices)
@@ -50,7 +53,9 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     if console.is_terminal or not is_fetched(name):
         console.print(f"loading {name} {'' if is_fetched(name) else FETCHING}".rstrip())
     speaker = speaker_of(champion)
-    session = Session(Dialogue(player, speaker, champion.config.seed if seed is None else seed), files, console)
+    session = Session(
+        Dialogue(player, speaker, champion.config.seed if seed is None else seed), files, console
+    )
     try:
         session.open(run.resolve())
         session.go(joined(typed(sys.stdin, console)))
@@ -80,8 +85,12 @@ def player_of(champion: Champion, choices: str | None = None) -> Player:
 
 
 def speaker_of(champion: Champion) -> Speaker:
-    """Return the model of a champion; a loop's answers and judges one input alone as it did all test inputs."""
-    asker = build_asker(champion.config, answer_tokens=champion.answer_tokens, with_prior=champion.with_prior)
+    """Return the model of a champion; a loop's answers and judges one input alone as it did all
+    test inputs.
+    """
+    asker = build_asker(
+        champion.config, answer_tokens=champion.answer_tokens, with_prior=champion.with_prior
+    )
     return Speaker(asker, champion.answer_prior, champion.verdict_prior)
 
 
@@ -116,11 +125,19 @@ class Session:
     def open(self, run: Path) -> None:
         """Say who answers, and how to be helped."""
         offer = self._dialogue.player.offer
-        answers = f"choices: {', '.join(offer.choices)}" if offer.choices else "no common choices: the model writes options"
-        self._console.print(f"champion of {short_path(run)}; {answers}; /help says what can be typed")
+        answers = (
+            f"choices: {', '.join(offer.choices)}"
+            if offer.choices
+            else "no common choices: the model writes options"
+        )
+        self._console.print(
+            f"champion of {short_path(run)}; {answers}; /help says what can be typed"
+        )
 
     def go(self, lines: Iterable[str]) -> None:
-        """Answer each line until there are no more, or one says so. A mistake is told, and the dialogue goes on."""
+        """Answer each line until there are no more, or one says so. A mistake is told, and the
+        dialogue goes on.
+        """
         for typed_line in lines:
             try:
                 line = parse(typed_line, self._dialogue.num_options)
@@ -137,7 +154,8 @@ class Session:
             if ids:
                 use = "a task: {path: ...}" if file == self._files.path else "questions: ..."
                 self._console.print(
-                    f"feedback on {len(ids)} answer{'s' if len(ids) != 1 else ''} is in {short_path(file)} (a config reads it as {use})"
+                    f"feedback on {len(ids)} answer{'s' if len(ids) != 1 else ''} is in "
+                    f"{short_path(file)} (a config reads it as {use})"
                 )
 
     def _do(self, line: Line) -> None:
@@ -168,10 +186,16 @@ class Session:
     def _show(self, reply: Reply) -> None:
         self._mark = Mark()
         self._num_answers += 1
-        for text, style in reply_lines(self._dialogue.player, reply, bars=self._console.is_terminal):
+        for text, style in reply_lines(
+            self._dialogue.player, reply, bars=self._console.is_terminal
+        ):
             self._console.print(text, style=style)
         if self._console.is_terminal and self._dialogue.num_options > 1:
-            self._console.print(f"which one do you choose? 0 to {self._dialogue.num_options - 1}, or the next input", style="dim")
+            self._console.print(
+                f"which one do you choose? 0 to {self._dialogue.num_options - 1}, or the next "
+                f"input",
+                style="dim",
+            )
 
     def _keep(self, mark: Mark) -> None:
         reply = self._dialogue.reply
@@ -192,15 +216,23 @@ class Session:
         for ids in self._saved.values():
             ids.discard(feedback.id)
         self._saved.setdefault(file, set()).add(feedback.id)
-        known = f"; the right answer is {mark.target}" if mark.feedback == "wrong" and mark.target else ""
+        known = (
+            f"; the right answer is {mark.target}"
+            if mark.feedback == "wrong" and mark.target
+            else ""
+        )
         self._console.print(f"saved in {short_path(file)}{known}", style="green")
 
 
 def choices_of(offer: Offer, reply: Reply, target: str | None) -> tuple[str, ...] | None:
-    """Return the choices of a line of feedback: the task's, or what was offered and the right answer with it; None in free form."""
+    """Return the choices of a line of feedback: the task's, or what was offered and the right
+    answer with it; None in free form.
+    """
     if offer.choices is not None or not offer.compares:
         return offer.choices
-    offered = tuple(dict.fromkeys([*(o.text for o in reply.options), *([target] if target is not None else [])]))
+    offered = tuple(
+        dict.fromkeys([*(o.text for o in reply.options), *([target] if target is not None else [])])
+    )
     return offered if len(offered) > 1 else None
 
 
@@ -243,12 +275,18 @@ def joined(lines: Iterable[str]) -> Iterator[str]:
 def _offer(champion: Champion, choices: str | None) -> Offer:
     given = tuple(c.strip() for c in choices.split(",")) if choices is not None else ()
     if choices is not None and (len(set(given)) < max(2, len(given)) or not all(given)):
-        raise UserError(f"--choices {choices!r}: expected at least two different answers with commas between them, e.g. --choices yes,no")
+        raise UserError(
+            f"--choices {choices!r}: expected at least two different answers with commas between "
+            f"them, e.g. --choices yes,no"
+        )
     try:
         offer = offer_of(_examples(champion))
     except UserError as error:
         if not given:
-            raise UserError(f"{error}; the answers that are possible are the task's: give them with --choices where its file is gone") from None
+            raise UserError(
+                f"{error}; the answers that are possible are the task's: give them with "
+                f"--choices where its file is gone"
+            ) from None
         offer = Offer()
     return Offer(given, compares=True, refusal=offer.refusal) if given else offer
 

@@ -1,4 +1,6 @@
-"""One model, asked about one input at a time: how likely are these answers, what would it write, is this answer right."""
+"""One model, asked about one input at a time: how likely are these answers, what would it write, is
+this answer right.
+"""
 
 from __future__ import annotations
 
@@ -29,24 +31,36 @@ class Speaker:
 
     Args:
         asker: asks the model.
-        answer_prior: what answers are freed of where it has all that are possible, beside what a measurer with prior takes.
-        verdict_prior: what an evaluator's log-odds are freed of where an answer is judged among others and it has all of them.
+        answer_prior: what answers are freed of where it has all that are possible, beside what a
+            measurer with prior takes.
+        verdict_prior: what an evaluator's log-odds are freed of where an answer is judged among
+            others and it has all of them.
     """
 
-    def __init__(self, asker: Asker, answer_prior: Prior | None = None, verdict_prior: Prior | None = None) -> None:
+    def __init__(
+        self, asker: Asker, answer_prior: Prior | None = None, verdict_prior: Prior | None = None
+    ) -> None:
         self.asker = asker
         self.answer_prior = answer_prior or {}
         self.verdict_prior = verdict_prior or {}
 
     def fits(self, policy: Policy, text: str, answers: Sequence[str]) -> bool:
-        """Return whether the prompt with any of these answers, and with one that the model writes, surely fits the model's window."""
+        """Return whether the prompt with any of these answers, and with one that the model writes,
+        surely fits the model's window.
+        """
         measurer = self.asker.measurer
-        prompt, *rest = measurer.tokenizer.encode([render_prompt(policy, text), *(render_answer(policy, a) for a in answers)])
+        prompt, *rest = measurer.tokenizer.encode(
+            [render_prompt(policy, text), *(render_answer(policy, a) for a in answers)]
+        )
         longest = max([self.asker.answer_tokens, *map(len, rest)])
-        return len(prompt) + STEP_TOKENS * len(policy.steps) + longest + JOIN_SLACK <= measurer.executor.info().window
+        return (
+            len(prompt) + STEP_TOKENS * len(policy.steps) + longest + JOIN_SLACK
+            <= measurer.executor.info().window
+        )
 
     def prompt(self, policy: Policy, text: str) -> str:
-        """Return the whole prompt for an input, with what the model writes after the policy's steps.
+        """Return the whole prompt for an input, with what the model writes after the policy's
+        steps.
 
         Raises:
             UserError: it does not fit the model's window.
@@ -63,13 +77,25 @@ class Speaker:
         """
         example = Example("", text, answers[0], tuple(answers))
         asker = self.asker
-        [(scores, count)] = asker.measurer.measure([policy], [example], asker.on_scored, asker.ledger.timed).values()
+        [(scores, count)] = asker.measurer.measure(
+            [policy], [example], asker.on_scored, asker.ledger.timed
+        ).values()
         asker.ledger.count(PHASE, count)
-        prior = prior_of(self.answer_prior, answers) + (scores.prior[0, 0] if scores.prior is not None else 0.0)
-        return [Measure(float(v), int(n), float(p)) for v, n, p in zip(scores.log_likelihood[0, 0], scores.num_tokens[0, 0], prior, strict=True)]
+        prior = prior_of(self.answer_prior, answers) + (
+            scores.prior[0, 0] if scores.prior is not None else 0.0
+        )
+        return [
+            Measure(float(v), int(n), float(p))
+            for v, n, p in zip(
+                scores.log_likelihood[0, 0], scores.num_tokens[0, 0], prior, strict=True
+            )
+        ]
 
-    def write(self, policy: Policy, text: str, *, temperature: float, seeds: Sequence[int]) -> list[str]:
-        """Return an answer that the model writes for each seed, the likeliest token each time at temperature 0; it may be empty.
+    def write(
+        self, policy: Policy, text: str, *, temperature: float, seeds: Sequence[int]
+    ) -> list[str]:
+        """Return an answer that the model writes for each seed, the likeliest token each time at
+        temperature 0; it may be empty.
 
         Raises:
             UserError: as `prompt`.
@@ -77,16 +103,24 @@ class Speaker:
         prompts = [self.prompt(policy, text)] * len(seeds)
         asker = self.asker
         with asker.ledger.timed("scoring"):
-            written = asker.writer.write(prompts, max_tokens=asker.answer_tokens, temperature=temperature, seeds=seeds)
+            written = asker.writer.write(
+                prompts, max_tokens=asker.answer_tokens, temperature=temperature, seeds=seeds
+            )
         for w in written:
             asker.ledger.count(PHASE, w.count)
         return [w.text.strip() for w in written]
 
-    def log_odds(self, evaluator: Policy, text: str, answer: str, rivals: Sequence[str] = ()) -> float:
-        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to an answer, nats; with rivals, that it and none of them is right."""
+    def log_odds(
+        self, evaluator: Policy, text: str, answer: str, rivals: Sequence[str] = ()
+    ) -> float:
+        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to an answer, nats; with
+        rivals, that it and none of them is right.
+        """
         if rivals:
             asked = [Example("", text, answer, (answer, *rivals))]
-            return float(self.asker.verdicts_among(evaluator, asked, [answer], PHASE, self.verdict_prior)[0])
+            return float(
+                self.asker.verdicts_among(evaluator, asked, [answer], PHASE, self.verdict_prior)[0]
+            )
         return float(self.asker.verdicts(evaluator, [text], [answer], PHASE)[0])
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
-"""Which settings to try next, by Optuna's tree-structured Parzen estimator (Bergstra 2011). The only file that imports optuna.
+"""Which settings to try next, by Optuna's tree-structured Parzen estimator (Bergstra 2011). The
+only file that imports optuna.
 
-Each proposal comes from a fresh study that is told the finished runs, with a sampler seeded by the run's number. So a proposal follows
-from the finished runs alone, and a sweep that was killed proposes what it would have proposed.
+Each proposal comes from a fresh study that is told the finished runs, with a sampler seeded by the
+run's number. So a proposal follows from the finished runs alone, and a sweep that was killed
+proposes what it would have proposed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ def check_installed() -> None:
     from importlib.util import find_spec
 
     if find_spec("optuna") is None:
-        raise UserError("method bayes needs optuna, which is not installed: pip install 'evoprompt[bayes]', or set method to random")
+        raise UserError(
+            "method bayes needs optuna, which is not installed: pip install 'evoprompt[bayes]', "
+            "or set method to random"
+        )
 
 
 def num_startup(runs: int) -> int:
@@ -27,26 +32,36 @@ def num_startup(runs: int) -> int:
     return min(10, max(3, runs // 3))
 
 
-def propose(config: SweepConfig, number: int, finished: Sequence[tuple[Mapping[str, Any], float]]) -> dict[str, Any]:
+def propose(
+    config: SweepConfig, number: int, finished: Sequence[tuple[Mapping[str, Any], float]]
+) -> dict[str, Any]:
     """Return the settings of a run.
 
     Args:
-        config: of the sweep. The seed of the runs is not proposed: an optimum over seeds is luck. The runs take its values in turn.
+        config: of the sweep. The seed of the runs is not proposed: an optimum over seeds is luck.
+            The runs take its values in turn.
         number: of the run, from 1.
         finished: settings and objective of the runs that have ended well, in order.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {key: _distribution(optuna, key, axis) for key, axis in config.axes.items() if key != SEED}
+    space = {
+        key: _distribution(optuna, key, axis) for key, axis in config.axes.items() if key != SEED
+    }
     sampler_seed = int(generator(config.seed, Stream.SWEEP, number).integers(2**31))
-    sampler = optuna.samplers.TPESampler(seed=sampler_seed, n_startup_trials=num_startup(config.runs or 0))
+    sampler = optuna.samplers.TPESampler(
+        seed=sampler_seed, n_startup_trials=num_startup(config.runs or 0)
+    )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for settings, value in finished:
         params = {key: _encode(config.axes[key], settings[key]) for key in space}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     proposed = study.ask(space).params
-    return {key: draw(config, key, number) if key == SEED else _decode(key, axis, proposed[key]) for key, axis in config.axes.items()}
+    return {
+        key: draw(config, key, number) if key == SEED else _decode(key, axis, proposed[key])
+        for key, axis in config.axes.items()
+    }
 
 
 def _distribution(optuna: Any, key: str, axis: list[Any] | Range) -> Any:

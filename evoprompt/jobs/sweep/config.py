@@ -1,6 +1,7 @@
 """The strict schema of a sweep, its reader, and what its runs are.
 
-Axes and `set` have dotted keys of the run configuration. A relative path among their values is read from the sweep file's folder.
+Axes and `set` have dotted keys of the run configuration. A relative path among their values is read
+from the sweep file's folder.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ OBJECTIVES = (
 
 
 class Range(Section):
-    """Numbers from `low` to `high`, both included; whole ones where the key's are. `log`: every factor is as likely, not every step."""
+    """Numbers from `low` to `high`, both included; whole ones where the key's are. `log`: every
+    factor is as likely, not every step.
+    """
 
     low: float
     high: float
@@ -52,7 +55,8 @@ class Range(Section):
 
 
 Axis = Annotated[
-    Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")], Discriminator(lambda value: "list" if isinstance(value, list) else "range")
+    Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "range"),
 ]
 
 
@@ -65,33 +69,51 @@ class SweepConfig(Section):
     method: Literal["grid", "random", "bayes"] = "grid"
     axes: dict[str, Axis]  #: dotted keys that vary: a list of values, or a range
     runs: Positive | None = None  #: of random and bayes; a grid has all combinations
-    #: what is maximised; `test.*` makes the test examples a part of the search, so that the best run's accuracy is no longer held out
+    #: what is maximised; `test.*` makes the test examples a part of the search, so that the best
+    #: run's accuracy is no longer held out
     objective: str = "fitness.best"
-    seed: Annotated[int, Field(ge=0)] = 0  #: of the draws of random and bayes; the runs' own is the axis or key `seed`
+    seed: Annotated[int, Field(ge=0)] = (
+        0  #: of the draws of random and bayes; the runs' own is the axis or key `seed`
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if not self.axes:
-            raise ValueError("axes is empty; name at least one key that varies, e.g. axes: {seed: [0, 1, 2]}")
+            raise ValueError(
+                "axes is empty; name at least one key that varies, e.g. axes: {seed: [0, 1, 2]}"
+            )
         for key, axis in self.axes.items():
             if isinstance(axis, Range):
                 if self.method == "grid":
-                    raise ValueError(f"axes.{key} is a range, which a grid cannot take; list its values, or set method to random or bayes")
+                    raise ValueError(
+                        f"axes.{key} is a range, which a grid cannot take; list its values, or "
+                        f"set method to random or bayes"
+                    )
             elif not axis:
                 raise ValueError(f"axes.{key} has no values; list at least one")
             elif len({canonical(v) for v in axis}) < len(axis):
                 raise ValueError(f"axes.{key} has a value twice; name each once")
         if (self.runs is None) != (self.method == "grid"):
-            raise ValueError("runs goes with random and bayes; a grid has all combinations" if self.runs else f"method {self.method} needs runs")
+            raise ValueError(
+                "runs goes with random and bayes; a grid has all combinations"
+                if self.runs
+                else f"method {self.method} needs runs"
+            )
         for first, second in itertools.permutations([*self.axes, *self.set], 2):
             if second == first or second.startswith(f"{first}."):
                 raise ValueError(f"'{first}' and '{second}' set the same key; keep one of them")
         if self.objective not in OBJECTIVES and not self.objective.startswith("champion.traits."):
-            raise ValueError(f"objective '{self.objective}' is nothing of summary.json to be maximised; {nearest(self.objective, OBJECTIVES)}")
+            raise ValueError(
+                f"objective '{self.objective}' is nothing of summary.json to be maximised; "
+                f"{nearest(self.objective, OBJECTIVES)}"
+            )
         if self.objective.startswith(("fitness.", "champion.fitness", "champion.validation")):
             for key in self.axes:
                 if key.startswith(("task", "fitness", "model")):
-                    raise ValueError(f"axes vary '{key}', so {self.objective} of the runs cannot be compared; set objective to test.champion")
+                    raise ValueError(
+                        f"axes vary '{key}', so {self.objective} of the runs cannot be compared; "
+                        f"set objective to test.champion"
+                    )
         return self
 
 
@@ -113,7 +135,8 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """Return the sweep of a YAML file, with `dotted.key=value` overrides for all of its runs.
 
     Raises:
-        UserError: the file is missing or not YAML, a key is unknown, a value is not valid, or the base is not a run config.
+        UserError: the file is missing or not YAML, a key is unknown, a value is not valid, or the
+            base is not a run config.
     """
     values = read_mapping(path, "sweep", "base: run.yaml, axes: {seed: [0, 1, 2]}")
     given = dict(_override(text) for text in overrides)
@@ -122,18 +145,37 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     config = _check(values, str(path))
     folder = path.resolve().parent
     if config.base.suffix == "" or not (folder / config.base).exists():
-        raise UserError(f"{path}: base: there is no run config {folder / config.base}; the path is relative to the sweep's file")
+        raise UserError(
+            f"{path}: base: there is no run config {folder / config.base}; the path is relative "
+            f"to the sweep's file"
+        )
     for key, axis in config.axes.items():
         if isinstance(axis, Range) and number_type(key) is int and (axis.low % 1 or axis.high % 1):
-            raise UserError(f"{path}: axes.{key} takes whole numbers, and its range is {axis.low:g} to {axis.high:g}; give whole ends")
+            raise UserError(
+                f"{path}: axes.{key} takes whole numbers, and its range is {axis.low:g} to "
+                f"{axis.high:g}; give whole ends"
+            )
     return Sweep(config, load_config(folder / config.base).model_dump(mode="json"), folder)
 
 
 def dump_sweep(sweep: Sweep, base: str) -> str:
-    """Return the sweep as YAML that `load_sweep` reads back, with the base config under another path."""
-    values = sweep.config.model_dump(mode="json") | {"base": base, "set": {k: _absolute(k, v, sweep.folder) for k, v in sweep.config.set.items()}}
-    values["axes"] = {k: [_absolute(k, v, sweep.folder) for v in a] if isinstance(a, list) else a for k, a in values["axes"].items()}
-    return yaml.safe_dump({k: v for k, v in values.items() if v is not None}, sort_keys=False, allow_unicode=True, width=120)
+    """Return the sweep as YAML that `load_sweep` reads back, with the base config under another
+    path.
+    """
+    values = sweep.config.model_dump(mode="json") | {
+        "base": base,
+        "set": {k: _absolute(k, v, sweep.folder) for k, v in sweep.config.set.items()},
+    }
+    values["axes"] = {
+        k: [_absolute(k, v, sweep.folder) for v in a] if isinstance(a, list) else a
+        for k, a in values["axes"].items()
+    }
+    return yaml.safe_dump(
+        {k: v for k, v in values.items() if v is not None},
+        sort_keys=False,
+        allow_unicode=True,
+        width=120,
+    )
 
 
 def settle(sweep: Sweep, settings: Mapping[str, Any], name: str) -> Config:
@@ -150,15 +192,22 @@ def settle(sweep: Sweep, settings: Mapping[str, Any], name: str) -> Config:
 
 
 def plan(sweep: Sweep) -> list[dict[str, Any]]:
-    """Return the settings of each run of a grid or random sweep, in order. The last axis of a grid varies fastest.
+    """Return the settings of each run of a grid or random sweep, in order. The last axis of a grid
+    varies fastest.
 
-    Random draws follow from (sweep seed, run, axis); a listed `seed` is not drawn, the runs take its values in turn.
+    Random draws follow from (sweep seed, run, axis); a listed `seed` is not drawn, the runs take
+    its values in turn.
     """
     axes = sweep.config.axes
     if sweep.config.method == "grid":
         values = [axis for axis in axes.values() if isinstance(axis, list)]
-        return [dict(zip(axes, combination, strict=True)) for combination in itertools.product(*values)]
-    return [{key: draw(sweep.config, key, number) for key in axes} for number in range(1, (sweep.config.runs or 0) + 1)]
+        return [
+            dict(zip(axes, combination, strict=True)) for combination in itertools.product(*values)
+        ]
+    return [
+        {key: draw(sweep.config, key, number) for key in axes}
+        for number in range(1, (sweep.config.runs or 0) + 1)
+    ]
 
 
 def draw(config: SweepConfig, key: str, number: int) -> Any:
@@ -182,12 +231,21 @@ def tidy(axis: Range, value: float, whole: bool) -> int | float:
 
 
 def corners(sweep: Sweep) -> list[dict[str, Any]]:
-    """Return settings in which every value and every end of a range is met once; what can be checked where the runs are not known yet."""
+    """Return settings in which every value and every end of a range is met once; what can be
+    checked where the runs are not known yet.
+    """
     values: dict[str, list[Any]] = {}
     for key, axis in sweep.config.axes.items():
-        values[key] = axis if isinstance(axis, list) else [tidy(axis, end, number_type(key) is int) for end in (axis.low, axis.high)]
+        values[key] = (
+            axis
+            if isinstance(axis, list)
+            else [tidy(axis, end, number_type(key) is int) for end in (axis.low, axis.high)]
+        )
     first = {key: choices[0] for key, choices in values.items()}
-    return [first, *({**first, key: value} for key, choices in values.items() for value in choices[1:])]
+    return [
+        first,
+        *({**first, key: value} for key, choices in values.items() for value in choices[1:]),
+    ]
 
 
 def number_type(key: str) -> type[int] | type[float]:
@@ -200,10 +258,14 @@ def number_type(key: str) -> type[int] | type[float]:
     for name in key.split("."):
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             if name not in annotation.model_fields:
-                raise UserError(f"axes: unknown key '{key}'; {nearest(name, annotation.model_fields)}")
+                raise UserError(
+                    f"axes: unknown key '{key}'; {nearest(name, annotation.model_fields)}"
+                )
             annotation = annotation.model_fields[name].annotation
         else:
-            annotation = (*get_args(annotation), None)[1] if get_origin(annotation) is dict else None
+            annotation = (
+                (*get_args(annotation), None)[1] if get_origin(annotation) is dict else None
+            )
     kinds = _members(annotation)
     if float in kinds or int in kinds:
         return float if float in kinds else int
@@ -216,7 +278,14 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     for key in keys:
         parts = key.split(".")
         ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-        names[key] = next((end for end in ends if not any(k != key and (k == end or k.endswith(f".{end}")) for k in keys)), key)
+        names[key] = next(
+            (
+                end
+                for end in ends
+                if not any(k != key and (k == end or k.endswith(f".{end}")) for k in keys)
+            ),
+            key,
+        )
     return names
 
 
@@ -232,7 +301,12 @@ def short_value(value: Any) -> str:
 def label(number: int, settings: Mapping[str, Any]) -> str:
     """Return a run's folder: its number, and its settings in short."""
     names = short_names(list(settings))
-    words = [short_value(v) if isinstance(v, str | Mapping) else f"{names[k].split('.')[-1]}{short_value(v)}" for k, v in settings.items()]
+    words = [
+        short_value(v)
+        if isinstance(v, str | Mapping)
+        else f"{names[k].split('.')[-1]}{short_value(v)}"
+        for k, v in settings.items()
+    ]
     text = "-".join(re.sub(r"[^a-z0-9.]+", "_", word.lower()).strip("_.") for word in words)
     return f"{number:03d}-{text[:LABEL_CHARACTERS].rstrip('-_.')}"
 
@@ -243,9 +317,14 @@ def canonical(value: Any) -> str:
 
 
 def _check(values: Mapping[str, Any], source: str) -> SweepConfig:
-    for key, axis in (values.get("axes") or {}).items() if isinstance(values.get("axes"), dict) else ():
+    for key, axis in (
+        (values.get("axes") or {}).items() if isinstance(values.get("axes"), dict) else ()
+    ):
         if not isinstance(axis, list | dict):
-            raise UserError(f"{source}: axes.{key} is {axis!r}; expected a list of values or a range {{low: 1, high: 9}}")
+            raise UserError(
+                f"{source}: axes.{key} is {axis!r}; expected a list of values or a range {{low: "
+                f"1, high: 9}}"
+            )
     try:
         return SweepConfig.model_validate(values)
     except ValidationError as error:
@@ -257,17 +336,22 @@ def _sentence(error: Any) -> str:
     within_axis = location[:1] == ["axes"] and len(location) > 2
     key = ".".join(location[:2] + location[3:] if within_axis else location)
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; {nearest(location[-1], Range.model_fields if within_axis else SweepConfig.model_fields)}"
+        fields = Range.model_fields if within_axis else SweepConfig.model_fields
+        return f"unknown key '{key}'; {nearest(location[-1], fields)}"
     if error["type"] == "missing":
         return f"'{key}' is missing"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{key + ': ' if key else ''}{message}" + ("" if error["type"] == "value_error" else f" (given: {error['input']!r})")
+    return f"{key + ': ' if key else ''}{message}" + (
+        "" if error["type"] == "value_error" else f" (given: {error['input']!r})"
+    )
 
 
 def _override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UserError(f"--set {text!r}: expected dotted.key=value, e.g. --set evolution.generations=5")
+        raise UserError(
+            f"--set {text!r}: expected dotted.key=value, e.g. --set evolution.generations=5"
+        )
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:

@@ -1,4 +1,6 @@
-"""What a person sees while a sweep goes on: a table that fills. A line for each run where there is no terminal."""
+"""What a person sees while a sweep goes on: a table that fills. A line for each run where there is
+no terminal.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,23 @@ STYLES = {"done": "green", "failed": "red", "running": "bold", "interrupted": "y
 
 
 class SweepDisplay:
-    """Follows a sweep and the run that is going on. Implements `run.Observer`; use it as a context."""
+    """Follows a sweep and the run that is going on. Implements `run.Observer`; use it as a
+    context.
+    """
 
-    def __init__(self, axes: Sequence[str], rows: Sequence[Row], total: int, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    def __init__(
+        self, axes: Sequence[str], rows: Sequence[Row], total: int, console: Console | None = None
+    ) -> None:
+        self.console = console or Console(
+            highlight=False, width=None if sys.stdout.isatty() else 200
+        )
         self._axes = axes
         self._rows = rows  #: the sweep's own list, which grows and changes
         self._total = total
         self._now = "starting the workers and the model"
-        self._live = Live(console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True)
+        self._live = Live(
+            console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True
+        )
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -43,7 +53,12 @@ class SweepDisplay:
             self.console.print(self._now)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._live.stop()
 
     def changed(self, row: Row) -> None:
@@ -51,10 +66,16 @@ class SweepDisplay:
         self._now = f"run {row['number']} of {self._total}"
         if not self.console.is_terminal:
             names = short_names(self._axes)
-            pairs = zip([*(names[a] for a in self._axes), *(head for _, head, _ in COLUMNS)], cells(row, self._axes), strict=True)
+            pairs = zip(
+                [*(names[a] for a in self._axes), *(head for _, head, _ in COLUMNS)],
+                cells(row, self._axes),
+                strict=True,
+            )
             words = "  ".join(f"{name} {text}" for name, text in pairs if text)
             reason = f"  {row['reason']}" if row["reason"] else ""
-            self.console.print(f"{self._now}  {row['status']}  {words}{reason}", markup=False, soft_wrap=True)
+            self.console.print(
+                f"{self._now}  {row['status']}  {words}{reason}", markup=False, soft_wrap=True
+            )
 
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """Nothing: it is the same for every run."""
@@ -68,23 +89,32 @@ class SweepDisplay:
 
     def generation(self, line: Mapping[str, Any]) -> None:
         """Show the best of the run so far."""
-        self._now = f"{self._now.split(':')[0]}: generation {line['generation']} done, best {line['fitness']['best']:.4f}"
+        self._now = (
+            f"{self._now.split(':')[0]}: generation {line['generation']} done, best "
+            f"{line['fitness']['best']:.4f}"
+        )
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""
         self._live.stop()
         self.console.print(
-            f"interrupted; finished runs and every committed generation are kept. To go on: {program()} resume {short_path(folder)}", soft_wrap=True
+            "interrupted; finished runs and every committed generation are kept. To go on: "
+            f"{program()} resume {short_path(folder)}",
+            soft_wrap=True,
         )
 
     def _view(self) -> Group:
         room = max(5, self.console.size.height - 8)
-        latest = max((i for i, row in enumerate(self._rows) if row["status"] != "waiting"), default=0)
+        latest = max(
+            (i for i, row in enumerate(self._rows) if row["status"] != "waiting"), default=0
+        )
         start = min(max(0, latest - room + 3), max(0, len(self._rows) - room))
         return Group(rows_table(self._rows[start : start + room], self._axes), Text(self._now))
 
 
-def rows_table(rows: Sequence[Row], axes: Sequence[str], extra: Mapping[int, str] | None = None) -> Table:
+def rows_table(
+    rows: Sequence[Row], axes: Sequence[str], extra: Mapping[int, str] | None = None
+) -> Table:
     """Return a table of runs; `extra` is a further column, by the run's number."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     names = short_names(axes)
@@ -97,7 +127,11 @@ def rows_table(rows: Sequence[Row], axes: Sequence[str], extra: Mapping[int, str
     for row in rows:
         texts = [escape(text) for text in cells(row, axes)]
         status = f"[{STYLES.get(row['status'], 'dim')}]{row['status']}[/]"
-        table.add_row(f"{row['number']:03d}", status, *([*texts[: len(axes)], extra[row["number"]]] if extra else texts))
+        table.add_row(
+            f"{row['number']:03d}",
+            status,
+            *([*texts[: len(axes)], extra[row["number"]]] if extra else texts),
+        )
     return table
 
 
@@ -113,12 +147,26 @@ def print_end(console: Console, state: Mapping[str, Any], folder: Path, runs: Pa
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     best = best_group(rows)
     if best:
-        settings = ", ".join(f"{a} {text}" for a, text in zip(axes, cells(best[0], axes), strict=False) if a != "seed")
+        settings = ", ".join(
+            f"{a} {text}"
+            for a, text in zip(axes, cells(best[0], axes), strict=False)
+            if a != "seed"
+        )
         table.add_row("best settings", Text(settings or "as the base", style="bold"))
         table.add_row(f"mean {state['objective']}", Text(str(mean_of(best, "objective"))))
-        note = ", which chose them, so not held out" if state["objective"].startswith("test.") else ""
-        table.add_row("accuracy after", Text(f"{mean_of(best, 'accuracy_after')}  (test examples{note}; {len(best)} runs)"))
+        note = (
+            ", which chose them, so not held out" if state["objective"].startswith("test.") else ""
+        )
+        table.add_row(
+            "accuracy after",
+            Text(f"{mean_of(best, 'accuracy_after')}  (test examples{note}; {len(best)} runs)"),
+        )
         table.add_row("run it with", Text(f"{program()} run {short_path(folder / 'best.yaml')}"))
-    table.add_row("table and page", Text(f"{short_path(folder / 'sweep.csv')}, {short_path(folder / 'sweep.html')}"))
-    table.add_row("see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold"))
+    table.add_row(
+        "table and page",
+        Text(f"{short_path(folder / 'sweep.csv')}, {short_path(folder / 'sweep.html')}"),
+    )
+    table.add_row(
+        "see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold")
+    )
     console.print(table)

@@ -22,11 +22,16 @@ MOST_LEVELS = 8
 def is_continuous(rows: Sequence[Row], axis: str) -> bool:
     """Return whether an axis has numbers, and more of them than are levels."""
     values = [row["settings"][axis] for row in rows]
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values) and len(set(values)) > MOST_LEVELS
+    return (
+        all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        and len(set(values)) > MOST_LEVELS
+    )
 
 
 def effect_figure(rows: Sequence[Row], axis: str, measures: Sequence[tuple[str, str]]) -> str:
-    """Return the effect of an axis on each measure (name, words): a point for every run; the mean at each level with its interval."""
+    """Return the effect of an axis on each measure (name, words): a point for every run; the mean
+    at each level with its interval.
+    """
     rows = done(rows)
     figure = Figure(figsize=(4.6 * len(measures), 2.7))
     figure.subplots_adjust(left=0.08, right=0.98, bottom=0.2, top=0.9, wspace=0.28)
@@ -36,7 +41,9 @@ def effect_figure(rows: Sequence[Row], axis: str, measures: Sequence[tuple[str, 
         plain(axes)
         if is_continuous(rows, axis):
             kept = [row for row in rows if row["result"][name] is not None]
-            axes.scatter([row["settings"][axis] for row in kept], column(kept, name), s=18, color=BLUE)
+            axes.scatter(
+                [row["settings"][axis] for row in kept], column(kept, name), s=18, color=BLUE
+            )
             axes.xaxis.set_major_locator(AutoLocator())
         else:
             _levels(axes, by_level(rows, axis, name))
@@ -44,29 +51,46 @@ def effect_figure(rows: Sequence[Row], axis: str, measures: Sequence[tuple[str, 
     return svg(figure)
 
 
-def interaction_figures(rows: Sequence[Row], factors: Sequence[str], measure: tuple[str, str]) -> list[str]:
+def interaction_figures(
+    rows: Sequence[Row], factors: Sequence[str], measure: tuple[str, str]
+) -> list[str]:
     """Return a heat map of the mean of a measure for each pair of factors."""
     rows = done(rows)
-    return [_heat_map(rows, first, second, measure) for first, second in itertools.combinations(factors, 2)]
+    return [
+        _heat_map(rows, first, second, measure)
+        for first, second in itertools.combinations(factors, 2)
+    ]
 
 
 def parallel_figure(rows: Sequence[Row], axes_keys: Sequence[str], measure: tuple[str, str]) -> str:
-    """Return parallel coordinates: an upright for each axis and one for the measure, a line for each run, the best ones in colour."""
+    """Return parallel coordinates: an upright for each axis and one for the measure, a line for
+    each run, the best ones in colour.
+    """
     rows = [row for row in done(rows) if row["result"][measure[0]] is not None]
     best = {row["number"] for row in best_group(rows) or []}
     figure = Figure(figsize=(9, 3.2))
     figure.subplots_adjust(left=0.06, right=0.93, bottom=0.12, top=0.95)
     axes = figure.add_subplot()
-    heights = [_heights([row["settings"][key] for row in rows]) for key in axes_keys] + [_heights(column(rows, measure[0]))]
+    heights = [_heights([row["settings"][key] for row in rows]) for key in axes_keys] + [
+        _heights(column(rows, measure[0]))
+    ]
     for index, row in enumerate(rows):
         chosen = row["number"] in best
-        style: dict[str, Any] = {"color": ORANGE, "linewidth": 2, "zorder": 3} if chosen else {"color": GREY, "linewidth": 0.8, "alpha": 0.6}
+        style: dict[str, Any] = (
+            {"color": ORANGE, "linewidth": 2, "zorder": 3}
+            if chosen
+            else {"color": GREY, "linewidth": 0.8, "alpha": 0.6}
+        )
         axes.plot(range(len(heights)), [at[index] for at, _ in heights], **style)
     for place, (_, marks) in enumerate(heights):
         axes.axvline(place, color="black", linewidth=0.6)
         for height, text in marks:
-            axes.annotate(text, (place, height), textcoords="offset points", xytext=(4, -3), fontsize=7.5)
-    axes.set_xticks(range(len(heights)), [*(key.split(".")[-1] for key in axes_keys), measure[1]], fontsize=8)
+            axes.annotate(
+                text, (place, height), textcoords="offset points", xytext=(4, -3), fontsize=7.5
+            )
+    axes.set_xticks(
+        range(len(heights)), [*(key.split(".")[-1] for key in axes_keys), measure[1]], fontsize=8
+    )
     axes.set_yticks([])
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     return svg(figure)
@@ -78,9 +102,19 @@ def _levels(axes: Axes, levels: dict[str, list[float]]) -> None:
             continue
         mean = mean_interval(values)
         spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else [0.0]
-        axes.scatter(place + np.array(spread) - 0.1, values, s=14, color=GREY, alpha=0.7, linewidths=0)
+        axes.scatter(
+            place + np.array(spread) - 0.1, values, s=14, color=GREY, alpha=0.7, linewidths=0
+        )
         reach = [[mean.value - mean.ci[0]], [mean.ci[1] - mean.value]] if mean.ci else None
-        axes.errorbar(place + 0.15, mean.value, yerr=reach, color=BLUE, marker="o", capsize=3, linestyle="none")
+        axes.errorbar(
+            place + 0.15,
+            mean.value,
+            yerr=reach,
+            color=BLUE,
+            marker="o",
+            capsize=3,
+            linestyle="none",
+        )
     axes.set_xticks(range(len(levels)), [_text(level) for level in levels], fontsize=8)
     axes.set_xlim(-0.6, len(levels) - 0.4)
 
@@ -89,7 +123,11 @@ def _heat_map(rows: Sequence[Row], first: str, second: str, measure: tuple[str, 
     down, across = list(by_level(rows, first, measure[0])), list(by_level(rows, second, measure[0]))
     cells = np.full((len(down), len(across)), np.nan)
     for i, j in np.ndindex(cells.shape):
-        values = by_level([r for r in rows if json.dumps(r["settings"][first], sort_keys=True) == down[i]], second, measure[0]).get(across[j], [])
+        values = by_level(
+            [r for r in rows if json.dumps(r["settings"][first], sort_keys=True) == down[i]],
+            second,
+            measure[0],
+        ).get(across[j], [])
         if values:
             cells[i, j] = mean_interval(values).value
     figure = Figure(figsize=(1.6 + 0.9 * len(across), 1.1 + 0.45 * len(down)))
@@ -97,7 +135,15 @@ def _heat_map(rows: Sequence[Row], first: str, second: str, measure: tuple[str, 
     axes.imshow(np.ma.masked_invalid(cells), cmap="cividis", aspect="auto")
     middle = float(np.nanmean(cells))
     for i, j in zip(*np.nonzero(np.isfinite(cells)), strict=True):
-        axes.text(j, i, f"{cells[i, j]:.3f}", ha="center", va="center", fontsize=8, color="white" if cells[i, j] < middle else "black")
+        axes.text(
+            j,
+            i,
+            f"{cells[i, j]:.3f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if cells[i, j] < middle else "black",
+        )
     axes.set_xticks(range(len(across)), [_text(level) for level in across], fontsize=8)
     axes.set_yticks(range(len(down)), [_text(level) for level in down], fontsize=8)
     axes.set_xlabel(second.split(".")[-1], fontsize=8)
@@ -111,7 +157,9 @@ def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]
     """Return where each value is on an upright from 0 to 1, and the marks beside it."""
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         low, high = min(values), max(values)
-        marks = [(0.5, f"{low:.4g}")] if low == high else [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]
+        marks = (
+            [(0.5, f"{low:.4g}")] if low == high else [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]
+        )
         return [0.5 if low == high else (v - low) / (high - low) for v in values], marks
     keys = [json.dumps(v, sort_keys=True) for v in values]
     order = list(dict.fromkeys(keys))
@@ -121,4 +169,10 @@ def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]
 
 def _text(level: str) -> str:
     value = json.loads(level)
-    return (value if isinstance(value, str) else " ".join(map(str, value.values())) if isinstance(value, dict) else level)[:22]
+    return (
+        value
+        if isinstance(value, str)
+        else " ".join(map(str, value.values()))
+        if isinstance(value, dict)
+        else level
+    )[:22]

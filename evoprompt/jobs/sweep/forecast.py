@@ -17,16 +17,21 @@ from evoprompt.tasks.base import Task
 from evoprompt.tasks.render import render_prefix, render_queries
 
 OMITTED = (
-    "The forecast counts the distinct prefixes of the starting prompts exactly, and takes every later prompt to be the longest of them with as many "
-    "of the longest demonstrations as are allowed. It leaves out what memo and prefix store spare (in a sweep it can be most), children that were "
-    "scored already and limits in seconds, which make it less, and edits of instruction, template and label words, which can make it more, "
+    "The forecast counts the distinct prefixes of the starting prompts exactly, and takes every "
+    "later prompt to be the longest of them with as many "
+    "of the longest demonstrations as are allowed. It leaves out what memo and prefix store "
+    "spare (in a sweep it can be most), children that were "
+    "scored already and limits in seconds, which make it less, and edits of instruction, "
+    "template and label words, which can make it more, "
     "as do steps, self-evaluation and context stuffing."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Founders:
-    """The tokens of each starting policy by split, and by how many at most a demonstration lengthens a prompt."""
+    """The tokens of each starting policy by split, and by how many at most a demonstration
+    lengthens a prompt.
+    """
 
     fitness: tuple[int, ...]
     validation: tuple[int, ...]
@@ -44,18 +49,25 @@ class Forecaster:
     def tokens(self, config: Config) -> int | None:
         """Return the forecast of a run.
 
-        With F_i, V_i, T_i the tokens of founder i on the fitness, validation and test examples, and D what demonstrations can add, it is
+        With F_i, V_i, T_i the tokens of founder i on the fitness, validation and test examples, and
+        D what demonstrations can add, it is
 
-            sum F_i + children * generations * (max F_i + D) + candidates * (max V_i + D) + 2 max T_i + D
+            sum F_i + children * generations * (max F_i + D) + candidates * (max V_i + D) + 2 max
+            T_i + D
 
-        where the first three terms stay within the budget. None where the model is not in the cache: its tokenizer would have to be fetched.
+        where the first three terms stay within the budget. None where the model is not in the
+        cache: its tokenizer would have to be fetched.
         """
         if not is_fetched(config.model.name):
             return None
         founders = self._count(config)
         growth = config.evolution.max_demonstrations * founders.demonstration
         children = config.evolution.children * config.evolution.generations
-        search = sum(founders.fitness) + children * (max(founders.fitness) + growth) + config.final.candidates * (max(founders.validation) + growth)
+        search = (
+            sum(founders.fitness)
+            + children * (max(founders.fitness) + growth)
+            + config.final.candidates * (max(founders.validation) + growth)
+        )
         limit = config.budget.prefill_tokens
         return (search if limit is None else min(search, limit)) + 2 * max(founders.test) + growth
 
@@ -66,10 +78,18 @@ class Forecaster:
             tokenizer = self._tokenizer(config)
 
             def count(examples: tuple[Example, ...]) -> tuple[int, ...]:
-                queries = (render_queries(policy, examples, with_prior=kind == "pmi") for policy in task.starting_policies)
+                queries = (
+                    render_queries(policy, examples, with_prior=kind == "pmi")
+                    for policy in task.starting_policies
+                )
                 return tuple(count_rows(tokenize(tokenizer, each)) for each in queries)
 
-            self._founders[key] = Founders(count(task.fitness), count(task.validation), count(task.test), longest_demonstration(task, tokenizer))
+            self._founders[key] = Founders(
+                count(task.fitness),
+                count(task.validation),
+                count(task.test),
+                longest_demonstration(task, tokenizer),
+            )
         return self._founders[key]
 
     def _tokenizer(self, config: Config) -> TextTokenizer:
@@ -80,11 +100,23 @@ class Forecaster:
 
 
 def longest_demonstration(task: Task, tokenizer: TextTokenizer) -> int:
-    """Return by how many tokens at most one demonstration of the task's pool lengthens a starting prompt; 0 without a pool."""
+    """Return by how many tokens at most one demonstration of the task's pool lengthens a starting
+    prompt; 0 without a pool.
+    """
 
     def lengths(policy: Policy) -> list[int]:
-        longer = [replace(policy, demonstrations=(demonstration,)) for demonstration in task.demonstrations]
-        bare, *others = (len(ids) for ids in tokenizer.encode([render_prefix(p) for p in (replace(policy, demonstrations=()), *longer)]))
+        longer = [
+            replace(policy, demonstrations=(demonstration,))
+            for demonstration in task.demonstrations
+        ]
+        bare, *others = (
+            len(ids)
+            for ids in tokenizer.encode(
+                [render_prefix(p) for p in (replace(policy, demonstrations=()), *longer)]
+            )
+        )
         return [other - bare for other in others]
 
-    return max((length for policy in task.starting_policies for length in lengths(policy)), default=0)
+    return max(
+        (length for policy in task.starting_policies for length in lengths(policy)), default=0
+    )

@@ -35,4 +35,7 @@ class SweepJob:
 
     def champion(self, folder: Path) -> Champion:
         """Refuse: each run of a sweep has a champion of its own."""
-        raise UserError(f"{folder} is a sweep, and each of its runs has a champion of its own; give the folder of one, e.g. one that sweep.csv names")
+        raise UserError(
+            f"{folder} is a sweep, and each of its runs has a champion of its own; give the "
+            f"folder of one, e.g. one that sweep.csv names"
+        )

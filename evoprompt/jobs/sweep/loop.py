@@ -1,7 +1,9 @@
-"""A sweep: many runs of one base configuration, one after another in one process, which share the workers with the loaded model.
+"""A sweep: many runs of one base configuration, one after another in one process, which share the
+workers with the loaded model.
 
-Its folder has `sweep.yaml` and `base.yaml` (what it is), `sweep.json` (its state, replaced in one step at every change), a run folder for
-each run, and at the end `sweep.csv`, `sweep.html` and `best.yaml`. What is finished is not done again when a sweep is resumed.
+Its folder has `sweep.yaml` and `base.yaml` (what it is), `sweep.json` (its state, replaced in one
+step at every change), a run folder for each run, and at the end `sweep.csv`, `sweep.html` and
+`best.yaml`. What is finished is not done again when a sweep is resumed.
 """
 
 from __future__ import annotations
@@ -38,7 +40,12 @@ from evoprompt.tracking.open import open_tracker
 SETTINGS, BASE, BEST, ERROR = "sweep.yaml", "base.yaml", "best.yaml", "error.txt"
 
 #: What MLflow is told of the best settings: the mean over their runs.
-METRICS = {"objective": "sweep/objective", "fitness_best": "fitness/best", "accuracy_before": "test/baseline", "accuracy_after": "test/champion"}
+METRICS = {
+    "objective": "sweep/objective",
+    "fitness_best": "fitness/best",
+    "accuracy_before": "test/baseline",
+    "accuracy_after": "test/champion",
+}
 
 
 @dataclass(slots=True)
@@ -53,7 +60,13 @@ class Progress:
     def state(self) -> dict[str, Any]:
         """Return the content of `sweep.json`."""
         config = self.sweep.config
-        about = {"version": 1, "name": config.name, "method": config.method, "objective": config.objective, "axes": list(config.axes)}
+        about = {
+            "version": 1,
+            "name": config.name,
+            "method": config.method,
+            "objective": config.objective,
+            "axes": list(config.axes),
+        }
         return about | {"tracking": self.tracking, "runs": self.rows}
 
     def save(self) -> None:
@@ -74,12 +87,26 @@ def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
     """
     sweep = load_sweep(path, overrides)
     configs = check(sweep)
-    for config in {(c.model.name, c.model.revision, c.workers.backend): c for c in configs}.values():
+    for config in {
+        (c.model.name, c.model.revision, c.workers.backend): c for c in configs
+    }.values():
         identify(config, Console())
     folder = RunFolder.create(out, sweep.config.name).path
-    (folder / BASE).write_text(dump_config(settle(Sweep(sweep.config.model_copy(update={"set": {}}), sweep.base, sweep.folder), {}, "base")))
+    (folder / BASE).write_text(
+        dump_config(
+            settle(
+                Sweep(sweep.config.model_copy(update={"set": {}}), sweep.base, sweep.folder),
+                {},
+                "base",
+            )
+        )
+    )
     (folder / SETTINGS).write_text(dump_sweep(sweep, BASE), encoding="utf-8")
-    progress = Progress(folder, load_sweep(folder / SETTINGS), _rows([] if sweep.config.method == "bayes" else plan(sweep)))
+    progress = Progress(
+        folder,
+        load_sweep(folder / SETTINGS),
+        _rows([] if sweep.config.method == "bayes" else plan(sweep)),
+    )
     progress.save()
     try:
         return _carry_out(progress)
@@ -96,16 +123,25 @@ def resume(path: Path) -> int:
         UserError: there is no sweep, or it is complete.
     """
     if not (path / SWEEP).exists():
-        raise UserError(f"there is no sweep in {path}: it has no {SWEEP}; give the folder that evoprompt sweep made")
+        raise UserError(
+            f"there is no sweep in {path}: it has no {SWEEP}; give the folder that evoprompt "
+            f"sweep made"
+        )
     state = json.loads((path / SWEEP).read_text(encoding="utf-8"))
-    progress = Progress(path.resolve(), load_sweep(path / SETTINGS), state["runs"], state["tracking"])
+    progress = Progress(
+        path.resolve(), load_sweep(path / SETTINGS), state["runs"], state["tracking"]
+    )
     if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
-        raise UserError(f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}")
+        raise UserError(
+            f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}"
+        )
     return _carry_out(progress)
 
 
 def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
-    """Print the runs of a sweep with a forecast of the tokens that each forwards. No model is loaded."""
+    """Print the runs of a sweep with a forecast of the tokens that each forwards. No model is
+    loaded.
+    """
     sweep = load_sweep(path, overrides)
     check(sweep)
     console = Console(highlight=False, width=None if os.isatty(1) else 200)
@@ -113,23 +149,37 @@ def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
     bayes = sweep.config.method == "bayes"
     rows = _rows([propose(sweep.config, 1, [])] if bayes else plan(sweep))
     forecasts = [forecaster.tokens(settle(sweep, row["settings"], row["folder"])) for row in rows]
-    known = {row["number"]: f"{tokens:,}" if tokens is not None else "" for row, tokens in zip(rows, forecasts, strict=True)}
+    known = {
+        row["number"]: f"{tokens:,}" if tokens is not None else ""
+        for row, tokens in zip(rows, forecasts, strict=True)
+    }
     console.print(rows_table(rows, list(sweep.config.axes), known))
     if bayes:
-        console.print(f"Runs 2 to {sweep.config.runs} are proposed from the results of those before; the total takes them to be like the first.")
+        console.print(
+            f"Runs 2 to {sweep.config.runs} are proposed from the results of those before; the "
+            f"total takes them to be like the first."
+        )
     tokens = [t for t in forecasts if t is not None]
     if len(tokens) < len(rows):
-        console.print("The tokenizer of a model that is not in the cache was not read; evoprompt models --fetch NAME puts it there.")
+        console.print(
+            "The tokenizer of a model that is not in the cache was not read; evoprompt models "
+            "--fetch NAME puts it there."
+        )
     total = sum(tokens) * (sweep.config.runs or 1) if bayes else sum(tokens)
-    console.print(f"{sweep.config.runs or len(rows)} runs; together {total:,} tokens, an upper forecast, before memo and prefix store.")
+    console.print(
+        f"{sweep.config.runs or len(rows)} runs; together {total:,} tokens, an upper forecast, "
+        f"before memo and prefix store."
+    )
     console.print(OMITTED, soft_wrap=True)
 
 
 def check(sweep: Sweep) -> list[Config]:
-    """Return the configurations of all runs (for bayes, of its axes' values and ends), each checked with its task.
+    """Return the configurations of all runs (for bayes, of its axes' values and ends), each checked
+    with its task.
 
     Raises:
-        UserError: a key is unknown, a value is not valid, a run's parts do not go together, or optuna is missing.
+        UserError: a key is unknown, a value is not valid, a run's parts do not go together, or
+            optuna is missing.
     """
     if sweep.config.method == "bayes":
         check_installed()
@@ -146,7 +196,14 @@ def check(sweep: Sweep) -> list[Config]:
 
 def _rows(settings: Sequence[Mapping[str, Any]], first: int = 1) -> list[dict[str, Any]]:
     return [
-        {"number": n, "folder": label(n, each), "settings": dict(each), "status": "waiting", "reason": None, "result": None}
+        {
+            "number": n,
+            "folder": label(n, each),
+            "settings": dict(each),
+            "status": "waiting",
+            "reason": None,
+            "result": None,
+        }
         for n, each in enumerate(settings, first)
     ]
 
@@ -180,24 +237,36 @@ class _LateTracker:
 
 
 def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> None:
-    """Start the workers of the first run, then tell MLflow of the sweep: its run is the parent of all the runs'."""
+    """Start the workers of the first run, then tell MLflow of the sweep: its run is the parent of
+    all the runs'.
+    """
     settings = next((row["settings"] for row in progress.rows if row["status"] != "done"), None)
-    first = settle(progress.sweep, settings if settings is not None else corners(progress.sweep)[0], "first")
+    first = settle(
+        progress.sweep, settings if settings is not None else corners(progress.sweep)[0], "first"
+    )
     shared.open_model(first)
     tracker.own = open_tracker(first, progress.path.parent)
     if progress.tracking:
         tracker.own.resume(progress.tracking)
         return
     config = progress.sweep.config
-    parameters: dict[str, Any] = {key: json.dumps(axis) for key, axis in config.model_dump(mode="json")["axes"].items()}
-    parameters |= {"sweep.method": config.method, "sweep.objective": config.objective, "sweep.runs": progress.total}
+    parameters: dict[str, Any] = {
+        key: json.dumps(axis) for key, axis in config.model_dump(mode="json")["axes"].items()
+    }
+    parameters |= {
+        "sweep.method": config.method,
+        "sweep.objective": config.objective,
+        "sweep.runs": progress.total,
+    }
     tags = {"evoprompt.folder": str(progress.path), "evoprompt.sweep": config.name}
     progress.tracking = tracker.own.begin(progress.path.name, parameters, tags, [])
     progress.save()
 
 
 def _left(progress: Progress) -> Any:
-    """Yield the rows that are left to do. Those of the same workers follow each other; bayes is asked for each as its turn comes."""
+    """Yield the rows that are left to do. Those of the same workers follow each other; bayes is
+    asked for each as its turn comes.
+    """
     config = progress.sweep.config
     if config.method != "bayes":
         keys = [executor_key(settle(progress.sweep, row["settings"], "x")) for row in progress.rows]
@@ -211,7 +280,9 @@ def _left(progress: Progress) -> Any:
         yield progress.rows[-1]
 
 
-def _run(progress: Progress, row: dict[str, Any], shared: SharedModels, display: SweepDisplay) -> None:
+def _run(
+    progress: Progress, row: dict[str, Any], shared: SharedModels, display: SweepDisplay
+) -> None:
     """Do one run, and keep how it ended."""
     row |= {"status": "running", "reason": None, "result": None}
     progress.save()
@@ -223,7 +294,14 @@ def _run(progress: Progress, row: dict[str, Any], shared: SharedModels, display:
         raise
     except Exception as error:  # noqa: BLE001 (kept whole in the run's folder, and told; the other runs go on)
         lines = str(error).strip().splitlines()
-        row |= {"status": "failed", "reason": (lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {(lines or [''])[0]}")[:300]}
+        row |= {
+            "status": "failed",
+            "reason": (
+                lines[0]
+                if isinstance(error, UserError)
+                else f"{type(error).__name__}: {(lines or [''])[0]}"
+            )[:300],
+        }
         _write_error(progress.path / row["folder"], error)
         shared.close()  # whatever state the workers are in, the next run has new ones
     finally:
@@ -231,7 +309,9 @@ def _run(progress: Progress, row: dict[str, Any], shared: SharedModels, display:
     display.changed(row)
 
 
-def _result(progress: Progress, row: Mapping[str, Any], shared: SharedModels, display: SweepDisplay) -> dict[str, float | None]:
+def _result(
+    progress: Progress, row: Mapping[str, Any], shared: SharedModels, display: SweepDisplay
+) -> dict[str, float | None]:
     config = settle(progress.sweep, row["settings"], row["folder"])
     folder = EvolveFolder(progress.path / row["folder"])
     folder.path.mkdir(exist_ok=True)
@@ -245,7 +325,10 @@ def _result(progress: Progress, row: Mapping[str, Any], shared: SharedModels, di
         summary, _ = carry_out(config, folder, display, shared)
     result = result_of(summary, progress.sweep.config.objective)
     if result["objective"] is None:
-        raise UserError(f"its summary.json has no number at '{progress.sweep.config.objective}'; set another objective")
+        raise UserError(
+            f"its summary.json has no number at '{progress.sweep.config.objective}'; set another "
+            f"objective"
+        )
     return result
 
 
@@ -260,20 +343,30 @@ def _conclude(progress: Progress, tracker: Tracker) -> None:
     files = [table, page, progress.path / SETTINGS]
     best = best_group(progress.rows)
     failed = sum(row["status"] == "failed" for row in progress.rows)
-    metrics: dict[str, float] = {"sweep/runs_done": len(done(progress.rows)), "sweep/runs_failed": failed}
+    metrics: dict[str, float] = {
+        "sweep/runs_done": len(done(progress.rows)),
+        "sweep/runs_failed": failed,
+    }
     if best:
         config = settle(progress.sweep, best[0]["settings"], f"{progress.sweep.config.name}-best")
         (progress.path / BEST).write_text(dump_config(config), encoding="utf-8")
         files.append(progress.path / BEST)
-        metrics |= {metric: mean.value for name, metric in METRICS.items() if (mean := mean_of(best, name))}
-        metrics |= {"tokens/total": sum(column(progress.rows, "tokens")), "time/total": sum(column(progress.rows, "seconds"))}
+        metrics |= {
+            metric: mean.value for name, metric in METRICS.items() if (mean := mean_of(best, name))
+        }
+        metrics |= {
+            "tokens/total": sum(column(progress.rows, "tokens")),
+            "time/total": sum(column(progress.rows, "seconds")),
+        }
     tracker.log(metrics, 0, int(time.time() * 1000))
     tracker.describe(markdown(progress.state()))
     tracker.attach(files)
 
 
 def _take_away(folder: Path) -> None:
-    """Remove what was written of a sweep that could not start, and the folder if nothing else is in it."""
+    """Remove what was written of a sweep that could not start, and the folder if nothing else is in
+    it.
+    """
     for name in (SETTINGS, BASE, SWEEP):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):

@@ -1,6 +1,7 @@
 """The rows of a sweep -> the numbers that its tables and figures show. Pure.
 
-A row is a run as `sweep.json` has it: `number`, `folder`, `settings` (dotted key to value), `status`, `reason`, `result` or None.
+A row is a run as `sweep.json` has it: `number`, `folder`, `settings` (dotted key to value),
+`status`, `reason`, `result` or None.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with the interval for it; `ci` is None where the values have no spread, as a single one has none."""
+    """A mean with the interval for it; `ci` is None where the values have no spread, as a single
+    one has none.
+    """
 
     value: float
     ci: tuple[float, float] | None
@@ -43,7 +46,9 @@ class Mean:
 
 
 def lookup(summary: Mapping[str, Any], key: str) -> float | None:
-    """Return the number at a dotted key of a summary, or the `value` of what is there; None where there is none."""
+    """Return the number at a dotted key of a summary, or the `value` of what is there; None where
+    there is none.
+    """
     node: Any = summary
     for name in key.split("."):
         node = node.get(name) if isinstance(node, Mapping) else None
@@ -52,14 +57,21 @@ def lookup(summary: Mapping[str, Any], key: str) -> float | None:
 
 
 def result_of(summary: Mapping[str, Any], objective: str) -> dict[str, float | None]:
-    """Return what a sweep keeps of a run's summary. `memo_share` is of the requests; absent where nothing was requested."""
+    """Return what a sweep keeps of a run's summary. `memo_share` is of the requests; absent where
+    nothing was requested.
+    """
     tokens = summary["tokens"]
     share = tokens["memo_requests"] / tokens["requests"] if tokens["requests"] else None
-    return {"objective": lookup(summary, objective)} | {name: lookup(summary, key) for name, (key, _) in RESULTS.items()} | {"memo_share": share}
+    return (
+        {"objective": lookup(summary, objective)}
+        | {name: lookup(summary, key) for name, (key, _) in RESULTS.items()}
+        | {"memo_share": share}
+    )
 
 
 def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Mean:
-    """Return the mean with Student's interval m -+ t s / sqrt(n), s with ddof=1; it covers 1 - alpha where values are normal.
+    """Return the mean with Student's interval m -+ t s / sqrt(n), s with ddof=1; it covers 1 -
+    alpha where values are normal.
 
     Raises:
         ValueError: there is no value.
@@ -69,12 +81,16 @@ def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Mean:
     n, mean = len(values), fsum(values) / len(values)
     if min(values) == max(values):
         return Mean(mean, None, n)
-    half = t_quantile(1 - alpha / 2, n - 1) * sqrt(fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
+    half = t_quantile(1 - alpha / 2, n - 1) * sqrt(
+        fsum((v - mean) ** 2 for v in values) / (n - 1) / n
+    )
     return Mean(mean, (mean - half, mean + half), n)
 
 
 def mean_of(rows: Sequence[Row], name: str) -> Mean | None:
-    """Return the mean of a result over the runs that have it, or None; an accuracy's interval is cut where accuracies end."""
+    """Return the mean of a result over the runs that have it, or None; an accuracy's interval is
+    cut where accuracies end.
+    """
     values = column(rows, name)
     if not values:
         return None
@@ -99,26 +115,41 @@ def groups(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def best_group(rows: Sequence[Row]) -> list[Row] | None:
-    """Return the group with the greatest mean objective, or None where no run ended well; the first of equals.
+    """Return the group with the greatest mean objective, or None where no run ended well; the first
+    of equals.
 
-    Groups in which a run is missing are left out as long as there are others: a mean of fewer runs is the more often high by luck.
+    Groups in which a run is missing are left out as long as there are others: a mean of fewer runs
+    is the more often high by luck.
     """
     whole = [group for group in groups(rows) if all(row["status"] == "done" for row in group)]
     candidates = whole or [ended for group in groups(rows) if (ended := done(group))]
-    return max(candidates, key=lambda group: mean_interval(column(group, "objective")).value, default=None)
+    return max(
+        candidates, key=lambda group: mean_interval(column(group, "objective")).value, default=None
+    )
 
 
 def column(rows: Sequence[Row], name: str) -> list[float]:
     """Return a result of the runs that have it."""
-    return [row["result"][name] for row in rows if row["result"] and row["result"][name] is not None]
+    return [
+        row["result"][name] for row in rows if row["result"] and row["result"][name] is not None
+    ]
 
 
 def by_level(rows: Sequence[Row], axis: str, name: str) -> dict[str, list[float]]:
-    """Return a result of the runs at each level of an axis, levels in order of appearance, or of size where they are numbers."""
-    values = {json.dumps(row["settings"][axis], sort_keys=True): row["settings"][axis] for row in rows}
+    """Return a result of the runs at each level of an axis, levels in order of appearance, or of
+    size where they are numbers.
+    """
+    values = {
+        json.dumps(row["settings"][axis], sort_keys=True): row["settings"][axis] for row in rows
+    }
     numbers = all(isinstance(v, int | float) for v in values.values())
     order = sorted(values, key=lambda level: values[level]) if numbers else list(values)
-    return {level: column([r for r in rows if json.dumps(r["settings"][axis], sort_keys=True) == level], name) for level in order}
+    return {
+        level: column(
+            [r for r in rows if json.dumps(r["settings"][axis], sort_keys=True) == level], name
+        )
+        for level in order
+    }
 
 
 def csv_text(rows: Sequence[Row], axes: Sequence[str]) -> str:
@@ -128,6 +159,18 @@ def csv_text(rows: Sequence[Row], axes: Sequence[str]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["number", "folder", "status", *axes, *results, "reason"])
     for row in rows:
-        settings = [v if isinstance(v := row["settings"].get(a), str | int | float) else json.dumps(v) for a in axes]
-        writer.writerow([row["number"], row["folder"], row["status"], *settings, *((row["result"] or {}).get(r) for r in results), row["reason"]])
+        settings = [
+            v if isinstance(v := row["settings"].get(a), str | int | float) else json.dumps(v)
+            for a in axes
+        ]
+        writer.writerow(
+            [
+                row["number"],
+                row["folder"],
+                row["status"],
+                *settings,
+                *((row["result"] or {}).get(r) for r in results),
+                row["reason"],
+            ]
+        )
     return stream.getvalue()

@@ -1,4 +1,6 @@
-"""The self-evaluation loop end to end on a tiny random model: its record, its blindness to labels, kills and resumes."""
+"""The self-evaluation loop end to end on a tiny random model: its record, its blindness to labels,
+kills and resumes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,17 @@ from evoprompt.jobs.boost.record import Measured, Outcomes, counts_of, notes, ro
 from evoprompt.jobs.boost.state import Judged, LoopState
 
 CONTRACT = (
-    *("round", "error_rate", "ci", "predicted", "predicted_ci", "sensitivity", "specificity", "buffer_size", "buffer_error_rate"),
+    *(
+        "round",
+        "error_rate",
+        "ci",
+        "predicted",
+        "predicted_ci",
+        "sensitivity",
+        "specificity",
+        "buffer_size",
+        "buffer_error_rate",
+    ),
     *("accepted", "abstained", "tokens"),
 )
 
@@ -46,7 +58,9 @@ class Quiet:
             raise KeyboardInterrupt
 
 
-def begin(path: Path, out: Path, *overrides: str, stop_after: int | None = None) -> tuple[dict, Quiet]:
+def begin(
+    path: Path, out: Path, *overrides: str, stop_after: int | None = None
+) -> tuple[dict, Quiet]:
     config = load_boost(path, overrides)
     folder = BoostFolder.create(out, "x") if not out.exists() else BoostFolder.open(out)
     if not (folder.path / "config.yaml").exists():
@@ -64,23 +78,37 @@ def record(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in ("time_ms", "seconds")} for line in lines]
 
 
-def test_a_loop_leaves_a_line_for_each_round_with_all_that_was_promised(boost_file: Path, tmp_path: Path):
+def test_a_loop_leaves_a_line_for_each_round_with_all_that_was_promised(
+    boost_file: Path, tmp_path: Path
+):
     summary, observer = begin(boost_file, tmp_path / "run")
     lines = record(tmp_path / "run")
-    assert [line["round"] for line in lines] == [0, 1, 2, 3] == [line["round"] for line in observer.lines]
+    assert (
+        [line["round"] for line in lines]
+        == [0, 1, 2, 3]
+        == [line["round"] for line in observer.lines]
+    )
     for line in lines:
         assert set(CONTRACT) <= set(line)
     assert all(line["accepted"] == 3 and line["context_size"] > 0 for line in lines[1:])
     assert lines[0]["predicted"] is None
-    assert all(line["predicted_ci"][0] <= line["predicted"] <= line["predicted_ci"][1] for line in lines[1:])
+    assert all(
+        line["predicted_ci"][0] <= line["predicted"] <= line["predicted_ci"][1]
+        for line in lines[1:]
+    )
     assert lines[-1]["tokens"] > lines[0]["tokens"] > 0
-    answers = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
+    answers = [
+        json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()
+    ]
     assert len(answers) == 20 + 3 * 6  # the calibration on the test questions, then three batches
     assert summary["test"]["baseline"]["value"] == lines[0]["error_rate"]
     assert summary["test"]["champion"]["value"] == lines[-1]["error_rate"]
     assert summary["rounds"] == 3
     assert len(summary["coverage"]["coverage"]) == 20
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["champion"] == summary["champion"]
+    assert (
+        json.loads((tmp_path / "run" / "summary.json").read_text())["champion"]
+        == summary["champion"]
+    )
     assert (tmp_path / "run" / "report.html").exists()
 
 
@@ -93,14 +121,24 @@ def test_what_was_accepted_is_a_task_that_a_run_can_learn_from(boost_file: Path,
     assert all(e.target in ("bad", "good") and e.choices == ("bad", "good") for e in examples)
 
 
-def test_the_loop_goes_the_same_way_whatever_the_labels_are(boost_file: Path, task_file: Path, tmp_path: Path):
+def test_the_loop_goes_the_same_way_whatever_the_labels_are(
+    boost_file: Path, task_file: Path, tmp_path: Path
+):
     """Every label turned round: what is measured changes, what the loop does may not."""
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     turned = tmp_path / "turned.jsonl"
-    # The split and the order follow from the content, labels included, so the questions are given by a file of their own.
+    # The split and the order follow from the content, labels included, so the questions are given
+    # by a file of their own.
     questions = tmp_path / "questions.jsonl"
-    questions.write_text("".join(json.dumps({k: row[k] for k in ("input", "choices", "id")}) + "\n" for row in rows))
-    turned.write_text("".join(json.dumps(row | {"target": {"bad": "good", "good": "bad"}[row["target"]]}) + "\n" for row in rows))
+    questions.write_text(
+        "".join(json.dumps({k: row[k] for k in ("input", "choices", "id")}) + "\n" for row in rows)
+    )
+    turned.write_text(
+        "".join(
+            json.dumps(row | {"target": {"bad": "good", "good": "bad"}[row["target"]]}) + "\n"
+            for row in rows
+        )
+    )
     same, other = tmp_path / "same", tmp_path / "other"
     for out, extra in ((same, []), (other, [f"task.path={turned}"])):
         begin(boost_file, out, f"questions={questions}", *extra)
@@ -109,13 +147,25 @@ def test_the_loop_goes_the_same_way_whatever_the_labels_are(boost_file: Path, ta
     assert all(contexts[0][1:])
 
 
-def test_a_loop_without_labels_runs_and_says_what_cannot_be_known(boost_file: Path, task_file: Path, tmp_path: Path):
+def test_a_loop_without_labels_runs_and_says_what_cannot_be_known(
+    boost_file: Path, task_file: Path, tmp_path: Path
+):
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     questions = tmp_path / "questions.jsonl"
-    questions.write_text("".join(json.dumps({k: row[k] for k in ("input", "choices")}) + "\n" for row in rows))
+    questions.write_text(
+        "".join(json.dumps({k: row[k] for k in ("input", "choices")}) + "\n" for row in rows)
+    )
     summary, _ = begin(boost_file, tmp_path / "run", f"questions={questions}", "task=null")
     lines = record(tmp_path / "run")
-    for name in ("error_rate", "ci", "predicted", "sensitivity", "specificity", "buffer_error_rate", "verdict"):
+    for name in (
+        "error_rate",
+        "ci",
+        "predicted",
+        "sensitivity",
+        "specificity",
+        "buffer_error_rate",
+        "verdict",
+    ):
         assert [line[name] for line in lines] == [None] * 4, name
     assert summary["test"] is None
     assert "cannot be known" in summary["notes"][0]
@@ -124,17 +174,24 @@ def test_a_loop_without_labels_runs_and_says_what_cannot_be_known(boost_file: Pa
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
-def test_a_loop_stopped_after_any_round_and_resumed_leaves_the_same_record(boost_file: Path, tmp_path: Path, stop_after: int):
+def test_a_loop_stopped_after_any_round_and_resumed_leaves_the_same_record(
+    boost_file: Path, tmp_path: Path, stop_after: int
+):
     begin(boost_file, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         begin(boost_file, tmp_path / "part", stop_after=stop_after)
     assert not (tmp_path / "part" / "summary.json").exists()
-    for name in ("recurrence.jsonl", "answers.jsonl"):  # a kill in mid-write leaves a torn line that was never committed
+    for name in (
+        "recurrence.jsonl",
+        "answers.jsonl",
+    ):  # a kill in mid-write leaves a torn line that was never committed
         with (tmp_path / "part" / name).open("a") as file:
             file.write('{"round": 9')
     begin(boost_file, tmp_path / "part")
     assert record(tmp_path / "part") == record(tmp_path / "whole")
-    assert (tmp_path / "part" / "answers.jsonl").read_bytes() == (tmp_path / "whole" / "answers.jsonl").read_bytes()
+    assert (tmp_path / "part" / "answers.jsonl").read_bytes() == (
+        tmp_path / "whole" / "answers.jsonl"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -148,10 +205,15 @@ def test_a_loop_stopped_after_any_round_and_resumed_leaves_the_same_record(boost
         ["loop.answers=batch", "loop.judge=rivals"],
         ["loop.judge=rivals", "loop.choose=confident"],
         ["loop.measure_imitation=1", "loop.buffer=accumulate"],
-        ["loop.batch=20", "loop.rounds=4"],  # 45 questions: the third round begins another order of them
+        [
+            "loop.batch=20",
+            "loop.rounds=4",
+        ],  # 45 questions: the third round begins another order of them
     ],
 )
-def test_every_way_of_the_loop_runs_to_its_end(boost_file: Path, tmp_path: Path, settings: list[str]):
+def test_every_way_of_the_loop_runs_to_its_end(
+    boost_file: Path, tmp_path: Path, settings: list[str]
+):
     summary, observer = begin(boost_file, tmp_path / "run", *settings)
     assert summary["rounds"] >= 1
     if "loop.abstain_below=0.6" in settings:
@@ -160,18 +222,31 @@ def test_every_way_of_the_loop_runs_to_its_end(boost_file: Path, tmp_path: Path,
         assert isinstance(observer.lines[0]["threshold"], float)
 
 
-def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(boost_file: Path, tmp_path: Path):
+def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
+    boost_file: Path, tmp_path: Path
+):
     begin(boost_file, tmp_path / "without")
     summary, _ = begin(boost_file, tmp_path / "with", "loop.measure_imitation=2")
     without, measured = record(tmp_path / "without"), record(tmp_path / "with")
-    differing = {key for a, b in zip(without, measured, strict=True) for key in a if a[key] != b[key]}
-    assert {"imitation", "predicted", "predicted_ci", "tokens"} <= differing <= {"imitation", "predicted", "predicted_ci", "tokens", "verdict"}
-    assert (tmp_path / "with" / "answers.jsonl").read_bytes() == (tmp_path / "without" / "answers.jsonl").read_bytes()
+    differing = {
+        key for a, b in zip(without, measured, strict=True) for key in a if a[key] != b[key]
+    }
+    assert (
+        {"imitation", "predicted", "predicted_ci", "tokens"}
+        <= differing
+        <= {"imitation", "predicted", "predicted_ci", "tokens", "verdict"}
+    )
+    assert (tmp_path / "with" / "answers.jsonl").read_bytes() == (
+        tmp_path / "without" / "answers.jsonl"
+    ).read_bytes()
     fit = measured[0]["imitation"]
     assert fit["num_rounds"] == 4
     assert fit["floor_standard_error"] > 0
     assert [line["imitation"] for line in measured[1:]] == [None] * 3
-    assert recurrence_metrics(measured[0] | {"seconds": 0.0})["recurrence/imitation_ceiling"] == fit["ceiling"]
+    assert (
+        recurrence_metrics(measured[0] | {"seconds": 0.0})["recurrence/imitation_ceiling"]
+        == fit["ceiling"]
+    )
     assert "recurrence/imitation_ceiling" not in recurrence_metrics(measured[1] | {"seconds": 0.0})
     assert any(f"with wrong ones of {fit['ceiling']:.3f}" in note for note in summary["notes"])
     page = (tmp_path / "with" / "report.html").read_text()
@@ -183,7 +258,9 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(b
 
 
 @pytest.mark.parametrize(("impurity", "num_wrong"), [(0.0, 0), (2 / 3, 2), (1.0, 3)])
-def test_a_labelled_context_has_as_many_wrong_pairs_as_asked_for(boost_file: Path, tmp_path: Path, impurity: float, num_wrong: int):
+def test_a_labelled_context_has_as_many_wrong_pairs_as_asked_for(
+    boost_file: Path, tmp_path: Path, impurity: float, num_wrong: int
+):
     parts = build_boost(load_boost(boost_file), tmp_path)
     shown = labelled_context(parts, impurity, np.random.default_rng(0))
     questions = [parts.question(j) for j in shown]
@@ -193,13 +270,23 @@ def test_a_labelled_context_has_as_many_wrong_pairs_as_asked_for(boost_file: Pat
     parts.close()
 
 
-def test_imitation_cannot_be_measured_where_no_right_or_no_wrong_answer_is_known(boost_file: Path, tmp_path: Path):
+def test_imitation_cannot_be_measured_where_no_right_or_no_wrong_answer_is_known(
+    boost_file: Path, tmp_path: Path
+):
     asked = tmp_path / "asked.jsonl"
     questions = [f"questions={asked}", "loop.measure_imitation=1"]
-    asked.write_text("".join(json.dumps({"input": f"q {i}", "choices": ["bad", "good"]}) + "\n" for i in range(9)))
+    asked.write_text(
+        "".join(
+            json.dumps({"input": f"q {i}", "choices": ["bad", "good"]}) + "\n" for i in range(9)
+        )
+    )
     with pytest.raises(UserError, match="none of the questions has a target"):
         check_boost(load_boost(boost_file, questions))
-    asked.write_text("".join(json.dumps({"input": f"q {i}", "target": "x", "id": f"q{i}"}) + "\n" for i in range(9)))
+    asked.write_text(
+        "".join(
+            json.dumps({"input": f"q {i}", "target": "x", "id": f"q{i}"}) + "\n" for i in range(9)
+        )
+    )
     parts = build_boost(load_boost(boost_file, questions), tmp_path)
     with pytest.raises(UserError, match="question q. has none: 'x' is all there is"):
         labelled_context(parts, 1.0, np.random.default_rng(0))
@@ -209,16 +296,27 @@ def test_imitation_cannot_be_measured_where_no_right_or_no_wrong_answer_is_known
 def test_free_answers_are_written_and_judged(boost_file: Path, task_file: Path, tmp_path: Path):
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     free = tmp_path / "free.jsonl"
-    free.write_text("".join(json.dumps({"input": row["input"], "target": row["target"]}) + "\n" for row in rows))
+    free.write_text(
+        "".join(json.dumps({"input": row["input"], "target": row["target"]}) + "\n" for row in rows)
+    )
     with pytest.raises(UserError, match="loop.judge=rivals compares"):
         check_boost(load_boost(boost_file, [f"task.path={free}", "loop.judge=rivals"]))
-    summary, observer = begin(boost_file, tmp_path / "run", f"task.path={free}", "loop.answer_tokens=5", "loop.rounds=1", "loop.measure_imitation=1")
+    summary, observer = begin(
+        boost_file,
+        tmp_path / "run",
+        f"task.path={free}",
+        "loop.answer_tokens=5",
+        "loop.rounds=1",
+        "loop.measure_imitation=1",
+    )
     assert observer.lines[-1]["answered"] == 6
     assert observer.lines[0]["imitation"]["num_rounds"] == 2
     assert summary["tokens"]["generated"] > 0
 
 
-def test_a_stop_that_was_swallowed_ends_the_loop_before_its_next_round(boost_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_stop_that_was_swallowed_ends_the_loop_before_its_next_round(
+    boost_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("evoprompt.interrupt._interrupted", True)
     with pytest.raises(KeyboardInterrupt):
         begin(boost_file, tmp_path / "run")
@@ -239,16 +337,24 @@ def test_mistakes_are_named_before_anything_starts(boost_file: Path, tmp_path: P
         ([f"policy_run={tmp_path}"], "both policy and policy_run"),
         (["policy=null", f"policy_run={tmp_path}"], "there is no run in"),
         (["loop.least_buffer=9"], "more than a round's questions"),
-        (["task=null", "questions=q.jsonl", "loop.measure_imitation=1"], "loop.measure_imitation needs a task"),
+        (
+            ["task=null", "questions=q.jsonl", "loop.measure_imitation=1"],
+            "loop.measure_imitation needs a task",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             check_boost(load_boost(boost_file, overrides))
 
 
-def test_the_command_line_makes_resumes_and_reports_a_loop(boost_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_line_makes_resumes_and_reports_a_loop(
+    boost_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     from evoprompt.cli import app
 
-    app(["boost", str(boost_file), "--out", str(tmp_path / "run"), "--set", "loop.rounds=1"], standalone_mode=False)
+    app(
+        ["boost", str(boost_file), "--out", str(tmp_path / "run"), "--set", "loop.rounds=1"],
+        standalone_mode=False,
+    )
     shown = capsys.readouterr().out
     for text in ("round   1", "predicted", "error before", "play"):
         assert text in shown
@@ -262,25 +368,53 @@ def test_the_command_line_makes_resumes_and_reports_a_loop(boost_file: Path, tmp
     assert (tmp_path / "run" / "summary.json").exists()
 
 
-def line_of(tmp: dict | None = None, *, right: list[bool], before: list[dict], state: LoopState, judged: tuple = (), labels: tuple = ()) -> dict:
+def line_of(
+    tmp: dict | None = None,
+    *,
+    right: list[bool],
+    before: list[dict],
+    state: LoopState,
+    judged: tuple = (),
+    labels: tuple = (),
+) -> dict:
     config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
     tested = Outcomes(np.array(right), np.ones(len(right)))
     known = tuple(True for _ in state.context)
-    return round_line(config, before, state, Measured(tested, judged, labels, tuple(True for _ in state.buffer), known), None)
+    return round_line(
+        config,
+        before,
+        state,
+        Measured(tested, judged, labels, tuple(True for _ in state.buffer), known),
+        None,
+    )
 
 
 def test_a_round_is_predicted_from_the_calibration_before_it(tmp_path: Path):
-    # 40 of 100 answers wrong; the evaluator accepts 54 of 60 right (s = 0.9) and 4 of 40 wrong answers (c = 0.9).
-    # One round: 0.4 * 0.1 / (0.4 * 0.1 + 0.6 * 0.9) = 0.069.
-    judged = tuple(Judged(0, str(i), "t", "a", 0.5, 0.0, accepted=i < 54 or i >= 96) for i in range(100))
+    # 40 of 100 answers wrong; the evaluator accepts 54 of 60 right (s = 0.9) and 4 of 40 wrong
+    # answers (c = 0.9). One round: 0.4 * 0.1 / (0.4 * 0.1 + 0.6 * 0.9) = 0.069.
+    judged = tuple(
+        Judged(0, str(i), "t", "a", 0.5, 0.0, accepted=i < 54 or i >= 96) for i in range(100)
+    )
     labels = tuple(i < 60 for i in range(100))
     first = line_of(right=list(labels), before=[], state=LoopState(0), judged=judged, labels=labels)
     assert (first["error_rate"], first["sensitivity"], first["specificity"]) == (0.4, 0.9, 0.9)
     pairs = tuple(replace(j, round=1) for j in judged[:8])
-    second = line_of(right=[True] * 93 + [False] * 7, before=[first], state=LoopState(0, 1, pairs, pairs), judged=judged, labels=labels)
+    second = line_of(
+        right=[True] * 93 + [False] * 7,
+        before=[first],
+        state=LoopState(0, 1, pairs, pairs),
+        judged=judged,
+        labels=labels,
+    )
     assert second["predicted"] == pytest.approx(0.08, abs=0.02)
     assert second["verdict"]["inside"]
-    third = line_of(right=[True] * 40 + [False] * 60, before=[first], state=LoopState(0, 1, pairs, pairs), judged=judged, labels=labels)
+    third = line_of(
+        right=[True] * 40 + [False] * 60,
+        before=[first],
+        state=LoopState(0, 1, pairs, pairs),
+        judged=judged,
+        labels=labels,
+    )
     assert not third["verdict"]["inside"]
     assert third["verdict"]["failed"] == ["imitation partial"]
 
@@ -293,18 +427,38 @@ def test_counts_leave_out_what_abstained_and_what_has_no_label():
         Judged(1, "d", "t", "x", 0.5, 1.0),
     ]
     counts = counts_of(judged, [True, True, None, False])
-    assert (counts.accepted_right, counts.num_right, counts.accepted_wrong, counts.num_wrong) == (1, 1, 0, 1)
+    assert (counts.accepted_right, counts.num_right, counts.accepted_wrong, counts.num_wrong) == (
+        1,
+        1,
+        0,
+        1,
+    )
 
 
 def test_the_notes_say_whether_the_recurrence_lets_the_error_fall():
     config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
-    base = {"round": 0, "error_rate": 0.4, "verdict": None, "ln_lambda": {"value": 1.0, "standard_error": 0.1}}
-    assert "lets the error fall" in notes(config, [base | {"sensitivity": 0.8, "specificity": 0.4}])[0]
-    assert "does not let the error fall" in notes(config, [base | {"sensitivity": 0.5, "specificity": 0.4}])[0]
+    base = {
+        "round": 0,
+        "error_rate": 0.4,
+        "verdict": None,
+        "ln_lambda": {"value": 1.0, "standard_error": 0.1},
+    }
+    assert (
+        "lets the error fall" in notes(config, [base | {"sensitivity": 0.8, "specificity": 0.4}])[0]
+    )
+    assert (
+        "does not let the error fall"
+        in notes(config, [base | {"sensitivity": 0.5, "specificity": 0.4}])[0]
+    )
 
 
 def test_answers_over_a_batch_are_said_to_be_so():
     line = {"round": 0, "error_rate": None}
-    of = {answers: check_section(BoostConfig, {"task": {"name": "inbox"}, "loop": {"answers": answers}}, "test") for answers in ("batch", "pmi")}
+    of = {
+        answers: check_section(
+            BoostConfig, {"task": {"name": "inbox"}, "loop": {"answers": answers}}, "test"
+        )
+        for answers in ("batch", "pmi")
+    }
     assert "over all inputs asked together" in notes(of["batch"], [line])[-1]
     assert not any("asked together" in text for text in notes(of["pmi"], [line]))

@@ -1,4 +1,6 @@
-"""What the page and the metrics of a self-evaluation loop say, from hand-made folders: complete, unfinished, and without labels."""
+"""What the page and the metrics of a self-evaluation loop say, from hand-made folders: complete,
+unfinished, and without labels.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +21,80 @@ from evoprompt.jobs.boost.page import verdict_text, write_boost_page
 from evoprompt.store.folder import SUMMARY
 
 BEFORE: dict[str, Any] = {
-    "round": 0, "error_rate": 0.45, "ci": [0.36, 0.55], "predicted": None, "predicted_ci": None, "sensitivity": 0.75, "sensitivity_ci": [0.6, 0.85],
-    "specificity": 0.625, "specificity_ci": [0.5, 0.75], "ln_lambda": {"value": 0.693, "standard_error": 0.25}, "buffer_size": 0,
-    "buffer_error_rate": None, "context_size": 0, "context_error_rate": None, "answered": 0, "accepted": 0, "abstained": 0, "batch_error_rate": None,
-    "believed_error": None, "threshold": None, "verdict": None, "tokens": 1000, "time_ms": 0, "seconds": 2.5,
-}  # fmt: skip
+    "round": 0,
+    "error_rate": 0.45,
+    "ci": [0.36, 0.55],
+    "predicted": None,
+    "predicted_ci": None,
+    "sensitivity": 0.75,
+    "sensitivity_ci": [0.6, 0.85],
+    "specificity": 0.625,
+    "specificity_ci": [0.5, 0.75],
+    "ln_lambda": {"value": 0.693, "standard_error": 0.25},
+    "buffer_size": 0,
+    "buffer_error_rate": None,
+    "context_size": 0,
+    "context_error_rate": None,
+    "answered": 0,
+    "accepted": 0,
+    "abstained": 0,
+    "batch_error_rate": None,
+    "believed_error": None,
+    "threshold": None,
+    "verdict": None,
+    "tokens": 1000,
+    "time_ms": 0,
+    "seconds": 2.5,
+}
 FIRST = BEFORE | {
-    "round": 1, "error_rate": 0.35, "ci": [0.27, 0.44], "predicted": 0.3125, "predicted_ci": [0.11, 0.57], "sensitivity": 0.7,
-    "sensitivity_ci": [0.5, 0.84], "specificity": 0.6, "specificity_ci": [0.4, 0.77], "ln_lambda": {"value": 0.5, "standard_error": 0.3},
-    "buffer_size": 16, "buffer_error_rate": 0.375, "context_size": 8, "context_error_rate": 0.25, "answered": 28, "accepted": 16, "abstained": 4,
-    "batch_error_rate": 0.5, "believed_error": 0.3, "verdict": {"inside": True, "failed": [], "surprise_z": 0.4}, "tokens": 12345, "seconds": 12.3,
-}  # fmt: skip
+    "round": 1,
+    "error_rate": 0.35,
+    "ci": [0.27, 0.44],
+    "predicted": 0.3125,
+    "predicted_ci": [0.11, 0.57],
+    "sensitivity": 0.7,
+    "sensitivity_ci": [0.5, 0.84],
+    "specificity": 0.6,
+    "specificity_ci": [0.4, 0.77],
+    "ln_lambda": {"value": 0.5, "standard_error": 0.3},
+    "buffer_size": 16,
+    "buffer_error_rate": 0.375,
+    "context_size": 8,
+    "context_error_rate": 0.25,
+    "answered": 28,
+    "accepted": 16,
+    "abstained": 4,
+    "batch_error_rate": 0.5,
+    "believed_error": 0.3,
+    "verdict": {"inside": True, "failed": [], "surprise_z": 0.4},
+    "tokens": 12345,
+    "seconds": 12.3,
+}
 SECOND = FIRST | {
-    "round": 2, "error_rate": 0.6, "ci": [0.5, 0.69], "predicted": 0.2, "predicted_ci": [0.05, 0.5], "believed_error": 0.22, "tokens": 23456,
+    "round": 2,
+    "error_rate": 0.6,
+    "ci": [0.5, 0.69],
+    "predicted": 0.2,
+    "predicted_ci": [0.05, 0.5],
+    "believed_error": 0.22,
+    "tokens": 23456,
     "verdict": {"inside": False, "failed": ["imitation partial"], "surprise_z": 3.25},
-}  # fmt: skip
+}
 LINES = [BEFORE, FIRST, SECOND]
 #: Keys of a line that labels or a judge are needed for; the loop may know none of them.
 NULLABLE = [name for name in FIRST if name not in ("round", "tokens", "time_ms", "seconds")]
 NEED_LABELS = (
-    *("error_rate", "ci", "predicted", "predicted_ci", "sensitivity", "sensitivity_ci", "specificity", "specificity_ci", "ln_lambda"),
+    *(
+        "error_rate",
+        "ci",
+        "predicted",
+        "predicted_ci",
+        "sensitivity",
+        "sensitivity_ci",
+        "specificity",
+        "specificity_ci",
+        "ln_lambda",
+    ),
     *("buffer_error_rate", "context_error_rate", "batch_error_rate", "verdict"),
 )
 BLIND = [line | dict.fromkeys(NEED_LABELS) for line in LINES]
@@ -53,7 +109,11 @@ COMPLETE: dict[str, Any] = {
         "champion": {"value": 0.6, "ci": [0.5, 0.69]},
         "difference": {"value": 0.15, "ci": [0.02, 0.28]},
     },
-    "coverage": {"coverage": [0.25, 0.5, 0.75, 1.0], "error_rate": [0.0, 0.5, 1 / 3, 0.25], "area": 0.2708},
+    "coverage": {
+        "coverage": [0.25, 0.5, 0.75, 1.0],
+        "error_rate": [0.0, 0.5, 1 / 3, 0.25],
+        "area": 0.2708,
+    },
     "notes": ["The sum of 1.38 is more than 1.", "Round 2 is outside & alone."],
     "champion": {"prompt": "Sort.\n\nInput: <late>\nOutput: work", "policy": {}, "policy_id": "p"},
     "evaluator": {"prompt": "Is it right? TRUE or FALSE.", "policy": {}},
@@ -68,7 +128,9 @@ COMPLETE: dict[str, Any] = {
 UNKNOWN = "There are no labels, so the error rate cannot be known."
 
 
-def loop_folder(path: Path, lines: list[dict[str, Any]], summary: dict[str, Any] | None = None, **config: Any) -> BoostFolder:
+def loop_folder(
+    path: Path, lines: list[dict[str, Any]], summary: dict[str, Any] | None = None, **config: Any
+) -> BoostFolder:
     """A folder as a loop leaves it."""
     folder = BoostFolder.create(path / "loop", "loop")
     folder.begin(BoostConfig.model_validate({"task": {"name": "inbox"}, "seed": 7} | config), {})
@@ -124,36 +186,94 @@ def series(figure: Figure, label: str, panel: int = 0) -> tuple[list[float], lis
 
 def test_a_complete_loop_has_every_section_and_figure(complete: str):
     figures = ["Error by round", "The evaluator", "Acceptance", "Coverage against error at the end"]
-    assert titles(complete) == ["Outcome", *figures, "By round", "Final prompt", "The evaluator&#x27;s prompt"]
+    assert titles(complete) == [
+        "Outcome",
+        *figures,
+        "By round",
+        "Final prompt",
+        "The evaluator&#x27;s prompt",
+    ]
     assert complete.count("<svg") == complete.count("</svg>") == 4
     assert "smollm2-135m on task inbox, seed 7: 2 rounds, 34,567 tokens." in complete
     assert "Buffer: replace (the newest round&#x27;s accepted answers). Judge: clause" in complete
 
 
 def test_the_outcome_has_the_error_before_and_after_and_what_must_be_known_of_it(complete: str):
-    for value in ("0.450", "[0.360, 0.550]", "0.600", "[0.500, 0.690]", "+0.150", "[+0.020, +0.280]", "On 100 test examples", "error rate"):
+    for value in (
+        "0.450",
+        "[0.360, 0.550]",
+        "0.600",
+        "[0.500, 0.690]",
+        "+0.150",
+        "[+0.020, +0.280]",
+        "On 100 test examples",
+        "error rate",
+    ):
         assert value in complete
     assert "The loop raised the error" in complete
-    assert "<p>The sum of 1.38 is more than 1.</p><p>Round 2 is outside &amp; alone.</p>" in complete
+    assert (
+        "<p>The sum of 1.38 is more than 1.</p><p>Round 2 is outside &amp; alone.</p>" in complete
+    )
 
 
 @pytest.mark.usefixtures("blank")
 @pytest.mark.parametrize(
-    ("bounds", "said"), [([-0.2, -0.01], "lowered the error"), ([0.01, 0.2], "raised the error"), ([-0.1, 0.1], "No effect is shown")]
+    ("bounds", "said"),
+    [
+        ([-0.2, -0.01], "lowered the error"),
+        ([0.01, 0.2], "raised the error"),
+        ([-0.1, 0.1], "No effect is shown"),
+    ],
 )
-def test_the_conclusion_goes_by_the_interval_of_the_difference(tmp_path: Path, bounds: list[float], said: str):
+def test_the_conclusion_goes_by_the_interval_of_the_difference(
+    tmp_path: Path, bounds: list[float], said: str
+):
     summary = COMPLETE | {"test": COMPLETE["test"] | {"difference": {"value": 0.0, "ci": bounds}}}
     text = read(write_boost_page(loop_folder(tmp_path, LINES), summary))
-    assert [s for s in ("lowered the error", "raised the error", "No effect is shown") if s in text] == [said]
+    assert [
+        s for s in ("lowered the error", "raised the error", "No effect is shown") if s in text
+    ] == [said]
 
 
 def test_a_row_of_the_table_has_what_a_round_measured_beside_what_was_predicted(complete: str):
-    # ln Lambda 0.5 with standard error 0.3: 0.5 -+ 1.96 * 0.3 = -0.09 to 1.09. Of 28 answers given and 4 not, 16 were accepted.
+    # ln Lambda 0.5 with standard error 0.3: 0.5 -+ 1.96 * 0.3 = -0.09 to 1.09. Of 28 answers given
+    # and 4 not, 16 were accepted.
     head, before, first, second = table_rows(complete)
-    assert head == ["round", "error rate", "predicted", "s", "c", "ln Λ", "accepted", "buffer", "wrong in context", "believed error", "verdict"]
-    assert before == ["0", "0.45 [0.36, 0.55]", "", "0.75 [0.60, 0.85]", "0.62 [0.50, 0.75]", "0.69 [0.20, 1.18]", "", "0", "", "", ""]
+    assert head == [
+        "round",
+        "error rate",
+        "predicted",
+        "s",
+        "c",
+        "ln Λ",
+        "accepted",
+        "buffer",
+        "wrong in context",
+        "believed error",
+        "verdict",
+    ]
+    assert before == [
+        "0",
+        "0.45 [0.36, 0.55]",
+        "",
+        "0.75 [0.60, 0.85]",
+        "0.62 [0.50, 0.75]",
+        "0.69 [0.20, 1.18]",
+        "",
+        "0",
+        "",
+        "",
+        "",
+    ]
     assert first == [
-        *("1", "0.35 [0.27, 0.44]", "0.31 [0.11, 0.57]", "0.70 [0.50, 0.84]", "0.60 [0.40, 0.77]", "0.50 [-0.09, 1.09]"),
+        *(
+            "1",
+            "0.35 [0.27, 0.44]",
+            "0.31 [0.11, 0.57]",
+            "0.70 [0.50, 0.84]",
+            "0.60 [0.40, 0.77]",
+            "0.50 [-0.09, 1.09]",
+        ),
         *("16 of 28, 4 abstained", "16", "25% of 8", "0.30", "inside (z = +0.4)"),
     ]
     assert second[-1] == "outside (z = +3.2): imitation partial"
@@ -168,9 +288,19 @@ def test_only_the_assumptions_that_failed_are_explained(complete: str):
 def test_a_verdict_says_what_failed_or_that_nothing_is_known_to():
     assert verdict_text(None) == ""
     assert verdict_text({"inside": True, "failed": [], "surprise_z": None}) == "inside"
-    assert verdict_text({"inside": True, "failed": ["imitation partial"], "surprise_z": None}) == "inside, but imitation partial"
-    assert verdict_text({"inside": False, "failed": [], "surprise_z": None}) == "outside: no assumption refuted"
-    both = {"inside": False, "failed": ["evaluator changed", "buffer saturated"], "surprise_z": None}
+    assert (
+        verdict_text({"inside": True, "failed": ["imitation partial"], "surprise_z": None})
+        == "inside, but imitation partial"
+    )
+    assert (
+        verdict_text({"inside": False, "failed": [], "surprise_z": None})
+        == "outside: no assumption refuted"
+    )
+    both = {
+        "inside": False,
+        "failed": ["evaluator changed", "buffer saturated"],
+        "surprise_z": None,
+    }
     assert verdict_text(both) == "outside: evaluator changed, buffer saturated"
 
 
@@ -181,14 +311,24 @@ def test_prompts_are_shown_as_they_are(complete: str):
 
 @pytest.mark.usefixtures("blank")
 def test_the_final_prompt_says_whether_a_context_was_ever_built(tmp_path: Path, complete: str):
-    text = read(write_boost_page(loop_folder(tmp_path, [BEFORE, FIRST | {"context_size": 0, "context_error_rate": None}], COMPLETE)))
+    text = read(
+        write_boost_page(
+            loop_folder(
+                tmp_path,
+                [BEFORE, FIRST | {"context_size": 0, "context_error_rate": None}],
+                COMPLETE,
+            )
+        )
+    )
     assert "The policy as it began: no context was built." in text
     assert "The policy with the 8 pairs of the last context." in complete
 
 
 @pytest.mark.usefixtures("blank")
 def test_where_confidence_judges_there_is_no_prompt_of_an_evaluator(tmp_path: Path):
-    text = read(write_boost_page(loop_folder(tmp_path, LINES, COMPLETE, loop={"judge": "confidence"})))
+    text = read(
+        write_boost_page(loop_folder(tmp_path, LINES, COMPLETE, loop={"judge": "confidence"}))
+    )
     assert "TRUE or FALSE" not in text
     assert "Judge: confidence (the probability of the answer itself)" in text
 
@@ -217,14 +357,19 @@ def test_a_loop_that_is_only_measured_so_far_has_no_acceptance(tmp_path: Path):
 
 def test_without_labels_the_page_says_what_cannot_be_known_and_draws_only_the_rest(tmp_path: Path):
     summary = COMPLETE | {"test": None, "coverage": None, "notes": [UNKNOWN], "task": None}
-    text = read(write_boost_page(loop_folder(tmp_path, BLIND, summary, task=None, questions="asked.jsonl")))
+    text = read(
+        write_boost_page(loop_folder(tmp_path, BLIND, summary, task=None, questions="asked.jsonl"))
+    )
     assert UNKNOWN in text
     assert titles(text)[:4] == ["Outcome", "Believed error by round", "Acceptance", "By round"]
     assert "on the questions of asked.jsonl, seed 7" in text
     assert table_rows(text) == [
         ["round", "accepted", "buffer", "believed error"],
         ["0", "", "0", ""],
-        *(["1", "16 of 28, 4 abstained", "16", "0.30"], ["2", "16 of 28, 4 abstained", "16", "0.22"]),
+        *(
+            ["1", "16 of 28, 4 abstained", "16", "0.30"],
+            ["2", "16 of 28, 4 abstained", "16", "0.22"],
+        ),
     ]
     assert "measured on the test examples" not in text
 
@@ -232,14 +377,25 @@ def test_without_labels_the_page_says_what_cannot_be_known_and_draws_only_the_re
 @pytest.mark.usefixtures("blank")
 def test_an_unfinished_loop_without_labels_says_so_too(tmp_path: Path):
     blind = read(write_boost_page(loop_folder(tmp_path / "blind", BLIND)))
-    assert "There are no labels, so that error rate, sensitivity and specificity cannot be known." in blind
-    assert "There are no labels" not in read(write_boost_page(loop_folder(tmp_path / "seeing", LINES)))
+    assert (
+        "There are no labels, so that error rate, sensitivity and specificity cannot be known."
+        in blind
+    )
+    assert "There are no labels" not in read(
+        write_boost_page(loop_folder(tmp_path / "seeing", LINES))
+    )
 
 
 @pytest.mark.usefixtures("blank")
-@pytest.mark.parametrize("null", [*([name] for name in NULLABLE), NULLABLE], ids=lambda names: names[0] if len(names) == 1 else "all")
+@pytest.mark.parametrize(
+    "null",
+    [*([name] for name in NULLABLE), NULLABLE],
+    ids=lambda names: names[0] if len(names) == 1 else "all",
+)
 def test_a_number_that_is_null_leaves_a_gap(tmp_path: Path, null: list[str]):
-    text = read(write_boost_page(loop_folder(tmp_path, [line | dict.fromkeys(null) for line in LINES])))
+    text = read(
+        write_boost_page(loop_folder(tmp_path, [line | dict.fromkeys(null) for line in LINES]))
+    )
     table = [cell for row in table_rows(text) for cell in row]
     assert not any(re.search(r"\b(None|nan|null)\b", cell) for cell in table)
 
@@ -247,17 +403,23 @@ def test_a_number_that_is_null_leaves_a_gap(tmp_path: Path, null: list[str]):
 @pytest.mark.usefixtures("blank")
 def test_a_round_in_which_all_answers_were_withheld_accepts_none_of_none(tmp_path: Path):
     silent = FIRST | dict.fromkeys(NULLABLE) | {"answered": 0, "accepted": 0, "abstained": 32}
-    assert table_rows(read(write_boost_page(loop_folder(tmp_path, [BEFORE, silent]))))[2][5:7] == ["32 abstained", ""]
+    assert table_rows(read(write_boost_page(loop_folder(tmp_path, [BEFORE, silent]))))[2][5:7] == [
+        "32 abstained",
+        "",
+    ]
 
 
 def test_a_loop_without_a_round_is_refused_with_the_way_on(tmp_path: Path):
-    with pytest.raises(UserError, match="has not committed a round yet; go on with it: evoprompt resume"):
+    with pytest.raises(
+        UserError, match="has not committed a round yet; go on with it: evoprompt resume"
+    ):
         write_boost_page(loop_folder(tmp_path, []))
 
 
 @pytest.mark.usefixtures("drawn")
 def test_the_error_figure_draws_what_is_believed_of_a_round_where_its_answers_were_given():
-    # The answers of round 1 are given before any context, at 0; those of round 2 with the context that round 1 led to, at 1.
+    # The answers of round 1 are given before any context, at 0; those of round 2 with the context
+    # that round 1 led to, at 1.
     figure = boost_figures.error_figure(LINES)
     assert series(figure, "believed") == ([0, 1], [0.3, 0.22])
     assert series(figure, "measured") == ([0, 1, 2], [0.45, 0.35, 0.6])
@@ -269,7 +431,9 @@ def test_the_error_figure_draws_what_is_believed_of_a_round_where_its_answers_we
 def test_the_band_and_the_bars_are_the_intervals_themselves():
     axes = boost_figures.error_figure(LINES).axes[0]
     band, bars = axes.collections
-    corners = {tuple(np.round(point, 6)) for path in band.get_paths() for point in path.vertices.tolist()}
+    corners = {
+        tuple(np.round(point, 6)) for path in band.get_paths() for point in path.vertices.tolist()
+    }
     assert corners == {(1, 0.11), (1, 0.57), (2, 0.05), (2, 0.5)}
     ends = [np.round(segment[:, 1], 6).tolist() for segment in bars.get_segments()]
     assert ends == [[0.36, 0.55], [0.27, 0.44], [0.5, 0.69]]
@@ -299,7 +463,10 @@ def test_the_bars_of_a_round_are_all_its_answers():
 def test_coverage_ends_at_the_error_rate_of_all_answers():
     figure = boost_figures.coverage_figure(COMPLETE["coverage"])
     assert series(figure, "all answers: 0.250")[1] == [0.25, 0.25]
-    assert series(figure, "the most confident") == ([0.25, 0.5, 0.75, 1.0], [0.0, 0.5, pytest.approx(1 / 3), 0.25])
+    assert series(figure, "the most confident") == (
+        [0.25, 0.5, 0.75, 1.0],
+        [0.0, 0.5, pytest.approx(1 / 3), 0.25],
+    )
 
 
 def test_figures_of_nothing_are_none():
@@ -335,15 +502,26 @@ def test_the_metrics_of_a_round_are_its_line():
 def test_what_is_not_known_is_no_metric():
     unknown = recurrence_metrics(FIRST | dict.fromkeys(NULLABLE))
     assert unknown == {"tokens/total": 12345, "time/seconds": 12.3}
-    assert "recurrence/surprise_z" not in recurrence_metrics(FIRST | {"verdict": {"inside": True, "failed": [], "surprise_z": None}})
+    assert "recurrence/surprise_z" not in recurrence_metrics(
+        FIRST | {"verdict": {"inside": True, "failed": [], "surprise_z": None}}
+    )
     assert "recurrence/acceptance" not in recurrence_metrics(BEFORE)
 
 
 def test_a_finished_loop_is_described_in_markdown():
     text = boost_description(COMPLETE)
-    assert "| before | 0.450 | 0.360 to 0.550 |\n| after | 0.600 | 0.500 to 0.690 |\n| difference | 0.150 | 0.020 to 0.280 |\n" in text
-    assert text.startswith("Self-evaluation: error rate on 100 examples\n\n| | error rate | interval |\n|---|---|---|\n")
-    assert "\n\n- The sum of 1.38 is more than 1.\n- Round 2 is outside & alone.\n\nFinal prompt\n\n```\nSort." in text
+    assert (
+        "| before | 0.450 | 0.360 to 0.550 |\n| after | 0.600 | 0.500 to 0.690 |\n| difference | "
+        "0.150 | 0.020 to 0.280 |\n" in text
+    )
+    assert text.startswith(
+        "Self-evaluation: error rate on 100 examples\n\n| | error rate | interval "
+        "|\n|---|---|---|\n"
+    )
+    assert (
+        "\n\n- The sum of 1.38 is more than 1.\n- Round 2 is outside & alone.\n\nFinal "
+        "prompt\n\n```\nSort." in text
+    )
 
 
 def test_a_loop_without_labels_is_described_by_what_cannot_be_known():

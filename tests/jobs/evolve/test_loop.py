@@ -1,4 +1,6 @@
-"""Whole runs with a tiny model in this process: the record, its accounting, and that they survive anything."""
+"""Whole runs with a tiny model in this process: the record, its accounting, and that they survive
+anything.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,15 @@ from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.store.folder import CHECKPOINT, SUMMARY
 
-RUN_FILES = {"config.yaml", "provenance.json", "tracking.json", "lineage.jsonl", "generations.jsonl", "measurements.jsonl", "checkpoint.json"}
+RUN_FILES = {
+    "config.yaml",
+    "provenance.json",
+    "tracking.json",
+    "lineage.jsonl",
+    "generations.jsonl",
+    "measurements.jsonl",
+    "checkpoint.json",
+}
 
 
 def lines(folder: Path, name: str) -> list[dict]:
@@ -33,9 +43,22 @@ def finished(config_file: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_leaves_the_whole_record(finished: Path):
-    assert {p.name for p in finished.iterdir()} == RUN_FILES | {"dynamics.json", "report.html", "summary.json"}
+    assert {p.name for p in finished.iterdir()} == RUN_FILES | {
+        "dynamics.json",
+        "report.html",
+        "summary.json",
+    }
     summary = json.loads((finished / SUMMARY).read_text())
-    assert {"champion", "fitness", "test", "tokens", "seconds", "price_residual_max", "mlflow_run_id", "seed"} <= set(summary)
+    assert {
+        "champion",
+        "fitness",
+        "test",
+        "tokens",
+        "seconds",
+        "price_residual_max",
+        "mlflow_run_id",
+        "seed",
+    } <= set(summary)
     assert {"policy", "policy_id", "prompt"} <= set(summary["champion"])
     assert set(summary["fitness"]) == {"kind", "first", "last", "best"}
     assert set(summary["test"]) == {"metric", "num_examples", "baseline", "champion", "difference"}
@@ -44,7 +67,9 @@ def test_a_run_leaves_the_whole_record(finished: Path):
         low, high = summary["test"][part]["ci"]
         assert low <= summary["test"][part]["value"] <= high
     tokens = summary["tokens"]
-    assert tokens["prefill"] == sum(tokens["by_phase"].values()) == tokens["floor"] - tokens["stored"]
+    assert (
+        tokens["prefill"] == sum(tokens["by_phase"].values()) == tokens["floor"] - tokens["stored"]
+    )
     assert tokens["stored"] > 0, "no child began as its parent"
     assert json.loads((finished / "provenance.json").read_text())["model"]["fingerprint"]
 
@@ -70,9 +95,13 @@ def test_prices_parts_recomputed_from_the_lineage_file_add_up(finished: Path):
     """Shares no code with the package: plain loops over the file, as an outsider would check it."""
     births = lines(finished, LINEAGE)
     for generation in range(1, 5):
-        parents = {b["birth_id"]: b for b in births if b["generation"] == generation - 1 and b["selected"]}
+        parents = {
+            b["birth_id"]: b for b in births if b["generation"] == generation - 1 and b["selected"]
+        }
         rows = [b for b in births if b["generation"] == generation]
-        line = next(g for g in lines(finished, "generations.jsonl") if g["generation"] == generation)
+        line = next(
+            g for g in lines(finished, "generations.jsonl") if g["generation"] == generation
+        )
         success = dict.fromkeys(parents, 0.0)
         for row in rows:
             for parent, share in zip(row["parent_ids"], row["shares"], strict=True):
@@ -80,19 +109,35 @@ def test_prices_parts_recomputed_from_the_lineage_file_add_up(finished: Path):
         mean_success = fsum(success.values()) / len(parents)
         for trait, price in line["price"].items():
             mean = fsum(p["traits"][trait] for p in parents.values()) / len(parents)
-            selection = fsum((success[i] - mean_success) * (p["traits"][trait] - mean) for i, p in parents.items()) / len(parents) / mean_success
+            selection = (
+                fsum(
+                    (success[i] - mean_success) * (p["traits"][trait] - mean)
+                    for i, p in parents.items()
+                )
+                / len(parents)
+                / mean_success
+            )
             effects = [
-                r["traits"][trait] - fsum(s * parents[i]["traits"][trait] for i, s in zip(r["parent_ids"], r["shares"], strict=True)) for r in rows
+                r["traits"][trait]
+                - fsum(
+                    s * parents[i]["traits"][trait]
+                    for i, s in zip(r["parent_ids"], r["shares"], strict=True)
+                )
+                for r in rows
             ]
             transmission = fsum(effects) / len(rows)
             chosen = [r["traits"][trait] for r in rows if r["selected"]]
-            survival = fsum(chosen) / len(chosen) - fsum(r["traits"][trait] for r in rows) / len(rows)
+            survival = fsum(chosen) / len(chosen) - fsum(r["traits"][trait] for r in rows) / len(
+                rows
+            )
             change = fsum(chosen) / len(chosen) - mean
             assert abs(change - selection - transmission - survival) < 1e-12
             assert price["reproduction"]["selection"] == pytest.approx(selection, abs=1e-12)
             assert price["transmission"] == pytest.approx(transmission, abs=1e-12)
             assert price["survival"]["selection"] == pytest.approx(survival, abs=1e-12)
-            assert sum(price["transmission_by_operator"].values()) == pytest.approx(transmission, abs=1e-12)
+            assert sum(price["transmission_by_operator"].values()) == pytest.approx(
+                transmission, abs=1e-12
+            )
 
 
 def test_the_test_examples_are_not_among_those_that_the_search_saw(finished: Path):
@@ -104,7 +149,9 @@ def test_the_test_examples_are_not_among_those_that_the_search_saw(finished: Pat
     assert not seen & {e.example_id for e in (*task.validation, *task.test)}
 
 
-def test_the_same_seed_writes_the_same_lineage_and_another_seed_another(config_file: Path, tmp_path: Path, finished: Path):
+def test_the_same_seed_writes_the_same_lineage_and_another_seed_another(
+    config_file: Path, tmp_path: Path, finished: Path
+):
     first = (finished / LINEAGE).read_bytes()
     start(load_config(config_file), tmp_path / "again")
     assert (tmp_path / "again" / LINEAGE).read_bytes() == first
@@ -112,13 +159,27 @@ def test_the_same_seed_writes_the_same_lineage_and_another_seed_another(config_f
     assert (tmp_path / "other" / LINEAGE).read_bytes() != first
 
 
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_lineage_to_the_byte(config_file: Path, tmp_path: Path):
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_lineage_to_the_byte(
+    config_file: Path, tmp_path: Path
+):
     overrides = ["evolution.generations=30"]
     start(load_config(config_file, overrides), tmp_path / "whole")
     expected = (tmp_path / "whole" / LINEAGE).read_bytes()
-    command = [sys.executable, "-m", "evoprompt.cli", "run", str(config_file), "--out", str(tmp_path / "killed"), "--set", overrides[0]]
+    command = [
+        sys.executable,
+        "-m",
+        "evoprompt.cli",
+        "run",
+        str(config_file),
+        "--out",
+        str(tmp_path / "killed"),
+        "--set",
+        overrides[0],
+    ]
     lineage = tmp_path / "killed" / LINEAGE
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONHASHSEED": "77"})
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONHASHSEED": "77"}
+    )
     deadline = time.monotonic() + 120
     while not (lineage.exists() and len(lineage.read_bytes().splitlines()) > 60):
         assert process.poll() is None, "the run ended before it could be killed"
@@ -135,7 +196,9 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_lineage_to_the_byte(conf
     assert results[0]["champion"] == results[1]["champion"]
 
 
-def test_a_run_killed_before_its_first_generation_starts_again(config_file: Path, tmp_path: Path, finished: Path):
+def test_a_run_killed_before_its_first_generation_starts_again(
+    config_file: Path, tmp_path: Path, finished: Path
+):
     """The state of a folder after a kill between the first lines and the first checkpoint."""
     early = tmp_path / "early"
     early.mkdir()
@@ -151,17 +214,23 @@ def test_a_complete_run_is_not_resumed(finished: Path):
         resume(finished)
 
 
-def test_the_search_stops_within_its_token_budget(config_file: Path, tmp_path: Path, finished: Path):
+def test_the_search_stops_within_its_token_budget(
+    config_file: Path, tmp_path: Path, finished: Path
+):
     spent = json.loads((finished / SUMMARY).read_text())["tokens"]
     used = spent["by_phase"]["search"] + spent["by_phase"]["validation"]
     limit = used * 2 // 3
-    summary = start(load_config(config_file, [f"budget.prefill_tokens={limit}"]), tmp_path / "cheap")
+    summary = start(
+        load_config(config_file, [f"budget.prefill_tokens={limit}"]), tmp_path / "cheap"
+    )
     tokens = summary["tokens"]["by_phase"]
     assert tokens["search"] + tokens["validation"] <= limit
     assert 0 < summary["generations"] < 4
 
 
-def test_a_prompt_that_does_not_fit_the_window_ends_the_run_without_a_trace(config_file: Path, tmp_path: Path):
+def test_a_prompt_that_does_not_fit_the_window_ends_the_run_without_a_trace(
+    config_file: Path, tmp_path: Path
+):
     override = f"task.starting_policies=[{{instruction: '{'long ' * 80}'}}]"
     with pytest.raises(UserError, match="longer than the model's window of 256"):
         start(load_config(config_file, [override]), tmp_path / "run")
@@ -170,14 +239,22 @@ def test_a_prompt_that_does_not_fit_the_window_ends_the_run_without_a_trace(conf
 
 @pytest.mark.parametrize("kind", ["sum", "per_token", "per_byte", "pmi", "accuracy"])
 def test_every_fitness_carries_a_run(config_file: Path, tmp_path: Path, kind: str):
-    summary = start(load_config(config_file, [f"fitness.kind={kind}", "evolution.generations=1"]), tmp_path / "run")
+    summary = start(
+        load_config(config_file, [f"fitness.kind={kind}", "evolution.generations=1"]),
+        tmp_path / "run",
+    )
     assert summary["fitness"]["kind"] == kind
 
 
 def test_free_form_tasks_run_too(config_file: Path, tmp_path: Path):
     free = tmp_path / "free.jsonl"
-    free.write_text("".join(json.dumps({"input": f"say {i}", "target": f"t{i}"}) + "\n" for i in range(80)))
-    override = [f"task={{path: {free}, fitness_examples: 6, validation_examples: 4, test_examples: 6}}", "evolution.generations=1"]
+    free.write_text(
+        "".join(json.dumps({"input": f"say {i}", "target": f"t{i}"}) + "\n" for i in range(80))
+    )
+    override = [
+        f"task={{path: {free}, fitness_examples: 6, validation_examples: 4, test_examples: 6}}",
+        "evolution.generations=1",
+    ]
     summary = start(load_config(config_file, override), tmp_path / "run")
     assert summary["fitness"]["kind"] == "per_token"
     assert CHECKPOINT in {p.name for p in (tmp_path / "run").iterdir()}
@@ -191,13 +268,23 @@ def test_a_run_again_is_all_memo_and_the_same_to_the_byte(config_file: Path, tmp
     assert len({(tmp_path / name / LINEAGE).read_bytes() for name in tokens}) == 1
     assert tokens["first"]["prefill"] > 0
     assert (tokens["again"]["prefill"], tokens["again"]["forwards"]) == (0, 0)
-    assert tokens["again"]["memo_requests"] == tokens["again"]["requests"] == tokens["first"]["requests"] > 0
-    assert tokens["again"]["floor"] == tokens["without"]["floor"], "a budget would have been spent otherwise"
+    assert (
+        tokens["again"]["memo_requests"]
+        == tokens["again"]["requests"]
+        == tokens["first"]["requests"]
+        > 0
+    )
+    assert tokens["again"]["floor"] == tokens["without"]["floor"], (
+        "a budget would have been spent otherwise"
+    )
 
 
 def test_the_lineage_does_not_depend_on_the_prefix_store(config_file: Path, tmp_path: Path):
     for mib in (0, 1, 256):
         start(load_config(config_file, [f"model.prefix_store_mib={mib}"]), tmp_path / str(mib))
     assert len({(tmp_path / str(mib) / LINEAGE).read_bytes() for mib in (0, 1, 256)}) == 1
-    stored = [json.loads((tmp_path / str(mib) / SUMMARY).read_text())["tokens"]["stored"] for mib in (0, 256)]
+    stored = [
+        json.loads((tmp_path / str(mib) / SUMMARY).read_text())["tokens"]["stored"]
+        for mib in (0, 256)
+    ]
     assert stored[0] == 0 < stored[1]

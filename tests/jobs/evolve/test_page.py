@@ -9,11 +9,20 @@ from evoprompt.jobs.evolve.figures import price_figure
 from evoprompt.report.text import interval
 
 
-def birth(generation: int, name: str, fitness: float, parents: dict[str, float], operator: str) -> dict:
+def birth(
+    generation: int, name: str, fitness: float, parents: dict[str, float], operator: str
+) -> dict:
     return {
-        "generation": generation, "birth_id": name, "policy_id": f"policy-{name}", "parent_ids": list(parents), "shares": list(parents.values()),
-        "operator": operator, "fitness": fitness, "traits": {"fitness": fitness}, "policy": {"demonstrations": [["x", "y"]] * generation},
-    }  # fmt: skip
+        "generation": generation,
+        "birth_id": name,
+        "policy_id": f"policy-{name}",
+        "parent_ids": list(parents),
+        "shares": list(parents.values()),
+        "operator": operator,
+        "fitness": fitness,
+        "traits": {"fitness": fitness},
+        "policy": {"demonstrations": [["x", "y"]] * generation},
+    }
 
 
 LINEAGE = [
@@ -34,28 +43,56 @@ def test_an_operators_effect_is_over_the_mid_parent_and_counts_the_dead():
 
 def test_the_ancestry_follows_the_fitter_parent_to_a_founder():
     steps = ancestry(LINEAGE, "policy-e")
-    assert [(s["generation"], s["operator"], s["fitness"]) for s in steps] == [(0, "found", 3.0), (1, "survive", 3.0), (2, "cross", 4.0)]
+    assert [(s["generation"], s["operator"], s["fitness"]) for s in steps] == [
+        (0, "found", 3.0),
+        (1, "survive", 3.0),
+        (2, "cross", 4.0),
+    ]
     assert [s["gain"] for s in steps] == [None, 0, pytest.approx(1.25)]
     assert [s["num_demonstrations"] for s in steps] == [0, 1, 2]
 
 
 def test_a_step_says_what_changed_slot_by_slot():
-    parent = {"instruction": "Sort.", "demonstrations": [["x", "1"], ["y", "2"]], "label_words": [["1", "one"]]}
+    parent = {
+        "instruction": "Sort.",
+        "demonstrations": [["x", "1"], ["y", "2"]],
+        "label_words": [["1", "one"]],
+    }
     assert what_changed(parent, parent | {"instruction": "Decide."}) == "instruction: 'Decide.'"
-    assert what_changed(parent, parent | {"demonstrations": [["y", "2"], ["x", "1"]]}) == "demonstrations in another order"
-    assert what_changed(parent, parent | {"demonstrations": [["y", "2"], ["z", "1"]]}) == "+ demonstration 'z': '1'; - demonstration 'x': '1'"
-    assert what_changed(parent, parent | {"label_words": [["1", "uno"]]}) == 'label words: [["1", "uno"]]'
+    assert (
+        what_changed(parent, parent | {"demonstrations": [["y", "2"], ["x", "1"]]})
+        == "demonstrations in another order"
+    )
+    assert (
+        what_changed(parent, parent | {"demonstrations": [["y", "2"], ["z", "1"]]})
+        == "+ demonstration 'z': '1'; - demonstration 'x': '1'"
+    )
+    assert (
+        what_changed(parent, parent | {"label_words": [["1", "uno"]]})
+        == 'label words: [["1", "uno"]]'
+    )
     assert what_changed(parent, dict(parent)) == ""
 
 
 def test_an_interval_is_written_with_its_sign_where_it_is_a_difference():
     assert interval({"value": 0.5, "ci": [0.25, 0.75]}) == ("0.500", "[0.250, 0.750]")
-    assert interval({"value": 0.1, "ci": [-0.05, 0.25]}, signed=True) == ("+0.100", "[-0.050, +0.250]")
+    assert interval({"value": 0.1, "ci": [-0.05, 0.25]}, signed=True) == (
+        "+0.100",
+        "[-0.050, +0.250]",
+    )
 
 
 def test_the_bars_of_a_generation_add_up_with_immigrants_and_parents_that_were_measured_again():
-    account = {"reproduction": {"selection": 1.0}, "transmission": -2.0, "survival": {"selection": 3.0}, "immigration": 0.5, "change": 2.75}
-    lines = [{"generation": 1, "price": {"z": account | {"batch_shift": 0.5, "noise_giveback": -0.25}}}]
+    account = {
+        "reproduction": {"selection": 1.0},
+        "transmission": -2.0,
+        "survival": {"selection": 3.0},
+        "immigration": 0.5,
+        "change": 2.75,
+    }
+    lines = [
+        {"generation": 1, "price": {"z": account | {"batch_shift": 0.5, "noise_giveback": -0.25}}}
+    ]
     assert "immigration" in price_figure(lines, "z")
     assert "measuring again" in price_figure(lines, "z")
     plain = [{"generation": 1, "price": {"z": account | {"immigration": 0.0}}}]

@@ -1,4 +1,6 @@
-"""Sweeps: which runs they have, that each is the run it would be alone, and that they survive anything."""
+"""Sweeps: which runs they have, that each is the run it would be alone, and that they survive
+anything.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,14 @@ from evoprompt.jobs.sweep.config import (
     settle,
     short_names,
 )
-from evoprompt.jobs.sweep.tables import best_group, by_level, csv_text, lookup, mean_interval, mean_of
+from evoprompt.jobs.sweep.tables import (
+    best_group,
+    by_level,
+    csv_text,
+    lookup,
+    mean_interval,
+    mean_of,
+)
 from evoprompt.stats.significance import t_quantile
 
 METHOD = "evolution.parent_selection.method"
@@ -61,9 +70,21 @@ def state(folder: Path) -> dict:
 
 
 def outcomes(folder: Path) -> list[tuple]:
-    """What must not depend on how a sweep came to its end: all but the work that was done for it."""
-    kept = ("objective", "fitness_best", "accuracy_before", "accuracy_after", "accuracy_difference", "floor_tokens")
-    return [(r["folder"], r["settings"], r["status"], [(r["result"] or {}).get(k) for k in kept]) for r in state(folder)["runs"]]
+    """What must not depend on how a sweep came to its end: all but the work that was done for
+    it.
+    """
+    kept = (
+        "objective",
+        "fitness_best",
+        "accuracy_before",
+        "accuracy_after",
+        "accuracy_difference",
+        "floor_tokens",
+    )
+    return [
+        (r["folder"], r["settings"], r["status"], [(r["result"] or {}).get(k) for k in kept])
+        for r in state(folder)["runs"]
+    ]
 
 
 #: For tests that do not look at the numbers.
@@ -79,7 +100,11 @@ def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def grid(config_file: Path) -> Path:
     """Two schemes on two seeds, one generation each."""
-    return write(config_file.parent, set={"evolution.generations": 1}, axes={METHOD: ["tournament", "sus"], "seed": [0, 1]})
+    return write(
+        config_file.parent,
+        set={"evolution.generations": 1},
+        axes={METHOD: ["tournament", "sus"], "seed": [0, 1]},
+    )
 
 
 # --- which runs
@@ -91,26 +116,53 @@ def test_every_sweep_of_the_repository_loads_and_its_runs_are_checked(path: Path
     assert loaded.config.name == path.stem
     configs = [settle(loaded, each, "run") for each in plan(loaded)]
     assert len(configs) > 1
-    if all(c.task.path is None or c.task.path.exists() for c in configs):  # data sets are not part of the repository
+    if all(
+        c.task.path is None or c.task.path.exists() for c in configs
+    ):  # data sets are not part of the repository
         assert len(sweep.check(loaded)) == len(configs)
 
 
 def test_a_grid_has_every_combination_and_its_last_axis_varies_fastest(grid: Path):
     runs = [(r[METHOD], r["seed"]) for r in plan(load_sweep(grid))]
     assert runs == [("tournament", 0), ("tournament", 1), ("sus", 0), ("sus", 1)]
-    config = settle(load_sweep(grid, ["evolution.population=3"]), plan(load_sweep(grid))[2], "third")
-    assert (config.evolution.parent_selection.method, config.seed, config.name) == ("sus", 0, "third")
+    config = settle(
+        load_sweep(grid, ["evolution.population=3"]), plan(load_sweep(grid))[2], "third"
+    )
+    assert (config.evolution.parent_selection.method, config.seed, config.name) == (
+        "sus",
+        0,
+        "third",
+    )
     assert (config.evolution.generations, config.evolution.population) == (1, 3)
 
 
 def drawn(**axes: object) -> SweepConfig:
-    return SweepConfig.model_validate({"name": "d", "base": "x.yaml", "method": "random", "runs": 9, "objective": "test.champion", "axes": axes})
+    return SweepConfig.model_validate(
+        {
+            "name": "d",
+            "base": "x.yaml",
+            "method": "random",
+            "runs": 9,
+            "objective": "test.champion",
+            "axes": axes,
+        }
+    )
 
 
-@given(low=st.integers(1, 50), width=st.integers(1, 50), log=st.booleans(), number=st.integers(1, 10_000))
-def test_draws_stay_inside_their_range_and_are_whole_where_the_key_is(low: int, width: int, log: bool, number: int):
+@given(
+    low=st.integers(1, 50),
+    width=st.integers(1, 50),
+    log=st.booleans(),
+    number=st.integers(1, 10_000),
+)
+def test_draws_stay_inside_their_range_and_are_whole_where_the_key_is(
+    low: int, width: int, log: bool, number: int
+):
     config = drawn(
-        **{"evolution.population": {"low": low, "high": low + width, "log": log}, "fitness.prompt_token_penalty": {"low": 0.1, "high": 0.7}}
+        **{
+            "evolution.population": {"low": low, "high": low + width, "log": log},
+            "fitness.prompt_token_penalty": {"low": 0.1, "high": 0.7},
+        }
     )
     whole = draw(config, "evolution.population", number)
     assert isinstance(whole, int)
@@ -119,7 +171,9 @@ def test_draws_stay_inside_their_range_and_are_whole_where_the_key_is(low: int, 
 
 
 def test_the_ends_of_a_whole_range_are_drawn_as_often_as_its_middle():
-    """Chi-square over four values, 2000 draws: false alarm below 1e-4 (limit 21.1 at 3 degrees). The twin rounds without the half steps."""
+    """Chi-square over four values, 2000 draws: false alarm below 1e-4 (limit 21.1 at 3 degrees).
+    The twin rounds without the half steps.
+    """
 
     def chi_square(values: list[int]) -> float:
         counts = Counter(values)
@@ -131,30 +185,60 @@ def test_the_ends_of_a_whole_range_are_drawn_as_often_as_its_middle():
 
 
 def test_a_draw_follows_from_its_coordinates_and_the_seed_takes_turns():
-    axes = {METHOD: ["tournament", "truncation", "sus"], "fitness.prompt_token_penalty": {"low": 0.001, "high": 1, "log": True}, "seed": [5, 6]}
+    axes = {
+        METHOD: ["tournament", "truncation", "sus"],
+        "fitness.prompt_token_penalty": {"low": 0.001, "high": 1, "log": True},
+        "seed": [5, 6],
+    }
     few, many = drawn(**axes), drawn(**axes).model_copy(update={"runs": 40})
     for key in axes:
-        assert [draw(few, key, n) for n in range(1, 10)] == [draw(many, key, n) for n in range(1, 10)]
+        assert [draw(few, key, n) for n in range(1, 10)] == [
+            draw(many, key, n) for n in range(1, 10)
+        ]
     assert [draw(few, "seed", n) for n in range(1, 6)] == [5, 6, 5, 6, 5]
     other = few.model_copy(update={"seed": 1})
     assert [draw(few, METHOD, n) for n in range(20)] != [draw(other, METHOD, n) for n in range(20)]
 
 
 def test_labels_and_heads_are_short_and_tell_apart():
-    assert label(7, {METHOD: "epsilon_lexicase", "evolution.population": 8, "seed": 3}) == "007-epsilon_lexicase-population8-seed3"
-    assert label(1, {"task.path": "/data/sst2.train.jsonl", "fitness.prompt_token_penalty": 0.5}) == "001-sst2.train-prompt_token_penalty0.5"
+    assert (
+        label(7, {METHOD: "epsilon_lexicase", "evolution.population": 8, "seed": 3})
+        == "007-epsilon_lexicase-population8-seed3"
+    )
+    assert (
+        label(1, {"task.path": "/data/sst2.train.jsonl", "fitness.prompt_token_penalty": 0.5})
+        == "001-sst2.train-prompt_token_penalty0.5"
+    )
     keys = [METHOD, "evolution.survival_selection.method", "seed"]
-    assert list(short_names(keys).values()) == ["parent_selection.method", "survival_selection.method", "seed"]
+    assert list(short_names(keys).values()) == [
+        "parent_selection.method",
+        "survival_selection.method",
+        "seed",
+    ]
 
 
 def test_the_kind_of_a_range_is_that_of_its_key():
-    kinds = [number_type(k) for k in ("evolution.population", "workers.count", "fitness.prompt_token_penalty", "evolution.operators.crossover")]
+    kinds = [
+        number_type(k)
+        for k in (
+            "evolution.population",
+            "workers.count",
+            "fitness.prompt_token_penalty",
+            "evolution.operators.crossover",
+        )
+    ]
     assert kinds == [int, int, float, float]
 
 
-def test_a_sweep_survives_being_written_and_its_paths_stay(config_file: Path, tmp_path: Path, task_file: Path):
+def test_a_sweep_survives_being_written_and_its_paths_stay(
+    config_file: Path, tmp_path: Path, task_file: Path
+):
     shutil.copy(task_file, tmp_path / "other.jsonl")
-    path = write(tmp_path, axes={"task.path": ["other.jsonl", str(task_file)], "seed": [0]}, objective="test.champion")
+    path = write(
+        tmp_path,
+        axes={"task.path": ["other.jsonl", str(task_file)], "seed": [0]},
+        objective="test.champion",
+    )
     before = load_sweep(path)
     again = tmp_path / "elsewhere"
     again.mkdir()
@@ -169,49 +253,105 @@ def test_a_sweep_survives_being_written_and_its_paths_stay(config_file: Path, tm
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"axes": {"evolution.poplation": [4]}}, "unknown key 'evolution.poplation'; did you mean 'population'"),
+        (
+            {"axes": {"evolution.poplation": [4]}},
+            "unknown key 'evolution.poplation'; did you mean 'population'",
+        ),
         ({"axes": {"evolution.operators.crosover": [1, 2]}}, "no operator 'crosover'"),
         ({"axes": {"evolution.population": []}}, "axes.evolution.population has no values"),
         ({"axes": {"seed": [0, 0]}}, "has a value twice"),
         ({"axes": {"seed": 3}}, "axes.seed is 3; expected a list"),
         ({"axes": {}}, "axes is empty"),
         ({}, "'axes' is missing"),
-        ({"axes": {"evolution.population": {"low": 4, "high": 8}}}, "is a range, which a grid cannot take"),
+        (
+            {"axes": {"evolution.population": {"low": 4, "high": 8}}},
+            "is a range, which a grid cannot take",
+        ),
         ({"axes": {"seed": [0]}, "runs": 3}, "runs goes with random and bayes"),
         ({"axes": {"seed": [0]}, "method": "random"}, "method random needs runs"),
         ({"axes": {"seed": [0]}, "method": "gird"}, "method"),
         ({"axes": {"seed": [0]}, "metod": "grid"}, "unknown key 'metod'; did you mean 'method'"),
-        ({"axes": {"evolution.population": {"low": 8, "high": 4}}, "method": "random", "runs": 2}, r"low \(8\) must be less than high \(4\)"),
-        ({"axes": {"evolution.population": {"low": 0, "high": 4, "log": True}}, "method": "random", "runs": 2}, "log needs a positive low"),
-        ({"axes": {"evolution.population": {"low": 2, "hihg": 4}}, "method": "random", "runs": 2}, "did you mean 'high'"),
-        ({"axes": {"evolution.population": {"low": 2.5, "high": 4}}, "method": "random", "runs": 2}, "takes whole numbers"),
-        ({"axes": {"evolution.poplation": {"low": 2, "high": 4}}, "method": "bayes", "runs": 2}, "did you mean 'population'"),
-        ({"axes": {METHOD: {"low": 2, "high": 4}}, "method": "random", "runs": 2}, "are not numbers"),
+        (
+            {
+                "axes": {"evolution.population": {"low": 8, "high": 4}},
+                "method": "random",
+                "runs": 2,
+            },
+            r"low \(8\) must be less than high \(4\)",
+        ),
+        (
+            {
+                "axes": {"evolution.population": {"low": 0, "high": 4, "log": True}},
+                "method": "random",
+                "runs": 2,
+            },
+            "log needs a positive low",
+        ),
+        (
+            {
+                "axes": {"evolution.population": {"low": 2, "hihg": 4}},
+                "method": "random",
+                "runs": 2,
+            },
+            "did you mean 'high'",
+        ),
+        (
+            {
+                "axes": {"evolution.population": {"low": 2.5, "high": 4}},
+                "method": "random",
+                "runs": 2,
+            },
+            "takes whole numbers",
+        ),
+        (
+            {"axes": {"evolution.poplation": {"low": 2, "high": 4}}, "method": "bayes", "runs": 2},
+            "did you mean 'population'",
+        ),
+        (
+            {"axes": {METHOD: {"low": 2, "high": 4}}, "method": "random", "runs": 2},
+            "are not numbers",
+        ),
         ({"axes": {METHOD: ["sus", "roulette"]}}, "parent_selection.method.*roulette"),
         ({"axes": {METHOD: ["sus"], "evolution": [{}]}}, "set the same key"),
         ({"axes": {"seed": [0]}, "set": {"seed": 1}}, "set the same key"),
         ({"axes": {"seed": [0]}, "objective": "fitness.bset"}, "did you mean 'fitness.best'"),
-        ({"axes": {"fitness.kind": ["sum", "pmi"]}}, "cannot be compared; set objective to test.champion"),
+        (
+            {"axes": {"fitness.kind": ["sum", "pmi"]}},
+            "cannot be compared; set objective to test.champion",
+        ),
         ({"axes": {"seed": [0]}, "base": "none.yaml"}, "there is no run config"),
-        ({"axes": {"evolution.scheme": ["comma"], "evolution.population": [9]}}, "comma scheme selects 9"),
+        (
+            {"axes": {"evolution.scheme": ["comma"], "evolution.population": [9]}},
+            "comma scheme selects 9",
+        ),
     ],
 )
-def test_a_mistake_gets_a_sentence_before_anything_starts(config_file: Path, tmp_path: Path, values: dict, message: str):
+def test_a_mistake_gets_a_sentence_before_anything_starts(
+    config_file: Path, tmp_path: Path, values: dict, message: str
+):
     with pytest.raises(UserError, match=message):
         sweep.start(write(tmp_path, **values), tmp_path / "runs" / "mood")
     assert not (tmp_path / "runs").exists()
 
 
-def test_every_value_and_end_of_a_proposed_axis_is_checked_beforehand(config_file: Path, tmp_path: Path):
+def test_every_value_and_end_of_a_proposed_axis_is_checked_beforehand(
+    config_file: Path, tmp_path: Path
+):
     axes = {METHOD: ["sus", "nsga2"], "evolution.population": {"low": 2, "high": 5}, "seed": [0]}
     met = corners(load_sweep(write(tmp_path, method="bayes", runs=3, axes=axes)))
-    assert [(m[METHOD], m["evolution.population"]) for m in met] == [("sus", 2), ("nsga2", 2), ("sus", 5)]
+    assert [(m[METHOD], m["evolution.population"]) for m in met] == [
+        ("sus", 2),
+        ("nsga2", 2),
+        ("sus", 5),
+    ]
 
 
 # --- whole sweeps
 
 
-def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded_once(grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded_once(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """One of the four is run alone, and the best."""
     loads, load = [], local.load_scorer
     monkeypatch.setattr(local, "load_scorer", lambda *a: (loads.append(a), load(*a))[1])
@@ -219,44 +359,80 @@ def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded
     assert len(loads) == 1
     folder = tmp_path / "runs" / "s"
     runs = state(folder)["runs"]
-    assert [r["folder"] for r in runs] == ["001-tournament-seed0", "002-tournament-seed1", "003-sus-seed0", "004-sus-seed1"]
+    assert [r["folder"] for r in runs] == [
+        "001-tournament-seed0",
+        "002-tournament-seed1",
+        "003-sus-seed0",
+        "004-sus-seed1",
+    ]
     for row in runs[1:2]:
-        alone = start(load_config(folder / row["folder"] / "config.yaml"), tmp_path / "alone" / row["folder"])
-        assert (folder / row["folder"] / "lineage.jsonl").read_bytes() == (tmp_path / "alone" / row["folder"] / "lineage.jsonl").read_bytes()
-        assert (row["result"]["fitness_best"], row["result"]["accuracy_after"]) == (alone["fitness"]["best"], alone["test"]["champion"]["value"])
+        alone = start(
+            load_config(folder / row["folder"] / "config.yaml"), tmp_path / "alone" / row["folder"]
+        )
+        assert (folder / row["folder"] / "lineage.jsonl").read_bytes() == (
+            tmp_path / "alone" / row["folder"] / "lineage.jsonl"
+        ).read_bytes()
+        assert (row["result"]["fitness_best"], row["result"]["accuracy_after"]) == (
+            alone["fitness"]["best"],
+            alone["test"]["champion"]["value"],
+        )
         assert row["result"]["floor_tokens"] == alone["tokens"]["floor"]
-    assert all(lookup(json.loads((folder / runs[0]["folder"] / "summary.json").read_text()), key) is not None for key in OBJECTIVES)
+    assert all(
+        lookup(json.loads((folder / runs[0]["folder"] / "summary.json").read_text()), key)
+        is not None
+        for key in OBJECTIVES
+    )
 
     with (folder / "sweep.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert [float(line["fitness_best"]) for line in table] == [r["result"]["fitness_best"] for r in runs]
+    assert [float(line["fitness_best"]) for line in table] == [
+        r["result"]["fitness_best"] for r in runs
+    ]
     page = (folder / "sweep.html").read_text()
     assert all(f'href="{r["folder"]}/report.html"' in page for r in runs)
     (folder / "sweep.html").unlink()
     report_command(folder)
     assert (folder / "sweep.html").read_text() == page
-    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "").replace(
-        "https://matplotlib.org", ""
-    )
-    means = {m: np.mean([r["result"]["fitness_best"] for r in runs if r["settings"][METHOD] == m]) for m in ("tournament", "sus")}
+    assert "http" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
+    means = {
+        m: np.mean([r["result"]["fitness_best"] for r in runs if r["settings"][METHOD] == m])
+        for m in ("tournament", "sus")
+    }
     best = load_config(folder / "best.yaml")
     assert best.evolution.parent_selection.method == max(means, key=means.get)
     assert start(best, tmp_path / "best")["fitness"]["best"] == next(
-        r["result"]["fitness_best"] for r in runs if r["settings"] == {METHOD: best.evolution.parent_selection.method, "seed": best.seed}
+        r["result"]["fitness_best"]
+        for r in runs
+        if r["settings"] == {METHOD: best.evolution.parent_selection.method, "seed": best.seed}
     )
     with pytest.raises(UserError, match="is complete"):
         sweep.resume(folder)
 
 
-def test_runs_of_other_workers_end_the_former_and_those_of_the_same_follow_each_other(config_file: Path, tmp_path: Path, no_pages, monkeypatch):
+def test_runs_of_other_workers_end_the_former_and_those_of_the_same_follow_each_other(
+    config_file: Path, tmp_path: Path, no_pages, monkeypatch
+):
     opened, closed, ended = [], [], []
     open_workers = LocalBackend.open
-    monkeypatch.setattr(LocalBackend, "open", lambda self, model, workers: (opened.append(model.chunk_tokens), open_workers(self, model, workers))[1])
+    monkeypatch.setattr(
+        LocalBackend,
+        "open",
+        lambda self, model, workers: (
+            opened.append(model.chunk_tokens),
+            open_workers(self, model, workers),
+        )[1],
+    )
     monkeypatch.setattr(LocalExecutor, "close", lambda self: closed.append(self))
     run = sweep._run
-    monkeypatch.setattr(sweep, "_run", lambda p, row, *a: (ended.append(row["number"]), run(p, row, *a))[1])
+    monkeypatch.setattr(
+        sweep, "_run", lambda p, row, *a: (ended.append(row["number"]), run(p, row, *a))[1]
+    )
     axes = {"seed": [0, 1], "model.chunk_tokens": [64, 128]}
-    path = write(tmp_path, set={"evolution.generations": 1, **SMALL}, axes=axes, objective="test.champion")
+    path = write(
+        tmp_path, set={"evolution.generations": 1, **SMALL}, axes=axes, objective="test.champion"
+    )
     assert sweep.start(path, tmp_path / "s") == 0
     assert (opened, len(closed), ended) == ([64, 128], 2, [1, 3, 2, 4])
 
@@ -309,7 +485,9 @@ def break_second(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(session, "run", breaks)
 
 
-def test_a_failed_run_is_told_the_others_go_on_and_it_is_tried_again(config_file: Path, tmp_path: Path, no_pages, monkeypatch, capsys):
+def test_a_failed_run_is_told_the_others_go_on_and_it_is_tried_again(
+    config_file: Path, tmp_path: Path, no_pages, monkeypatch, capsys
+):
     path = write(tmp_path, set={"evolution.generations": 1, **SMALL}, axes={"seed": [0, 1, 2]})
     with monkeypatch.context() as patch:
         break_second(patch, RuntimeError("the machine burns"))
@@ -325,27 +503,55 @@ def test_a_failed_run_is_told_the_others_go_on_and_it_is_tried_again(config_file
     assert not (tmp_path / "s" / "002-seed1" / "error.txt").exists()
 
 
-def test_ctrl_c_exits_130_and_a_bayes_sweep_goes_on_as_if_nothing_had_been(config_file: Path, tmp_path: Path, no_pages, monkeypatch, capsys):
-    axes = {METHOD: ["tournament", "sus"], "evolution.children": {"low": 4, "high": 9}, "seed": [0, 1]}
-    path = write(tmp_path, method="bayes", runs=4, axes=axes, set={"evolution.generations": 1, **SMALL})
+def test_ctrl_c_exits_130_and_a_bayes_sweep_goes_on_as_if_nothing_had_been(
+    config_file: Path, tmp_path: Path, no_pages, monkeypatch, capsys
+):
+    axes = {
+        METHOD: ["tournament", "sus"],
+        "evolution.children": {"low": 4, "high": 9},
+        "seed": [0, 1],
+    }
+    path = write(
+        tmp_path, method="bayes", runs=4, axes=axes, set={"evolution.generations": 1, **SMALL}
+    )
     with monkeypatch.context() as patch:
         break_second(patch, KeyboardInterrupt())
         assert command_line(patch, "sweep", path, "--out", tmp_path / "s") == 130
     assert [r["status"] for r in state(tmp_path / "s")["runs"]] == ["done", "interrupted"]
     assert f"resume {tmp_path / 's'}" in capsys.readouterr().out
-    assert (tmp_path / "s" / state(tmp_path / "s")["runs"][1]["folder"] / "checkpoint.json").exists()
-    done = (tmp_path / "s" / state(tmp_path / "s")["runs"][0]["folder"] / "summary.json").stat().st_mtime_ns
+    assert (
+        tmp_path / "s" / state(tmp_path / "s")["runs"][1]["folder"] / "checkpoint.json"
+    ).exists()
+    done = (
+        (tmp_path / "s" / state(tmp_path / "s")["runs"][0]["folder"] / "summary.json")
+        .stat()
+        .st_mtime_ns
+    )
     assert command_line(monkeypatch, "resume", tmp_path / "s") == 0
     assert command_line(monkeypatch, "sweep", path, "--out", tmp_path / "whole") == 0
     assert outcomes(tmp_path / "s") == outcomes(tmp_path / "whole")
-    assert (tmp_path / "s" / state(tmp_path / "s")["runs"][0]["folder"] / "summary.json").stat().st_mtime_ns == done
+    assert (
+        tmp_path / "s" / state(tmp_path / "s")["runs"][0]["folder"] / "summary.json"
+    ).stat().st_mtime_ns == done
 
 
-def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_to_the_same_table(config_file: Path, tmp_path: Path, no_pages):
-    path = write(tmp_path, set={"evolution.generations": 12, **SMALL}, axes={METHOD: ["tournament", "sus"]})
+def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_to_the_same_table(
+    config_file: Path, tmp_path: Path, no_pages
+):
+    path = write(
+        tmp_path, set={"evolution.generations": 12, **SMALL}, axes={METHOD: ["tournament", "sus"]}
+    )
     assert sweep.start(path, tmp_path / "whole") == 0
     process = subprocess.Popen(
-        [sys.executable, "-m", "evoprompt.cli", "sweep", str(path), "--out", str(tmp_path / "killed")],
+        [
+            sys.executable,
+            "-m",
+            "evoprompt.cli",
+            "sweep",
+            str(path),
+            "--out",
+            str(tmp_path / "killed"),
+        ],
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONHASHSEED": "77"},
     )
@@ -364,7 +570,9 @@ def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_to_the_same_table(config_
     assert lineage.read_bytes() == (tmp_path / "whole" / "002-sus" / "lineage.jsonl").read_bytes()
 
 
-def test_a_dry_run_loads_no_model_and_counts_the_founders_as_a_run_does(grid: Path, tmp_path: Path, monkeypatch, capsys):
+def test_a_dry_run_loads_no_model_and_counts_the_founders_as_a_run_does(
+    grid: Path, tmp_path: Path, monkeypatch, capsys
+):
     from evoprompt.jobs.sweep.forecast import Forecaster
 
     with monkeypatch.context() as patch:
@@ -381,17 +589,26 @@ def test_a_dry_run_loads_no_model_and_counts_the_founders_as_a_run_does(grid: Pa
     founders = forecaster._count(config)
     assert first["tokens"]["floor"] == sum(founders.fitness)
     assert summary["tokens"]["floor"] <= forecast < 3 * summary["tokens"]["floor"]
-    # by hand: founders, a generation of 4 children, 3 finalists, 2 tested of which one may have grown by 3 demonstrations
+    # by hand: founders, a generation of 4 children, 3 finalists, 2 tested of which one may have
+    # grown by 3 demonstrations
     growth = 3 * founders.demonstration
-    by_hand = sum(founders.fitness) + 4 * (max(founders.fitness) + growth) + 3 * (max(founders.validation) + growth)
+    by_hand = (
+        sum(founders.fitness)
+        + 4 * (max(founders.fitness) + growth)
+        + 3 * (max(founders.validation) + growth)
+    )
     assert forecast == by_hand + 2 * max(founders.test) + growth
-    limited = settle(load_sweep(grid, ["budget.prefill_tokens=500"]), plan(load_sweep(grid))[0], "x")
+    limited = settle(
+        load_sweep(grid, ["budget.prefill_tokens=500"]), plan(load_sweep(grid))[0], "x"
+    )
     assert forecaster.tokens(limited) == 500 + 2 * max(founders.test) + growth
     assert f"{forecast:,}" in out
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(grid: Path, tmp_path: Path, no_pages):
+def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
+    grid: Path, tmp_path: Path, no_pages
+):
     import mlflow
 
     from evoprompt.tracking.mlflow import default_uri
@@ -399,19 +616,27 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(grid: Pa
     runs = tmp_path / "runs"
     values = yaml.safe_load(grid.read_text())
     values["axes"]["seed"] = [0]
-    grid.write_text(yaml.safe_dump(values | {"set": {"evolution.generations": 1, "tracking.enabled": True, **SMALL}}))
+    grid.write_text(
+        yaml.safe_dump(
+            values | {"set": {"evolution.generations": 1, "tracking.enabled": True, **SMALL}}
+        )
+    )
     assert sweep.start(grid, runs / "s") == 0
     assert list(tmp_path.rglob("mlflow.db")) == [runs / "mlflow.db"]
     client = mlflow.MlflowClient(default_uri(runs))
     parent = client.get_run(state(runs / "s")["tracking"]["run_id"])
-    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
     assert {c.info.run_name for c in children} == {"001-tournament-seed0", "002-sus-seed0"}
     assert {r.info.status for r in (parent, *children)} == {"FINISHED"}
     results = [r["result"] for r in state(runs / "s")["runs"]]
     assert parent.data.metrics["fitness/best"] == max(r["fitness_best"] for r in results)
     assert parent.data.metrics["sweep/runs_done"] == 2
     assert "| 002-sus-seed0 | done | sus | 0 |" in parent.data.tags["mlflow.note.content"]
-    assert {"sweep.csv", "sweep.html", "best.yaml"} <= {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert {"sweep.csv", "sweep.html", "best.yaml"} <= {
+        a.path for a in client.list_artifacts(parent.info.run_id)
+    }
     # a kill between a run's summary and what MLflow is told of it
     client.set_terminated(children[0].info.run_id, "RUNNING")
     content = state(runs / "s")
@@ -433,12 +658,19 @@ def observed(number: int) -> list[tuple[dict, float]]:
     found = []
     for _ in range(number):
         method, children = str(rng.choice(["tournament", "sus"])), int(rng.integers(4, 13))
-        found.append(({METHOD: method, "evolution.children": children, "seed": 0}, (method == "sus") + children / 8))
+        found.append(
+            (
+                {METHOD: method, "evolution.children": children, "seed": 0},
+                (method == "sus") + children / 8,
+            )
+        )
     return found
 
 
 AXES = {METHOD: ["tournament", "sus"], "evolution.children": {"low": 4, "high": 12}, "seed": [0, 1]}
-PROPOSED = SweepConfig.model_validate({"name": "p", "base": "x.yaml", "method": "bayes", "runs": 30, "axes": AXES})
+PROPOSED = SweepConfig.model_validate(
+    {"name": "p", "base": "x.yaml", "method": "bayes", "runs": 30, "axes": AXES}
+)
 
 
 def test_a_proposal_follows_from_the_finished_runs_and_its_number_alone():
@@ -451,7 +683,9 @@ def test_a_proposal_follows_from_the_finished_runs_and_its_number_alone():
 
 
 def test_proposals_go_where_the_good_runs_were():
-    """Of 30 proposals 15 would be sus by chance: 25 or more come about with probability 1.6e-4. Before any run has ended it is chance."""
+    """Of 30 proposals 15 would be sus by chance: 25 or more come about with probability 1.6e-4.
+    Before any run has ended it is chance.
+    """
     good = [propose(PROPOSED, n, observed(20)) for n in range(21, 51)]
     assert sum(p[METHOD] == "sus" for p in good) >= 25
     assert np.mean([p["evolution.children"] for p in good]) > 9.5
@@ -462,18 +696,31 @@ def test_proposals_go_where_the_good_runs_were():
 def test_bayes_without_optuna_says_how_to_get_it(config_file: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'evoprompt\[bayes\]'"):
-        sweep.start(write(tmp_path, method="bayes", runs=2, axes={"evolution.children": {"low": 4, "high": 9}}), None)
+        sweep.start(
+            write(
+                tmp_path, method="bayes", runs=2, axes={"evolution.children": {"low": 4, "high": 9}}
+            ),
+            None,
+        )
 
 
 # --- tables
 
 
 def row(number: int, method: str, seed: int, objective: float | None) -> dict:
-    result = None if objective is None else {"objective": objective, "fitness_best": objective, "tokens": None}
+    result = (
+        None
+        if objective is None
+        else {"objective": objective, "fitness_best": objective, "tokens": None}
+    )
     return {
-        "number": number, "folder": f"{number:03d}", "settings": {METHOD: method, "seed": seed}, "status": "failed" if result is None else "done",
-        "reason": None if result else "it broke", "result": result,
-    }  # fmt: skip
+        "number": number,
+        "folder": f"{number:03d}",
+        "settings": {METHOD: method, "seed": seed},
+        "status": "failed" if result is None else "done",
+        "reason": None if result else "it broke",
+        "result": result,
+    }
 
 
 def test_a_mean_has_its_interval_where_values_differ():
@@ -490,7 +737,9 @@ def test_a_mean_has_its_interval_where_values_differ():
 
 
 def test_students_interval_covers_as_often_as_it_says_and_the_normal_one_does_not():
-    """2000 samples of 3: the count that cover is binomial(2000, 0.95), sd 9.7; 5 sd is a false alarm below 1e-6. The twin takes 1.96 for t."""
+    """2000 samples of 3: the count that cover is binomial(2000, 0.95), sd 9.7; 5 sd is a false
+    alarm below 1e-6. The twin takes 1.96 for t.
+    """
     rng = np.random.default_rng(11)
     covered = twin = 0
     for values in rng.normal(size=(2000, 3)):
@@ -502,14 +751,30 @@ def test_students_interval_covers_as_often_as_it_says_and_the_normal_one_does_no
 
 
 def test_the_best_is_by_the_mean_over_seeds_and_groups_that_miss_a_run_come_last():
-    rows = [row(1, "a", 0, 1.0), row(2, "a", 1, 2.0), row(3, "b", 0, 1.6), row(4, "b", 1, 1.7), row(5, "c", 0, 9.0), row(6, "c", 1, None)]
+    rows = [
+        row(1, "a", 0, 1.0),
+        row(2, "a", 1, 2.0),
+        row(3, "b", 0, 1.6),
+        row(4, "b", 1, 1.7),
+        row(5, "c", 0, 9.0),
+        row(6, "c", 1, None),
+    ]
     assert [r["number"] for r in best_group(rows)] == [3, 4]
     assert [r["number"] for r in best_group(rows[4:])] == [5]
     assert best_group(rows[5:]) is None
-    assert by_level(rows, METHOD, "objective") == {'"a"': [1.0, 2.0], '"b"': [1.6, 1.7], '"c"': [9.0]}
+    assert by_level(rows, METHOD, "objective") == {
+        '"a"': [1.0, 2.0],
+        '"b"': [1.6, 1.7],
+        '"c"': [9.0],
+    }
 
 
 def test_the_csv_has_a_line_for_every_run_failed_ones_included():
-    lines = csv.DictReader(csv_text([row(1, "a", 0, 1.5), row(2, "b", 0, None)], [METHOD, "seed"]).splitlines())
-    found = [(line["status"], line[METHOD], line["objective"], line["tokens"], line["reason"]) for line in lines]
+    lines = csv.DictReader(
+        csv_text([row(1, "a", 0, 1.5), row(2, "b", 0, None)], [METHOD, "seed"]).splitlines()
+    )
+    found = [
+        (line["status"], line[METHOD], line["objective"], line["tokens"], line["reason"])
+        for line in lines
+    ]
     assert found == [("done", "a", "1.5", "", ""), ("failed", "b", "", "", "it broke")]
