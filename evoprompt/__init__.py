@@ -15,17 +15,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evoprompt.api import Champion as Champion
-    from evoprompt.api import Result as Result
-    from evoprompt.api import Score as Score
-    from evoprompt.api import Task as Task
-    from evoprompt.api import boost as boost
-    from evoprompt.api import compare as compare
-    from evoprompt.api import evolve as evolve
-    from evoprompt.api import load as load
-    from evoprompt.api import score as score
-    from evoprompt.api import sweep as sweep
-    from evoprompt.ask_tell import Evolution as Evolution
+    from evoprompt.api.ask_tell import Evolution as Evolution
+    from evoprompt.api.calls import Score as Score
+    from evoprompt.api.calls import boost as boost
+    from evoprompt.api.calls import compare as compare
+    from evoprompt.api.calls import evolve as evolve
+    from evoprompt.api.calls import score as score
+    from evoprompt.api.calls import sweep as sweep
+    from evoprompt.api.result import Champion as Champion
+    from evoprompt.api.result import Result as Result
+    from evoprompt.api.result import load as load
+    from evoprompt.api.task import Task as Task
     from evoprompt.errors import UserError as UserError
     from evoprompt.policy import Demonstration as Demonstration
     from evoprompt.policy import Policy as Policy
@@ -36,26 +36,20 @@ __version__ = "0.1.0"
 
 #: Where each public name is; it is imported when it is asked for.
 _PLACES = {
-    **dict.fromkeys(
-        (
-            *("Champion", "Result", "Score", "Task", "boost", "compare"),
-            *("evolve", "load", "score", "sweep"),
-        ),
-        "evoprompt.api",
-    ),
-    "UserError": "evoprompt.errors",
-    "Evolution": "evoprompt.ask_tell",
-    "Demonstration": "evoprompt.policy",
-    "Policy": "evoprompt.policy",
-    "Template": "evoprompt.policy",
-    "LabelScores": "evoprompt.records",
+    **dict.fromkeys(("Score", "boost", "compare", "evolve", "score", "sweep"), "api.calls"),
+    **dict.fromkeys(("Champion", "Result", "load"), "api.result"),
+    **dict.fromkeys(("Demonstration", "Policy", "Template"), "policy"),
+    "Evolution": "api.ask_tell",
+    "LabelScores": "records",
+    "Task": "api.task",
+    "UserError": "errors",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'evoprompt' has no attribute '{name}'")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(f"evoprompt.{_PLACES[name]}"), name)
 
 
 def __dir__() -> list[str]:

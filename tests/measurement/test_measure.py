@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evoprompt.backends.local import LocalExecutor
-from evoprompt.backends.ray import place
+from evoprompt.backends.placement import place
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import Config

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evoprompt.api import Task, run_config
+from evoprompt.api.task import Task, run_config
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
