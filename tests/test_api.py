@@ -167,6 +167,7 @@ class TestAskAndTell:
         population.tell([self.worth(p) for p in asked])
 
 
+@pytest.mark.slow
 def test_every_public_name_has_an_example_that_runs(tiny_model, task_file, tmp_path, monkeypatch):
     """The tiny model stands for the embedded one, so that no number in an example is its own."""
     monkeypatch.chdir(tmp_path)

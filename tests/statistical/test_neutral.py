@@ -32,6 +32,8 @@ from evoprompt.selection.chances import parent_probabilities
 from evoprompt.selection.closed_form import tournament
 from evoprompt.selection.schemes import Candidates, select_parents
 
+pytestmark = pytest.mark.statistical
+
 FALSE_ALARM = 1e-4
 tournaments_of_two, tournaments_of_three = partial(tournament, size=2), partial(tournament, size=3)
 

@@ -159,6 +159,7 @@ def test_the_same_seed_writes_the_same_lineage_and_another_seed_another(
     assert (tmp_path / "other" / LINEAGE).read_bytes() != first
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_lineage_to_the_byte(
     config_file: Path, tmp_path: Path
 ):
