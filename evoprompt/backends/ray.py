@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -105,8 +105,8 @@ class RayFleet:
         return self._info
 
     def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
-    ) -> dict[str, TokenScores]:
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
         """Return the scores by key. The largest units go first; a unit lost with its worker is done
         again.
 
@@ -114,7 +114,7 @@ class RayFleet:
             UserError: a worker refused a unit (a prompt too long, NaN from the model).
             RuntimeError: more workers died than `workers.max_restarts`.
         """
-        results: dict[str, TokenScores] = {}
+        results: dict[Hashable, TokenScores] = {}
 
         def on_done(unit: WorkUnit, scores: TokenScores) -> None:
             results[unit.key] = scores

@@ -9,7 +9,7 @@ has, and raises `AssertionError` where the contract is broken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def check_info(executor: Executor) -> None:
 def check_scores(executor: Executor, tokenizer: TextTokenizer) -> None:
     """Each request has a finite log-likelihood of at most 0, the same each time, and counts."""
     requests = _requests(tokenizer)
-    told: list[str] = []
+    told: list[Hashable] = []
     unit = WorkUnit("contract", requests)
     scores = executor.score([unit], lambda key, _: told.append(key))["contract"]
     assert told == ["contract"], f"on_result was called with {told}"

@@ -311,9 +311,8 @@ class Bench:
 
     def prepare(self, policies: list[Policy], chosen: list[Example]) -> Units:
         """Return the units that a run makes."""
-        return Measurer(self.tokenizer, LocalExecutor(self.scorer), with_prior=False).prepare(
-            policies, chosen
-        )
+        measurer = Measurer(self.tokenizer, LocalExecutor(self.scorer))
+        return [unit.work for unit in measurer.prepare(policies, chosen)]
 
     def ours(self, units: Units, store: PrefixStore | None) -> np.ndarray:
         """Return log-likelihoods as a run's worker computes them."""
@@ -458,7 +457,6 @@ class Bench:
         measurer = Measurer(
             Tokenizer(self.folder),
             LocalExecutor(self.scorer),
-            with_prior=False,
             open_memo=lambda _: Memo(path, "model"),
         )
         return timed(
@@ -485,9 +483,8 @@ class Bench:
         """
         policies, chosen, _ = sentiment(self.arguments.sst2, policies=50, shots=4, count=100)
         begun = time.perf_counter()
-        units = Measurer(
-            Tokenizer(self.folder), LocalExecutor(self.scorer), with_prior=False
-        ).prepare(policies, chosen)
+        measurer = Measurer(Tokenizer(self.folder), LocalExecutor(self.scorer))
+        units = [unit.work for unit in measurer.prepare(policies, chosen)]
         tokenized = time.perf_counter() - begun
         begun = time.perf_counter()
         from evoprompt.scoring.trie import plan, visible

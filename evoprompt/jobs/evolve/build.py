@@ -18,6 +18,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
+from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
 from evoprompt.tasks.base import Task
@@ -138,9 +139,11 @@ def build(
     measurer = Measurer(
         model.tokenizer,
         model.executor,
-        with_prior=kind == "pmi",
-        with_prompt=config.traits.prompt_cross_entropy,
-        with_verdicts=config.fitness.self_evaluation > 0,
+        Wanted(
+            prior=kind == "pmi",
+            prompt=config.traits.prompt_cross_entropy,
+            verdicts=config.fitness.self_evaluation > 0,
+        ),
         open_memo=opener,
         writer=writer,
     )
@@ -148,9 +151,7 @@ def build(
     if ContextStuffing.name in strategy.weights:
         author = author_of(
             task,
-            Measurer(
-                model.tokenizer, model.executor, with_prior=False, open_memo=opener, writer=writer
-            ),
+            Measurer(model.tokenizer, model.executor, open_memo=opener, writer=writer),
             writer,
         )
         strategy = replace(strategy, materials=replace(strategy.materials, author=author))
