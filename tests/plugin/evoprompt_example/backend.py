@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -62,10 +62,10 @@ class HttpExecutor:
         )
 
     def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
-    ) -> dict[str, TokenScores]:
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
         """Return the scores by key, unit after unit."""
-        results = {}
+        results: dict[Hashable, TokenScores] = {}
         for unit in units:
             rows = [[r.context, r.continuation] for r in unit.requests]
             answer = ask(self._address, "score", {"requests": rows})
