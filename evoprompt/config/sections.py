@@ -128,9 +128,10 @@ class TraitsConfig(Section):
 
 
 class SelectionConfig(Section):
-    """A selection scheme of DEAP."""
+    """A selection scheme (`selection.schemes`)."""
 
-    method: Literal["tournament", "truncation", "sus", "epsilon_lexicase", "nsga2"] = "tournament"
+    #: tournament, truncation, sus, epsilon_lexicase, nsga2, or a scheme of a plug-in
+    method: str = "tournament"
     tournament_size: Positive = 2
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
     weights: Literal["rank", "boltzmann"] = "rank"

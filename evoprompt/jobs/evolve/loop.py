@@ -28,7 +28,7 @@ from evoprompt.jobs.evolve.metrics import generation_metrics, summary_descriptio
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, State, TokenCount
-from evoprompt.selection.chances import Expectation
+from evoprompt.selection.base import Expectation
 from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.store.ledger import Ledger
 from evoprompt.tracking.base import Dataset
