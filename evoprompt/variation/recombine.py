@@ -10,6 +10,7 @@ import numpy as np
 
 from evoprompt.policy import SLOTS, Policy
 from evoprompt.records import Materials
+from evoprompt.variation.base import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class UniformCrossover:
 
     name: ClassVar[str] = "uniform_crossover"
     num_parents: ClassVar[int] = 2
+    slot: ClassVar[None] = None
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE
-from evoprompt.variation.catalog import OPERATORS
+from evoprompt.variation.catalog import OPERATORS, evaluator_edits
 from evoprompt.variation.edits import split_phrases
-from evoprompt.variation.evaluator import EDITS
 from evoprompt.variation.stuffing import NUM_HELD_OUT, NUM_SHOWN
 
 BY_NAME = {operator.name: operator for operator, _ in OPERATORS}
@@ -249,7 +248,18 @@ def test_an_evaluator_is_edited_by_each_operator_that_can_do_something_equally_o
     # with probability 6e-7 each.
     assert set(kinds) == {"template", "demonstrations", "swap", "delete"}
     assert all(abs(n - 100) < 5 * 8.7 for n in kinds.values()), kinds
-    assert len(EDITS) == 10
+    assert [o.name for o in evaluator_edits()] == [
+        "demonstration_add",
+        "demonstration_swap",
+        "demonstration_drop",
+        "demonstration_reorder",
+        "instruction_insert",
+        "instruction_replace",
+        "instruction_delete",
+        "instruction_swap",
+        "label_word_change",
+        "template_change",
+    ]
 
 
 def test_the_packages_own_clause_is_edited_and_stored_as_none():
