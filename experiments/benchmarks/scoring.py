@@ -157,9 +157,7 @@ def topics(path: Path, *, policies: int, count: int) -> tuple[list[Policy], list
 def children_of(parents: list[Policy], materials: Materials, each: int) -> list[Policy]:
     """Return distinct children, each by an operator drawn as in a run."""
     rng = np.random.default_rng(0)
-    names, weights = zip(
-        *[(o, w) for o, w in OPERATORS if o.name != "label_word_change"], strict=True
-    )
+    names, weights = zip(*[(o, w) for o, w in OPERATORS if o.slot != "label_words"], strict=True)
     chance = np.array(weights) / sum(weights)
     made: list[Policy] = []
     for parent in parents:

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprompt.config.sections import SelectionConfig
-from evoprompt.selection.base import Candidates
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
+from evoprompt.selection.base import Candidates
 from evoprompt.selection.schemes import safe_weights
 from evoprompt.selection.select import select_parents, select_survivors
 
