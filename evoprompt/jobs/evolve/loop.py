@@ -157,7 +157,7 @@ def _open_tracking(parts: Parts, folder: EvolveFolder, state: State | None) -> N
             parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
         return
     task, config = parts.task, parts.config
-    source = str(config.task.path or f"evoprompt:{config.task.name}")
+    source = config.task.origin
     splits = (("fitness", task.fitness), ("validation", task.validation), ("test", task.test))
     datasets = [
         Dataset(task.name, digest(examples), source, split, len(examples))

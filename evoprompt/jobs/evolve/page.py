@@ -165,10 +165,7 @@ def _head(
 ) -> str:
     config = folder.config()
     last = generations[-1]
-    where = (
-        f"{config.model.name} on task "
-        f"{summary['task'] if summary else config.task.name or config.task.path}"
-    )
+    where = f"{config.model.name} on task {summary['task'] if summary else config.task.title}"
     scored = (
         f"generation {last['generation']}, {last['tokens']['total']:,} tokens forwarded so far"
         if not summary
