@@ -48,10 +48,11 @@ def find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
         return _made(_imported(name, where), where)
     for point in metadata.entry_points(group=GROUP, name=f"{kind}.{name}"):
         return _made(_imported(point.value, where), where)
-    hint = nearest(name, names(kind, table))
+    known = names(kind, table)
+    hint = nearest(name, known) if known else "none is installed"
     raise UserError(
-        f"{where} has no {kind} '{name}'; {hint} Of a plug-in that is not installed here, "
-        f"install it; of your own, give module:name"
+        f"{where} has no {kind} '{name}'; {hint}{'' if hint.endswith('?') else '.'} Of a plug-in "
+        f"that is not installed here, install it; of your own, give module:name"
     )
 
 

@@ -136,9 +136,7 @@ class FitnessConfig(Section):
     where there are none.
     """
 
-    kind: Literal["auto", "sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"] = (
-        "auto"
-    )
+    kind: str = "auto"  #: a name of `fitness.catalog.KINDS` or of a plug-in, or "module:name"
     prompt_token_penalty: Share = 0.0  #: taken off the fitness for every token of the prompt
     #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to
     #: each example's right answer and to a wrong one
@@ -151,8 +149,8 @@ class TraitsConfig(Section):
     prompt_cross_entropy: bool = (
         False  #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
     )
-    #: further traits by name: "package.module:function", a function of (policy, scores) that
-    #: returns a finite number
+    #: further traits by name: "package.module:function", or the name of a plug-in; a function of
+    #: (policy, scores) that returns a finite number
     extra: dict[str, str] = {}
 
 

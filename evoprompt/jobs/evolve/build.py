@@ -11,6 +11,8 @@ from evoprompt.backends.open import open_model
 from evoprompt.backends.shared import SharedModels
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.traits import TraitFunction, extra_traits
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
@@ -43,7 +45,7 @@ class Parts:
     measurer: Measurer
     executor: Executor
     tracker: Tracker
-    fitness_kind: str
+    fitness: Fitness
     extra_traits: Mapping[str, TraitFunction] = field(
         default_factory=dict
     )  #: the user's own, by name
@@ -60,35 +62,33 @@ class Parts:
         self.measurer.close()
 
 
-def check_task(config: Config) -> tuple[Task, str]:
-    """Return the task and the kind of fitness; everything that can be wrong with them is found
+def check_task(config: Config) -> tuple[Task, Fitness]:
+    """Return the task and the fitness; everything that can be wrong with them is found
     here, before anything starts.
 
     Raises:
-        UserError: as `load_task` and `drawn_operators`, a trait cannot be imported, or the fitness
-            does not go with the task.
+        UserError: as `load_task` and `drawn_operators`, a fitness or a trait cannot be found, or
+            the fitness does not go with the task.
     """
     task = load_task(config.task)
     drawn_operators(config.evolution.operators, OPERATORS_KEY)
     scheme_of(config.evolution.parent_selection, "evolution.parent_selection.method")
     scheme_of(config.evolution.survival_selection, "evolution.survival_selection.method")
     extra_traits(config.traits.extra)
-    kind = config.fitness.kind
-    if kind == "auto":
-        kind = "label_normalized" if task.has_choices else "per_token"
-    if kind in ("label_normalized", "pmi") and not task.has_choices:
+    fitness = fitness_of(config.fitness, has_choices=task.has_choices)
+    if fitness.needs_choices and not task.has_choices:
         raise UserError(
-            f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples "
-            f"without; use per_token, per_byte, sum or accuracy"
+            f"fitness.kind '{fitness.name}' compares choices, and task '{task.name}' has examples "
+            f"without; use one of {', '.join(without_choices())}"
         )
-    if config.fitness.self_evaluation:
+    if fitness.needs_verdicts:
         if config.task.judge:
             raise UserError(
                 "with task.judge the policies are evaluators, and the fitness is their verdicts; "
                 "leave fitness.self_evaluation out"
             )
         check_judgements(task)
-    return task, kind
+    return task, fitness
 
 
 def strategy_of(config: Config, task: Task) -> Strategy:
@@ -125,7 +125,7 @@ def build(
     Raises:
         UserError: anything the user gave does not go together.
     """
-    task, kind = check_task(config)
+    task, fitness = check_task(config)
     strategy = strategy_of(config, task)
     model = shared.open_model(config) if shared else open_model(config)
     tracker = open_tracker(
@@ -136,9 +136,9 @@ def build(
         model.tokenizer,
         model.executor,
         Wanted(
-            prior=kind == "pmi",
+            prior=fitness.needs_prior,
             prompt=config.traits.prompt_cross_entropy,
-            verdicts=config.fitness.self_evaluation > 0,
+            verdicts=fitness.needs_verdicts,
         ),
         open_memo=opener,
         writer=writer,
@@ -159,7 +159,7 @@ def build(
         measurer,
         model.executor,
         tracker,
-        kind,
+        fitness,
         extra_traits(config.traits.extra),
         author,
     )

@@ -254,18 +254,8 @@ def _measure(
 
 def _interpret(parts: Parts, policy: Policy, scores: LabelScores, journal: Journal) -> None:
     """Enter what a policy is worth into the journal."""
-    tokens, config = parts.measurer.prompt_tokens(policy), parts.config.fitness
-    labels, extra, weight = parts.task.choices or (), parts.extra_traits, config.self_evaluation
-    evaluation = evaluate(
-        policy,
-        scores,
-        parts.fitness_kind,
-        tokens,
-        config.prompt_token_penalty,
-        labels,
-        extra,
-        weight,
-    )
+    tokens, labels = parts.measurer.prompt_tokens(policy), parts.task.choices or ()
+    evaluation = evaluate(policy, scores, parts.fitness, tokens, labels, parts.extra_traits)
     cases = {"fitness": np.array(evaluation.case_fitness)} | {
         name: values[0] for name, values in case_traits(scores).items()
     }
