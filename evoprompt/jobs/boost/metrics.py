@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evoprompt.tracking.names import held_out_table
+from evoprompt.jobs.held_out import held_out_markdown
 
 
 def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
@@ -53,7 +53,7 @@ def boost_description(summary: Mapping[str, Any]) -> str:
     """
     labels = {"before": "baseline", "after": "champion", "difference": "difference"}
     table = (
-        f"Self-evaluation: {held_out_table(summary['test'], labels)}\n"
+        f"Self-evaluation: {held_out_markdown(summary['test'], labels)}\n\n"
         if summary["test"] is not None
         else ""
     )

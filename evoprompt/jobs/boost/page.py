@@ -12,10 +12,11 @@ from typing import Any
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
+from evoprompt.jobs.held_out import held_out_table
 from evoprompt.recurrence.evaluator import LogRatio
 from evoprompt.recurrence.verdict import Assumption
-from evoprompt.report.markup import page, preformatted, section, table
-from evoprompt.report.text import interval
+from evoprompt.report.markup import page, preformatted, section
+from evoprompt.report.table import new_table, to_html
 from evoprompt.store.folder import SUMMARY
 
 Line = Mapping[str, Any]
@@ -167,23 +168,16 @@ def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:
     test = summary["test"]
     if test is None:
         return section("Outcome", notes)
-    rows = (
-        ("before, without context", interval(test["baseline"])),
-        ("after, with the last context", interval(test["champion"])),
-        ("difference (paired)", interval(test["difference"], signed=True)),
-    )
-    body = "".join(
-        f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>'
-        for label, (value, bounds) in rows
-    )
-    head = (
-        f'<tr><th></th><th class="n">{escape(test["metric"].replace("_", " "))}</th><th '
-        f'class="n">interval</th></tr>'
-    )
+    labels = {
+        "before, without context": "baseline",
+        "after, with the last context": "champion",
+        "difference (paired)": "difference",
+    }
+    table = to_html(held_out_table(test, labels))
     note = f"On {_count(test['num_examples'], 'test example')} that the loop never learned from."
     return section(
         "Outcome",
-        f"<table>{head}{body}</table><p>{_conclusion(test['difference']['ci'])}</p>{notes}",
+        f"{table}<p>{_conclusion(test['difference']['ci'])}</p>{notes}",
         note,
     )
 
@@ -250,7 +244,7 @@ def _rounds(lines: Sequence[Line], alpha: float) -> str:
     ]
     rows = [_row(line, alpha) for line in lines]
     shown = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    return table([head[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    return to_html(new_table([head[i] for i in shown], [[row[i] for i in shown] for row in rows]))
 
 
 def _row(line: Line, alpha: float) -> list[str]:

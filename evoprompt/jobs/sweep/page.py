@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprompt.jobs.base import SWEEP
+from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.tables import (
     REPLICATES,
     RESULTS,
@@ -22,6 +23,7 @@ from evoprompt.jobs.sweep.tables import (
     mean_of,
 )
 from evoprompt.report.markup import page, section
+from evoprompt.report.table import Cell, Emphasis, Table, new_table, to_html, to_markdown
 
 TABLE, PAGE = "sweep.csv", "sweep.html"
 
@@ -34,6 +36,13 @@ COLUMNS = (
     ),
     *(("tokens", "tokens", ",.0f"), ("seconds", "seconds", ",.1f"), ("memo_share", "memo", ".0%")),
 )
+#: How the status of a run is shown; others are muted.
+STATUS: dict[str, Emphasis] = {
+    "done": "good",
+    "failed": "bad",
+    "running": "strong",
+    "interrupted": "warning",
+}
 #: Pairs of factors that are drawn at most.
 MOST_PAIRS = 6
 
@@ -57,7 +66,8 @@ def page_text(state: Mapping[str, Any], folder: Path) -> str:
         f"over seeds."
     )
     sections = [head, _best(rows, objective), _replicates(rows), *_figures(state, ended)]
-    sections.append(section("Runs", _runs_table(rows, axes, folder)))
+    runs = runs_table(rows, axes, {row["number"]: _page_link(row, folder) for row in rows})
+    sections.append(section("Runs", to_html(runs)))
     failures = "".join(
         f"<li>{escape(row['folder'])}: {escape(row['reason'])}</li>"
         for row in rows
@@ -79,26 +89,43 @@ def cells(row: Row, axes: Sequence[str]) -> list[str]:
     return [*(_short(row["settings"].get(axis)) for axis in axes), *texts]
 
 
+def runs_table(
+    rows: Sequence[Row],
+    axes: Sequence[str],
+    runs: Mapping[int, Cell | str],
+    extra: Mapping[int, str] | None = None,
+) -> Table:
+    """Return a table of runs: what each is called, its status, settings and results.
+
+    Args:
+        rows: the runs.
+        axes: the keys that vary.
+        runs: what a run is called, by its number.
+        extra: a forecast by the run's number, in the place of results.
+    """
+    names = short_names(axes)
+    results = ["tokens, forecast"] if extra else [head for _, head, _ in COLUMNS]
+    lines: list[list[Cell | str]] = []
+    for row in rows:
+        texts = cells(row, axes)
+        shown = [*texts[: len(axes)], extra[row["number"]]] if extra else texts
+        status = Cell(row["status"], emphasis=STATUS.get(row["status"], "muted"))
+        lines.append([runs[row["number"]], status, *shown])
+    heads = ["run", "status", *(names[axis] for axis in axes), *results]
+    return new_table(heads, lines, align="ll" + "l" * len(axes))
+
+
 def markdown(state: Mapping[str, Any]) -> str:
     """Return the best settings and the table in Markdown."""
-    rows, axes = state["runs"], state["axes"]
-    heads = [
-        "run",
-        "status",
-        *(axis.split(".")[-1] for axis in axes),
-        *(head for _, head, _ in COLUMNS),
-    ]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += [
-        "| " + " | ".join([row["folder"], row["status"], *cells(row, axes)]) + " |" for row in rows
-    ]
+    rows = state["runs"]
+    table = runs_table(rows, state["axes"], {row["number"]: row["folder"] for row in rows})
     best = best_group(rows)
     top = (
         f"Best by {state['objective']}: {_settings(best[0])}, mean {mean_of(best, 'objective')}\n\n"
         if best
         else ""
     )
-    return top + "\n".join(lines) + "\n"
+    return f"{top}{to_markdown(table)}\n"
 
 
 def _best(rows: Sequence[Row], objective: str) -> str:
@@ -114,16 +141,12 @@ def _best(rows: Sequence[Row], objective: str) -> str:
         ("mean " + objective, mean_of(best, "objective")),
         ("mean accuracy after, test examples", mean_of(best, "accuracy_after")),
     ]
-    body = "".join(
-        f'<tr><td>{escape(words)}</td><td class="n big">{mean}</td></tr>'
-        for words, mean in lines
-        if mean
-    )
     settings = (
         f"<p>{escape(_settings(best[0]))} ({len(best)} run{'s' if len(best) > 1 else ''}; "
         f"as a config: best.yaml)</p>"
     )
-    return section("Best settings", settings + f"<table>{body}</table>", note)
+    pairs = [(words, Cell(str(mean), emphasis="strong")) for words, mean in lines if mean]
+    return section("Best settings", settings + to_html(new_table(("", ""), pairs)), note)
 
 
 def _replicates(rows: Sequence[Row]) -> str:
@@ -136,24 +159,21 @@ def _replicates(rows: Sequence[Row]) -> str:
         return ""
     found.sort(key=lambda pair: -mean_interval(column(pair[1], "objective")).value)
     names = ("objective", "fitness_best", "accuracy_before", "accuracy_after")
-    head = "".join(f'<th class="n">{RESULTS[n][1] if n in RESULTS else n}</th>' for n in names)
-    body = "".join(
-        f"<tr><td>{escape(_settings(group[0])) or 'base'}</td><td "
-        f'class="n">{len(ended)}/{len(group)}</td>'
-        + "".join(f'<td class="n">{mean_of(ended, n) or ""}</td>' for n in names)
-        + "</tr>"
+    heads = ["settings", "runs", *(RESULTS[n][1] if n in RESULTS else n for n in names)]
+    lines = [
+        [
+            _settings(group[0]) or "base",
+            f"{len(ended)}/{len(group)}",
+            *(str(mean_of(ended, n) or "") for n in names),
+        ]
         for group, ended in found
-    )
+    ]
     note = (
         "Means over seeds with Student's 95 % interval. The seeds share their examples, so the "
         "interval says how much the search varies, "
         "not how much another sample of examples would."
     )
-    return section(
-        "Over seeds",
-        f'<table><tr><th>settings</th><th class="n">runs</th>{head}</tr>{body}</table>',
-        note,
-    )
+    return section("Over seeds", to_html(new_table(heads, lines)), note)
 
 
 def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
@@ -206,20 +226,10 @@ def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
     return sections
 
 
-def _runs_table(rows: Sequence[Row], axes: Sequence[str], folder: Path) -> str:
-    heads = [*(axis.split(".")[-1] for axis in axes), *(head for _, head, _ in COLUMNS)]
-    head = (
-        "<tr><th>run</th><th>status</th>"
-        + "".join(f'<th class="n">{escape(h)}</th>' for h in heads)
-        + "</tr>"
-    )
-    body = ""
-    for row in rows:
-        name, page = escape(row["folder"]), folder / row["folder"] / "report.html"
-        link = f'<a href="{name}/report.html">{name}</a>' if page.exists() else name
-        texts = "".join(f'<td class="n">{escape(text)}</td>' for text in cells(row, axes))
-        body += f"<tr><td>{link}</td><td>{row['status']}</td>{texts}</tr>"
-    return f"<table>{head}{body}</table>"
+def _page_link(row: Row, folder: Path) -> Cell:
+    name = row["folder"]
+    exists = (folder / name / "report.html").exists()
+    return Cell(name, link=f"{name}/report.html" if exists else "")
 
 
 def _settings(row: Row) -> str:

@@ -515,7 +515,7 @@ def test_a_finished_loop_is_described_in_markdown():
         "0.150 | 0.020 to 0.280 |\n" in text
     )
     assert text.startswith(
-        "Self-evaluation: error rate on 100 examples\n\n| | error rate | interval "
+        "Self-evaluation: error rate on 100 examples\n\n|  | error rate | interval "
         "|\n|---|---|---|\n"
     )
     assert (
