@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.record import Ends, RoundLine
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
@@ -68,7 +69,7 @@ class BoostDisplay:
         self._tokens += count.body_tokens
         self._progress.update(self._task, status=f"{self._tokens:,} tokens")
 
-    def round(self, line: Mapping[str, Any]) -> None:
+    def round(self, line: RoundLine) -> None:
         """Print the line of a round that is done."""
         self.console.print(round_text(line), soft_wrap=True)
 
@@ -82,29 +83,27 @@ class BoostDisplay:
         )
 
 
-def round_text(line: Mapping[str, Any]) -> str:
+def round_text(line: RoundLine) -> str:
     """Return a round as a line of text: what was measured beside what was predicted, and what the
     loop did.
     """
     error = (
         "error not known"
-        if line["error_rate"] is None
-        else f"error {line['error_rate']:.3f}  {_bounds(line['ci'])}"
+        if line.error_rate is None
+        else f"error {line.error_rate:.3f}  {_bounds(line.ci)}"
     )
-    if line["round"] == 0:
+    if line.round == 0:
         return f"before     {error}"
-    parts = [f"round {line['round']:>3}  {error}"]
-    if line["predicted"] is not None:
-        parts.append(f"predicted {line['predicted']:.3f}  {_bounds(line['predicted_ci'])}")
-    if line["sensitivity"] is not None and line["specificity"] is not None:
-        parts.append(f"evaluator {line['sensitivity']:.2f} + {line['specificity']:.2f}")
-    parts.append(f"accepted {line['accepted']}, buffer {line['buffer_size']}")
-    if line["verdict"] is not None:
-        failed = ", ".join(line["verdict"]["failed"])
-        parts += (
-            [] if line["verdict"]["inside"] else [f"outside: {failed or 'no assumption refuted'}"]
-        )
-        parts += [failed] if failed and line["verdict"]["inside"] else []
+    parts = [f"round {line.round:>3}  {error}"]
+    if line.predicted is not None:
+        parts.append(f"predicted {line.predicted:.3f}  {_bounds(line.predicted_ci)}")
+    if line.sensitivity is not None and line.specificity is not None:
+        parts.append(f"evaluator {line.sensitivity:.2f} + {line.specificity:.2f}")
+    parts.append(f"accepted {line.accepted}, buffer {line.buffer_size}")
+    if line.verdict is not None:
+        failed = ", ".join(line.verdict.failed)
+        parts += [] if line.verdict.inside else [f"outside: {failed or 'no assumption refuted'}"]
+        parts += [failed] if failed and line.verdict.inside else []
     return "  ".join(parts)
 
 
@@ -133,5 +132,5 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, loc
     console.print(to_rich(pairs_table(pairs)))
 
 
-def _bounds(interval_of: list[float] | None) -> str:
+def _bounds(interval_of: Ends | None) -> str:
     return f"[{interval_of[0]:.3f}, {interval_of[1]:.3f}]" if interval_of else ""
