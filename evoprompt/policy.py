@@ -2,16 +2,19 @@
 
 Knows its slots, their canonical JSON and the identity that follows from it. Does not know how a
 slot is rendered, varied or scored.
+
+A new slot is a field of `Policy`, a line of `SLOTS`, and its rendering in `tasks.render`; the
+canonical JSON, configs, crossover and the words for a change go by the table.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from evoprompt.errors import UserError, nearest
 
@@ -73,13 +76,8 @@ class Policy:
         object.__setattr__(
             self, "label_words", tuple(sorted((c, w) for c, w in self.label_words if c != w))
         )
-        if self.evaluator is not None and (
-            self.evaluator.evaluator is not None or self.evaluator.steps
-        ):
-            raise UserError(
-                "a policy's evaluator has steps or an evaluator of its own; it takes an "
-                "instruction, demonstrations, template, label words"
-            )
+        if self.evaluator is not None:
+            _check_evaluator(self.evaluator)
         if any(not step or step != step.rstrip() for step in self.steps):
             raise UserError(
                 "a policy's steps are texts that do not end in white space (given: "
@@ -92,24 +90,8 @@ class Policy:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the slots that differ from their defaults, as plain JSON values."""
-        slots: dict[str, Any] = {}
-        if self.instruction:
-            slots["instruction"] = self.instruction
-        if self.demonstrations:
-            slots["demonstrations"] = [[d.input, d.target] for d in self.demonstrations]
-        if self.template != Template():
-            slots["template"] = [
-                self.template.input_prefix,
-                self.template.output_prefix,
-                self.template.separator,
-            ]
-        if self.label_words:
-            slots["label_words"] = dict(self.label_words)
-        if self.steps:
-            slots["steps"] = list(self.steps)
-        if self.evaluator is not None:
-            slots["evaluator"] = self.evaluator.to_dict()
-        return slots
+        plain = {slot.name: slot.write(getattr(self, slot.name)) for slot in SLOTS}
+        return {s.name: plain[s.name] for s in SLOTS if plain[s.name] != s.plain_default}
 
     @classmethod
     def from_dict(cls, slots: Mapping[str, Any]) -> Policy:
@@ -118,18 +100,11 @@ class Policy:
         Raises:
             UserError: a slot is unknown.
         """
-        valid = {"instruction", "demonstrations", "template", "label_words", "steps", "evaluator"}
+        valid = {slot.name: slot for slot in SLOTS}
         for name in slots:
             if name not in valid:
                 raise UserError(f"a policy has no slot '{name}'; {nearest(name, valid)}")
-        return cls(
-            instruction=slots.get("instruction", ""),
-            demonstrations=tuple(Demonstration(*pair) for pair in slots.get("demonstrations", ())),
-            template=Template(*slots.get("template", ())),
-            label_words=tuple(slots.get("label_words", {}).items()),
-            steps=tuple(slots.get("steps", ())),
-            evaluator=cls.from_dict(slots["evaluator"]) if "evaluator" in slots else None,
-        )
+        return cls(**{name: valid[name].read(plain) for name, plain in slots.items()})
 
     @property
     def canonical_json(self) -> str:
@@ -140,3 +115,134 @@ class Policy:
     def policy_id(self) -> str:
         """16 hexadecimal digits of BLAKE2b over the canonical JSON."""
         return hashlib.blake2b(self.canonical_json.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What there is to say of a slot beside its type and default, which the field of `Policy` with
+    its name has.
+    """
+
+    name: str
+    plain: Any  #: the type of its JSON value, by which a config is checked
+    write: Callable[[Any], Any]  #: its value -> a plain JSON value
+    read: Callable[[Any], Any]  #: the plain JSON value -> its value
+    #: Whether crossover always draws a parent for it, else only where a parent has it: a slot that
+    #: was added to the language later leaves the children of policies without it what they were.
+    always_crossed: bool = False
+    in_evaluator: bool = False  #: whether a self-evaluation clause may have it
+    #: The keys that a config has in its place, one for each part of its JSON value, which are then
+    #: of the type `plain`.
+    keys: tuple[str, ...] = ()
+    #: (before, after) -> how it changed, in words; where there is none, the new value is told.
+    tell: Callable[[Any, Any], list[str]] | None = None
+    article: str = ""  #: before its name in a sentence
+
+    @property
+    def default(self) -> Any:
+        """The value of a policy that does not have it."""
+        return getattr(_DEFAULT, self.name)
+
+    @property
+    def plain_default(self) -> Any:
+        """The default as a plain JSON value."""
+        return self.write(self.default)
+
+    @property
+    def words(self) -> str:
+        """Its name as people write it."""
+        return self.name.replace("_", " ")
+
+    def changes(self, before: Any, after: Any) -> list[str]:
+        """Return in words how it differs between two policies; both as plain JSON values, None
+        where it is left out.
+        """
+        if self.tell is not None:
+            return self.tell(before, after)
+        if before == after:
+            return []
+        return [f"{self.words}: {json.dumps(after, ensure_ascii=False)}"]
+
+
+def _check_evaluator(evaluator: Policy) -> None:
+    refused = [slot for slot in SLOTS if not slot.in_evaluator]
+    if all(getattr(evaluator, slot.name) == slot.default for slot in refused):
+        return
+    own = " or ".join(slot.article + slot.words for slot in refused)
+    valid = ", ".join(slot.article + slot.words for slot in SLOTS if slot.in_evaluator)
+    raise UserError(f"a policy's evaluator has {own} of its own; it takes {valid}")
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _tell_instruction(before: str | None, after: str | None) -> list[str]:
+    return [] if (before or "") == (after or "") else [f"instruction: {after or ''!r}"]
+
+
+def _tell_demonstrations(before: Any, after: Any) -> list[str]:
+    """Return what came, what went, or that the order changed; a demonstration is a list or a
+    mapping of input and target.
+    """
+    old, new = (
+        [tuple(d.values()) if isinstance(d, Mapping) else tuple(d) for d in shown or []]
+        for shown in (before, after)
+    )
+    changes = [f"+ demonstration {d[0]!r}: {d[1]!r}" for d in new if d not in old]
+    changes += [f"- demonstration {d[0]!r}: {d[1]!r}" for d in old if d not in new]
+    if sorted(old) == sorted(new) and old != new:
+        changes.append("demonstrations in another order")
+    return changes
+
+
+_DEFAULT = Policy()
+
+#: Every slot, in the order of the fields of `Policy`: crossover draws in this order, so a new one
+#: goes to the end.
+SLOTS = (
+    Slot(
+        "instruction",
+        str,
+        write=_same,
+        read=_same,
+        always_crossed=True,
+        in_evaluator=True,
+        tell=_tell_instruction,
+        article="an ",
+    ),
+    Slot(
+        "demonstrations",
+        list[tuple[str, str]],
+        write=lambda shown: [[d.input, d.target] for d in shown],
+        read=lambda pairs: tuple(Demonstration(*pair) for pair in pairs),
+        always_crossed=True,
+        in_evaluator=True,
+        tell=_tell_demonstrations,
+    ),
+    Slot(
+        "template",
+        str,
+        write=lambda t: [t.input_prefix, t.output_prefix, t.separator],
+        read=lambda parts: Template(*parts),
+        always_crossed=True,
+        in_evaluator=True,
+        keys=("input_prefix", "output_prefix", "separator"),
+    ),
+    Slot(
+        "label_words",
+        dict[str, str],
+        write=dict,
+        read=lambda words: tuple(words.items()),
+        always_crossed=True,
+        in_evaluator=True,
+    ),
+    Slot("steps", list[str], write=list, read=tuple),
+    Slot(
+        "evaluator",
+        Self | None,  # a config of the same kind, or none
+        write=lambda policy: None if policy is None else policy.to_dict(),
+        read=lambda slots: None if slots is None else Policy.from_dict(slots),
+        article="an ",
+    ),
+)

@@ -49,6 +49,7 @@ class QueryKind(StrEnum):
 
     CANDIDATE = "candidate"  #: the continuation under the prompt with the example's input
     PRIOR = "prior"  #: the same continuation under the prompt with a content-free input
+    PROMPT = "prompt"  #: the prompt itself with a content-free input, all tokens but the first
     VERDICT = "verdict"  #: a verdict on an answer to the example, under the self-evaluation clause
 
 
@@ -57,11 +58,12 @@ class Query:
     """One likelihood to measure: log p(continuation | context)."""
 
     policy_id: str
-    example_id: str
-    candidate: int
+    example_id: str  #: empty where it is of no example, as the prompt's own is
+    candidate: int  #: which of the continuations that are compared it is, from 0
     kind: QueryKind
     context: str
     continuation: str
+    answer: int = 0  #: which answer a verdict is on: 0 the right one, 1 a wrong one
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def test_a_config_survives_being_written(tmp_path: Path):
             "comma scheme selects 9",
         ),
         (
-            "task: {name: inbox}\nevolution: {parent_selection: {method: roulette}}",
-            "parent_selection.method",
+            "task: {name: inbox}\nevolution: {parent_selection: {weights: roulette}}",
+            "parent_selection.weights",
         ),
         ("task: [", "line 1 is not YAML"),
         ("- 1", "not a mapping"),

@@ -1,16 +1,18 @@
 """Invariants: (1) equal content, equal id; (2) JSON there and back; (3) a slot at its default does
-not touch the id.
+not touch the id; (4) what is declared of a slot holds for every one of them.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evoprompt.config.sections import PolicyConfig
 from evoprompt.errors import UserError
-from evoprompt.policy import Demonstration, Policy, Template
+from evoprompt.policy import SLOTS, Demonstration, Policy, Template
+from evoprompt.tasks.load import policy_of
 
 text = st.text(max_size=20)
 plain = st.builds(
@@ -53,6 +55,47 @@ def test_the_identity_is_pinned_so_that_old_lineages_stay_readable():
     assert policy.policy_id == "f3591e684df537fb"
 
 
+def test_every_field_is_declared_as_a_slot_in_their_order():
+    assert [slot.name for slot in SLOTS] == [field.name for field in fields(Policy)]
+    assert Policy.from_dict({slot.name: slot.plain_default for slot in SLOTS}) == Policy()
+
+
+@given(policies)
+def test_each_slot_reads_what_it_writes(policy: Policy):
+    for slot in SLOTS:
+        value = getattr(policy, slot.name)
+        assert slot.read(json.loads(json.dumps(slot.write(value)))) == value
+
+
+def config_values(policy: Policy) -> dict:
+    """The keys of a starting prompt that stand for a policy, those at their default left out."""
+    values: dict = {}
+    for name, plain in policy.to_dict().items():
+        keys = next(slot.keys for slot in SLOTS if slot.name == name)
+        if name == "evaluator":
+            plain = config_values(policy.evaluator)
+        values |= dict(zip(keys, plain, strict=True)) if keys else {name: plain}
+    return values
+
+
+@given(policies)
+def test_a_config_can_say_every_policy(policy: Policy):
+    assert policy_of(PolicyConfig.model_validate(config_values(policy))) == policy
+
+
+def test_the_keys_of_a_starting_prompt_are_pinned():
+    assert PolicyConfig().model_dump() == {
+        "instruction": "",
+        "demonstrations": [],
+        "input_prefix": "Input: ",
+        "output_prefix": "\nOutput:",
+        "separator": "\n\n",
+        "label_words": {},
+        "steps": [],
+        "evaluator": None,
+    }
+
+
 @given(policies, policies)
 def test_different_content_has_a_different_id(a: Policy, b: Policy):
     assert (a == b) == (a.policy_id == b.policy_id)
@@ -69,8 +112,12 @@ def test_an_unknown_slot_names_the_nearest():
 
 
 def test_an_evaluator_has_no_evaluator_or_steps_of_its_own():
+    sentence = (
+        "a policy's evaluator has steps or an evaluator of its own; it takes an instruction, "
+        "demonstrations, template, label words"
+    )
     for evaluator in (Policy(evaluator=Policy("judge")), Policy(steps=("What is asked?",))):
-        with pytest.raises(UserError, match="of its own"):
+        with pytest.raises(UserError, match=f"^{sentence}$"):
             Policy(evaluator=evaluator)
 
 

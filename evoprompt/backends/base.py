@@ -8,7 +8,7 @@ spread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from evoprompt.scoring.trie import TokenRequest, Tokens
 class WorkUnit:
     """Requests that share a prefix: all of one policy's."""
 
-    key: str
+    key: Hashable  #: of whoever made it; scores come back by it
     requests: tuple[TokenRequest, ...]
     cuts: tuple[
         int, ...
@@ -68,8 +68,8 @@ class Executor(Protocol):
         """Wait until the model is loaded; return what is known of it."""
 
     def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
-    ) -> dict[str, TokenScores]:
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
         """Return the scores by key; `on_result` is called as each is done."""
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
@@ -26,8 +26,8 @@ class LocalExecutor:
         return describe(self._scorer, num_workers=1, placement="this process")
 
     def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
-    ) -> dict[str, TokenScores]:
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
         """Return the scores by key, unit after unit."""
         results = {}
         for unit in units:

@@ -13,14 +13,15 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
 from evoprompt.backends.local import describe, folder_identity
+from evoprompt.backends.placement import place
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
@@ -54,54 +55,6 @@ class RayBackend:
     def open(self, model: ModelConfig, workers: WorkersConfig) -> RayFleet:
         """Start Ray and the workers, which load the model while the caller goes on."""
         return RayFleet(model, workers)
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How many workers, and what each is given."""
-
-    count: int
-    cpus: int
-    gpus: float
-
-    def __str__(self) -> str:
-        each = (
-            f"{self.gpus:g} GPU"
-            if self.gpus
-            else f"{self.cpus} CPU thread{'s' if self.cpus > 1 else ''}"
-        )
-        return f"{self.count} Ray worker{'s' if self.count > 1 else ''} with {each} each"
-
-
-def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
-    """Return the placement on a cluster with these resources: one worker per GPU (or fraction),
-    else the cores divided.
-
-    Raises:
-        UserError: more is asked for than there is; Ray would wait for it without end.
-    """
-    share = (1.0 if gpus else 0.0) if config.gpus_per_worker is None else config.gpus_per_worker
-    if share > 1 and share != int(share):
-        raise UserError(
-            f"workers.gpus_per_worker is {share:g}; give a whole number or a fraction below 1"
-        )
-    threads = 1 if share else config.threads or 1
-    fit = int(cpus // threads)
-    if share:
-        per_gpu = int(1 // share) if share < 1 else 1
-        fit = min(fit, int(gpus) * per_gpu if share < 1 else int(gpus // share))
-    count = config.count if config.count is not None else max(fit, 1)
-    if count > fit:
-        asked = (
-            f"{count} workers with {share:g} GPU and {threads} CPU each"
-            if share
-            else f"{count} workers with {threads} CPU threads each"
-        )
-        raise UserError(
-            f"{asked} do not fit on {cpus:g} CPUs and {gpus:g} GPUs; at most {fit} do: set "
-            f"workers.count, workers.threads or workers.gpus_per_worker"
-        )
-    return Placement(count, threads, share)
 
 
 class RayFleet:
@@ -152,8 +105,8 @@ class RayFleet:
         return self._info
 
     def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
-    ) -> dict[str, TokenScores]:
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
         """Return the scores by key. The largest units go first; a unit lost with its worker is done
         again.
 
@@ -161,7 +114,7 @@ class RayFleet:
             UserError: a worker refused a unit (a prompt too long, NaN from the model).
             RuntimeError: more workers died than `workers.max_restarts`.
         """
-        results: dict[str, TokenScores] = {}
+        results: dict[Hashable, TokenScores] = {}
 
         def on_done(unit: WorkUnit, scores: TokenScores) -> None:
             results[unit.key] = scores

@@ -4,7 +4,7 @@ tokenizers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from evoprompt.backends.base import Executor, Identity, ModelInfo, TextTokenizer, WorkUnit
 from evoprompt.backends.open import OpenModel, backend_of
@@ -25,8 +25,8 @@ class BorrowedExecutor:
         return self._executor.info()
 
     def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[str, TokenScores], None]
-    ) -> dict[str, TokenScores]:
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
         """As the executor's."""
         return self._executor.score(units, on_result)
 

@@ -8,9 +8,11 @@ config file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from evoprompt.policy import SLOTS
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0)]
@@ -38,21 +40,32 @@ class ModelConfig(Section):
     memo: bool = True  #: answer from the memo of earlier runs what was scored before
 
 
-class PolicyConfig(Section):
-    """A starting prompt."""
+def _policy_keys() -> dict[str, Any]:
+    """Return the type and the default of each key of a starting prompt, in the order of the
+    slots.
+    """
+    keys: dict[str, Any] = {}
+    for slot in SLOTS:
+        default = slot.plain_default
+        names, defaults = (slot.keys, default) if slot.keys else ((slot.name,), (default,))
+        keys |= {name: (slot.plain, d) for name, d in zip(names, defaults, strict=True)}
+    return keys
 
-    instruction: str = ""
-    demonstrations: list[tuple[str, str]] = []
-    input_prefix: str = "Input: "
-    output_prefix: str = "\nOutput:"
-    separator: str = "\n\n"
-    label_words: dict[str, str] = {}
-    steps: list[
-        str
-    ] = []  #: questions that the model answers in writing before it gives the answer itself
-    evaluator: PolicyConfig | None = (
-        None  #: the self-evaluation clause, a policy of the judging task
-    )
+
+_PolicyKeys: Any = create_model("_PolicyKeys", __base__=Section, **_policy_keys())
+
+
+class PolicyConfig(_PolicyKeys):
+    """A starting prompt: a key for each slot of a policy (`policy.SLOTS`), at the slot's default.
+
+    The template alone is three keys, `input_prefix`, `output_prefix` and `separator`: people
+    change one of the three, and a list of three texts does not say which is which.
+    """
+
+    def slots(self) -> dict[str, Any]:
+        """Return the slots as `Policy.from_dict` reads them."""
+        values = {k: v.slots() if isinstance(v, PolicyConfig) else v for k, v in self}
+        return {s.name: [values[k] for k in s.keys] or values[s.name] for s in SLOTS}
 
 
 class TaskConfig(Section):
@@ -128,9 +141,10 @@ class TraitsConfig(Section):
 
 
 class SelectionConfig(Section):
-    """A selection scheme of DEAP."""
+    """A selection scheme (`selection.schemes`)."""
 
-    method: Literal["tournament", "truncation", "sus", "epsilon_lexicase", "nsga2"] = "tournament"
+    #: tournament, truncation, sus, epsilon_lexicase, nsga2, or a scheme of a plug-in
+    method: str = "tournament"
     tournament_size: Positive = 2
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
     weights: Literal["rank", "boltzmann"] = "rank"

@@ -29,8 +29,13 @@ from evoprompt.records import (
     State,
 )
 from evoprompt.seeding import Stream, generator
-from evoprompt.selection.chances import Expectation, parent_probabilities, survival_probabilities
-from evoprompt.selection.schemes import Candidates, select_parents, select_survivors
+from evoprompt.selection.base import Candidates, Expectation
+from evoprompt.selection.select import (
+    parent_probabilities,
+    select_parents,
+    select_survivors,
+    survival_probabilities,
+)
 from evoprompt.variation.base import Operator
 
 #: How often a child is drawn again when it cannot be made, does not fit the model's window, or has

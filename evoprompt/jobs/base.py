@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -157,15 +157,15 @@ def identify(config: JobConfig, console: Console) -> Identity:
 
 
 @contextmanager
-def taken_away(folder: RunFolder) -> Iterator[None]:
-    """Take the folder away again where the user's mistake comes out before anything is committed in
-    it.
+def taken_away(folder: RunFolder, *files: str) -> Iterator[None]:
+    """Take the folder away again, with these files of the job, where the user's mistake comes out
+    before anything is committed in it.
     """
     try:
         yield
     except UserError:
         if folder.read(CHECKPOINT) is None:
-            _take_away(folder)
+            _take_away(folder, files)
         raise
 
 
@@ -195,11 +195,11 @@ def parent_run(run: Path) -> str | None:
     return identity.get("run_id")
 
 
-def _take_away(folder: RunFolder) -> None:
+def _take_away(folder: RunFolder, files: Sequence[str] = ()) -> None:
     """Remove the files that a run wrote before its first generation, and the folder if nothing else
     is in it.
     """
-    for name in (CONFIG, PROVENANCE, TRACKING):
+    for name in (CONFIG, PROVENANCE, TRACKING, *files):
         (folder.path / name).unlink(missing_ok=True)
     if not any(folder.path.iterdir()):
         folder.path.rmdir()

@@ -45,21 +45,8 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
     for file in (target, stats):
         if file is not None and file.exists():
             raise UserError(f"{file} exists, and nothing is overwritten; give another name")
-    begun = time.perf_counter()
-    model = open_model(config)
-    try:
-        info = model.executor.info()
-        loaded = time.perf_counter()
-        requests = harness_requests(
-            model.tokenizer, [(row["context"], row["continuation"]) for row in rows]
-        )
-        opener = memo_opener(config, model.identity)
-        scores = score_with_memo(
-            model.executor, requests, opener(info) if opener is not None else None
-        )
-    finally:
-        model.executor.close()
-    seconds = time.perf_counter() - loaded
+    pairs = [(row["context"], row["continuation"]) for row in rows]
+    requests, scores, about = score_pairs(config, pairs)
     with target.open("x", encoding="utf-8") as stream:
         for row, request, value, greedy in zip(
             rows, requests, scores.log_likelihood, scores.is_greedy, strict=True
@@ -72,15 +59,39 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
             }
             stream.write(json.dumps(line) + "\n")
     if stats is not None:
-        content = asdict(scores.count) | {
-            "seconds": round(seconds, 4),
-            "load_seconds": round(loaded - begun, 4),
-            "path": info.path,
-            "path_reason": info.reason,
-            "chunk_tokens": info.chunk_tokens,
-            "model_path": model.identity.place,
-        }
+        content = asdict(scores.count) | about
         stats.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def score_pairs(
+    config: JobConfig, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[TokenRequest], TokenScores, dict[str, object]]:
+    """Return the requests of (context, continuation) pairs, their scores, and how they came about:
+    seconds, the way of scoring, what answered.
+
+    Raises:
+        UserError: a continuation has no tokens, or a pair does not fit the model's window.
+    """
+    begun = time.perf_counter()
+    model = open_model(config)
+    try:
+        info = model.executor.info()
+        loaded = time.perf_counter()
+        requests = harness_requests(model.tokenizer, pairs)
+        opener = memo_opener(config, model.identity)
+        memo = opener(info) if opener is not None else None
+        scores = score_with_memo(model.executor, requests, memo)
+    finally:
+        model.executor.close()
+    about: dict[str, object] = {
+        "seconds": round(time.perf_counter() - loaded, 4),
+        "load_seconds": round(loaded - begun, 4),
+        "path": info.path,
+        "path_reason": info.reason,
+        "chunk_tokens": info.chunk_tokens,
+        "model_path": model.identity.place,
+    }
+    return requests, scores, about
 
 
 def score_with_memo(

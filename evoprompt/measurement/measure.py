@@ -7,13 +7,11 @@ likelihood would belong to another text, and the two token sequences are shown i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
-import numpy as np
-
-from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer, WorkUnit
+from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
 from evoprompt.errors import UserError
 from evoprompt.measurement.steps import (
     STEP_TOKENS,
@@ -21,6 +19,15 @@ from evoprompt.measurement.steps import (
     StepWriter,
     blank_answers,
     most_tokens,
+)
+from evoprompt.measurement.units import (
+    ANSWERS_ALONE,
+    Asked,
+    Unit,
+    UnitKey,
+    Wanted,
+    label_scores,
+    verdict_scores,
 )
 from evoprompt.measurement.verdicts import Verdicts
 from evoprompt.measurement.writer import Writer
@@ -49,34 +56,32 @@ JOIN_SLACK = 16
 
 
 class Measurer:
-    """Measures policies on examples with one model."""
+    """Measures policies on examples with one model.
+
+    Args:
+        tokenizer: of the model.
+        executor: scores with it.
+        wanted: what is measured of each policy.
+        open_memo: called once the model is loaded, since how it computes is part of the memo's key;
+            None measures everything anew.
+        writer: needed for policies with steps alone.
+    """
 
     def __init__(
         self,
         tokenizer: TextTokenizer,
         executor: Executor,
+        wanted: Wanted = ANSWERS_ALONE,
         *,
-        with_prior: bool,
-        with_prompt: bool = False,
-        with_verdicts: bool = False,
         open_memo: Callable[[ModelInfo], Memo] | None = None,
         writer: Writer | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.executor = executor
-        self.with_prior = with_prior
-        #: whether the prompt's own likelihood is measured: its tokens are forwarded anyway, its
-        #: head rows are not
-        self.with_prompt = with_prompt
-        #: whether the policy's evaluator is asked about each example's right answer and a wrong one
-        self.with_verdicts = with_verdicts
-        self._open_memo = (
-            open_memo  #: once the model is loaded: how it computes is part of the memo's key
-        )
+        self.wanted = wanted
+        self._open_memo = open_memo
         self._memo: Memo | None = None
-        self._steps = (
-            StepWriter(writer) if writer is not None else None
-        )  #: needed by policies with steps alone
+        self._steps = StepWriter(writer) if writer is not None else None
         self._verdicts = Verdicts()
         self._prompt_tokens: dict[str, int] = {}
 
@@ -116,8 +121,8 @@ class Measurer:
         Raises:
             UserError: as `prepare`.
         """
-        units = [*self._judging(policies, examples).values(), *self.prepare(policies, examples)]
-        return sum(count_rows(unit.requests) for unit in units) + sum(
+        units = [*self._judging(policies, examples), *self.prepare(policies, examples)]
+        return sum(count_rows(unit.work.requests) for unit in units) + sum(
             most_tokens(self.tokenizer, policy, self._texts(examples)) for policy in policies
         )
 
@@ -136,9 +141,9 @@ class Measurer:
         policies: Sequence[Policy],
         examples: Sequence[Example],
         answers: Mapping[str, StepAnswers] | None = None,
-    ) -> list[WorkUnit]:
-        """Return a unit for each policy. `answers` has what stands after its steps, by policy id;
-        without them nothing does.
+    ) -> list[Unit]:
+        """Return a unit for each policy, in order. `answers` has what stands after its steps, by
+        policy id; without them nothing does.
 
         Raises:
             UserError: a prompt is longer than the model's window, or the boundary between prompt
@@ -147,64 +152,54 @@ class Measurer:
         if answers is None:
             answers = {p.policy_id: blank_answers(p, self._texts(examples)) for p in policies}
         queries = [
-            render_queries(p, examples, with_prior=self.with_prior, written=answers[p.policy_id])
+            render_queries(
+                p,
+                examples,
+                with_prior=self.wanted.prior,
+                with_prompt=self.wanted.prompt,
+                written=answers[p.policy_id],
+            )
             for p in policies
         ]
-        tokenized = iter(
-            tokenize(self.tokenizer, [query for of_policy in queries for query in of_policy])
-        )  # one call: it runs in threads
-        units = []
-        for policy, of_policy in zip(policies, queries, strict=True):
-            requests = tuple(islice(tokenized, len(of_policy))) + (
-                self._prompt_request(policy, answers) if self.with_prompt else ()
-            )
-            units.append(
-                self._unit(policy.policy_id, f"policy {policy.policy_id}", policy, requests)
-            )
-        return units
+        # one call: it runs in threads
+        asked = iter(self._asked([query for of_policy in queries for query in of_policy]))
+        return [
+            self._unit(UnitKey(policy.policy_id), policy, tuple(islice(asked, len(of_policy))))
+            for policy, of_policy in zip(policies, queries, strict=True)
+        ]
 
-    def _judging(
-        self, policies: Sequence[Policy], examples: Sequence[Example]
-    ) -> dict[str, WorkUnit]:
-        """Return a unit for each evaluator that was not asked about these examples yet, by the id
-        of the first policy that has it.
+    def _judging(self, policies: Sequence[Policy], examples: Sequence[Example]) -> list[Unit]:
+        """Return a unit for each evaluator that was not asked about these examples yet; the first
+        policy that has it is charged.
         """
-        if not self.with_verdicts:
-            return {}
-        units = {}
-        for first, evaluator in self._verdicts.due(policies, examples).items():
-            requests = tokenize(self.tokenizer, verdict_queries(evaluator, examples))
-            units[first] = self._unit(
-                f"{first}/verdict", f"the evaluator of policy {first}", evaluator, requests
+        if not self.wanted.verdicts:
+            return []
+        return [
+            self._unit(
+                UnitKey(first, is_judging=True),
+                evaluator,
+                tuple(self._asked(verdict_queries(evaluator, examples))),
             )
-        return units
+            for first, evaluator in self._verdicts.due(policies, examples).items()
+        ]
 
-    def _unit(
-        self, key: str, name: str, policy: Policy, requests: tuple[TokenRequest, ...]
-    ) -> WorkUnit:
-        longest, window = max(len(r.fed) for r in requests), self.executor.info().window
+    def _asked(self, queries: Sequence[Query]) -> list[Asked]:
+        requests = tokenize(self.tokenizer, queries)
+        return [Asked(query, request) for query, request in zip(queries, requests, strict=True)]
+
+    def _unit(self, key: UnitKey, policy: Policy, asked: tuple[Asked, ...]) -> Unit:
+        longest, window = max(len(a.request.fed) for a in asked), self.executor.info().window
         if longest > window:
+            name = f"{'the evaluator of ' if key.is_judging else ''}policy {key.policy_id}"
             raise UserError(
                 f"{name} makes a prompt of {longest} tokens, longer than the model's window of "
                 f"{window}; nothing is "
                 "ever cut off: use shorter inputs or fewer demonstrations (it has "
                 f"{len(policy.demonstrations)})"
             )
-        cuts = trunk_cuts(
-            [r.context for r in requests], self.tokenizer.break_tokens, LEAST_SEGMENT, MOST_SEGMENT
-        )
-        return WorkUnit(key, requests, cuts)
-
-    def _prompt_request(
-        self, policy: Policy, answers: Mapping[str, StepAnswers]
-    ) -> tuple[TokenRequest]:
-        """Return the request that scores the prompt with a content-free input, all of its tokens
-        but the first.
-        """
-        [tokens] = self.tokenizer.encode(
-            [render_prompt(policy, CONTENT_FREE, answers[policy.policy_id].get(CONTENT_FREE))]
-        )
-        return (TokenRequest(tokens[:1], tokens[1:]),)
+        contexts = [a.request.context for a in asked]
+        cuts = trunk_cuts(contexts, self.tokenizer.break_tokens, LEAST_SEGMENT, MOST_SEGMENT)
+        return Unit(key, asked, cuts)
 
     def pin(self, policies: Sequence[Policy]) -> None:
         """Prefer to keep what was computed for these policies: their children begin alike."""
@@ -231,41 +226,51 @@ class Measurer:
         }  # what a policy costs beside its own scores
         with timed("tokenization"):
             judging = self._judging(policies, examples)
-            units = [*judging.values(), *self.prepare(policies, examples, answers)]
-        judged_for = {unit.key: policy_id for policy_id, unit in judging.items()}
+            answering = self.prepare(policies, examples, answers)
 
-        def tell(key: str, done: TokenScores) -> None:
-            if key in judged_for:
-                beside[judged_for[key]] += done.count
+        def tell(key: UnitKey, done: TokenScores) -> None:
+            if key.is_judging:
+                beside[key.policy_id] += done.count
             else:
-                on_policy(done.count + beside[key])
+                on_policy(done.count + beside[key.policy_id])
 
+        scores = self._score([*judging, *answering], tell, timed)
+        by_id = {p.policy_id: p for p in policies}
+        for unit in judging:
+            verdict = verdict_scores(unit, scores[unit.key], examples)
+            self._verdicts.enter(by_id[unit.key.policy_id], examples, verdict)
+        measured = {}
+        for policy, unit in zip(policies, answering, strict=True):
+            done = scores[unit.key]
+            known = self._verdicts.of(policy, examples) if self.wanted.verdicts else None
+            measured[policy.policy_id] = (
+                label_scores(unit, done, examples, known),
+                done.count + beside[policy.policy_id],
+            )
+        return measured
+
+    def _score(
+        self,
+        units: Sequence[Unit],
+        tell: Callable[[UnitKey, TokenScores], None],
+        timed: Callable[[str], AbstractContextManager[None]],
+    ) -> dict[UnitKey, TokenScores]:
+        """Return the scores of units, from the memo where it has them; `tell` hears of each."""
         with timed("memo"):
             scores = self._recall(units)
             for key, recalled in scores.items():
                 tell(key, recalled)
-        new = {unit.key: unit for unit in units if unit.key not in scores}
+        sent: dict[Hashable, Unit] = {u.key: u for u in units if u.key not in scores}
 
-        def on_result(key: str, done: TokenScores) -> None:
+        def on_result(key: Hashable, done: TokenScores) -> None:
+            unit = sent[key]
             if self._memo is not None:
-                self._memo.keep(new[key].requests, done)
-            tell(key, done)
+                self._memo.keep(unit.work.requests, done)
+            tell(unit.key, done)
 
         with timed("scoring"):
-            scores |= self.executor.score(list(new.values()), on_result)
-        for policy in policies:
-            if policy.policy_id in judging:
-                self._verdicts.enter(
-                    policy, examples, scores[judging[policy.policy_id].key].log_likelihood
-                )
-        by_id = {unit.key: unit for unit in units}
-        return {
-            p.policy_id: (
-                self._assemble(p, examples, by_id[p.policy_id], scores[p.policy_id]),
-                scores[p.policy_id].count + beside[p.policy_id],
-            )
-            for p in policies
-        }
+            done = self.executor.score([unit.work for unit in sent.values()], on_result)
+        return scores | {unit.key: done[unit.key] for unit in sent.values()}
 
     def recall_verdicts(self, policy: Policy, scores: LabelScores) -> None:
         """Remember the verdicts of an earlier measurement, so that its evaluator is not asked
@@ -275,7 +280,7 @@ class Measurer:
 
     def _texts(self, examples: Sequence[Example]) -> list[str]:
         """Return the different inputs that a policy's prompts are made with."""
-        content_free = [CONTENT_FREE] if self.with_prior or self.with_prompt else []
+        content_free = [CONTENT_FREE] if self.wanted.content_free else []
         return list(dict.fromkeys([*(e.input for e in examples), *content_free]))
 
     def _answer_steps(self, policy: Policy, texts: Sequence[str]) -> tuple[StepAnswers, TokenCount]:
@@ -288,13 +293,13 @@ class Measurer:
             )
         return self._steps.write(policy, texts)
 
-    def _recall(self, units: Sequence[WorkUnit]) -> dict[str, TokenScores]:
+    def _recall(self, units: Sequence[Unit]) -> dict[UnitKey, TokenScores]:
         """Return the scores of the units that the memo has."""
         if self._open_memo is None:
             return {}
         if self._memo is None:
             self._memo = self._open_memo(self.executor.info())
-        found = {unit.key: self._memo.recall(unit.requests) for unit in units}
+        found = {unit.key: self._memo.recall(unit.work.requests) for unit in units}
         return {key: scores for key, scores in found.items() if scores is not None}
 
     def close(self) -> None:
@@ -302,46 +307,6 @@ class Measurer:
         if self._memo is not None:
             self._memo.close()
         self.executor.close()
-
-    def _assemble(
-        self, policy: Policy, examples: Sequence[Example], unit: WorkUnit, scores: TokenScores
-    ) -> LabelScores:
-        queries = render_queries(policy, examples, with_prior=self.with_prior)
-        place = {e.example_id: i for i, e in enumerate(examples)}
-        shape = (1, len(examples), max(len(e.candidates) for e in examples))
-        log_likelihood, prior = np.full(shape, -np.inf), np.full(shape, -np.inf)
-        num_tokens, num_bytes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        is_greedy = np.zeros(shape, dtype=bool)
-        for query, request, value, greedy in zip(
-            queries,
-            unit.requests,
-            scores.log_likelihood,
-            scores.is_greedy,
-            strict=not self.with_prompt,
-        ):
-            at = (0, place[query.example_id], query.candidate)
-            if query.kind is QueryKind.PRIOR:
-                prior[at] = value
-                continue
-            log_likelihood[at], is_greedy[at] = value, greedy
-            num_tokens[at], num_bytes[at] = (
-                len(request.continuation),
-                len(query.continuation.encode()),
-            )
-        return LabelScores(
-            policy_ids=(policy.policy_id,),
-            example_ids=tuple(place),
-            gold=np.array([e.gold for e in examples]),
-            log_likelihood=log_likelihood,
-            num_tokens=num_tokens,
-            num_bytes=num_bytes,
-            is_greedy=is_greedy,
-            prior=prior if self.with_prior else None,
-            verdict=self._verdicts.of(policy, examples) if self.with_verdicts else None,
-            prompt_cross_entropy=-scores.log_likelihood[-1:] / len(unit.requests[-1].continuation)
-            if self.with_prompt
-            else None,
-        )
 
 
 def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
@@ -355,6 +320,9 @@ def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenR
     wholes = tokenizer.encode([q.context + q.continuation for q in queries])
     requests = []
     for query, context, whole in zip(queries, contexts, wholes, strict=True):
+        if query.kind is QueryKind.PROMPT:
+            requests.append(TokenRequest(whole[:1], whole[1:]))  # nothing predicts the first token
+            continue
         if whole[: len(context)] != context or len(whole) == len(context):
             at = next(
                 (i for i, (a, b) in enumerate(zip(context, whole, strict=False)) if a != b),

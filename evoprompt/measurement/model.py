@@ -9,6 +9,7 @@ from evoprompt.backends.open import in_this_process, open_model
 from evoprompt.config.sections import JobConfig
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.scoring.load import open_memo
 from evoprompt.scoring.memo import Memo
@@ -27,9 +28,8 @@ def build_asker(config: JobConfig, *, answer_tokens: int, with_prior: bool = Fal
     alone = in_this_process(config)
     model = open_model(alone)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(alone, model.identity)
-    measurer = Measurer(
-        model.tokenizer, model.executor, with_prior=with_prior, open_memo=opener, writer=writer
-    )
+    wanted = Wanted(prior=with_prior)
+    measurer = Measurer(model.tokenizer, model.executor, wanted, open_memo=opener, writer=writer)
     return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores
-from evoprompt.tasks.judge import VERDICTS, evaluator_of
+from evoprompt.tasks.judge import evaluator_of
 
 
 class Verdicts:
@@ -35,19 +35,13 @@ class Verdicts:
         }
 
     def enter(
-        self, policy: Policy, examples: Sequence[Example], log_likelihood: NDArray[np.float64]
+        self, policy: Policy, examples: Sequence[Example], verdict: NDArray[np.float64]
     ) -> None:
-        """Remember the verdicts of a policy's evaluator.
-
-        Args:
-            policy: that has it.
-            examples: about which it was asked.
-            log_likelihood: in the order of `tasks.judge.verdict_queries`, nats.
+        """Remember the verdicts of a policy's evaluator on these examples, shape (1, example,
+        answer, verdict).
         """
         ids = tuple(e.example_id for e in examples)
-        self._known[evaluator_of(policy).policy_id, ids] = log_likelihood.reshape(
-            1, len(examples), 2, len(VERDICTS)
-        )
+        self._known[evaluator_of(policy).policy_id, ids] = verdict
 
     def recall(self, policy: Policy, scores: LabelScores) -> None:
         """Remember the verdicts that were measured with a policy, if any were."""

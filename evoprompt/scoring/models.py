@@ -17,12 +17,15 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from importlib import util
 from pathlib import Path
 
 from evoprompt.errors import UserError, nearest
 
 MANIFEST = "evoprompt.json"
+#: Files beside the weights that say how they compute.
+DESCRIBING = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +214,19 @@ def file_sha256(path: Path) -> str:
 
 
 def _fingerprint(folder: Path) -> str:
-    parts = sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix in {".safetensors", ".bin"}
-        or p.name in {"config.json", "tokenizer.json", "tokenizer_config.json"}
+    files = tuple(
+        (p, p.stat().st_size, p.stat().st_mtime_ns)
+        for p in sorted(folder.iterdir())
+        if p.suffix in {".safetensors", ".bin"} or p.name in DESCRIBING
     )
-    return hashlib.sha256(
-        "".join(f"{p.name} {file_sha256(p)}\n" for p in parts).encode()
-    ).hexdigest()[:32]
+    return _fingerprint_of(files)
+
+
+@cache
+def _fingerprint_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Return the fingerprint of files, each with its size and time; gigabytes are read once."""
+    lines = "".join(f"{path.name} {file_sha256(path)}\n" for path, _, _ in files)
+    return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
 def _installed_file(part: WheelFile) -> Path | None:

@@ -1,39 +1,40 @@
-"""Selection schemes: fitness -> chosen indices. The only file that imports deap, and the fence
-around its traps.
+"""The package's selection schemes: each draws, and says how likely it is to select each candidate.
+The only file that imports deap, and the fence around its traps.
 
 DEAP draws from two global generators, compares NaN as better than everything, and its
 fitness-proportional schemes go wrong without an error on negative fitness such as log-likelihoods.
-Here every call is seeded from the caller's generator and leaves both global ones as they were;
-fitness that is not finite is refused; weights for stochastic universal sampling are made positive;
-and `deap.creator`, whose classes break when they are sent to another process, is not used.
+Here every call is seeded from the caller's generator and leaves both global ones as they were
+(`fence`); fitness that is not finite is refused (`base`); weights for stochastic universal sampling
+are made positive; and `deap.creator`, whose classes break when they are sent to another process, is
+not used.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from deap import base, tools
 from numpy.typing import NDArray
 
 from evoprompt.config.sections import SelectionConfig
+from evoprompt.selection import closed_form
+from evoprompt.selection.base import (
+    Candidates,
+    Expectation,
+    SimulatedScheme,
+    counts,
+    draw_parents,
+    draw_survivors,
+    simulated_survival,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """What selection may look at, by policy in one order."""
-
-    fitness: NDArray[np.float64]  #: shape (policy,)
-    case_fitness: NDArray[np.float64]  #: shape (policy, example); for epsilon-lexicase
-    prompt_tokens: NDArray[np.float64]  #: shape (policy,); for NSGA-II
-
-    def take(self, indices: Sequence[int]) -> Candidates:
-        """Return the candidates at these indices."""
-        rows = np.array(indices, dtype=np.int64)
-        return Candidates(self.fitness[rows], self.case_fitness[rows], self.prompt_tokens[rows])
+#: Simulated survivals by stochastic universal sampling where they have no closed form; the SE is at
+#: most 0.036.
+SUS_SURVIVAL_DRAWS = 200
 
 
 class _Maximize(base.Fitness):  # type: ignore[misc]
@@ -53,51 +54,142 @@ class _Ticket:
     crowding: float = field(default=0.0)
 
 
-def select_parents(
-    candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator
-) -> list[int]:
-    """Return `num` indices, drawn with replacement where the scheme does so.
+class Tournament:
+    """The best of `tournament_size` candidates drawn at random, with replacement, wins a slot."""
 
-    Raises:
-        ValueError: there is no candidate, or a fitness is NaN or infinite.
-    """
-    _check(candidates)
-    with _seeded(rng):
-        return [t.index for t in _draw(candidates, num, scheme)]
+    chooses_set: ClassVar[bool] = False
 
+    def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
+        """Return the winners of `num` tournaments."""
+        tickets = _tickets(candidates.fitness[:, None])
+        return _indices(tools.selTournament(tickets, num, tournsize=settings.tournament_size))
 
-def select_survivors(
-    candidates: Candidates, num: int, scheme: SelectionConfig, rng: np.random.Generator
-) -> list[int]:
-    """Return `num` different indices, in ascending order: a birth survives once or not at all.
+    def parent_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the closed form; slots are independent."""
+        p = closed_form.tournament(candidates.fitness, settings.tournament_size)
+        return Expectation(p, "closed form", None, "independent", num)
 
-    Truncation and NSGA-II choose a set by nature; the other schemes draw one, set it aside, and
-    draw from the rest.
-
-    Raises:
-        ValueError: as `select_parents`, or fewer candidates than `num`.
-    """
-    _check(candidates)
-    size = len(candidates.fitness)
-    if num > size:
-        raise ValueError(f"select_survivors(num={num}): there are only {size} candidates")
-    with _seeded(rng):
-        if scheme.method in ("truncation", "nsga2"):
-            return sorted(t.index for t in _draw(candidates, num, scheme))
-        left = list(range(size))
-        chosen = []
-        for _ in range(num):
-            [ticket] = _draw(candidates.take(left), 1, scheme)
-            chosen.append(left.pop(ticket.index))
-        return sorted(chosen)
+    def survival_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the exact chances of tournaments one after the other, by recursion."""
+        by_rank = closed_form.tournament_by_rank(settings.tournament_size)
+        p = closed_form.survival_in_turn(candidates.fitness, num, by_rank)
+        return Expectation(p, "closed form", None, None, num)
 
 
-def safe_weights(fitness: NDArray[np.float64], scheme: SelectionConfig) -> NDArray[np.float64]:
+class Truncation:
+    """The best candidates, ties by chance."""
+
+    chooses_set: ClassVar[bool] = True
+
+    def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
+        """Return the best, everybody as often as fits first."""
+        # DEAP keeps the given order among equals; shuffled first, ties fall by chance and not by
+        # birth order.
+        tickets = _tickets(candidates.fitness[:, None])
+        random.shuffle(tickets)
+        return _in_rounds(tickets, num, tools.selBest)
+
+    def parent_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the closed form; slots are filled as a set."""
+        p = closed_form.truncation(candidates.fitness, num)
+        return Expectation(p, "closed form", None, "set", num)
+
+    def survival_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the closed form."""
+        p = closed_form.truncation_survival(candidates.fitness, num)
+        return Expectation(p, "closed form", None, "set", num)
+
+
+class StochasticUniversalSampling:
+    """Slots at equal distances over weights that are ranks, or exp(fitness / temperature)."""
+
+    chooses_set: ClassVar[bool] = False
+
+    def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
+        """Return who stands at each of `num` pointers."""
+        tickets = _tickets(safe_weights(candidates.fitness, settings)[:, None])
+        return _indices(tools.selStochasticUniversalSampling(tickets, num))
+
+    def parent_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the closed form, the share of the weights; slots are spaced."""
+        if len(candidates.fitness) == 0 or not np.isfinite(candidates.fitness).all():
+            raise ValueError(
+                "expected finite fitness of at least one candidate; leave failed evaluations out "
+                "first"
+            )
+        p = closed_form.proportional(safe_weights(candidates.fitness, settings))
+        return Expectation(p, "closed form", None, "spaced", num)
+
+    def survival_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the exact chances for ranks, by recursion, and simulated ones for temperatures."""
+        if settings.weights == "rank":
+            by_rank = closed_form.rank_weight_by_rank
+            p = closed_form.survival_in_turn(candidates.fitness, num, by_rank)
+            return Expectation(p, "closed form", None, None, num)
+        return simulated_survival(self, candidates, num, settings, rng, SUS_SURVIVAL_DRAWS)
+
+
+class EpsilonLexicase(SimulatedScheme):
+    """Examples in random order; each keeps who is near the best on it, until one is left."""
+
+    def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
+        """Return the winners of `num` random orders."""
+        return _indices(tools.selAutomaticEpsilonLexicase(_tickets(candidates.case_fitness), num))
+
+
+class NSGA2:
+    """The fronts of fitness against prompt length, the last one by its crowding."""
+
+    chooses_set: ClassVar[bool] = True
+
+    def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
+        """Return the best fronts, everybody as often as fits first."""
+        values = np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)
+        return _in_rounds(_tickets(values), num, tools.selNSGA2)
+
+    def parent_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return what one call gives, which is exact: nothing is left to chance."""
+        found = counts(draw_parents(self, candidates, num, settings, rng), candidates)
+        return Expectation(found / num, "simulation", np.zeros(len(found)), "set", num)
+
+    def survival_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return what one call gives."""
+        found = counts(draw_survivors(self, candidates, num, settings, rng), candidates)
+        return Expectation(found, "simulation", np.zeros(len(found)), "set", num)
+
+
+#: Every scheme of the package. A new one is a class and a line here.
+SCHEMES: Mapping[str, Any] = {
+    "tournament": Tournament,
+    "truncation": Truncation,
+    "sus": StochasticUniversalSampling,
+    "epsilon_lexicase": EpsilonLexicase,
+    "nsga2": NSGA2,
+}
+
+
+def safe_weights(fitness: NDArray[np.float64], settings: SelectionConfig) -> NDArray[np.float64]:
     """Return positive weights for sampling in proportion: linear mid-ranks from 1 to N, or exp((f -
     max f) / temperature).
     """
-    if scheme.weights == "boltzmann":
-        weights: NDArray[np.float64] = np.exp((fitness - fitness.max()) / scheme.temperature)
+    if settings.weights == "boltzmann":
+        weights: NDArray[np.float64] = np.exp((fitness - fitness.max()) / settings.temperature)
         return np.maximum(weights, 1e-12)
     order = np.sort(fitness)
     below, up_to = np.searchsorted(order, fitness, "left"), np.searchsorted(order, fitness, "right")
@@ -105,70 +197,19 @@ def safe_weights(fitness: NDArray[np.float64], scheme: SelectionConfig) -> NDArr
     return ranks
 
 
-def _draw(candidates: Candidates, num: int, scheme: SelectionConfig) -> list[_Ticket]:
-    match scheme.method:
-        case "tournament":
-            return list(
-                tools.selTournament(
-                    _tickets(candidates.fitness[:, None]), num, tournsize=scheme.tournament_size
-                )
-            )
-        case "truncation":
-            # DEAP keeps the given order among equals; shuffled first, ties fall by chance and not
-            # by birth order.
-            tickets = _tickets(candidates.fitness[:, None])
-            random.shuffle(tickets)
-            return _in_rounds(tickets, num, tools.selBest)
-        case "sus":
-            return list(
-                tools.selStochasticUniversalSampling(
-                    _tickets(safe_weights(candidates.fitness, scheme)[:, None]), num
-                )
-            )
-        case "epsilon_lexicase":
-            return list(tools.selAutomaticEpsilonLexicase(_tickets(candidates.case_fitness), num))
-        case "nsga2":
-            return _in_rounds(
-                _tickets(np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)),
-                num,
-                tools.selNSGA2,
-            )
-
-
 def _in_rounds(
     tickets: list[_Ticket], num: int, choose: Callable[[list[_Ticket], int], list[_Ticket]]
-) -> list[_Ticket]:
+) -> list[int]:
     """A scheme that chooses a set gives at most all; where more parents are wanted, everybody comes
     as often as fits, then the chosen.
     """
     rounds, rest = divmod(num, len(tickets))
-    return tickets * rounds + (list(choose(tickets, rest)) if rest else [])
+    return _indices(tickets * rounds + (list(choose(tickets, rest)) if rest else []))
 
 
 def _tickets(values: NDArray[np.float64]) -> list[_Ticket]:
     return [_Ticket(i, _Maximize(row)) for i, row in enumerate(values)]
 
 
-def _check(candidates: Candidates) -> None:
-    if len(candidates.fitness) == 0:
-        raise ValueError("selection has no candidates")
-    for name in ("fitness", "case_fitness", "prompt_tokens"):
-        values = getattr(candidates, name)
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"selection was given a {name} that is NaN or infinite; leave failed evaluations "
-                f"out first"
-            )
-
-
-@contextmanager
-def _seeded(rng: np.random.Generator) -> Iterator[None]:
-    """Seed the two global generators that DEAP draws from, and put both back as they were."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    random.seed(int(rng.integers(2**63)))
-    np.random.seed(int(rng.integers(2**32)))
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
+def _indices(tickets: Sequence[_Ticket]) -> list[int]:
+    return [ticket.index for ticket in tickets]

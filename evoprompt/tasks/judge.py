@@ -85,14 +85,7 @@ def judgements(examples: Sequence[Example]) -> tuple[Example, ...]:
     without choices it is the nearest following target that differs. An example for which there is
     none is left out.
     """
-    pairs = []
-    for index, example in enumerate(examples):
-        wrong = _wrong_answer(
-            example, [e.target for e in (*examples[index + 1 :], *examples[:index])]
-        )
-        if wrong is not None:
-            pairs += [judgement(example, example.target), judgement(example, wrong)]
-    return tuple(pairs)
+    return tuple(judged for pair in _pairs(examples) if pair is not None for judged in pair)
 
 
 def evaluator_of(policy: Policy) -> Policy:
@@ -102,20 +95,22 @@ def evaluator_of(policy: Policy) -> Policy:
 
 def verdict_queries(evaluator: Policy, examples: Sequence[Example]) -> tuple[Query, ...]:
     """Return the queries for an evaluator's verdicts on the right and on a wrong answer to each
-    example.
+    example. `example_id` is that of the example, `answer` 0 or 1, and `candidate` the verdict's
+    place in `VERDICTS`.
 
-    Order: example, then answer (right, wrong), then verdict (TRUE, FALSE). Raises ValueError where
-    an example has no wrong answer.
+    Raises:
+        ValueError: an example has no wrong answer.
     """
-    judged = judgements(examples)
-    if len(judged) != 2 * len(examples):
-        raise ValueError(
-            f"{len(examples)} examples have {len(judged)} judgements: one of them has no wrong "
-            f"answer"
-        )
-    return tuple(
-        replace(query, kind=QueryKind.VERDICT) for query in render_queries(evaluator, judged)
-    )
+    queries: list[Query] = []
+    for example, pair in zip(examples, _pairs(examples), strict=True):
+        if pair is None:
+            raise ValueError(f"example '{example.example_id}' has no wrong answer to judge")
+        queries += [
+            replace(query, kind=QueryKind.VERDICT, example_id=example.example_id, answer=answer)
+            for answer, judged in enumerate(pair)
+            for query in render_queries(evaluator, [judged])
+        ]
+    return tuple(queries)
 
 
 def judge_task(task: Task) -> Task:
@@ -154,6 +149,22 @@ def check_judgements(task: Task) -> None:
                 "give examples with choices or with different targets, or leave "
                 "fitness.self_evaluation and task.judge out"
             )
+
+
+def _pairs(examples: Sequence[Example]) -> list[tuple[Example, Example] | None]:
+    """Return the judgements of the right and of a wrong answer to each example, or None where there
+    is no wrong one.
+    """
+    pairs: list[tuple[Example, Example] | None] = []
+    for index, example in enumerate(examples):
+        others = [e.target for e in (*examples[index + 1 :], *examples[:index])]
+        wrong = _wrong_answer(example, others)
+        pairs.append(
+            (judgement(example, example.target), judgement(example, wrong))
+            if wrong is not None
+            else None
+        )
+    return pairs
 
 
 def _wrong_answer(example: Example, others: Sequence[str]) -> str | None:

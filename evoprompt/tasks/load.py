@@ -144,14 +144,7 @@ def _judging(config: TaskConfig) -> Task:
 
 def policy_of(config: PolicyConfig) -> Policy:
     """Return the policy that a configuration describes."""
-    return Policy(
-        instruction=config.instruction,
-        demonstrations=tuple(Demonstration(i, t) for i, t in config.demonstrations),
-        template=Template(config.input_prefix, config.output_prefix, config.separator),
-        label_words=tuple(config.label_words.items()),
-        steps=tuple(config.steps),
-        evaluator=policy_of(config.evaluator) if config.evaluator is not None else None,
-    )
+    return Policy.from_dict(config.slots())
 
 
 def _with_demonstrations(

@@ -69,19 +69,20 @@ def render_queries(
     examples: Sequence[Example],
     *,
     with_prior: bool = False,
+    with_prompt: bool = False,
     written: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Query, ...]:
     """Return one query per example and candidate, and, where asked, the same continuations after a
-    content-free input.
+    content-free input, and the prompt itself with that input.
 
-    Order: example, then candidate; the prior's queries after all others. `written` has what stands
-    after the policy's steps, by input; without it there are placeholders.
+    What a query is of, its fields say; their order says nothing. `written` has what stands after
+    the policy's steps, by input; without it there are placeholders.
     """
     texts = written or {}
     kinds = [(QueryKind.CANDIDATE, None)] + (
         [(QueryKind.PRIOR, CONTENT_FREE)] if with_prior else []
     )
-    return tuple(
+    queries = tuple(
         Query(
             policy_id=policy.policy_id,
             example_id=example.example_id,
@@ -95,3 +96,7 @@ def render_queries(
         for text in [example.input if replacement is None else replacement]
         for index, candidate in enumerate(example.candidates)
     )
+    if not with_prompt:
+        return queries
+    whole = render_prompt(policy, CONTENT_FREE, texts.get(CONTENT_FREE))
+    return (*queries, Query(policy.policy_id, "", 0, QueryKind.PROMPT, "", whole))

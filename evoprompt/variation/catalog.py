@@ -1,8 +1,15 @@
-"""Every operator of the package. A new one is a file of this folder and a line here."""
+"""Every operator of the package, and names -> operators. A new one is a file of this folder and a
+line of `OPERATORS`.
+"""
 
 from __future__ import annotations
 
-from evoprompt.variation.base import Operator
+from collections.abc import Mapping
+
+from evoprompt.errors import UserError
+from evoprompt.plugins import find
+from evoprompt.policy import SLOTS
+from evoprompt.variation.base import Operator, mistakes
 from evoprompt.variation.demonstrations import (
     DemonstrationAdd,
     DemonstrationDrop,
@@ -24,7 +31,8 @@ from evoprompt.variation.stuffing import ContextStuffing
 
 #: Every operator with its default weight. Demonstrations are the strongest genes of small models,
 #: so they are drawn most. Those of weight 0 make the model write or measure more than scoring
-#: needs, and are asked for by name.
+#: needs, and are asked for by name. The order is part of what is drawn: a new one goes to
+#: the end, so that lineages stay what they were.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
     (DemonstrationAdd(), 3.0),
     (DemonstrationSwap(), 3.0),
@@ -42,3 +50,45 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (EvaluatorChange(), 0.0),
     (ContextStuffing(), 0.0),
 )
+
+
+def drawn_operators(given: Mapping[str, float], where: str) -> list[tuple[Operator, float]]:
+    """Return the operators of positive weight with their weights: the package's in the order of the
+    table, then others in the order in which they were given.
+
+    Args:
+        given: weights by name: of the package, of a plug-in, or "module:Operator". The package's
+            that are not named have their default weight; a plug-in's are not drawn.
+        where: the weights were given, for errors.
+
+    Raises:
+        UserError: nothing stands for a name, whatever its weight; what does is not an operator; or
+            two of positive weight have one name in the lineage.
+    """
+    own = {operator.name: operator for operator, _ in OPERATORS}
+    weights = {operator.name: weight for operator, weight in OPERATORS} | dict(given)
+    drawn: dict[str, tuple[Operator, float]] = {}
+    for key, weight in weights.items():
+        operator = _checked(find("operator", key, own, where), key, where)
+        if weight > 0 and operator.name in drawn:
+            raise UserError(
+                f"{where} has two operators that are '{operator.name}' in the lineage, '{key}' the "
+                f"second; give one of them the weight 0 or another name"
+            )
+        if weight > 0:
+            drawn[operator.name] = operator, weight
+    return list(drawn.values())
+
+
+def evaluator_edits() -> list[Operator]:
+    """Return what edits a self-evaluation clause: the operators of one slot that a clause has which
+    need nothing beside a task's materials, in the order of the table.
+    """
+    slots = [slot.name for slot in SLOTS if slot.in_evaluator]
+    return [o for o, _ in OPERATORS if o.slot in slots and o.num_parents == 1 and not o.needs]
+
+
+def _checked(operator: Operator, key: str, where: str) -> Operator:
+    if found := mistakes(operator):
+        raise UserError(f"{where}: '{key}' cannot be used as an operator: {'; '.join(found)}")
+    return operator

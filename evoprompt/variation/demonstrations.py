@@ -10,7 +10,7 @@ import numpy as np
 
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Materials
-from evoprompt.variation.base import pick
+from evoprompt.variation.base import Need, pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class DemonstrationAdd:
 
     name: ClassVar[str] = "demonstration_add"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "demonstrations"
+    needs: ClassVar[frozenset[Need]] = frozenset()
     most: int = 4
 
     def apply(
@@ -45,6 +47,8 @@ class DemonstrationDrop:
 
     name: ClassVar[str] = "demonstration_drop"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "demonstrations"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -63,6 +67,8 @@ class DemonstrationSwap:
 
     name: ClassVar[str] = "demonstration_swap"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "demonstrations"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -82,6 +88,8 @@ class DemonstrationReorder:
 
     name: ClassVar[str] = "demonstration_reorder"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "demonstrations"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator

@@ -11,7 +11,7 @@ import numpy as np
 
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
-from evoprompt.variation.base import pick
+from evoprompt.variation.base import Need, pick
 
 
 def split_phrases(instruction: str) -> list[str]:
@@ -27,6 +27,8 @@ class InstructionDelete:
 
     name: ClassVar[str] = "instruction_delete"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "instruction"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -45,6 +47,8 @@ class InstructionSwap:
 
     name: ClassVar[str] = "instruction_swap"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "instruction"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -64,6 +68,8 @@ class InstructionReplace:
 
     name: ClassVar[str] = "instruction_replace"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "instruction"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -82,6 +88,8 @@ class InstructionInsert:
 
     name: ClassVar[str] = "instruction_insert"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "instruction"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -100,6 +108,8 @@ class TemplateChange:
 
     name: ClassVar[str] = "template_change"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "template"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -115,6 +125,8 @@ class LabelWordChange:
 
     name: ClassVar[str] = "label_word_change"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "label_words"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator

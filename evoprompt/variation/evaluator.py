@@ -13,35 +13,7 @@ import numpy as np
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, evaluator_of
-from evoprompt.variation.base import Operator
-from evoprompt.variation.demonstrations import (
-    DemonstrationAdd,
-    DemonstrationDrop,
-    DemonstrationReorder,
-    DemonstrationSwap,
-)
-from evoprompt.variation.edits import (
-    InstructionDelete,
-    InstructionInsert,
-    InstructionReplace,
-    InstructionSwap,
-    LabelWordChange,
-    TemplateChange,
-)
-
-#: The one-parent operators on the slots that an evaluator has.
-EDITS: tuple[Operator, ...] = (
-    DemonstrationAdd(),
-    DemonstrationSwap(),
-    DemonstrationDrop(),
-    DemonstrationReorder(),
-    InstructionInsert(),
-    InstructionReplace(),
-    InstructionDelete(),
-    InstructionSwap(),
-    LabelWordChange(),
-    TemplateChange(),
-)
+from evoprompt.variation.base import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +24,8 @@ class EvaluatorChange:
 
     name: ClassVar[str] = "evaluator_change"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "evaluator"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.EVALUATOR})
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -59,11 +33,15 @@ class EvaluatorChange:
         """Return the child, or None where the task has no judging task or no operator can do
         anything.
         """
+        # here, since this class is in the table too
+        from evoprompt.variation.catalog import evaluator_edits
+
         if materials.evaluator is None:
             return None
+        edits = evaluator_edits()
         evaluator = evaluator_of(parents[0])
-        for index in rng.permutation(len(EDITS)):  # the first in a random order that can
-            changed = EDITS[index].apply((evaluator,), materials.evaluator, rng)
+        for index in rng.permutation(len(edits)):  # the first in a random order that can
+            changed = edits[index].apply((evaluator,), materials.evaluator, rng)
             if changed is not None:
                 return replace(
                     parents[0], evaluator=changed if changed != DEFAULT_EVALUATOR else None

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evoprompt.policy import Policy
+from evoprompt.policy import SLOTS, Policy
 from evoprompt.records import Materials
+from evoprompt.variation.base import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class UniformCrossover:
 
     name: ClassVar[str] = "uniform_crossover"
     num_parents: ClassVar[int] = 2
+    slot: ClassVar[None] = None
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
@@ -27,16 +30,12 @@ class UniformCrossover:
         """Return the child, or None where the parents are equal."""
         if parents[0] == parents[1]:
             return None
-        sometimes = [
-            slot for slot in ("steps", "evaluator") if any(getattr(p, slot) for p in parents)
+        slots = [
+            slot.name
+            for slot in SLOTS
+            if slot.always_crossed or any(getattr(p, slot.name) != slot.default for p in parents)
         ]
-        slots = ["instruction", "demonstrations", "template", "label_words", *sometimes]
-        sides = rng.integers(
-            2,
-            size=len(slots),
-            # drawn for what a parent has, so that policies without it have the children they always
-            # had
-        )
+        sides = rng.integers(2, size=len(slots))
         return Policy(
             **{
                 slot: getattr(parents[int(side)], slot)

@@ -12,7 +12,7 @@ import numpy as np
 
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
-from evoprompt.variation.base import pick
+from evoprompt.variation.base import Need, pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class StepAdd:
 
     name: ClassVar[str] = "step_add"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "steps"
+    needs: ClassVar[frozenset[Need]] = frozenset()
     most: int = 3
 
     def apply(
@@ -41,6 +43,8 @@ class StepDrop:
 
     name: ClassVar[str] = "step_drop"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "steps"
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator

@@ -12,6 +12,7 @@ import numpy as np
 
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Materials
+from evoprompt.variation.base import Need
 
 #: Inputs of the pool that the model writes another one after, and demonstrations of the pool that
 #: the new one must help with.
@@ -26,6 +27,8 @@ class ContextStuffing:
 
     name: ClassVar[str] = "context_stuffing"
     num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "demonstrations"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.AUTHOR})
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator

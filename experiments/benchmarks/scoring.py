@@ -157,9 +157,7 @@ def topics(path: Path, *, policies: int, count: int) -> tuple[list[Policy], list
 def children_of(parents: list[Policy], materials: Materials, each: int) -> list[Policy]:
     """Return distinct children, each by an operator drawn as in a run."""
     rng = np.random.default_rng(0)
-    names, weights = zip(
-        *[(o, w) for o, w in OPERATORS if o.name != "label_word_change"], strict=True
-    )
+    names, weights = zip(*[(o, w) for o, w in OPERATORS if o.slot != "label_words"], strict=True)
     chance = np.array(weights) / sum(weights)
     made: list[Policy] = []
     for parent in parents:
@@ -311,9 +309,8 @@ class Bench:
 
     def prepare(self, policies: list[Policy], chosen: list[Example]) -> Units:
         """Return the units that a run makes."""
-        return Measurer(self.tokenizer, LocalExecutor(self.scorer), with_prior=False).prepare(
-            policies, chosen
-        )
+        measurer = Measurer(self.tokenizer, LocalExecutor(self.scorer))
+        return [unit.work for unit in measurer.prepare(policies, chosen)]
 
     def ours(self, units: Units, store: PrefixStore | None) -> np.ndarray:
         """Return log-likelihoods as a run's worker computes them."""
@@ -458,7 +455,6 @@ class Bench:
         measurer = Measurer(
             Tokenizer(self.folder),
             LocalExecutor(self.scorer),
-            with_prior=False,
             open_memo=lambda _: Memo(path, "model"),
         )
         return timed(
@@ -485,9 +481,8 @@ class Bench:
         """
         policies, chosen, _ = sentiment(self.arguments.sst2, policies=50, shots=4, count=100)
         begun = time.perf_counter()
-        units = Measurer(
-            Tokenizer(self.folder), LocalExecutor(self.scorer), with_prior=False
-        ).prepare(policies, chosen)
+        measurer = Measurer(Tokenizer(self.folder), LocalExecutor(self.scorer))
+        units = [unit.work for unit in measurer.prepare(policies, chosen)]
         tokenized = time.perf_counter() - begun
         begun = time.perf_counter()
         from evoprompt.scoring.trie import plan, visible

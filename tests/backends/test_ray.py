@@ -63,6 +63,7 @@ def score(fleet: RayFleet) -> dict[str, list[float]]:
     }
 
 
+@pytest.mark.slow
 def test_one_worker_and_two_write_the_same_lineage(config_file: Path, tmp_path: Path):
     for count in (1, 2):
         config = load_config(
@@ -81,6 +82,7 @@ def test_one_worker_and_two_write_the_same_lineage(config_file: Path, tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
     fleet = fleet_of(count=2)
     expected = score(fleet)
@@ -100,6 +102,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
         assert time.monotonic() < deadline
 
 
+@pytest.mark.slow
 def test_what_is_written_does_not_depend_on_workers_on_order_or_on_a_worker_that_dies(
     fleet_of, tiny_model: Path
 ):
@@ -131,6 +134,7 @@ def test_what_is_written_does_not_depend_on_workers_on_order_or_on_a_worker_that
         fleet.generate([Decoding((1,) * 300, 6)])
 
 
+@pytest.mark.slow
 def test_when_workers_go_on_dying_the_run_gives_up_and_says_what_to_do(fleet_of):
     fleet = fleet_of(count=1, max_restarts=0)
     pids = fleet.worker_pids()
@@ -144,6 +148,7 @@ def test_when_workers_go_on_dying_the_run_gives_up_and_says_what_to_do(fleet_of)
     ("workers", "count"),
     [({"gpus_per_worker": None}, 2), ({"gpus_per_worker": 0.5}, 4), ({"gpus_per_worker": 2}, 1)],
 )
+@pytest.mark.slow
 def test_gpus_are_given_out_one_each_in_fractions_or_several(fleet_of, workers, count):
     """On Ray's logical GPUs: two of them exist in its books. What a worker was given is read from
     Ray, not from the placement.

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from evoprompt.config.sections import SelectionConfig
 from evoprompt.dynamics.slots import set_total_variance, slots_variance, spaced_total_variance
-from evoprompt.selection.chances import parent_probabilities
-from evoprompt.selection.schemes import Candidates, select_parents
+from evoprompt.selection.base import Candidates
+from evoprompt.selection.select import parent_probabilities, select_parents
 
 
 def enumerated_variance(fillings, traits, shares, num_slots):

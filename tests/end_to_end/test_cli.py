@@ -158,6 +158,7 @@ def heed_ctrl_c() -> None:
     ("stop", "backend"),
     [(signal.SIGINT, "local"), (signal.SIGTERM, "local"), (signal.SIGTERM, "ray")],
 )
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_checkpoint_and_exits_130(
     config_file: Path, tmp_path: Path, stop: signal.Signals, backend: str
 ):

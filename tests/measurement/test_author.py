@@ -60,7 +60,7 @@ def scorer(tiny_model: Path) -> Scorer:
 @pytest.fixture
 def measurer(scorer: Scorer, tiny_model: Path) -> Measurer:
     tokenizer, executor = Tokenizer(tiny_model), LocalExecutor(scorer)
-    return Measurer(tokenizer, executor, with_prior=False, writer=Writer(tokenizer, executor))
+    return Measurer(tokenizer, executor, writer=Writer(tokenizer, executor))
 
 
 def author(measurer: Measurer, writer=None, choices=CHOICES) -> ModelAuthor:

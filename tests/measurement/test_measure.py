@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evoprompt.backends.local import LocalExecutor
-from evoprompt.backends.ray import place
+from evoprompt.backends.placement import place
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import Config
@@ -21,6 +21,7 @@ from evoprompt.jobs.evolve.folder import (
     measurement_line,
 )
 from evoprompt.measurement.measure import Measurer, tokenize
+from evoprompt.measurement.units import Wanted
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import (
     Birth,
@@ -50,7 +51,7 @@ def measurer(tiny_model: Path) -> Measurer:
     executor = LocalExecutor(
         Scorer(TransformersLM(tiny_model, threads=1), chunk_tokens=48, store=PrefixStore(2**20))
     )
-    return Measurer(Tokenizer(tiny_model), executor, with_prior=True)
+    return Measurer(Tokenizer(tiny_model), executor, Wanted(prior=True))
 
 
 def measure(measurer: Measurer, policies: list[Policy]):

@@ -16,6 +16,7 @@ from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import JOIN_SLACK, Measurer
 from evoprompt.measurement.steps import STEP_TOKENS, StepWriter, most_tokens
+from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer, Written
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, TokenCount
@@ -69,10 +70,8 @@ def tokenizer(tiny_model: Path) -> Tokenizer:
     return Tokenizer(tiny_model)
 
 
-def measurer(scorer: Scorer, tokenizer: Tokenizer, writer=None, **settings) -> Measurer:
-    return Measurer(
-        tokenizer, LocalExecutor(scorer), **({"with_prior": False} | settings), writer=writer
-    )
+def measurer(scorer: Scorer, tokenizer: Tokenizer, writer=None, **wanted) -> Measurer:
+    return Measurer(tokenizer, LocalExecutor(scorer), Wanted(**wanted), writer=writer)
 
 
 def measure(measurer: Measurer, *policies: Policy):
@@ -135,10 +134,10 @@ def test_a_policy_without_steps_costs_nothing_more_and_has_the_same_bits(scorer,
     assert beside[0].log_likelihood.tolist() == without[0].log_likelihood.tolist()
 
 
-@pytest.mark.parametrize("settings", [{"with_prior": True}, {"with_prompt": True}])
-def test_the_content_free_input_has_its_steps_answered_too(scorer, tokenizer, settings):
+@pytest.mark.parametrize("wanted", [{"prior": True}, {"prompt": True}])
+def test_the_content_free_input_has_its_steps_answered_too(scorer, tokenizer, wanted):
     told = Told(tokenizer)
-    measure(measurer(scorer, tokenizer, told, **settings), STEPPED)
+    measure(measurer(scorer, tokenizer, told, **wanted), STEPPED)
     assert [p.rpartition("T: ")[2] for p in told.prompts] == [
         *(f"{text}\nWho?" for text in ("fine film", "poor", CONTENT_FREE)),
         *(f"{text}\nWho? 4\nWhy?" for text in ("fine film", "poor", CONTENT_FREE)),
@@ -159,7 +158,7 @@ def test_what_was_written_is_remembered_and_charged_again_to_the_floor_alone(sco
 
 
 def test_the_forecast_is_exact_without_steps_and_never_too_small_with_them(scorer, tokenizer):
-    real = measurer(scorer, tokenizer, Writer(tokenizer, LocalExecutor(scorer)), with_prior=True)
+    real = measurer(scorer, tokenizer, Writer(tokenizer, LocalExecutor(scorer)), prior=True)
     for policy in (PLAIN, STEPPED):
         [(_, count)] = measure(real, policy).values()
         assert real.forecast([policy], EXAMPLES) >= count.floor_body_tokens

@@ -21,6 +21,7 @@ from evoprompt.jobs.evolve.folder import EvolveFolder, measurement_line
 from evoprompt.jobs.evolve.page import history_of
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.units import Wanted
 from evoprompt.policy import Policy, Template
 from evoprompt.records import Example, LabelScores, QueryKind, TokenCount
 from evoprompt.scoring.engine import Scorer
@@ -111,9 +112,9 @@ def test_a_weight_without_verdicts_is_refused():
 def test_each_example_is_asked_about_with_its_right_and_a_wrong_answer():
     queries = verdict_queries(EVALUATOR, EXAMPLES)
     assert {q.kind for q in queries} == {QueryKind.VERDICT}
-    assert [(q.example_id, q.candidate, q.continuation) for q in queries] == [
-        *(("a/good", 0, " yes"), ("a/good", 1, " no"), ("a/bad", 0, " yes"), ("a/bad", 1, " no")),
-        *(("b/bad", 0, " yes"), ("b/bad", 1, " no"), ("b/good", 0, " yes"), ("b/good", 1, " no")),
+    assert [(q.example_id, q.answer, q.candidate, q.continuation) for q in queries] == [
+        *(("a", 0, 0, " yes"), ("a", 0, 1, " no"), ("a", 1, 0, " yes"), ("a", 1, 1, " no")),
+        *(("b", 0, 0, " yes"), ("b", 0, 1, " no"), ("b", 1, 0, " yes"), ("b", 1, 1, " no")),
     ]
     assert queries[2].context == "True?\nfine film\nProposed answer: bad\nSo:"
     with pytest.raises(ValueError, match="no wrong answer"):
@@ -127,9 +128,7 @@ def scorer(tiny_model: Path) -> Scorer:
 
 @pytest.fixture
 def measurer(scorer: Scorer, tiny_model: Path) -> Measurer:
-    return Measurer(
-        Tokenizer(tiny_model), LocalExecutor(scorer), with_prior=False, with_verdicts=True
-    )
+    return Measurer(Tokenizer(tiny_model), LocalExecutor(scorer), Wanted(verdicts=True))
 
 
 def measure(measurer: Measurer, *policies: Policy):
@@ -158,7 +157,7 @@ def test_measured_verdicts_are_the_likelihoods_of_the_rendered_text(measurer: Me
 
 
 def test_without_self_evaluation_nothing_more_is_measured(scorer: Scorer, measurer: Measurer):
-    plain = Measurer(measurer.tokenizer, measurer.executor, with_prior=False)
+    plain = Measurer(measurer.tokenizer, measurer.executor)
     policy = Policy("Sort.", evaluator=EVALUATOR)
     (scores, count), (judged, more) = (
         measure(plain, policy)[policy.policy_id],
@@ -203,7 +202,7 @@ def test_verdicts_of_an_earlier_part_of_the_run_are_not_asked_for_again(
 ):
     policy, other = Policy("One.", evaluator=EVALUATOR), Policy("Two.", evaluator=EVALUATOR)
     scores, _ = measure(measurer, policy)[policy.policy_id]
-    later = Measurer(measurer.tokenizer, measurer.executor, with_prior=False, with_verdicts=True)
+    later = Measurer(measurer.tokenizer, measurer.executor, Wanted(verdicts=True))
     later.recall_verdicts(policy, scores)
     again, count = measure(later, other)[other.policy_id]
     assert count.requests == 4

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 
 from evoprompt.config.sections import SelectionConfig
 from evoprompt.selection import closed_form as expected
-from evoprompt.selection.chances import (
-    PARENT_DRAWS,
-    SURVIVAL_DRAWS,
+from evoprompt.selection.base import PARENT_DRAWS, SURVIVAL_DRAWS, Candidates
+from evoprompt.selection.schemes import SUS_SURVIVAL_DRAWS, safe_weights
+from evoprompt.selection.select import (
     parent_probabilities,
+    select_parents,
+    select_survivors,
     survival_probabilities,
 )
-from evoprompt.selection.schemes import Candidates, safe_weights, select_parents, select_survivors
 
 Z = 5.4
 POOLS = {
@@ -34,6 +35,9 @@ POOLS = {
 }
 with_ties = st.lists(st.integers(-4, 0).map(float), min_size=1, max_size=7).map(np.array)
 any_fitness = st.lists(st.floats(-50, 0), min_size=1, max_size=30).map(np.array)
+
+#: Simulated survivals by scheme.
+DRAWS = {"epsilon_lexicase": SURVIVAL_DRAWS, "sus": SUS_SURVIVAL_DRAWS}
 
 
 def candidates(fitness, cases=None) -> Candidates:
@@ -378,7 +382,7 @@ def test_simulated_survival_agrees_with_fresh_draws_within_its_stated_error(meth
     found = survival_probabilities(pool, 3, scheme, np.random.default_rng(7))
     assert found.how == "simulation"
     assert found.probability.sum() == pytest.approx(3)
-    fresh, draws = survivor_counts(pool, 3, scheme, 600).mean(axis=0), SURVIVAL_DRAWS[method]
+    fresh, draws = survivor_counts(pool, 3, scheme, 600).mean(axis=0), DRAWS[method]
     pooled = (600 * fresh + draws * found.probability) / (600 + draws)
     error = np.sqrt(pooled * (1 - pooled) * (1 / 600 + 1 / draws))
     assert (np.abs(fresh - found.probability) <= Z * error).all()

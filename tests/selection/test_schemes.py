@@ -16,7 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprompt.config.sections import SelectionConfig
-from evoprompt.selection.schemes import Candidates, safe_weights, select_parents, select_survivors
+from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.session import start
+from evoprompt.selection.base import Candidates
+from evoprompt.selection.schemes import safe_weights
+from evoprompt.selection.select import select_parents, select_survivors
 
 METHODS = ("tournament", "truncation", "sus", "epsilon_lexicase", "nsga2")
 LOG_LIKELIHOODS = np.array([-4.0, -1.0, -3.0, -2.0])
@@ -185,3 +190,11 @@ def test_no_candidates_or_too_few_are_refused():
         select_parents(candidates([]), 1, SelectionConfig(), np.random.default_rng(0))
     with pytest.raises(ValueError, match="only 2 candidates"):
         select_survivors(candidates([1.0, 2.0]), 3, SelectionConfig(), np.random.default_rng(0))
+
+
+def test_an_unknown_scheme_is_refused_before_anything_is_written(config_file, tmp_path):
+    for key in ("parent_selection", "survival_selection"):
+        config = load_config(config_file, [f"evolution.{key}.method=turnament"])
+        with pytest.raises(UserError, match=f"evolution.{key}.method .*did you mean 'tournament'"):
+            start(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -21,6 +21,8 @@ from evoprompt.jobs.evolve.folder import lineage_line
 from evoprompt.policy import Policy
 from evoprompt.records import Evaluation
 
+pytestmark = pytest.mark.statistical
+
 CONFIG = load_config(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
 TASK, _ = check_task(CONFIG)
 

@@ -28,9 +28,11 @@ from evoprompt.dynamics.drift import (
 from evoprompt.dynamics.population import Filling, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.dynamics.slots import slots_variance
-from evoprompt.selection.chances import parent_probabilities
+from evoprompt.selection.base import Candidates
 from evoprompt.selection.closed_form import tournament
-from evoprompt.selection.schemes import Candidates, select_parents
+from evoprompt.selection.select import parent_probabilities, select_parents
+
+pytestmark = pytest.mark.statistical
 
 FALSE_ALARM = 1e-4
 tournaments_of_two, tournaments_of_three = partial(tournament, size=2), partial(tournament, size=3)

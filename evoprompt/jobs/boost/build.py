@@ -13,6 +13,7 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.state import Judged
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
+from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
 from evoprompt.records import Example
@@ -74,7 +75,7 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
     measurer = Measurer(
         model.tokenizer,
         model.executor,
-        with_prior=config.loop.answers == "pmi",
+        Wanted(prior=config.loop.answers == "pmi"),
         open_memo=opener,
         writer=writer,
     )

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import begin, home, taken_away
 from evoprompt.jobs.boost.build import build_boost, check_boost
@@ -15,6 +17,7 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.display import BoostDisplay, print_result
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
+from evoprompt.store.folder import SUMMARY
 
 
 def start(config: BoostConfig, out: Path | None) -> dict[str, Any]:
@@ -24,10 +27,21 @@ def start(config: BoostConfig, out: Path | None) -> dict[str, Any]:
         UserError: before anything is written, where that can be known; a folder without a round is
             taken away again.
     """
+    summary: dict[str, Any] = conduct(config, out).read(SUMMARY)
+    return summary
+
+
+def conduct(config: BoostConfig, out: Path | None, *, show: bool = True) -> BoostFolder:
+    """Run a loop in a new folder to its end; return the folder.
+
+    Raises:
+        UserError: as `start`.
+    """
     check_boost(config)
     folder = begin(BoostFolder, config, out)
     with taken_away(folder):
-        return _show(config, folder)
+        _carry_out(config, folder, show=show)
+    return folder
 
 
 def resume(path: Path) -> dict[str, Any]:
@@ -42,12 +56,12 @@ def resume(path: Path) -> dict[str, Any]:
             f"the loop in {path} is complete; its result is in summary.json, and evoprompt "
             f"report {path} makes its page again"
         )
-    return _show(folder.config(), folder)
+    return _carry_out(folder.config(), folder)
 
 
-def _show(config: BoostConfig, folder: BoostFolder) -> dict[str, Any]:
+def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -> dict[str, Any]:
     begun = time.perf_counter()
-    with BoostDisplay() as display:
+    with BoostDisplay(None if show else Console(quiet=True)) as display:
         parts = build_boost(config, home(folder.path))
         status, summary = "FAILED", None
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Any
 
+from evoprompt.policy import SLOTS
 from evoprompt.records import SURVIVE
 from evoprompt.report.text import Line
 
@@ -60,26 +60,11 @@ def what_changed(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
     """Return in words how a policy differs from another, slot by slot; both as `lineage.jsonl` has
     them.
     """
-    changes = []
-    if parent.get("instruction", "") != child.get("instruction", ""):
-        changes.append(f"instruction: {child.get('instruction', '')!r}")
-    before, after = (
-        [
-            tuple(d) if isinstance(d, list) else tuple(d.values())
-            for d in p.get("demonstrations", [])
-        ]
-        for p in (parent, child)
+    return "; ".join(
+        change
+        for slot in SLOTS
+        for change in slot.changes(parent.get(slot.name), child.get(slot.name))
     )
-    changes += [f"+ demonstration {d[0]!r}: {d[1]!r}" for d in after if d not in before]
-    changes += [f"- demonstration {d[0]!r}: {d[1]!r}" for d in before if d not in after]
-    if sorted(before) == sorted(after) and before != after:
-        changes.append("demonstrations in another order")
-    for slot in ("template", "label_words", "steps", "evaluator"):
-        if parent.get(slot) != child.get(slot):
-            changes.append(
-                f"{slot.replace('_', ' ')}: {json.dumps(child.get(slot), ensure_ascii=False)}"
-            )
-    return "; ".join(changes)
 
 
 def _mid_parent(birth: Line, values: Mapping[str, float]) -> float:

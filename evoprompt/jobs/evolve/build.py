@@ -1,6 +1,4 @@
-"""Configuration -> parts: the only place that knows every part. A new operator is one line in
-`OPERATORS`.
-"""
+"""Configuration -> parts: the only place that knows every part."""
 
 from __future__ import annotations
 
@@ -11,23 +9,27 @@ from pathlib import Path
 from evoprompt.backends.base import Executor, Identity
 from evoprompt.backends.open import open_model
 from evoprompt.backends.shared import SharedModels
-from evoprompt.errors import UserError, nearest
+from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.traits import TraitFunction, extra_traits
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
+from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
+from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import check_judgements, judge_task
 from evoprompt.tasks.load import load_task
 from evoprompt.tracking.base import Tracker
 from evoprompt.tracking.open import open_tracker
-from evoprompt.variation.catalog import OPERATORS
-from evoprompt.variation.evaluator import EvaluatorChange
-from evoprompt.variation.stuffing import ContextStuffing
+from evoprompt.variation.base import Need, needs_of
+from evoprompt.variation.catalog import drawn_operators
+
+#: The key of the operators' weights.
+OPERATORS_KEY = "evolution.operators"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,13 @@ def check_task(config: Config) -> tuple[Task, str]:
     here, before anything starts.
 
     Raises:
-        UserError: as `load_task`, an operator is unknown, a trait cannot be imported, or the
-            fitness does not go with the task.
+        UserError: as `load_task` and `drawn_operators`, a trait cannot be imported, or the fitness
+            does not go with the task.
     """
     task = load_task(config.task)
-    names = [operator.name for operator, _ in OPERATORS]
-    for name in config.evolution.operators:
-        if name not in names:
-            raise UserError(f"evolution.operators has no operator '{name}'; {nearest(name, names)}")
+    drawn_operators(config.evolution.operators, OPERATORS_KEY)
+    scheme_of(config.evolution.parent_selection, "evolution.parent_selection.method")
+    scheme_of(config.evolution.survival_selection, "evolution.survival_selection.method")
     extra_traits(config.traits.extra)
     kind = config.fitness.kind
     if kind == "auto":
@@ -94,22 +95,18 @@ def strategy_of(config: Config, task: Task) -> Strategy:
     """Return the strategy of a configuration: the operators with a positive weight, and what they
     draw from.
     """
-    weights = {o.name: config.evolution.operators.get(o.name, weight) for o, weight in OPERATORS}
-    weights = {name: weight for name, weight in weights.items() if weight > 0}
-    if not weights:
+    drawn = drawn_operators(config.evolution.operators, OPERATORS_KEY)
+    if not drawn:
         raise UserError(
-            "evolution.operators gives every operator the weight 0, so no child can be made"
+            f"{OPERATORS_KEY} gives every operator the weight 0, so no child can be made"
         )
-    most = config.evolution.max_demonstrations
-    evaluator = (
-        judge_task(task).materials(most)
-        if EvaluatorChange.name in weights and not config.task.judge
-        else None
-    )
-    materials = replace(task.materials(most), evaluator=evaluator)
-    return Strategy(
-        config.evolution, {o.name: o for o, _ in OPERATORS if o.name in weights}, weights, materials
-    )
+    operators = {operator.name: operator for operator, _ in drawn}
+    weights = {operator.name: weight for operator, weight in drawn}
+    materials = task.materials(config.evolution.max_demonstrations)
+    if Need.EVALUATOR in needs_of(operators.values()) and not config.task.judge:
+        judging = judge_task(task).materials(config.evolution.max_demonstrations)
+        materials = replace(materials, evaluator=judging)
+    return Strategy(config.evolution, operators, weights, materials)
 
 
 def build(
@@ -138,19 +135,19 @@ def build(
     measurer = Measurer(
         model.tokenizer,
         model.executor,
-        with_prior=kind == "pmi",
-        with_prompt=config.traits.prompt_cross_entropy,
-        with_verdicts=config.fitness.self_evaluation > 0,
+        Wanted(
+            prior=kind == "pmi",
+            prompt=config.traits.prompt_cross_entropy,
+            verdicts=config.fitness.self_evaluation > 0,
+        ),
         open_memo=opener,
         writer=writer,
     )
     author = None
-    if ContextStuffing.name in strategy.weights:
+    if Need.AUTHOR in needs_of(strategy.operators.values()):
         author = author_of(
             task,
-            Measurer(
-                model.tokenizer, model.executor, with_prior=False, open_memo=opener, writer=writer
-            ),
+            Measurer(model.tokenizer, model.executor, open_memo=opener, writer=writer),
             writer,
         )
         strategy = replace(strategy, materials=replace(strategy.materials, author=author))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,14 +26,42 @@ from evoprompt.terminal import clock, program, short_path
 FOUNDERS = 4
 
 
+class QuietObserver:
+    """Follows a run and shows nothing. Implements `loop.Observer`."""
+
+    def __init__(
+        self, on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None
+    ) -> None:
+        self._on_generation = on_generation
+
+    def loaded(self, info: ModelInfo, config: Config) -> None:
+        """Nothing."""
+
+    def phase(self, name: str, num_policies: int) -> None:
+        """Nothing."""
+
+    def scored(self, count: TokenCount) -> None:
+        """Nothing."""
+
+    def generation(self, line: Mapping[str, Any]) -> bool | None:
+        """Return what the caller's own function says: False ends the search."""
+        return self._on_generation(line) if self._on_generation is not None else None
+
+
 class Display:
     """Follows a run. Implements `run.Observer`; use it as a context."""
 
-    def __init__(self, config: Config, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        console: Console | None = None,
+        on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
+    ) -> None:
         self.console = console or Console(
             highlight=False, width=None if sys.stdout.isatty() else 200
         )
         self._config = config
+        self._on_generation = on_generation
         self._tokens = 0
         self._policies = 0
         self._begun = time.monotonic()
@@ -91,8 +119,8 @@ class Display:
         self._policies += 1
         self._progress.update(self._task, advance=1, status=self._status())
 
-    def generation(self, line: Mapping[str, Any]) -> None:
-        """Print the line of a generation that is done."""
+    def generation(self, line: Mapping[str, Any]) -> bool | None:
+        """Print the line of a generation that is done; return what the caller's function says."""
         fitness = line["fitness"]
         self._latest = f"best {fitness['best']:.4f}  mean {fitness['mean']:.4f}"
         self.console.print(
@@ -100,6 +128,7 @@ class Display:
             f"{fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
             f"tokens {line['tokens']['total']:>9,}  left about {clock(self._seconds_left())}"
         )
+        return self._on_generation(line) if self._on_generation is not None else None
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evoprompt.config.sections import with_absolute_paths
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.jobs.evolve.config import Config, check_config
 from evoprompt.policy import Policy
@@ -21,6 +23,8 @@ LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "meas
 
 
 DYNAMICS = "dynamics.json"
+#: Examples that were given in memory.
+EXAMPLES = "examples.jsonl"
 APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
 
 
@@ -36,8 +40,11 @@ class EvolveFolder(RunFolder):
     """The folder of a run."""
 
     def config(self) -> Config:
-        """Return the configuration that the run was begun with."""
-        return check_config(self.config_values(), str(self.path / CONFIG))
+        """Return the configuration that the run was begun with; the folder's own examples are
+        found wherever the folder is now.
+        """
+        config = check_config(self.config_values(), str(self.path / CONFIG))
+        return config.model_copy(update={"task": with_absolute_paths(config.task, self.path)})
 
     def commit(
         self,
@@ -117,6 +124,16 @@ class EvolveFolder(RunFolder):
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""
         return {row["policy_id"]: _measurement(row) for row in self.lines(MEASUREMENTS)}
+
+
+def with_examples(config: Config, folder: Path, examples: Sequence[Mapping[str, Any]]) -> Config:
+    """Write examples that were given in memory into a folder; return the configuration that reads
+    them there. Without examples it is returned as it is.
+    """
+    if not examples:
+        return config
+    RunFolder(folder).write_lines(EXAMPLES, examples)
+    return config.model_copy(update={"task": with_absolute_paths(config.task, folder)})
 
 
 def lineage_line(entry: LineageEntry) -> dict[str, Any]:

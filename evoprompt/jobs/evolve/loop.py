@@ -28,7 +28,7 @@ from evoprompt.jobs.evolve.metrics import generation_metrics, summary_descriptio
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, State, TokenCount
-from evoprompt.selection.chances import Expectation
+from evoprompt.selection.base import Expectation
 from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.store.ledger import Ledger
 from evoprompt.tracking.base import Dataset
@@ -50,8 +50,10 @@ class Observer(Protocol):
     def scored(self, count: TokenCount) -> None:
         """A policy has been scored."""
 
-    def generation(self, line: Mapping[str, Any]) -> None:
-        """A generation is committed; the line is that of `generations.jsonl`."""
+    def generation(self, line: Mapping[str, Any]) -> bool | None:
+        """A generation is committed; the line is that of `generations.jsonl`. False ends the
+        search.
+        """
 
 
 def run(
@@ -123,7 +125,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             journal.folder.commit(state, entries, line, measured, journal.ledger)
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
-        observer.generation(line)
+        if observer.generation(line) is False:
+            break
     return state
 
 

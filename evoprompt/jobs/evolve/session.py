@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from evoprompt.backends.shared import SharedModels
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import begin, home, parent_run, taken_away
+from evoprompt.jobs.base import home, identify, parent_run, provenance, taken_away
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.display import Display, print_result
-from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.jobs.evolve.display import Display, QuietObserver, print_result
+from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.tracking.open import open_tracker
@@ -26,10 +29,44 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
         UserError: before anything is written, where that can be known; a folder without a
             generation is taken away again.
     """
-    check_task(config)
-    folder = begin(EvolveFolder, config, out)
-    with taken_away(folder):
-        return _show(config, folder)
+    folder = conduct(config, out)
+    summary: dict[str, Any] = folder.read(SUMMARY)
+    return summary
+
+
+def conduct(
+    config: Config,
+    out: Path | None,
+    *,
+    examples: Sequence[Mapping[str, Any]] = (),
+    on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
+    show: bool = True,
+) -> EvolveFolder:
+    """Run a configuration in a new folder to its end; return the folder.
+
+    Args:
+        config: of the run.
+        out: the folder; None is `runs/<name>`, numbered where that exists.
+        examples: given in memory, lines of a task's file; they are kept in the folder.
+        on_generation: is given each generation's line; where it returns False the search ends.
+        show: in the terminal what happens.
+
+    Raises:
+        UserError: as `start`.
+    """
+    if not examples:
+        check_task(config)
+    identity = identify(config, Console(quiet=not show))
+    folder = EvolveFolder.create(out, config.name)
+    with taken_away(folder, EXAMPLES):
+        settled = with_examples(config, folder.path, examples)
+        check_task(settled)
+        folder.begin(config, provenance(config, identity))
+        if show:
+            _show(settled, folder, on_generation)
+        else:
+            carry_out(settled, folder, QuietObserver(on_generation))
+    return folder
 
 
 def resume(path: Path) -> dict[str, Any]:
@@ -93,8 +130,12 @@ def tell_end(config: Config, folder: EvolveFolder) -> None:
         tracker.finish("FINISHED", folder.path, folder.read(SUMMARY)["champion"]["prompt"])
 
 
-def _show(config: Config, folder: EvolveFolder) -> dict[str, Any]:
-    with Display(config) as display:
+def _show(
+    config: Config,
+    folder: EvolveFolder,
+    on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
+) -> dict[str, Any]:
+    with Display(config, on_generation=on_generation) as display:
         try:
             summary, location = carry_out(config, folder, display)
         except KeyboardInterrupt:

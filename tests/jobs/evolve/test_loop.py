@@ -4,6 +4,7 @@ anything.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -159,6 +160,7 @@ def test_the_same_seed_writes_the_same_lineage_and_another_seed_another(
     assert (tmp_path / "other" / LINEAGE).read_bytes() != first
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_lineage_to_the_byte(
     config_file: Path, tmp_path: Path
 ):
@@ -212,6 +214,25 @@ def test_a_run_killed_before_its_first_generation_starts_again(
 def test_a_complete_run_is_not_resumed(finished: Path):
     with pytest.raises(UserError, match="is complete"):
         resume(finished)
+
+
+def test_an_operator_from_elsewhere_is_drawn_and_a_resume_without_it_is_refused_by_its_name(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = tmp_path / "elsewhere.py"
+    own.write_text("from toys.operators import Shout\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = ["evolution.operators={'elsewhere:Shout': 9}"]
+    start(load_config(config_file, overrides), tmp_path / "run")
+    assert "shout" in {b["operator"] for b in lines(tmp_path / "run", LINEAGE)}
+    (tmp_path / "run" / SUMMARY).unlink()
+    before = (tmp_path / "run" / LINEAGE).read_bytes()
+    own.unlink()
+    monkeypatch.delitem(sys.modules, "elsewhere")
+    importlib.invalidate_caches()
+    with pytest.raises(UserError, match="'elsewhere:Shout' cannot be imported"):
+        resume(tmp_path / "run")
+    assert (tmp_path / "run" / LINEAGE).read_bytes() == before
 
 
 def test_the_search_stops_within_its_token_budget(

@@ -72,6 +72,12 @@ def test_a_step_says_what_changed_slot_by_slot():
         == 'label words: [["1", "uno"]]'
     )
     assert what_changed(parent, dict(parent)) == ""
+    assert (
+        what_changed(
+            {"template": ["", "?", "\n"], "steps": ["Who?"]}, {"evaluator": {}, "steps": ["Wó?"]}
+        )
+        == 'template: null; steps: ["Wó?"]; evaluator: {}'
+    )
 
 
 def test_an_interval_is_written_with_its_sign_where_it_is_a_difference():

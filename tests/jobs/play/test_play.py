@@ -800,6 +800,7 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_and_what_was_said_is_kept(run: Path):
     command = [sys.executable, "-m", "evoprompt.cli", "play", str(run)]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

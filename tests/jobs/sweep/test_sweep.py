@@ -504,6 +504,7 @@ def test_a_failed_run_is_told_the_others_go_on_and_it_is_tried_again(
     assert not (tmp_path / "s" / "002-seed1" / "error.txt").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_and_a_bayes_sweep_goes_on_as_if_nothing_had_been(
     config_file: Path, tmp_path: Path, no_pages, monkeypatch, capsys
 ):
@@ -536,6 +537,7 @@ def test_ctrl_c_exits_130_and_a_bayes_sweep_goes_on_as_if_nothing_had_been(
     ).stat().st_mtime_ns == done
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_to_the_same_table(
     config_file: Path, tmp_path: Path, no_pages
 ):

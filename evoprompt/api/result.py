@@ -1,0 +1,162 @@
+"""A complete run or loop, to be looked at, kept and used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evoprompt.errors import UserError
+
+if TYPE_CHECKING:
+    from evoprompt.jobs.base import Champion as JobChampion
+    from evoprompt.measurement.asker import Asker
+    from evoprompt.policy import Policy
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The policy that a run ended with."""
+
+    policy: Policy
+    prompt: str  #: the whole prompt, with a placeholder for the input
+    label_words: Mapping[str, str]  #: the word that stands for each choice, where it is another
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as SVG text; notebooks show it."""
+
+    svg: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure to a file; return its path."""
+        file = Path(path)
+        file.write_text(self.svg, encoding="utf-8")
+        return file
+
+
+@dataclass
+class Result:
+    """A complete run or loop, read from its folder alone.
+
+    >>> import evoprompt as ep
+    >>> result = ep.load("runs/quickstart")
+    >>> result.summary["seed"]
+    0
+    """
+
+    folder: Path
+    _asker: Asker | None = field(default=None, repr=False)
+    _temporary: Any = field(default=None, repr=False)  #: takes the folder away with this object
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` has."""
+        found: dict[str, Any] = json.loads((self.folder / "summary.json").read_text("utf-8"))
+        return found
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """The held-out check: baseline, champion and their difference, with intervals."""
+        found: dict[str, Any] = self.summary["test"]
+        return found
+
+    @property
+    def champion(self) -> Champion:
+        """The policy that the run ended with."""
+        summary, policy = self.summary, self._job_champion.policy
+        return Champion(policy, summary["champion"]["prompt"], dict(policy.label_words))
+
+    @property
+    def _job_champion(self) -> JobChampion:
+        from evoprompt.jobs.base import job_of
+
+        return job_of(self.folder).champion(self.folder)
+
+    def predict(self, inputs: Sequence[str]) -> list[str]:
+        """Return the champion's answer to each input: the likeliest choice, or what the model
+        writes where the task has none. The model is loaded once.
+
+        Raises:
+            UserError: a prompt does not fit the model's window.
+        """
+        return [max(shares, key=lambda a: shares[a]) for shares in self.probabilities(inputs)]
+
+    def probabilities(self, inputs: Sequence[str]) -> list[dict[str, float]]:
+        """Return the probability of each choice for each input; in free form that of the answer
+        alone, per token.
+        """
+        from evoprompt.measurement.model import build_asker
+        from evoprompt.records import Example
+        from evoprompt.tasks.load import load_task
+
+        champion = self._job_champion
+        if self._asker is None:
+            self._asker = build_asker(
+                champion.config,
+                answer_tokens=champion.answer_tokens,
+                with_prior=champion.with_prior,
+            )
+        task = load_task(champion.config.task) if champion.config.task is not None else None
+        choices = task.choices if task is not None else None
+        target = choices[0] if choices else "?"
+        asked = [Example(str(i), text, target, choices) for i, text in enumerate(inputs)]
+        answers = self._asker.answers(champion.policy, asked, "predict")
+        if choices is None:
+            return [{a.text: a.probability} for a in answers]
+        return [dict(zip(choices, a.probabilities, strict=True)) for a in answers]
+
+    def plot(self) -> Picture:
+        """Return the fitness by generation."""
+        from evoprompt.jobs.evolve.figures import fitness_figure
+        from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
+
+        folder = EvolveFolder.open(self.folder)
+        kind = self.summary["fitness"]["kind"]
+        return Picture(fitness_figure(folder.lines(GENERATIONS), folder.lines(LINEAGE), kind))
+
+    def report(self) -> Path:
+        """Write the page again; return its path."""
+        from evoprompt.jobs.base import job_of
+
+        return job_of(self.folder).report(self.folder)
+
+    def save(self, path: str | Path) -> Result:
+        """Copy the folder, e.g. out of a temporary one; return the result there.
+
+        Raises:
+            UserError: the path is in use.
+        """
+        target = Path(path)
+        if target.exists():
+            raise UserError(f"{target} exists, and nothing is overwritten; give another path")
+        shutil.copytree(self.folder, target)
+        return load(target)
+
+    def close(self) -> None:
+        """Give the model back, and take a temporary folder away."""
+        if self._asker is not None:
+            self._asker.measurer.close()
+            self._asker = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def load(path: str | Path) -> Result:
+    """Return the result in a folder.
+
+    Raises:
+        UserError: no job made the folder, or it is not complete.
+    """
+    from evoprompt.jobs.base import job_of
+
+    folder = Path(path).resolve()
+    job_of(folder).champion(folder)
+    return Result(folder)

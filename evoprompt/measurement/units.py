@@ -1,0 +1,130 @@
+"""What is sent to be scored, and what each score that comes back is of.
+
+    queries + requests --Unit--> WorkUnit --> TokenScores --pairs--> LabelScores
+
+Workers get token ids alone; each request keeps its query here. Results are assembled from what the
+queries say of themselves, never from their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.backends.base import WorkUnit
+from evoprompt.records import Example, LabelScores, Query, QueryKind
+from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.trie import TokenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is measured of a policy beside the likelihood of every candidate."""
+
+    prior: bool = False  #: the candidates' likelihood after a content-free input
+    #: the prompt's own likelihood: its tokens are forwarded anyway, its head rows are not
+    prompt: bool = False
+    verdicts: bool = False  #: what its evaluator says of a right and a wrong answer to each example
+
+    @property
+    def content_free(self) -> bool:
+        """Whether a prompt with the content-free input is needed."""
+        return self.prior or self.prompt
+
+
+#: Nothing but the likelihood of every candidate.
+ANSWERS_ALONE = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class UnitKey:
+    """What a unit of work measures: a policy's own answers, or its evaluator's verdicts."""
+
+    policy_id: str  #: of the policy that is charged for it
+    is_judging: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query with its tokens."""
+
+    query: Query
+    request: TokenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of work that knows what it asks."""
+
+    key: UnitKey
+    asked: tuple[Asked, ...]
+    cuts: tuple[int, ...]  #: as of `WorkUnit`
+
+    @property
+    def work(self) -> WorkUnit:
+        """What workers get of it."""
+        return WorkUnit(self.key, tuple(a.request for a in self.asked), self.cuts)
+
+    def answered(self, scores: TokenScores) -> list[tuple[Asked, float, bool]]:
+        """Return what was asked, each with its log-likelihood in nats and whether it is greedy.
+
+        Raises:
+            ValueError: there are not as many scores as requests.
+        """
+        values, greedy = scores.log_likelihood.tolist(), scores.is_greedy.tolist()
+        return list(zip(self.asked, values, greedy, strict=True))
+
+
+def label_scores(
+    unit: Unit,
+    scores: TokenScores,
+    examples: Sequence[Example],
+    verdict: NDArray[np.float64] | None = None,
+) -> LabelScores:
+    """Return what a unit measured of its policy's answers to these examples, with the verdicts on
+    them as they were measured.
+    """
+    place = {e.example_id: i for i, e in enumerate(examples)}
+    shape = (1, len(examples), max(len(e.candidates) for e in examples))
+    log_likelihood, prior = np.full(shape, -np.inf), np.full(shape, -np.inf)
+    num_tokens, num_bytes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    is_greedy = np.zeros(shape, dtype=bool)
+    prompt = None
+    for asked, value, greedy in unit.answered(scores):
+        query, length = asked.query, len(asked.request.continuation)
+        if query.kind is QueryKind.PROMPT:
+            prompt = np.array([-value / length])
+            continue
+        at = (0, place[query.example_id], query.candidate)
+        if query.kind is QueryKind.PRIOR:
+            prior[at] = value
+            continue
+        log_likelihood[at], is_greedy[at] = value, greedy
+        num_tokens[at], num_bytes[at] = length, len(query.continuation.encode())
+    return LabelScores(
+        policy_ids=(unit.key.policy_id,),
+        example_ids=tuple(place),
+        gold=np.array([e.gold for e in examples]),
+        log_likelihood=log_likelihood,
+        num_tokens=num_tokens,
+        num_bytes=num_bytes,
+        is_greedy=is_greedy,
+        prior=prior if any(a.query.kind is QueryKind.PRIOR for a in unit.asked) else None,
+        verdict=verdict,
+        prompt_cross_entropy=prompt,
+    )
+
+
+def verdict_scores(
+    unit: Unit, scores: TokenScores, examples: Sequence[Example]
+) -> NDArray[np.float64]:
+    """Return the log-likelihood of each verdict, nats, shape (1, example, answer, verdict)."""
+    place = {e.example_id: i for i, e in enumerate(examples)}
+    verdict = np.full((1, len(examples), 2, 2), np.nan)
+    for asked, value, _ in unit.answered(scores):
+        query = asked.query
+        verdict[0, place[query.example_id], query.answer, query.candidate] = value
+    return verdict
