@@ -13,10 +13,10 @@ from math import fsum, isfinite
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import Account
 from evoprompt.stats.significance import (
     Estimate,
-    Floats,
     difference_interval,
     holm,
     mann_whitney,

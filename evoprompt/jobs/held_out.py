@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite, nan
 from typing import Any
 
@@ -15,6 +16,8 @@ from evoprompt.recurrence.evaluator import (
     sensitivity,
     specificity,
 )
+from evoprompt.report.table import Cell, Table, new_table, to_markdown
+from evoprompt.report.text import interval
 from evoprompt.seeding import Stream, generator
 from evoprompt.stats.resampling import paired_bootstrap_interval, wilson_interval
 
@@ -82,3 +85,27 @@ def compare(
         "champion": accuracy(champion),
         "difference": {"value": float(difference.mean()), "ci": list(interval)},
     }
+
+
+def held_out_table(test: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
+    """Return a held-out check as a page shows it; `labels` has the part that each row shows."""
+    rows = []
+    for label, name in labels.items():
+        value, bounds = interval(test[name], signed=name == "difference")
+        rows.append((label, Cell(value, emphasis="strong"), Cell(bounds, emphasis="muted")))
+    return new_table(("", _words(test["metric"]), "interval"), rows)
+
+
+def held_out_markdown(test: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """Return a held-out check in Markdown, with what was measured on how many examples above it."""
+    rows = []
+    for label, name in labels.items():
+        low, high = test[name]["ci"]
+        rows.append((label, f"{test[name]['value']:.3f}", f"{low:.3f} to {high:.3f}"))
+    metric = _words(test["metric"])
+    title = f"{metric} on {test['num_examples']} examples"
+    return to_markdown(new_table(("", metric, "interval"), rows, title=title))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

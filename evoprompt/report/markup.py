@@ -40,22 +40,6 @@ def section(title: str, body: str, note: str = "") -> str:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of texts, the first column to the left, the others to the right."""
-    cells = [f"<th{_class(i)}>{escape(text)}</th>" for i, text in enumerate(head)]
-    body = [
-        "<tr>"
-        + "".join(f"<td{_class(i)}>{escape(text)}</td>" for i, text in enumerate(row))
-        + "</tr>"
-        for row in rows
-    ]
-    return f'<div class="wide"><table><tr>{"".join(cells)}</tr>{"".join(body)}</table></div>'
-
-
 def preformatted(text: str) -> str:
     """Return text as it is."""
     return f"<pre>{escape(text)}</pre>"
-
-
-def _class(column: int) -> str:
-    return ' class="n"' if column else ""

@@ -12,10 +12,8 @@ from math import comb, exp, inf, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from evoprompt.arrays import Floats, Integers
 
 #: Up to this many values a rank test is exact: every count stays below 2^53, so that the sums of
 #: counts are exact too.
@@ -33,6 +31,14 @@ class Estimate:
     low: float | None
     high: float | None
     num: int
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The ends of the interval, where it is defined and wider than rounding makes it."""
+        if self.low is None or self.high is None:
+            return None
+        wide = self.high - self.low > TIE_TOLERANCE * max(abs(self.low), abs(self.high))
+        return (self.low, self.high) if wide else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""A generation's or a round's line and a summary -> metric names and values. Pure.
-
-Names are `group/name`, so that the MLflow UI draws each group as a section of charts.
-"""
+"""A configuration and examples -> what MLflow is told of them. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evoprompt.records import Example
-
-
-def held_out_table(test: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """Return a held-out check as Markdown; `labels` has the part that each row shows."""
-    rows = "".join(
-        f"| {label} | {test[name]['value']:.3f} | {test[name]['ci'][0]:.3f} to "
-        f"{test[name]['ci'][1]:.3f} |\n"
-        for label, name in labels.items()
-    )
-    metric = test["metric"].replace("_", " ")
-    return (
-        f"{metric} on {test['num_examples']} examples\n\n| | {metric} | interval "
-        f"|\n|---|---|---|\n{rows}"
-    )
 
 
 def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.record import Ends, RoundLine
 from evoprompt.records import TokenCount
+from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
 from evoprompt.terminal import clock, program, short_path
 
@@ -69,7 +69,7 @@ class BoostDisplay:
         self._tokens += count.body_tokens
         self._progress.update(self._task, status=f"{self._tokens:,} tokens")
 
-    def round(self, line: Mapping[str, Any]) -> None:
+    def round(self, line: RoundLine) -> None:
         """Print the line of a round that is done."""
         self.console.print(round_text(line), soft_wrap=True)
 
@@ -83,54 +83,54 @@ class BoostDisplay:
         )
 
 
-def round_text(line: Mapping[str, Any]) -> str:
+def round_text(line: RoundLine) -> str:
     """Return a round as a line of text: what was measured beside what was predicted, and what the
     loop did.
     """
     error = (
         "error not known"
-        if line["error_rate"] is None
-        else f"error {line['error_rate']:.3f}  {_bounds(line['ci'])}"
+        if line.error_rate is None
+        else f"error {line.error_rate:.3f}  {_bounds(line.ci)}"
     )
-    if line["round"] == 0:
+    if line.round == 0:
         return f"before     {error}"
-    parts = [f"round {line['round']:>3}  {error}"]
-    if line["predicted"] is not None:
-        parts.append(f"predicted {line['predicted']:.3f}  {_bounds(line['predicted_ci'])}")
-    if line["sensitivity"] is not None and line["specificity"] is not None:
-        parts.append(f"evaluator {line['sensitivity']:.2f} + {line['specificity']:.2f}")
-    parts.append(f"accepted {line['accepted']}, buffer {line['buffer_size']}")
-    if line["verdict"] is not None:
-        failed = ", ".join(line["verdict"]["failed"])
-        parts += (
-            [] if line["verdict"]["inside"] else [f"outside: {failed or 'no assumption refuted'}"]
-        )
-        parts += [failed] if failed and line["verdict"]["inside"] else []
+    parts = [f"round {line.round:>3}  {error}"]
+    if line.predicted is not None:
+        parts.append(f"predicted {line.predicted:.3f}  {_bounds(line.predicted_ci)}")
+    if line.sensitivity is not None and line.specificity is not None:
+        parts.append(f"evaluator {line.sensitivity:.2f} + {line.specificity:.2f}")
+    parts.append(f"accepted {line.accepted}, buffer {line.buffer_size}")
+    if line.verdict is not None:
+        failed = ", ".join(line.verdict.failed)
+        parts += [] if line.verdict.inside else [f"outside: {failed or 'no assumption refuted'}"]
+        parts += [failed] if failed and line.verdict.inside else []
     return "  ".join(parts)
 
 
 def print_result(console: Console, summary: Mapping[str, Any], folder: Path, location: str) -> None:
     """Print the table at the end of a loop; `location` is where the tracker has it."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    test = summary["test"]
-    if test is not None:
-        for label, name, signed in (
-            ("error before", "baseline", False),
-            ("error after", "champion", False),
-            ("difference", "difference", True),
+    pairs: list[tuple[str, Cell | str]] = []
+    if summary["test"] is not None:
+        for label, name in (
+            ("error before", "baseline"),
+            ("error after", "champion"),
+            ("difference", "difference"),
         ):
-            table.add_row(label, "{}  {}".format(*interval(test[name], signed=signed)))
-    for note in summary["notes"]:
-        table.add_row("", Text(note))
-    table.add_row("rounds", str(summary["rounds"]))
-    table.add_row("tokens forwarded", f"{summary['tokens']['prefill']:,}")
-    table.add_row("time", clock(summary["seconds"]["total"]))
-    table.add_row("run folder", str(folder))
-    table.add_row("report", str(folder / "report.html"))
-    table.add_row("MLflow", location)
-    table.add_row("try it with", Text(f"{program()} play {short_path(folder)}", style="bold"))
-    console.print(table)
+            part = interval(summary["test"][name], signed=name == "difference")
+            pairs.append((label, "  ".join(part)))
+    play = f"{program()} play {short_path(folder)}"
+    pairs += [
+        *(("", note) for note in summary["notes"]),
+        ("rounds", str(summary["rounds"])),
+        ("tokens forwarded", f"{summary['tokens']['prefill']:,}"),
+        ("time", clock(summary["seconds"]["total"])),
+        ("run folder", str(folder)),
+        ("report", str(folder / "report.html")),
+        ("MLflow", location),
+        ("try it with", Cell(play, emphasis="strong")),
+    ]
+    console.print(to_rich(pairs_table(pairs)))
 
 
-def _bounds(interval_of: list[float] | None) -> str:
+def _bounds(interval_of: Ends | None) -> str:
     return f"[{interval_of[0]:.3f}, {interval_of[1]:.3f}]" if interval_of else ""

@@ -13,15 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from evoprompt.arrays import Floats
+from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, new_axes, plain, svg
-
-Line = Mapping[str, Any]
 
 #: Half of the distance between two marks of one round, in rounds.
 APART = 0.07
 
 
-def error_figure(lines: Sequence[Line]) -> str | None:
+def error_figure(lines: Sequence[RoundLine]) -> str | None:
     """Return the error rate by round, measured and predicted with their intervals, what the context
     holds of it, and what the model believes.
 
@@ -69,7 +68,7 @@ def error_figure(lines: Sequence[Line]) -> str | None:
     return _finish(figure, axes, "round (0 is before any context)", label, legend_columns=2)
 
 
-def evaluator_figure(lines: Sequence[Line]) -> str | None:
+def evaluator_figure(lines: Sequence[RoundLine]) -> str | None:
     """Return sensitivity and specificity by round, and beside it one against the other with the
     line s + c = 1; None if neither is known.
     """
@@ -103,18 +102,14 @@ def evaluator_figure(lines: Sequence[Line]) -> str | None:
     return svg(figure)
 
 
-def acceptance_figure(lines: Sequence[Line]) -> str | None:
+def acceptance_figure(lines: Sequence[RoundLine]) -> str | None:
     """Return what became of each round's answers as stacked bars; None before the first round."""
-    rounds = [
-        line
-        for line in lines
-        if line["round"] > 0 and None not in (line["answered"], line["accepted"])
-    ]
+    rounds = [line for line in lines if line.round > 0]
     if not rounds:
         return None
     x = _numbers(rounds, "round")
     answered, accepted = _numbers(rounds, "answered"), _numbers(rounds, "accepted")
-    abstained = np.nan_to_num(_numbers(rounds, "abstained"))
+    abstained = _numbers(rounds, "abstained")
     figure, axes = new_axes(height=2.8)
     below = np.zeros(len(rounds))
     for height, color, label in (
@@ -211,18 +206,16 @@ def _with_interval(
     )
 
 
-def _numbers(lines: Sequence[Line], name: str) -> Floats:
-    """Return a key's value in each line, shape (line,), NaN where it is null."""
-    return np.array(
-        [np.nan if line[name] is None else line[name] for line in lines], dtype=np.float64
-    )
+def _numbers(lines: Sequence[RoundLine], name: str) -> Floats:
+    """Return a field of each line, shape (line,), NaN where it is None."""
+    values = (getattr(line, name) for line in lines)
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _bounds(lines: Sequence[Line], name: str) -> tuple[Floats, Floats]:
-    """Return the ends of an interval in each line, NaN where it is null."""
-    ends = np.array(
-        [(np.nan, np.nan) if line[name] is None else line[name] for line in lines], dtype=np.float64
-    ).reshape(-1, 2)
+def _bounds(lines: Sequence[RoundLine], name: str) -> tuple[Floats, Floats]:
+    """Return the ends of an interval in each line, NaN where it is None."""
+    intervals = [getattr(line, name) or (np.nan, np.nan) for line in lines]
+    ends = np.array(intervals, dtype=np.float64).reshape(-1, 2)
     return ends[:, 0], ends[:, 1]
 
 

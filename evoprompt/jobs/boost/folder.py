@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evoprompt.config.reader import check_section
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.store.folder import CONFIG, RunFolder
 
 RECURRENCE, ANSWERS, ACCEPTED = (
@@ -19,3 +20,7 @@ class BoostFolder(RunFolder):
     def config(self) -> BoostConfig:
         """Return the configuration that a self-evaluation loop was begun with."""
         return check_section(BoostConfig, self.config_values(), str(self.path / CONFIG))
+
+    def rounds(self) -> list[RoundLine]:
+        """Return the lines of the rounds that are committed."""
+        return [RoundLine.from_dict(line) for line in self.lines(RECURRENCE)]

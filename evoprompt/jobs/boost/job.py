@@ -49,7 +49,7 @@ class BoostJob:
         """Return the policy with the context that the loop ended with, and what judged its answers,
         as the loop answered and judged.
         """
-        from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
+        from evoprompt.jobs.boost.folder import BoostFolder
 
         opened = BoostFolder.open(folder)
         summary, config = complete_summary(opened), opened.config()
@@ -64,7 +64,7 @@ class BoostJob:
             answer_tokens=loop.answer_tokens,
             with_prior=loop.answers == "pmi",
             among_rivals=loop.judge == "rivals",
-            threshold=opened.lines(RECURRENCE)[0]["threshold"] or 0.0,
+            threshold=opened.rounds()[0].threshold or 0.0,
             abstain_below=loop.abstain_below,
             answer_prior=summary["champion"].get("prior"),
             verdict_prior=summary["evaluator"].get("prior"),

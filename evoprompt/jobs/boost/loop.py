@@ -14,7 +14,7 @@ one only measures.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -24,12 +24,13 @@ from evoprompt.backends.base import ModelInfo
 from evoprompt.errors import UserError
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.boost.build import BoostParts
+from evoprompt.jobs.boost.conclude import summarize
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import write_boost_page
-from evoprompt.jobs.boost.record import Measured, Outcomes, round_line, summarize
+from evoprompt.jobs.boost.record import Measured, Outcomes, RoundLine, round_line
 from evoprompt.jobs.boost.state import (
     Judged,
     LoopState,
@@ -71,7 +72,7 @@ class BoostObserver(Protocol):
     def scored(self, count: TokenCount) -> None:
         """A part of it is scored."""
 
-    def round(self, line: Mapping[str, Any]) -> None:
+    def round(self, line: RoundLine) -> None:
         """A round is committed; the line is that of `recurrence.jsonl`."""
 
 
@@ -106,7 +107,7 @@ def boost(
             *_calibrate(parts, asker, threshold),
             threshold,
         )
-    threshold = folder.lines(RECURRENCE)[0]["threshold"]
+    threshold = folder.rounds()[0].threshold
     while goes_on(
         state, rounds=loop.rounds, patience=loop.patience, max_tokens=loop.prefill_tokens
     ):
@@ -213,13 +214,14 @@ def _commit(
     )
     ledger = asker.ledger
     with ledger.timed("dynamics"):
-        line = round_line(parts.config, folder.lines(RECURRENCE), state, measured, threshold)
+        line = round_line(parts.config, folder.rounds(), state, measured, threshold)
     state = replace(state, tokens=ledger.total.floor_body_tokens + ledger.total.generated_tokens)
-    line |= {
-        "tokens": state.tokens,
-        "time_ms": int(time.time() * 1000),
-        "seconds": round(sum(ledger.seconds.values()), 3),
-    }
+    line = replace(
+        line,
+        tokens=state.tokens,
+        time_ms=int(time.time() * 1000),
+        seconds=round(sum(ledger.seconds.values()), 3),
+    )
     content = {
         "version": 1,
         **{name: getattr(state, name) for name in ("seed", "round", "believed", "tokens")},
@@ -227,8 +229,8 @@ def _commit(
         "ledger": ledger.to_dict(),
     }
     answers = [{**asdict(j), "is_right": r} for j, r in zip(judged, right, strict=True)]
-    folder.commit_lines({RECURRENCE: [line], ANSWERS: answers}, content)
-    parts.tracker.log(recurrence_metrics(line), state.round, line["time_ms"])
+    folder.commit_lines({RECURRENCE: [line.to_dict()], ANSWERS: answers}, content)
+    parts.tracker.log(recurrence_metrics(line), state.round, line.time_ms)
     observer.round(line)
     return state
 
@@ -287,7 +289,7 @@ def _conclude(
     folder.write_lines(ACCEPTED, [_accepted_line(parts, j) for j in state.buffer])
     before, tested = _test(parts, asker, LoopState(state.seed)), _test(parts, asker, state)
     answer_prior, verdict_prior = _priors(parts, asker, policy)
-    summary = summarize(parts.config, folder.lines(RECURRENCE), tested) | {
+    summary = summarize(parts.config, folder.rounds(), tested) | {
         "name": folder.path.name,
         "test": _compare(parts.config, before, tested) if before and tested else None,
         "champion": {
@@ -360,11 +362,11 @@ def _open_tracking(parts: BoostParts, folder: BoostFolder) -> None:
     """Open the MLflow run, or open it again and tell the last committed round once more: it may not
     have arrived.
     """
-    identity, lines = folder.read(TRACKING), folder.lines(RECURRENCE)
+    identity = folder.read(TRACKING)
     if identity:
         parts.tracker.resume(identity)
-        for line in lines[-1:]:
-            parts.tracker.log(recurrence_metrics(line), line["round"], line["time_ms"])
+        for line in folder.rounds()[-1:]:
+            parts.tracker.log(recurrence_metrics(line), line.round, line.time_ms)
         return
     config = parts.config
     source = str(config.questions or (config.task and config.task.origin))

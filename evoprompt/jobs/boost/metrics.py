@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evoprompt.tracking.names import held_out_table
+from evoprompt.jobs.boost.record import RoundLine
+from evoprompt.jobs.held_out import held_out_markdown
 
 
-def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
+def recurrence_metrics(line: RoundLine) -> dict[str, float]:
     """Return the metrics of a line of `recurrence.jsonl`; what is null there is left out.
 
     `recurrence/acceptance` is the share of the answers given that were accepted, undefined where
@@ -25,24 +26,21 @@ def recurrence_metrics(line: Mapping[str, Any]) -> dict[str, float]:
         "buffer_error_rate",
         "believed_error",
     )
-    found = {name: line[name] for name in names}
-    for name, bounds in (("error_rate", line["ci"]), ("predicted", line["predicted_ci"])):
-        found |= {f"{name}_low": bounds[0], f"{name}_high": bounds[1]} if bounds else {}
-    found |= {"ln_lambda": line["ln_lambda"]["value"]} if line["ln_lambda"] else {}
-    found |= (
-        {f"imitation_{end}": line["imitation"][end] for end in ("floor", "ceiling")}
-        if line.get("imitation")
-        else {}
-    )
-    found |= (
-        {"acceptance": line["accepted"] / line["answered"]}
-        if line["answered"] and line["accepted"] is not None
-        else {}
-    )
-    found |= {"surprise_z": line["verdict"]["surprise_z"]} if line["verdict"] else {}
+    found = {name: getattr(line, name) for name in names}
+    for name, ends in (("error_rate", line.ci), ("predicted", line.predicted_ci)):
+        found |= {f"{name}_low": ends[0], f"{name}_high": ends[1]} if ends else {}
+    if line.ln_lambda:
+        found["ln_lambda"] = line.ln_lambda.value
+    if line.imitation:
+        found["imitation_floor"] = line.imitation.floor
+        found["imitation_ceiling"] = line.imitation.ceiling
+    if line.answered:
+        found["acceptance"] = line.accepted / line.answered
+    if line.verdict:
+        found["surprise_z"] = line.verdict.surprise_z
     metrics = {f"recurrence/{name}": value for name, value in found.items()} | {
-        "tokens/total": line["tokens"],
-        "time/seconds": line["seconds"],
+        "tokens/total": line.tokens,
+        "time/seconds": line.seconds,
     }
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
@@ -53,7 +51,7 @@ def boost_description(summary: Mapping[str, Any]) -> str:
     """
     labels = {"before": "baseline", "after": "champion", "difference": "difference"}
     table = (
-        f"Self-evaluation: {held_out_table(summary['test'], labels)}\n"
+        f"Self-evaluation: {held_out_markdown(summary['test'], labels)}\n\n"
         if summary["test"] is not None
         else ""
     )

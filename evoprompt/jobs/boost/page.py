@@ -11,14 +11,13 @@ from typing import Any
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost.config import BoostConfig
-from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
-from evoprompt.recurrence.evaluator import LogRatio
+from evoprompt.jobs.boost.folder import BoostFolder
+from evoprompt.jobs.boost.record import RoundLine, RoundVerdict
+from evoprompt.jobs.held_out import held_out_table
 from evoprompt.recurrence.verdict import Assumption
-from evoprompt.report.markup import page, preformatted, section, table
-from evoprompt.report.text import interval
+from evoprompt.report.markup import page, preformatted, section
+from evoprompt.report.table import new_table, to_html
 from evoprompt.store.folder import SUMMARY
-
-Line = Mapping[str, Any]
 
 #: A space at which a line does not break.
 FIXED = "\N{NO-BREAK SPACE}"
@@ -88,7 +87,7 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
     Raises:
         UserError: no round is committed, or the folder's configuration is not that of a loop.
     """
-    lines = folder.lines(RECURRENCE)
+    lines = folder.rounds()
     if not lines:
         raise UserError(
             f"the loop in {folder.path} has not committed a round yet; go on with it: evoprompt "
@@ -112,7 +111,7 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
             section(
                 "Final prompt",
                 preformatted(summary["champion"]["prompt"]),
-                _shown(lines[-1]["context_size"]),
+                _shown(lines[-1].context_size),
             )
         )
         if config.loop.judge == "clause":
@@ -124,28 +123,28 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
     return path
 
 
-def verdict_text(verdict: Mapping[str, Any] | None) -> str:
+def verdict_text(verdict: RoundVerdict | None) -> str:
     """Return in words whether a round did as predicted, and what failed if it did not; nothing
     where nothing was predicted.
     """
     if verdict is None:
         return ""
-    z = "" if verdict["surprise_z"] is None else f" (z{FIXED}={FIXED}{verdict['surprise_z']:+.1f})"
-    failed = ", ".join(verdict["failed"])
-    if verdict["inside"]:
+    z = "" if verdict.surprise_z is None else f" (z{FIXED}={FIXED}{verdict.surprise_z:+.1f})"
+    failed = ", ".join(verdict.failed)
+    if verdict.inside:
         return f"inside{z}" + (f", but {failed}" if failed else "")
     return f"outside{z}: {failed or 'no assumption refuted'}"
 
 
 def _head(
-    name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lines: Sequence[Line]
+    name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]
 ) -> str:
     sources = [f"task {config.task.title}"] if config.task else []
     sources += [f"the questions of {config.questions}"] if config.questions else []
-    loop, tokens = config.loop, summary["tokens"]["total"] if summary else lines[-1]["tokens"]
+    loop, tokens = config.loop, summary["tokens"]["total"] if summary else lines[-1].tokens
     texts = (
         f"Self-evaluation loop of {config.model.name} on {' and '.join(sources)}, seed "
-        f"{config.seed}: {_count(lines[-1]['round'], 'round')}, "
+        f"{config.seed}: {_count(lines[-1].round, 'round')}, "
         f"{tokens:,} tokens.",
         f"Answers: {loop.answers} ({ANSWERS[loop.answers]}). Buffer: {loop.buffer} "
         f"({BUFFERS[loop.buffer]}). Judge: {loop.judge} "
@@ -154,7 +153,7 @@ def _head(
     return f'<h1>{escape(name)}</h1><p class="muted">{escape(texts[0])}<br>{escape(texts[1])}</p>'
 
 
-def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:
+def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> str:
     if summary is None:
         unknown = (
             ""
@@ -167,23 +166,16 @@ def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> str:
     test = summary["test"]
     if test is None:
         return section("Outcome", notes)
-    rows = (
-        ("before, without context", interval(test["baseline"])),
-        ("after, with the last context", interval(test["champion"])),
-        ("difference (paired)", interval(test["difference"], signed=True)),
-    )
-    body = "".join(
-        f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>'
-        for label, (value, bounds) in rows
-    )
-    head = (
-        f'<tr><th></th><th class="n">{escape(test["metric"].replace("_", " "))}</th><th '
-        f'class="n">interval</th></tr>'
-    )
+    labels = {
+        "before, without context": "baseline",
+        "after, with the last context": "champion",
+        "difference (paired)": "difference",
+    }
+    table = to_html(held_out_table(test, labels))
     note = f"On {_count(test['num_examples'], 'test example')} that the loop never learned from."
     return section(
         "Outcome",
-        f"<table>{head}{body}</table><p>{_conclusion(test['difference']['ci'])}</p>{notes}",
+        f"{table}<p>{_conclusion(test['difference']['ci'])}</p>{notes}",
         note,
     )
 
@@ -197,7 +189,7 @@ def _conclusion(bounds: Sequence[float]) -> str:
     return "No effect is shown: the interval of the difference holds 0."
 
 
-def _figures(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> list[str]:
+def _figures(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> list[str]:
     from evoprompt.jobs.boost.figures import (
         acceptance_figure,
         coverage_figure,
@@ -205,7 +197,7 @@ def _figures(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> list[s
         evaluator_figure,
     )
 
-    supposed = SUPPOSED[bool(lines[0].get("imitation"))]
+    supposed = SUPPOSED[bool(lines[0].imitation)]
     error = (
         ("Error by round", f"{ERROR_NOTE}{supposed} {BELIEVED_NOTE}")
         if _has_labels(lines)
@@ -233,7 +225,7 @@ def _figures(summary: Mapping[str, Any] | None, lines: Sequence[Line]) -> list[s
     return [section(title, figure, note) for title, figure, note in drawn if figure is not None]
 
 
-def _rounds(lines: Sequence[Line], alpha: float) -> str:
+def _rounds(lines: Sequence[RoundLine], alpha: float) -> str:
     """Return the table of rounds; a column in which nothing is known is left out."""
     head = [
         "round",
@@ -250,35 +242,31 @@ def _rounds(lines: Sequence[Line], alpha: float) -> str:
     ]
     rows = [_row(line, alpha) for line in lines]
     shown = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    return table([head[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    return to_html(new_table([head[i] for i in shown], [[row[i] for i in shown] for row in rows]))
 
 
-def _row(line: Line, alpha: float) -> list[str]:
-    ratio = LogRatio(**line["ln_lambda"]) if line["ln_lambda"] else None
-    given = (
-        [f"{line['accepted']} of {line['answered']}"]
-        if line["answered"] and line["accepted"] is not None
-        else []
-    )
-    withheld = [f"{line['abstained']}{FIXED}abstained"] if line["abstained"] else []
-    pairs = f" of {line['context_size']}" if line["context_size"] else ""
+def _row(line: RoundLine, alpha: float) -> list[str]:
+    ratio = line.ln_lambda
+    given = [f"{line.accepted} of {line.answered}"] if line.answered else []
+    withheld = [f"{line.abstained}{FIXED}abstained"] if line.abstained else []
+    pairs = f" of {line.context_size}" if line.context_size else ""
     return [
-        str(line["round"]),
-        _rate(line["error_rate"], line["ci"]),
-        _rate(line["predicted"], line["predicted_ci"]),
-        _rate(line["sensitivity"], line["sensitivity_ci"]),
-        _rate(line["specificity"], line["specificity_ci"]),
+        str(line.round),
+        _rate(line.error_rate, line.ci),
+        _rate(line.predicted, line.predicted_ci),
+        _rate(line.sensitivity, line.sensitivity_ci),
+        _rate(line.specificity, line.specificity_ci),
         _rate(ratio.value, ratio.interval(alpha)) if ratio else "",
         ", ".join(given + withheld),
-        "" if line["buffer_size"] is None else str(line["buffer_size"]),
-        "" if line["context_error_rate"] is None else f"{line['context_error_rate']:.0%}{pairs}",
-        _rate(line["believed_error"]),
-        verdict_text(line["verdict"]),
+        str(line.buffer_size),
+        "" if line.context_error_rate is None else f"{line.context_error_rate:.0%}{pairs}",
+        _rate(line.believed_error),
+        verdict_text(line.verdict),
     ]
 
 
-def _has_labels(lines: Sequence[Line]) -> bool:
-    return any(line["error_rate"] is not None for line in lines)
+def _has_labels(lines: Sequence[RoundLine]) -> bool:
+    return any(line.error_rate is not None for line in lines)
 
 
 def _rate(value: float | None, bounds: Sequence[float] | None = None) -> str:
@@ -295,9 +283,9 @@ def _shown(pairs: int | None) -> str:
     )
 
 
-def _meaning(lines: Sequence[Line]) -> str:
+def _meaning(lines: Sequence[RoundLine]) -> str:
     """Return what the failed assumptions of these rounds mean, each once."""
-    failed = {name for line in lines if line["verdict"] for name in line["verdict"]["failed"]}
+    failed = {name for line in lines if line.verdict for name in line.verdict.failed}
     return "".join(
         f'<p class="muted">{escape(name.value)}: {escape(text)}.</p>'
         for name, text in FAILED.items()

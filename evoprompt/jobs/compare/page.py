@@ -10,13 +10,13 @@ from pathlib import Path
 
 from evoprompt.jobs.compare.comparison import Comparison, comparison_dict
 from evoprompt.jobs.compare.tables import (
-    TextTable,
     group_table,
     part_table,
     power_notes,
     test_table,
 )
 from evoprompt.report.markup import page, section
+from evoprompt.report.table import new_table, to_html
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
 
@@ -35,7 +35,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         section("Curves", figures.curves_figure(comparison), _curve_note(comparison)),
         section(
             "Groups",
-            _table(group_table(comparison)) + figures.points_figure(comparison),
+            to_html(group_table(comparison)) + figures.points_figure(comparison),
             GROUP_NOTE,
         ),
     ]
@@ -43,7 +43,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         parts.append(
             section(
                 test_table(comparison).title,
-                _table(test_table(comparison)),
+                to_html(test_table(comparison)),
                 " ".join([TEST_NOTE, *notes]),
             )
         )
@@ -60,7 +60,11 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         )
     if comparison.tests:
         parts.append(
-            section(part_table(comparison).title, _table(part_table(comparison, None)), PART_NOTE)
+            section(
+                part_table(comparison).title,
+                to_html(part_table(comparison, None)),
+                PART_NOTE,
+            )
         )
     parts.append(section("Runs", _runs_table(comparison)))
     file = folder / PAGE
@@ -134,23 +138,4 @@ def _runs_table(comparison: Comparison) -> str:
         for run in result.runs
     ]
     head = ("group", "folder", "seed", "generations", "AUC / range", "final", "change of the mean")
-    return _table(TextTable("Runs", head, rows, 2))
-
-
-def _table(table: TextTable) -> str:
-    def cell(tag: str, place: int, text: str) -> str:
-        value, _, below = escape(text).partition("\n")
-        interval = below.replace("\n", ", ")
-        shown = value + (f'<br><span class="muted">{interval}</span>' if interval else "")
-        kind = "" if place < table.num_words else ' class="n"'
-        return f"<{tag}{kind}>{shown}</{tag}>"
-
-    lines = [("th", table.head), *(("td", row) for row in table.rows)]
-    return (
-        "<table>"
-        + "".join(
-            "<tr>" + "".join(cell(tag, i, text) for i, text in enumerate(row)) + "</tr>"
-            for tag, row in lines
-        )
-        + "</table>"
-    )
+    return to_html(new_table(head, rows, align="ll"))

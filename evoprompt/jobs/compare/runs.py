@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import Account, price_account
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
-from evoprompt.stats.significance import Floats
 from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING
 from evoprompt.tracking.names import flat_parameters
 

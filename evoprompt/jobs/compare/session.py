@@ -10,7 +10,6 @@ from math import isfinite
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from evoprompt.dynamics.comparison import median
@@ -18,12 +17,12 @@ from evoprompt.jobs.compare.comparison import Comparison, Settings, compare_runs
 from evoprompt.jobs.compare.page import write_comparison
 from evoprompt.jobs.compare.runs import RunRecord
 from evoprompt.jobs.compare.tables import (
-    TextTable,
     group_table,
     part_table,
     power_notes,
     test_table,
 )
+from evoprompt.report.table import to_markdown, to_rich
 from evoprompt.store.folder import RunFolder
 from evoprompt.tracking.mlflow import MlflowTracker, default_uri
 
@@ -60,14 +59,14 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the tables of a comparison, its warnings first."""
     for warning in comparison.warnings:
         console.print(Text(f"note: {warning}"), soft_wrap=True)
-    console.print(_rich(group_table(comparison)))
+    console.print(to_rich(group_table(comparison), padding=1))
     if comparison.tests:
-        console.print(_rich(test_table(comparison)))
+        console.print(to_rich(test_table(comparison), padding=1))
     for note in power_notes(comparison):
         console.print(Text(note))
     parts = part_table(comparison)
     if parts.rows:
-        console.print(_rich(parts))
+        console.print(to_rich(parts, padding=1))
 
 
 def comparison_metrics(comparison: Comparison) -> dict[str, float]:
@@ -86,6 +85,13 @@ def comparison_metrics(comparison: Comparison) -> dict[str, float]:
     return metrics
 
 
+def comparison_description(comparison: Comparison) -> str:
+    """Return the tables of a comparison in Markdown, with what so few replicates can show."""
+    tested = [test_table(comparison), part_table(comparison)] if comparison.tests else []
+    tables = [to_markdown(table) for table in (group_table(comparison), *tested)]
+    return "\n\n".join([*tables[:2], *power_notes(comparison), *tables[2:]])
+
+
 def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -> str:
     """Record the comparison beside its runs in MLflow; return where, or why not."""
     tracked = [r for r in records if r.mlflow]
@@ -102,7 +108,6 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
             "MLflow: not recorded, since the runs are in another store; set "
             f"MLFLOW_TRACKING_URI={uri}"
         )
-    settings = comparison.settings
     tracker = MlflowTracker(home, str(tracked[0].config["tracking.experiment"]))
     tags = {
         "evoprompt.kind": "comparison",
@@ -110,74 +115,22 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
         "evoprompt.compared_runs": " ".join((r.mlflow or {})["run_id"] for r in tracked),
         "evoprompt.compared_folders": " ".join(str(r.folder) for r in records),
     }
-    parameters = {
+    tracker.begin(f"comparison {folder.name}", _parameters(comparison), tags, [])
+    tracker.log(comparison_metrics(comparison), 0, int(time.time() * 1000))
+    tracker.describe(comparison_description(comparison))
+    tracker.finish("FINISHED", folder)
+    return f"MLflow {tracker.location()}"
+
+
+def _parameters(comparison: Comparison) -> dict[str, object]:
+    settings = comparison.settings
+    return {
         "by": " ".join(comparison.keys),
         "align": settings.align,
         "trait": settings.trait,
         "target": settings.target,
         "baseline": settings.baseline,
     }
-    tracker.begin(f"comparison {folder.name}", parameters, tags, [])
-    tracker.log(comparison_metrics(comparison), 0, int(time.time() * 1000))
-    tables = [
-        group_table(comparison),
-        *([test_table(comparison), part_table(comparison)] if comparison.tests else []),
-    ]
-    tracker.describe(
-        "\n\n".join(
-            [
-                *(_markdown(t) for t in tables[:2]),
-                *power_notes(comparison),
-                *(_markdown(t) for t in tables[2:]),
-            ]
-        )
-    )
-    tracker.finish("FINISHED", folder)
-    return f"MLflow {tracker.location()}"
-
-
-def _rich(table: TextTable) -> Table:
-    shown = Table(
-        title=Text(table.title, style="bold"),
-        title_justify="left",
-        box=None,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-    )
-    for place, name in enumerate(table.head):
-        words = place < table.num_words
-        shown.add_column(
-            name,
-            justify="left" if words else "right",
-            vertical="top",
-            overflow="fold",
-            no_wrap=not words,
-        )
-    for row in table.rows:
-        shown.add_row(*(_cell(text) for text in row))
-    return shown
-
-
-def _cell(text: str) -> Text:
-    value, _, interval = text.partition("\n")
-    return Text.assemble(value, *([("\n" + interval, "dim")] if interval else []))
-
-
-def _markdown(table: TextTable) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return (
-            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-        )
-
-    return "\n".join(
-        [
-            table.title,
-            "",
-            line(table.head),
-            "|" + "---|" * len(table.head),
-            *(line(row) for row in table.rows),
-        ]
-    )
 
 
 def _name(comparison: Comparison) -> str:

@@ -1,32 +1,19 @@
-"""A comparison -> the rows of text that the terminal and the page show alike."""
+"""A comparison -> the tables that the terminal, the page and MLflow show alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 from evoprompt.dynamics.comparison import Contrast, median
 from evoprompt.jobs.compare.comparison import QUANTITIES, Comparison, GroupResult
+from evoprompt.report.table import Cell, Table, new_table
 from evoprompt.stats.significance import Estimate, seeds_needed
 
 #: Price's terms and operators that the terminal shows.
 SHOWN_PARTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """A table of text; a line break in a cell parts a value from its interval. All columns but the
-    first `num_words` are numbers.
-    """
-
-    title: str
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    num_words: int = 1
-
-
-def group_table(comparison: Comparison) -> TextTable:
+def group_table(comparison: Comparison) -> Table:
     """Return a row for each group: what it reached, and at what cost."""
     settings = comparison.settings
     low, high = comparison.range
@@ -36,17 +23,18 @@ def group_table(comparison: Comparison) -> TextTable:
         f"target {settings.target:.4g}; "
         f"before, after: held-out accuracy; intervals cover {1 - settings.alpha:.0%}"
     )
-    return TextTable(title, head, [_group_row(result) for result in comparison.groups])
+    return new_table(head, [_group_row(result) for result in comparison.groups], title=title)
 
 
-def test_table(comparison: Comparison) -> TextTable:
+def test_table(comparison: Comparison) -> Table:
     """Return a row for each quantity and group: the group against the baseline."""
     head = ("group", "quantity", "difference", "P(higher)", "p", "p (Holm)", "test")
     rows = [(c.group, QUANTITIES[c.quantity], *_numbers(c)) for c in comparison.tests]
-    return TextTable(f"Against the baseline {comparison.settings.baseline}", head, rows, 2)
+    title = f"Against the baseline {comparison.settings.baseline}"
+    return new_table(head, rows, align="ll", title=title)
 
 
-def part_table(comparison: Comparison, limit: int | None = SHOWN_PARTS) -> TextTable:
+def part_table(comparison: Comparison, limit: int | None = SHOWN_PARTS) -> Table:
     """Return a row for each of Price's terms and operators in which groups differ from the
     baseline, the greatest difference first.
     """
@@ -65,9 +53,8 @@ def part_table(comparison: Comparison, limit: int | None = SHOWN_PARTS) -> TextT
     ]
     trait = comparison.settings.trait.replace("_", " ")
     head = ("group", "part of the change", "difference", "P(higher)", "p", "p (Holm)", "test")
-    return TextTable(
-        f"Which part of the change of mean {trait} differs (summed over generations)", head, rows, 2
-    )
+    title = f"Which part of the change of mean {trait} differs (summed over generations)"
+    return new_table(head, rows, align="ll", title=title)
 
 
 def power_notes(comparison: Comparison) -> list[str]:
@@ -115,14 +102,14 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
-def _group_row(result: GroupResult) -> tuple[str, ...]:
+def _group_row(result: GroupResult) -> tuple[Cell | str, ...]:
     estimates = result.estimates
     tokens = [run.tokens for run in result.runs]
     known = [t for t in tokens if t is not None]
     return (
-        f"{result.group.name}\n{_runs(result)}",
-        _estimate(estimates.get("mean_height"), 3),
-        _estimate(estimates.get("final"), 3),
+        Cell(result.group.name, _runs(result)),
+        _estimate(estimates.get("mean_height"), ".3f"),
+        _estimate(estimates.get("final"), ".3f"),
         _accuracy(result, "accuracy_before", "baseline"),
         _accuracy(result, "accuracy_after", "champion"),
         _time(result),
@@ -143,19 +130,15 @@ def _runs(result: GroupResult) -> str:
     return text + (f"\n{unfinished} unfinished" if unfinished else "")
 
 
-def _estimate(estimate: Estimate | None, digits: int, *, signed: bool = False) -> str:
+def _estimate(estimate: Estimate | None, form: str) -> Cell:
     if estimate is None:
-        return ""
-    sign = "+" if signed else ""
+        return Cell("")
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:{sign}.{digits}f}"
-    return (
-        f"{estimate.value:{sign}.{digits}f}\n[{estimate.low:{sign}.{digits}f}, "
-        f"{estimate.high:{sign}.{digits}f}]"
-    )
+        return Cell(f"{estimate.value:{form}}")
+    return Cell(f"{estimate.value:{form}}", f"[{estimate.low:{form}}, {estimate.high:{form}}]")
 
 
-def _accuracy(result: GroupResult, quantity: str, part: str) -> str:
+def _accuracy(result: GroupResult, quantity: str, part: str) -> Cell:
     """Return a group's accuracy; a single run's interval is its own, over test examples, and
     others' is over seeds.
     """
@@ -168,34 +151,29 @@ def _accuracy(result: GroupResult, quantity: str, part: str) -> str:
         estimate = Estimate(
             estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0), estimate.num
         )
-    return _estimate(estimate, 2)
+    return _estimate(estimate, ".2f")
 
 
-def _time(result: GroupResult) -> str:
+def _time(result: GroupResult) -> Cell:
     """Return the median cost to the target, and how many runs reached it."""
     times = [run.values["time_to_target"] for run in result.runs]
     middle, reached = median(times), sum(isfinite(t) for t in times)
-    return ("not reached" if middle is None else amount(middle)) + f"\n{reached} of {len(times)}"
+    return Cell("not reached" if middle is None else amount(middle), f"{reached} of {len(times)}")
 
 
-def _numbers(contrast: Contrast) -> tuple[str, ...]:
-    difference = contrast.difference
-    if difference is None:
-        text = "censored"
-    else:
-        size = max(
-            abs(v) for v in (difference.value, difference.low, difference.high) if v is not None
-        )
-        text = (
-            f"{difference.value:+,.0f}" if size >= 1000 else _estimate(difference, 3, signed=True)
-        )
-        if size >= 1000 and difference.low is not None and difference.high is not None:
-            text += f"\n[{difference.low:+,.0f}, {difference.high:+,.0f}]"
+def _numbers(contrast: Contrast) -> tuple[Cell | str, ...]:
+    shown = Cell("censored") if contrast.difference is None else _difference(contrast.difference)
     kind = (
         f"paired {contrast.num[0]}" if contrast.paired else f"{contrast.num[0]} v {contrast.num[1]}"
     )
     kind += "" if contrast.exact else " approx."
-    return text, f"{contrast.superiority:.2f}", _p(contrast.p_value), _p(contrast.p_holm), kind
+    return shown, f"{contrast.superiority:.2f}", _p(contrast.p_value), _p(contrast.p_holm), kind
+
+
+def _difference(difference: Estimate) -> Cell:
+    ends = (difference.value, difference.low, difference.high)
+    size = max(abs(end) for end in ends if end is not None)
+    return _estimate(difference, "+,.0f" if size >= 1000 else "+.3f")
 
 
 def _p(value: float) -> str:

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.records import TokenCount
+from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
 from evoprompt.terminal import clock, program, short_path
 
@@ -177,51 +177,50 @@ def print_result(
     console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str, runs: Path
 ) -> None:
     """Print the table at the end of a run; `runs` is the folder with the MLflow store."""
-    test, tokens = summary["test"], summary["tokens"]
     console.print()
     console.print(Text("Champion prompt", style="bold"))
     console.print(Text(summary["champion"]["prompt"]))
     console.print()
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    value, bounds = interval(test["baseline"])
-    table.add_row("held-out accuracy before", f"{value}  {bounds}  (best starting prompt)")
-    value, bounds = interval(test["champion"])
-    table.add_row("held-out accuracy after", Text(f"{value}  {bounds}", style="bold"))
-    value, bounds = interval(test["difference"], signed=True)
-    table.add_row(
-        "difference", f"{value}  {bounds}  (paired, {test['num_examples']} test examples)"
-    )
+    see = f"{program()} ui --runs {short_path(runs)}"
+    pairs: list[tuple[str, Cell | str]] = [
+        *_held_out(summary["test"], summary.get("evaluator", {})),
+        *_cost(summary["tokens"], summary["seconds"]),
+        ("Price residual, at most", f"{summary['price_residual_max']:.1g}"),
+        ("run folder", str(folder)),
+        ("report", str(folder / "report.html")),
+        ("MLflow", mlflow_location),
+        ("see the charts with", Cell(see, emphasis="strong")),
+    ]
+    console.print(to_rich(pairs_table(pairs)))
+
+
+def _held_out(
+    test: Mapping[str, Any], evaluators: Mapping[str, Any]
+) -> Iterator[tuple[str, Cell | str]]:
+    before, after = ("  ".join(interval(test[name])) for name in ("baseline", "champion"))
+    difference = "  ".join(interval(test["difference"], signed=True))
+    yield "held-out accuracy before", f"{before}  (best starting prompt)"
+    yield "held-out accuracy after", Cell(after, emphasis="strong")
+    yield "difference", f"{difference}  (paired, {test['num_examples']} test examples)"
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
-        if name in summary.get("evaluator", {}):
-            table.add_row(label, evaluator_text(summary["evaluator"][name]))
+        if name in evaluators:
+            yield label, evaluator_text(evaluators[name])
+
+
+def _cost(tokens: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens["by_phase"].items())
     written = (
         f", of them {tokens['generated']:,} written by the model" if tokens["generated"] else ""
     )
-    table.add_row("tokens forwarded", f"{tokens['total']:,}{written}  ({phases})")
+    yield "tokens forwarded", f"{tokens['total']:,}{written}  ({phases})"
     spared = [f"{tokens['stored']:,} from the prefix store"] if tokens["stored"] else []
-    spared += (
-        [f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests from the memo"]
-        if tokens["memo_requests"]
-        else []
-    )
+    if tokens["memo_requests"]:
+        met = f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests"
+        spared.append(f"{met} from the memo")
     if spared and tokens["floor"] > tokens["prefill"]:
-        table.add_row(
-            "tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})"
-        )
-    table.add_row(
-        "time",
-        f"{clock(summary['seconds']['total'])}  (of it scoring "
-        f"{clock(summary['seconds'].get('scoring', 0))})",
-    )
-    table.add_row("Price residual, at most", f"{summary['price_residual_max']:.1g}")
-    table.add_row("run folder", str(folder))
-    table.add_row("report", str(folder / "report.html"))
-    table.add_row("MLflow", mlflow_location)
-    table.add_row(
-        "see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold")
-    )
-    console.print(table)
+        yield "tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})"
+    scoring = clock(seconds.get("scoring", 0))
+    yield "time", f"{clock(seconds['total'])}  (of it scoring {scoring})"
 
 
 def evaluator_text(evaluator: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from evoprompt.dynamics.history import History
 from evoprompt.jobs.evolve import dynamics_figures as figures
 from evoprompt.jobs.evolve.figures import price_figure, trait_figure
-from evoprompt.report.markup import section, table
+from evoprompt.report.markup import section
+from evoprompt.report.table import Table, new_table, to_html
 
 #: Traits whose terms are drawn, where the run has them; the tables have all.
 DRAWN = ("fitness", "accuracy")
@@ -40,14 +41,14 @@ def dynamics_sections(history: History) -> list[str]:
         ),
         section(
             "Every trait",
-            _traits(summary),
+            to_html(_traits(summary)),
             "Sums over all generations, in the trait's own unit. Heritability is response over "
             "selection.",
         ),
         _drift(history, summary),
         section(
             "What each operator did to fitness",
-            _operators(summary),
+            to_html(_operators(summary)),
             "Over all births, survivors or not. Slope: of the child's fitness on its parents'; "
             "bias: where the operator moves fitness, whoever was "
             "selected. Intervals are 95 %.",
@@ -58,7 +59,7 @@ def dynamics_sections(history: History) -> list[str]:
     ]
 
 
-def _traits(summary: Mapping[str, Any]) -> str:
+def _traits(summary: Mapping[str, Any]) -> Table:
     rows = []
     for name, total in summary["price"].items():
         errors = total.get("standard_error", {})
@@ -76,7 +77,7 @@ def _traits(summary: Mapping[str, Any]) -> str:
                 _number(summary["heritability"].get(name)),
             ]
         )
-    return table(
+    return new_table(
         [
             "trait",
             "change",
@@ -118,7 +119,7 @@ def _drift(history: History, summary: Mapping[str, Any]) -> str:
     return section("Expected selection and drift", figure, note)
 
 
-def _operators(summary: Mapping[str, Any]) -> str:
+def _operators(summary: Mapping[str, Any]) -> Table:
     rows = []
     for name, found in sorted(
         summary["operators"].items(), key=lambda item: -item[1]["mean_effect"]
@@ -136,7 +137,7 @@ def _operators(summary: Mapping[str, Any]) -> str:
                 _number(found["bias"].get("fitness"), signed=True),
             ]
         )
-    return table(
+    return new_table(
         ["operator", "births", "mean effect", "better than the best parent", "slope", "bias"], rows
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evoprompt.dynamics.account import flat
-from evoprompt.tracking.names import held_out_table
+from evoprompt.jobs.held_out import held_out_markdown
 
 
 def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
@@ -75,5 +75,5 @@ def summary_description(summary: Mapping[str, Any]) -> str:
         "champion": "champion",
         "difference": "difference",
     }
-    table, prompt = held_out_table(summary["test"], labels), summary["champion"]["prompt"]
-    return f"Held-out {table}\nChampion\n\n```\n{prompt}\n```\n"
+    table, prompt = held_out_markdown(summary["test"], labels), summary["champion"]["prompt"]
+    return f"Held-out {table}\n\nChampion\n\n```\n{prompt}\n```\n"

@@ -21,9 +21,10 @@ from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.ancestry import ancestry
 from evoprompt.jobs.evolve.folder import DYNAMICS, GENERATIONS, LINEAGE, EvolveFolder
+from evoprompt.jobs.held_out import held_out_table
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
-from evoprompt.report.text import interval
+from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.store.folder import SUMMARY
 
 
@@ -54,7 +55,7 @@ def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -
         sections.append(
             section(
                 "How the champion came about",
-                _ancestry_table(ancestry(lineage, summary["champion"]["policy_id"])),
+                to_html(ancestry_table(ancestry(lineage, summary["champion"]["policy_id"]))),
             )
         )
         sections.append(section("Champion", preformatted(summary["champion"]["prompt"])))
@@ -182,35 +183,32 @@ def _head(
 
 def _outcome(summary: Mapping[str, Any]) -> str:
     test = summary["test"]
-    rows = [
-        ("best starting prompt", interval(test["baseline"])),
-        ("champion", interval(test["champion"])),
-        ("difference (paired)", interval(test["difference"], signed=True)),
-    ]
-    body = "".join(
-        f'<tr><td>{label}</td><td class="n big">{value}</td><td class="n muted">{bounds}</td></tr>'
-        for label, (value, bounds) in rows
-    )
-    head = '<tr><th></th><th class="n">accuracy</th><th class="n">interval</th></tr>'
+    labels = {
+        "best starting prompt": "baseline",
+        "champion": "champion",
+        "difference (paired)": "difference",
+    }
     note = (
         f"On {test['num_examples']} test examples that the search never saw. Price's parts "
         f"add up within {summary['price_residual_max']:.1g}."
     )
-    return section("Held-out check", f"<table>{head}{body}</table>", note)
+    return section("Held-out check", to_html(held_out_table(test, labels)), note)
 
 
-def _ancestry_table(steps: Sequence[Mapping[str, Any]]) -> str:
-    head = (
-        '<tr><th class="n">generation</th><th>operator</th><th class="n">fitness</th><th '
-        'class="n">gain</th><th>what changed</th></tr>'
-    )
-    body = "".join(
-        f'<tr><td class="n">{s["generation"]}</td>'
-        f"<td>{escape(s['operator'].replace('_', ' '))}</td>"
-        f'<td class="n">{s["fitness"]:.4f}</td>'
-        f'<td class="n">{"" if s["gain"] is None else format(s["gain"], "+.4f")}</td>'
-        f"<td>{escape(s.get('change', ''))}</td></tr>"
-        for s in steps
-        if s["operator"] != SURVIVE
-    )
-    return f'<div class="wide"><table>{head}{body}</table></div>'
+def ancestry_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the births that led to a policy, one a row; those in which it only stayed are left
+    out.
+    """
+    heads = ("generation", "operator", "fitness", "gain", "what changed")
+    rows = [
+        (
+            str(step["generation"]),
+            step["operator"].replace("_", " "),
+            f"{step['fitness']:.4f}",
+            "" if step["gain"] is None else f"{step['gain']:+.4f}",
+            step.get("change", ""),
+        )
+        for step in steps
+        if step["operator"] != SURVIVE
+    ]
+    return new_table(heads, rows, align="rlrrl")

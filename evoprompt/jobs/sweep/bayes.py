@@ -8,11 +8,12 @@ proposes what it would have proposed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.sweep.config import SEED, Range, SweepConfig, canonical, draw, number_type, tidy
+from evoprompt.jobs.sweep.record import Settings
 from evoprompt.seeding import Stream, generator
 
 
@@ -33,8 +34,8 @@ def num_startup(runs: int) -> int:
 
 
 def propose(
-    config: SweepConfig, number: int, finished: Sequence[tuple[Mapping[str, Any], float]]
-) -> dict[str, Any]:
+    config: SweepConfig, number: int, finished: Sequence[tuple[Settings, float]]
+) -> Settings:
     """Return the settings of a run.
 
     Args:

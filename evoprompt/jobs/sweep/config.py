@@ -24,6 +24,7 @@ from evoprompt.config.reader import read_mapping
 from evoprompt.config.sections import Positive, Section
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.config import Config, check_config, load_config
+from evoprompt.jobs.sweep.record import Settings
 from evoprompt.seeding import Stream, generator
 
 SEED = "seed"  #: the axis whose runs are replicates of each other
@@ -178,7 +179,7 @@ def dump_sweep(sweep: Sweep, base: str) -> str:
     )
 
 
-def settle(sweep: Sweep, settings: Mapping[str, Any], name: str) -> Config:
+def settle(sweep: Sweep, settings: Settings, name: str) -> Config:
     """Return the configuration of the run with these settings (dotted key to value).
 
     Raises:
@@ -191,7 +192,7 @@ def settle(sweep: Sweep, settings: Mapping[str, Any], name: str) -> Config:
     return check_config(values, f"sweep {sweep.config.name}, run {name}")
 
 
-def plan(sweep: Sweep) -> list[dict[str, Any]]:
+def plan(sweep: Sweep) -> list[Settings]:
     """Return the settings of each run of a grid or random sweep, in order. The last axis of a grid
     varies fastest.
 
@@ -230,7 +231,7 @@ def tidy(axis: Range, value: float, whole: bool) -> int | float:
     return int(inside) if whole else inside
 
 
-def corners(sweep: Sweep) -> list[dict[str, Any]]:
+def corners(sweep: Sweep) -> list[Settings]:
     """Return settings in which every value and every end of a range is met once; what can be
     checked where the runs are not known yet.
     """
@@ -298,7 +299,7 @@ def short_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
-def label(number: int, settings: Mapping[str, Any]) -> str:
+def label(number: int, settings: Settings) -> str:
     """Return a run's folder: its number, and its settings in short."""
     names = short_names(list(settings))
     words = [

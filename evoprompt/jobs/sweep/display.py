@@ -5,26 +5,25 @@ no terminal.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.sweep.config import short_names
-from evoprompt.jobs.sweep.page import COLUMNS, cells
-from evoprompt.jobs.sweep.tables import Row, best_group, mean_of
+from evoprompt.jobs.sweep.page import COLUMNS, cells, runs_table
+from evoprompt.jobs.sweep.record import SweepRow, SweepState
+from evoprompt.jobs.sweep.tables import REPLICATES, best_group, mean_of, mean_text
 from evoprompt.records import TokenCount
+from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.terminal import program, short_path
-
-STYLES = {"done": "green", "failed": "red", "running": "bold", "interrupted": "yellow"}
 
 
 class SweepDisplay:
@@ -33,13 +32,17 @@ class SweepDisplay:
     """
 
     def __init__(
-        self, axes: Sequence[str], rows: Sequence[Row], total: int, console: Console | None = None
+        self,
+        axes: Sequence[str],
+        rows: Sequence[SweepRow],
+        total: int,
+        console: Console | None = None,
     ) -> None:
         self.console = console or Console(
             highlight=False, width=None if sys.stdout.isatty() else 200
         )
         self._axes = axes
-        self._rows = rows  #: the sweep's own list, which grows and changes
+        self._rows = rows  #: the sweep's own list, in which rows are replaced
         self._total = total
         self._now = "starting the workers and the model"
         self._live = Live(
@@ -61,9 +64,9 @@ class SweepDisplay:
     ) -> None:
         self._live.stop()
 
-    def changed(self, row: Row) -> None:
+    def changed(self, row: SweepRow) -> None:
         """Take note that a run began, ended or failed."""
-        self._now = f"run {row['number']} of {self._total}"
+        self._now = f"run {row.number} of {self._total}"
         if not self.console.is_terminal:
             names = short_names(self._axes)
             pairs = zip(
@@ -72,9 +75,9 @@ class SweepDisplay:
                 strict=True,
             )
             words = "  ".join(f"{name} {text}" for name, text in pairs if text)
-            reason = f"  {row['reason']}" if row["reason"] else ""
+            reason = f"  {row.reason}" if row.reason else ""
             self.console.print(
-                f"{self._now}  {row['status']}  {words}{reason}", markup=False, soft_wrap=True
+                f"{self._now}  {row.status}  {words}{reason}", markup=False, soft_wrap=True
             )
 
     def loaded(self, info: ModelInfo, config: Config) -> None:
@@ -105,68 +108,52 @@ class SweepDisplay:
 
     def _view(self) -> Group:
         room = max(5, self.console.size.height - 8)
-        latest = max(
-            (i for i, row in enumerate(self._rows) if row["status"] != "waiting"), default=0
-        )
+        latest = max((i for i, row in enumerate(self._rows) if row.status != "waiting"), default=0)
         start = min(max(0, latest - room + 3), max(0, len(self._rows) - room))
         return Group(rows_table(self._rows[start : start + room], self._axes), Text(self._now))
 
 
 def rows_table(
-    rows: Sequence[Row], axes: Sequence[str], extra: Mapping[int, str] | None = None
+    rows: Sequence[SweepRow], axes: Sequence[str], extra: Mapping[int, str] | None = None
 ) -> Table:
-    """Return a table of runs; `extra` is a further column, by the run's number."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    names = short_names(axes)
-    table.add_column("run")
-    table.add_column("status")
-    for axis in axes:
-        table.add_column(names[axis])
-    for head in ["tokens, forecast"] if extra else [head for _, head, _ in COLUMNS]:
-        table.add_column(head, justify="right")
-    for row in rows:
-        texts = [escape(text) for text in cells(row, axes)]
-        status = f"[{STYLES.get(row['status'], 'dim')}]{row['status']}[/]"
-        table.add_row(
-            f"{row['number']:03d}",
-            status,
-            *([*texts[: len(axes)], extra[row["number"]]] if extra else texts),
-        )
-    return table
+    """Return the runs as a terminal shows them, by number; `extra` is a forecast by it, in the
+    place of results.
+    """
+    numbers = {row.number: f"{row.number:03d}" for row in rows}
+    return to_rich(runs_table(rows, axes, numbers, extra))
 
 
-def print_end(console: Console, state: Mapping[str, Any], folder: Path, runs: Path) -> None:
+def print_end(console: Console, state: SweepState, folder: Path, runs: Path) -> None:
     """Print what a sweep came to; `runs` is the folder with the MLflow store."""
-    rows, axes = state["runs"], state["axes"]
+    rows, axes = state.rows, state.axes
     console.print()
     console.print(rows_table(rows, axes))
     console.print()
     for row in rows:
-        if row["status"] == "failed":
-            console.print(f"{row['folder']} failed: {row['reason']}", markup=False, soft_wrap=True)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    best = best_group(rows)
-    if best:
-        settings = ", ".join(
-            f"{a} {text}"
-            for a, text in zip(axes, cells(best[0], axes), strict=False)
-            if a != "seed"
-        )
-        table.add_row("best settings", Text(settings or "as the base", style="bold"))
-        table.add_row(f"mean {state['objective']}", Text(str(mean_of(best, "objective"))))
-        note = (
-            ", which chose them, so not held out" if state["objective"].startswith("test.") else ""
-        )
-        table.add_row(
-            "accuracy after",
-            Text(f"{mean_of(best, 'accuracy_after')}  (test examples{note}; {len(best)} runs)"),
-        )
-        table.add_row("run it with", Text(f"{program()} run {short_path(folder / 'best.yaml')}"))
-    table.add_row(
-        "table and page",
-        Text(f"{short_path(folder / 'sweep.csv')}, {short_path(folder / 'sweep.html')}"),
-    )
-    table.add_row(
-        "see the charts with", Text(f"{program()} ui --runs {short_path(runs)}", style="bold")
-    )
-    console.print(table)
+        if row.status == "failed":
+            console.print(f"{row.folder} failed: {row.reason}", markup=False, soft_wrap=True)
+    console.print(to_rich(pairs_table([*_best(state, folder), *_places(folder, runs)])))
+
+
+def _best(state: SweepState, folder: Path) -> Iterator[tuple[str, Cell | str]]:
+    """Yield what the best settings are and what they reached, where a run ended well."""
+    best = best_group(state.rows)
+    if best is None:
+        return
+    texts = zip(state.axes, cells(best[0], state.axes), strict=False)
+    settings = ", ".join(f"{axis} {text}" for axis, text in texts if axis != REPLICATES)
+    chosen = state.objective.startswith("test.")
+    note = ", which chose them, so not held out" if chosen else ""
+    yield "best settings", Cell(settings or "as the base", emphasis="strong")
+    yield f"mean {state.objective}", mean_text(mean_of(best, "objective"))
+    accuracy = mean_text(mean_of(best, "accuracy_after"))
+    yield "accuracy after", f"{accuracy}  (test examples{note}; {len(best)} runs)"
+    yield "run it with", f"{program()} run {short_path(folder / 'best.yaml')}"
+
+
+def _places(folder: Path, runs: Path) -> Iterator[tuple[str, Cell | str]]:
+    """Yield where everything is."""
+    files = f"{short_path(folder / 'sweep.csv')}, {short_path(folder / 'sweep.html')}"
+    yield "table and page", files
+    see = f"{program()} ui --runs {short_path(runs)}"
+    yield "see the charts with", Cell(see, emphasis="strong")

@@ -12,23 +12,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator
 
-from evoprompt.jobs.sweep.tables import Row, best_group, by_level, column, done, mean_interval
+from evoprompt.jobs.sweep.record import SweepRow
+from evoprompt.jobs.sweep.tables import best_group, by_level, column, done, level_of
 from evoprompt.report.plots import BLUE, GREY, ORANGE, plain, svg
+from evoprompt.stats.significance import mean_interval
 
 #: Levels above which a factor of numbers is drawn as points over its values.
 MOST_LEVELS = 8
 
 
-def is_continuous(rows: Sequence[Row], axis: str) -> bool:
+def is_continuous(rows: Sequence[SweepRow], axis: str) -> bool:
     """Return whether an axis has numbers, and more of them than are levels."""
-    values = [row["settings"][axis] for row in rows]
+    values = [row.settings[axis] for row in rows]
     return (
         all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         and len(set(values)) > MOST_LEVELS
     )
 
 
-def effect_figure(rows: Sequence[Row], axis: str, measures: Sequence[tuple[str, str]]) -> str:
+def effect_figure(rows: Sequence[SweepRow], axis: str, measures: Sequence[tuple[str, str]]) -> str:
     """Return the effect of an axis on each measure (name, words): a point for every run; the mean
     at each level with its interval.
     """
@@ -40,10 +42,8 @@ def effect_figure(rows: Sequence[Row], axis: str, measures: Sequence[tuple[str, 
         axes.set_title(words, fontsize=9, loc="left")
         plain(axes)
         if is_continuous(rows, axis):
-            kept = [row for row in rows if row["result"][name] is not None]
-            axes.scatter(
-                [row["settings"][axis] for row in kept], column(kept, name), s=18, color=BLUE
-            )
+            kept = [row for row in rows if row.value(name) is not None]
+            axes.scatter([row.settings[axis] for row in kept], column(kept, name), s=18, color=BLUE)
             axes.xaxis.set_major_locator(AutoLocator())
         else:
             _levels(axes, by_level(rows, axis, name))
@@ -52,7 +52,7 @@ def effect_figure(rows: Sequence[Row], axis: str, measures: Sequence[tuple[str, 
 
 
 def interaction_figures(
-    rows: Sequence[Row], factors: Sequence[str], measure: tuple[str, str]
+    rows: Sequence[SweepRow], factors: Sequence[str], measure: tuple[str, str]
 ) -> list[str]:
     """Return a heat map of the mean of a measure for each pair of factors."""
     rows = done(rows)
@@ -62,20 +62,22 @@ def interaction_figures(
     ]
 
 
-def parallel_figure(rows: Sequence[Row], axes_keys: Sequence[str], measure: tuple[str, str]) -> str:
+def parallel_figure(
+    rows: Sequence[SweepRow], axes_keys: Sequence[str], measure: tuple[str, str]
+) -> str:
     """Return parallel coordinates: an upright for each axis and one for the measure, a line for
     each run, the best ones in colour.
     """
-    rows = [row for row in done(rows) if row["result"][measure[0]] is not None]
-    best = {row["number"] for row in best_group(rows) or []}
+    rows = [row for row in done(rows) if row.value(measure[0]) is not None]
+    best = {row.number for row in best_group(rows) or []}
     figure = Figure(figsize=(9, 3.2))
     figure.subplots_adjust(left=0.06, right=0.93, bottom=0.12, top=0.95)
     axes = figure.add_subplot()
-    heights = [_heights([row["settings"][key] for row in rows]) for key in axes_keys] + [
+    heights = [_heights([row.settings[key] for row in rows]) for key in axes_keys] + [
         _heights(column(rows, measure[0]))
     ]
     for index, row in enumerate(rows):
-        chosen = row["number"] in best
+        chosen = row.number in best
         style: dict[str, Any] = (
             {"color": ORANGE, "linewidth": 2, "zorder": 3}
             if chosen
@@ -105,7 +107,7 @@ def _levels(axes: Axes, levels: dict[str, list[float]]) -> None:
         axes.scatter(
             place + np.array(spread) - 0.1, values, s=14, color=GREY, alpha=0.7, linewidths=0
         )
-        reach = [[mean.value - mean.ci[0]], [mean.ci[1] - mean.value]] if mean.ci else None
+        reach = [[mean.value - mean.ends[0]], [mean.ends[1] - mean.value]] if mean.ends else None
         axes.errorbar(
             place + 0.15,
             mean.value,
@@ -119,12 +121,12 @@ def _levels(axes: Axes, levels: dict[str, list[float]]) -> None:
     axes.set_xlim(-0.6, len(levels) - 0.4)
 
 
-def _heat_map(rows: Sequence[Row], first: str, second: str, measure: tuple[str, str]) -> str:
+def _heat_map(rows: Sequence[SweepRow], first: str, second: str, measure: tuple[str, str]) -> str:
     down, across = list(by_level(rows, first, measure[0])), list(by_level(rows, second, measure[0]))
     cells = np.full((len(down), len(across)), np.nan)
     for i, j in np.ndindex(cells.shape):
         values = by_level(
-            [r for r in rows if json.dumps(r["settings"][first], sort_keys=True) == down[i]],
+            [r for r in rows if level_of(r, first) == down[i]],
             second,
             measure[0],
         ).get(across[j], [])

@@ -12,10 +12,9 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -32,12 +31,15 @@ from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
 from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
 from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, write_results
+from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of, result_of
 from evoprompt.store.folder import CHECKPOINT, SUMMARY, RunFolder
 from evoprompt.tracking.base import NullTracker, Tracker
 from evoprompt.tracking.open import open_tracker
 
 SETTINGS, BASE, BEST, ERROR = "sweep.yaml", "base.yaml", "best.yaml", "error.txt"
+#: Of the reason that a run failed, at most.
+REASON_CHARACTERS = 300
 
 #: What MLflow is told of the best settings: the mean over their runs.
 METRICS = {
@@ -54,24 +56,29 @@ class Progress:
 
     path: Path
     sweep: Sweep
-    rows: list[dict[str, Any]]
-    tracking: dict[str, str] = field(default_factory=dict)
+    rows: list[SweepRow]  #: by number, from 1
+    tracking: Mapping[str, str] = field(default_factory=dict)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> SweepState:
         """Return the content of `sweep.json`."""
         config = self.sweep.config
-        about = {
-            "version": 1,
-            "name": config.name,
-            "method": config.method,
-            "objective": config.objective,
-            "axes": list(config.axes),
-        }
-        return about | {"tracking": self.tracking, "runs": self.rows}
+        return SweepState(
+            config.name,
+            config.method,
+            config.objective,
+            list(config.axes),
+            self.rows,
+            self.tracking,
+        )
 
     def save(self) -> None:
         """Replace the state on disk."""
-        RunFolder(self.path).write(SWEEP, self.state())
+        RunFolder(self.path).write(SWEEP, self.state().to_dict())
+
+    def put(self, row: SweepRow) -> None:
+        """Replace the row of this number, here and on disk."""
+        self.rows[row.number - 1] = row
+        self.save()
 
     @property
     def total(self) -> int:
@@ -111,7 +118,7 @@ def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
     try:
         return _carry_out(progress)
     except UserError:
-        if all(row["status"] == "waiting" for row in progress.rows):
+        if all(row.status == "waiting" for row in progress.rows):
             _take_away(folder)
         raise
 
@@ -127,9 +134,9 @@ def resume(path: Path) -> int:
             f"there is no sweep in {path}: it has no {SWEEP}; give the folder that evoprompt "
             f"sweep made"
         )
-    state = json.loads((path / SWEEP).read_text(encoding="utf-8"))
+    state = SweepState.from_dict(json.loads((path / SWEEP).read_text(encoding="utf-8")))
     progress = Progress(
-        path.resolve(), load_sweep(path / SETTINGS), state["runs"], state["tracking"]
+        path.resolve(), load_sweep(path / SETTINGS), list(state.rows), state.tracking
     )
     if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
         raise UserError(
@@ -148,9 +155,9 @@ def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
     forecaster = Forecaster()
     bayes = sweep.config.method == "bayes"
     rows = _rows([propose(sweep.config, 1, [])] if bayes else plan(sweep))
-    forecasts = [forecaster.tokens(settle(sweep, row["settings"], row["folder"])) for row in rows]
+    forecasts = [forecaster.tokens(settle(sweep, row.settings, row.folder)) for row in rows]
     known = {
-        row["number"]: f"{tokens:,}" if tokens is not None else ""
+        row.number: f"{tokens:,}" if tokens is not None else ""
         for row, tokens in zip(rows, forecasts, strict=True)
     }
     console.print(rows_table(rows, list(sweep.config.axes), known))
@@ -194,18 +201,8 @@ def check(sweep: Sweep) -> list[Config]:
     return configs
 
 
-def _rows(settings: Sequence[Mapping[str, Any]], first: int = 1) -> list[dict[str, Any]]:
-    return [
-        {
-            "number": n,
-            "folder": label(n, each),
-            "settings": dict(each),
-            "status": "waiting",
-            "reason": None,
-            "result": None,
-        }
-        for n, each in enumerate(settings, first)
-    ]
+def _rows(settings: Sequence[Settings], first: int = 1) -> list[SweepRow]:
+    return [SweepRow(n, label(n, each), dict(each)) for n, each in enumerate(settings, first)]
 
 
 def _carry_out(progress: Progress) -> int:
@@ -228,7 +225,7 @@ def _carry_out(progress: Progress) -> int:
             shared.close()
             tracker.own.finish(status)
     print_end(display.console, progress.state(), progress.path, progress.path.parent)
-    return sum(row["status"] == "failed" for row in progress.rows)
+    return sum(row.status == "failed" for row in progress.rows)
 
 
 @dataclass(slots=True)
@@ -240,7 +237,7 @@ def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> No
     """Start the workers of the first run, then tell MLflow of the sweep: its run is the parent of
     all the runs'.
     """
-    settings = next((row["settings"] for row in progress.rows if row["status"] != "done"), None)
+    settings = next((row.settings for row in progress.rows if row.status != "done"), None)
     first = settle(
         progress.sweep, settings if settings is not None else corners(progress.sweep)[0], "first"
     )
@@ -250,7 +247,7 @@ def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> No
         tracker.own.resume(progress.tracking)
         return
     config = progress.sweep.config
-    parameters: dict[str, Any] = {
+    parameters: dict[str, object] = {
         key: json.dumps(axis) for key, axis in config.model_dump(mode="json")["axes"].items()
     }
     parameters |= {
@@ -263,57 +260,61 @@ def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> No
     progress.save()
 
 
-def _left(progress: Progress) -> Any:
+def _left(progress: Progress) -> Iterator[SweepRow]:
     """Yield the rows that are left to do. Those of the same workers follow each other; bayes is
     asked for each as its turn comes.
     """
     config = progress.sweep.config
     if config.method != "bayes":
-        keys = [executor_key(settle(progress.sweep, row["settings"], "x")) for row in progress.rows]
+        keys = [executor_key(settle(progress.sweep, row.settings, "x")) for row in progress.rows]
         order = sorted(range(len(keys)), key=lambda i: keys.index(keys[i]))
-        yield from [progress.rows[i] for i in order if progress.rows[i]["status"] != "done"]
+        yield from [progress.rows[i] for i in order if progress.rows[i].status != "done"]
         return
-    yield from [row for row in progress.rows if row["status"] != "done"]
+    yield from [row for row in progress.rows if row.status != "done"]
     for number in range(len(progress.rows) + 1, progress.total + 1):
-        finished = [(row["settings"], row["result"]["objective"]) for row in done(progress.rows)]
+        finished = [
+            (row.settings, value)
+            for row in done(progress.rows)
+            if (value := row.value("objective")) is not None
+        ]
         progress.rows += _rows([propose(config, number, finished)], number)
         yield progress.rows[-1]
 
 
 def _run(
-    progress: Progress, row: dict[str, Any], shared: SharedModels, display: SweepDisplay
+    progress: Progress, waiting: SweepRow, shared: SharedModels, display: SweepDisplay
 ) -> None:
     """Do one run, and keep how it ended."""
-    row |= {"status": "running", "reason": None, "result": None}
-    progress.save()
+    row = replace(waiting, status="running", reason=None, result=None)
+    progress.put(row)
     display.changed(row)
     try:
-        row |= {"result": _result(progress, row, shared, display), "status": "done"}
+        result = _result(progress, row, shared, display)
+        row = replace(row, status="done", result=result)
     except KeyboardInterrupt:
-        row["status"] = "interrupted"
+        row = replace(row, status="interrupted")
         raise
     except Exception as error:  # noqa: BLE001 (kept whole in the run's folder, and told; the other runs go on)
-        lines = str(error).strip().splitlines()
-        row |= {
-            "status": "failed",
-            "reason": (
-                lines[0]
-                if isinstance(error, UserError)
-                else f"{type(error).__name__}: {(lines or [''])[0]}"
-            )[:300],
-        }
-        _write_error(progress.path / row["folder"], error)
+        row = replace(row, status="failed", reason=_reason(error))
+        _write_error(progress.path / row.folder, error)
         shared.close()  # whatever state the workers are in, the next run has new ones
     finally:
-        progress.save()
+        progress.put(row)
     display.changed(row)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a run failed, in a line."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    text = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
+    return text[:REASON_CHARACTERS]
 
 
 def _result(
-    progress: Progress, row: Mapping[str, Any], shared: SharedModels, display: SweepDisplay
+    progress: Progress, row: SweepRow, shared: SharedModels, display: SweepDisplay
 ) -> dict[str, float | None]:
-    config = settle(progress.sweep, row["settings"], row["folder"])
-    folder = EvolveFolder(progress.path / row["folder"])
+    config = settle(progress.sweep, row.settings, row.folder)
+    folder = EvolveFolder(progress.path / row.folder)
     folder.path.mkdir(exist_ok=True)
     (folder.path / ERROR).unlink(missing_ok=True)
     if folder.is_complete:
@@ -342,13 +343,13 @@ def _conclude(progress: Progress, tracker: Tracker) -> None:
     table, page = write_results(progress.path)
     files = [table, page, progress.path / SETTINGS]
     best = best_group(progress.rows)
-    failed = sum(row["status"] == "failed" for row in progress.rows)
+    failed = sum(row.status == "failed" for row in progress.rows)
     metrics: dict[str, float] = {
         "sweep/runs_done": len(done(progress.rows)),
         "sweep/runs_failed": failed,
     }
     if best:
-        config = settle(progress.sweep, best[0]["settings"], f"{progress.sweep.config.name}-best")
+        config = settle(progress.sweep, best[0].settings, f"{progress.sweep.config.name}-best")
         (progress.path / BEST).write_text(dump_config(config), encoding="utf-8")
         files.append(progress.path / BEST)
         metrics |= {

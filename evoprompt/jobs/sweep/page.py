@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from evoprompt.jobs.base import SWEEP
+from evoprompt.jobs.sweep.config import short_names
+from evoprompt.jobs.sweep.record import Status, SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import (
     REPLICATES,
     RESULTS,
-    Row,
     best_group,
-    column,
     csv_text,
     done,
     groups,
-    mean_interval,
+    mean_objective,
     mean_of,
+    mean_text,
 )
 from evoprompt.report.markup import page, section
+from evoprompt.report.table import Cell, Emphasis, Table, new_table, to_html, to_markdown
 
 TABLE, PAGE = "sweep.csv", "sweep.html"
 
@@ -34,74 +36,96 @@ COLUMNS = (
     ),
     *(("tokens", "tokens", ",.0f"), ("seconds", "seconds", ",.1f"), ("memo_share", "memo", ".0%")),
 )
+#: How the status of a run is shown; others are muted.
+STATUS: Mapping[Status, Emphasis] = {
+    "done": "good",
+    "failed": "bad",
+    "running": "strong",
+    "interrupted": "warning",
+}
 #: Pairs of factors that are drawn at most.
 MOST_PAIRS = 6
 
 
 def write_results(folder: Path) -> tuple[Path, Path]:
     """Write the table and the page of a sweep, finished or not; return their paths."""
-    state = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+    state = SweepState.from_dict(json.loads((folder / SWEEP).read_text(encoding="utf-8")))
     table, file = folder / TABLE, folder / PAGE
-    table.write_text(csv_text(state["runs"], state["axes"]), encoding="utf-8")
+    table.write_text(csv_text(state.rows, state.axes), encoding="utf-8")
     file.write_text(page_text(state, folder), encoding="utf-8")
     return table, file
 
 
-def page_text(state: Mapping[str, Any], folder: Path) -> str:
+def page_text(state: SweepState, folder: Path) -> str:
     """Return the page; a run is linked where its report is."""
-    rows, axes, objective = state["runs"], state["axes"], state["objective"]
+    rows, axes, objective = state.rows, state.axes, state.objective
     ended = done(rows)
-    head = f"<h1>{escape(state['name'])}</h1>" + _muted(
-        f"A {state['method']} sweep over {', '.join(axes)}: {len(ended)} of {len(rows)} runs done, "
-        f"{sum(row['status'] == 'failed' for row in rows)} failed. Best by {objective}, averaged "
+    head = f"<h1>{escape(state.name)}</h1>" + _muted(
+        f"A {state.method} sweep over {', '.join(axes)}: {len(ended)} of {len(rows)} runs done, "
+        f"{sum(row.status == 'failed' for row in rows)} failed. Best by {objective}, averaged "
         f"over seeds."
     )
     sections = [head, _best(rows, objective), _replicates(rows), *_figures(state, ended)]
-    sections.append(section("Runs", _runs_table(rows, axes, folder)))
+    runs = runs_table(rows, axes, {row.number: _page_link(row, folder) for row in rows})
+    sections.append(section("Runs", to_html(runs)))
     failures = "".join(
-        f"<li>{escape(row['folder'])}: {escape(row['reason'])}</li>"
+        f"<li>{escape(row.folder)}: {escape(row.reason or '')}</li>"
         for row in rows
-        if row["status"] == "failed"
+        if row.status == "failed"
     )
     sections.append(section("Failed", f"<ul>{failures}</ul>") if failures else "")
-    return page(state["name"], sections)
+    return page(state.name, sections)
 
 
-def cells(row: Row, axes: Sequence[str]) -> list[str]:
+def cells(row: SweepRow, axes: Sequence[str]) -> list[str]:
     """Return a run's settings and results as text, in the order of `axes` and `COLUMNS`; what is
     absent is empty.
     """
-    result = row["result"] or {}
     texts = [
-        format(value, form) if (value := result.get(name)) is not None else ""
+        "" if (value := row.value(name)) is None else format(value, form)
         for name, _, form in COLUMNS
     ]
-    return [*(_short(row["settings"].get(axis)) for axis in axes), *texts]
+    return [*(_short(row.settings.get(axis)) for axis in axes), *texts]
 
 
-def markdown(state: Mapping[str, Any]) -> str:
+def runs_table(
+    rows: Sequence[SweepRow],
+    axes: Sequence[str],
+    runs: Mapping[int, Cell | str],
+    extra: Mapping[int, str] | None = None,
+) -> Table:
+    """Return a table of runs: what each is called, its status, settings and results.
+
+    Args:
+        rows: the runs.
+        axes: the keys that vary.
+        runs: what a run is called, by its number.
+        extra: a forecast by the run's number, in the place of results.
+    """
+    names = short_names(axes)
+    results = ["tokens, forecast"] if extra else [head for _, head, _ in COLUMNS]
+    lines: list[list[Cell | str]] = []
+    for row in rows:
+        texts = cells(row, axes)
+        shown = [*texts[: len(axes)], extra[row.number]] if extra else texts
+        status = Cell(row.status, emphasis=STATUS.get(row.status, "muted"))
+        lines.append([runs[row.number], status, *shown])
+    heads = ["run", "status", *(names[axis] for axis in axes), *results]
+    return new_table(heads, lines, align="ll" + "l" * len(axes))
+
+
+def markdown(state: SweepState) -> str:
     """Return the best settings and the table in Markdown."""
-    rows, axes = state["runs"], state["axes"]
-    heads = [
-        "run",
-        "status",
-        *(axis.split(".")[-1] for axis in axes),
-        *(head for _, head, _ in COLUMNS),
-    ]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += [
-        "| " + " | ".join([row["folder"], row["status"], *cells(row, axes)]) + " |" for row in rows
-    ]
+    rows = state.rows
+    table = runs_table(rows, state.axes, {row.number: row.folder for row in rows})
     best = best_group(rows)
-    top = (
-        f"Best by {state['objective']}: {_settings(best[0])}, mean {mean_of(best, 'objective')}\n\n"
-        if best
-        else ""
-    )
-    return top + "\n".join(lines) + "\n"
+    if best is None:
+        return f"{to_markdown(table)}\n"
+    reached = f"{_settings(best[0])}, mean {mean_text(mean_of(best, 'objective'))}"
+    return f"Best by {state.objective}: {reached}\n\n{to_markdown(table)}\n"
 
 
-def _best(rows: Sequence[Row], objective: str) -> str:
+def _best(rows: Sequence[SweepRow], objective: str) -> str:
     best = best_group(rows)
     if best is None:
         return "<p>No run has ended well yet.</p>"
@@ -114,49 +138,42 @@ def _best(rows: Sequence[Row], objective: str) -> str:
         ("mean " + objective, mean_of(best, "objective")),
         ("mean accuracy after, test examples", mean_of(best, "accuracy_after")),
     ]
-    body = "".join(
-        f'<tr><td>{escape(words)}</td><td class="n big">{mean}</td></tr>'
-        for words, mean in lines
-        if mean
-    )
     settings = (
         f"<p>{escape(_settings(best[0]))} ({len(best)} run{'s' if len(best) > 1 else ''}; "
         f"as a config: best.yaml)</p>"
     )
-    return section("Best settings", settings + f"<table>{body}</table>", note)
+    pairs = [(words, Cell(mean_text(mean), emphasis="strong")) for words, mean in lines if mean]
+    return section("Best settings", settings + to_html(new_table(("", ""), pairs)), note)
 
 
-def _replicates(rows: Sequence[Row]) -> str:
+def _replicates(rows: Sequence[SweepRow]) -> str:
     """Return the table of settings over their seeds."""
     found = [(group, ended) for group in groups(rows) if (ended := done(group))]
     if (
         not any(len(ended) > 1 for _, ended in found)
-        or len({json.dumps(r["settings"].get(REPLICATES)) for r in rows}) < 2
+        or len({json.dumps(r.settings.get(REPLICATES)) for r in rows}) < 2
     ):
         return ""
-    found.sort(key=lambda pair: -mean_interval(column(pair[1], "objective")).value)
+    found.sort(key=lambda pair: -mean_objective(pair[1]))
     names = ("objective", "fitness_best", "accuracy_before", "accuracy_after")
-    head = "".join(f'<th class="n">{RESULTS[n][1] if n in RESULTS else n}</th>' for n in names)
-    body = "".join(
-        f"<tr><td>{escape(_settings(group[0])) or 'base'}</td><td "
-        f'class="n">{len(ended)}/{len(group)}</td>'
-        + "".join(f'<td class="n">{mean_of(ended, n) or ""}</td>' for n in names)
-        + "</tr>"
+    heads = ["settings", "runs", *(RESULTS[n][1] if n in RESULTS else n for n in names)]
+    lines = [
+        [
+            _settings(group[0]) or "base",
+            f"{len(ended)}/{len(group)}",
+            *(mean_text(mean_of(ended, n)) for n in names),
+        ]
         for group, ended in found
-    )
+    ]
     note = (
         "Means over seeds with Student's 95 % interval. The seeds share their examples, so the "
         "interval says how much the search varies, "
         "not how much another sample of examples would."
     )
-    return section(
-        "Over seeds",
-        f'<table><tr><th>settings</th><th class="n">runs</th>{head}</tr>{body}</table>',
-        note,
-    )
+    return section("Over seeds", to_html(new_table(heads, lines)), note)
 
 
-def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
+def _figures(state: SweepState, ended: Sequence[SweepRow]) -> list[str]:
     if len(ended) < 2:
         return []
     from evoprompt.jobs.sweep.figures import (
@@ -167,12 +184,12 @@ def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
     )
 
     objective, axes = (
-        ("objective", state["objective"]),
-        [a for a in state["axes"] if len({json.dumps(r["settings"][a]) for r in ended}) > 1],
+        ("objective", state.objective),
+        [a for a in state.axes if len({json.dumps(r.settings[a]) for r in ended}) > 1],
     )
     measures = [objective] + (
         [("accuracy_after", "accuracy after, test examples")]
-        if not state["objective"].startswith("test.champion")
+        if not state.objective.startswith("test.champion")
         else []
     )
     effects = "".join(effect_figure(ended, axis, measures) for axis in axes)
@@ -183,9 +200,7 @@ def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
     sections = [section("Effect of each factor", effects, note)] if effects else []
     levels = [a for a in axes if a != REPLICATES and not is_continuous(ended, a)]
     maps = (
-        interaction_figures(ended, levels, objective)[:MOST_PAIRS]
-        if state["method"] == "grid"
-        else []
+        interaction_figures(ended, levels, objective)[:MOST_PAIRS] if state.method == "grid" else []
     )
     if maps:
         sections.append(
@@ -206,25 +221,15 @@ def _figures(state: Mapping[str, Any], ended: Sequence[Row]) -> list[str]:
     return sections
 
 
-def _runs_table(rows: Sequence[Row], axes: Sequence[str], folder: Path) -> str:
-    heads = [*(axis.split(".")[-1] for axis in axes), *(head for _, head, _ in COLUMNS)]
-    head = (
-        "<tr><th>run</th><th>status</th>"
-        + "".join(f'<th class="n">{escape(h)}</th>' for h in heads)
-        + "</tr>"
-    )
-    body = ""
-    for row in rows:
-        name, page = escape(row["folder"]), folder / row["folder"] / "report.html"
-        link = f'<a href="{name}/report.html">{name}</a>' if page.exists() else name
-        texts = "".join(f'<td class="n">{escape(text)}</td>' for text in cells(row, axes))
-        body += f"<tr><td>{link}</td><td>{row['status']}</td>{texts}</tr>"
-    return f"<table>{head}{body}</table>"
+def _page_link(row: SweepRow, folder: Path) -> Cell:
+    name = row.folder
+    exists = (folder / name / "report.html").exists()
+    return Cell(name, link=f"{name}/report.html" if exists else "")
 
 
-def _settings(row: Row) -> str:
+def _settings(row: SweepRow) -> str:
     return ", ".join(
-        f"{key} {_short(value)}" for key, value in row["settings"].items() if key != REPLICATES
+        f"{key} {_short(value)}" for key, value in row.settings.items() if key != REPLICATES
     )
 
 

@@ -1,8 +1,4 @@
-"""The rows of a sweep -> the numbers that its tables and figures show. Pure.
-
-A row is a run as `sweep.json` has it: `number`, `folder`, `settings` (dotted key to value),
-`status`, `reason`, `result` or None.
-"""
+"""The rows of a sweep -> the numbers that its tables and figures show. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +6,17 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import fsum, sqrt
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
-from evoprompt.stats.significance import t_quantile
+from evoprompt.jobs.sweep.record import SweepRow
+from evoprompt.stats.significance import Estimate, mean_interval
 
-Row = Mapping[str, Any]
 REPLICATES = "seed"  #: the key whose values make runs replicates of each other
+
+#: The results that lie between 0 and 1.
+PROPORTIONS = ("accuracy_before", "accuracy_after")
 
 #: A run's results, by their names in `sweep.csv`: (place in summary.json, words for people).
 RESULTS = {
@@ -29,20 +28,6 @@ RESULTS = {
     "floor_tokens": ("tokens.floor", "floor tokens"),
     "seconds": ("seconds.total", "seconds"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """A mean with the interval for it; `ci` is None where the values have no spread, as a single
-    one has none.
-    """
-
-    value: float
-    ci: tuple[float, float] | None
-    num: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f}" + (f" [{self.ci[0]:.3f}, {self.ci[1]:.3f}]" if self.ci else "")
 
 
 def lookup(summary: Mapping[str, Any], key: str) -> float | None:
@@ -69,25 +54,7 @@ def result_of(summary: Mapping[str, Any], objective: str) -> dict[str, float | N
     )
 
 
-def mean_interval(values: Sequence[float], alpha: float = 0.05) -> Mean:
-    """Return the mean with Student's interval m -+ t s / sqrt(n), s with ddof=1; it covers 1 -
-    alpha where values are normal.
-
-    Raises:
-        ValueError: there is no value.
-    """
-    if not values:
-        raise ValueError("mean_interval: no values")
-    n, mean = len(values), fsum(values) / len(values)
-    if min(values) == max(values):
-        return Mean(mean, None, n)
-    half = t_quantile(1 - alpha / 2, n - 1) * sqrt(
-        fsum((v - mean) ** 2 for v in values) / (n - 1) / n
-    )
-    return Mean(mean, (mean - half, mean + half), n)
-
-
-def mean_of(rows: Sequence[Row], name: str) -> Mean | None:
+def mean_of(rows: Sequence[SweepRow], name: str) -> Estimate | None:
     """Return the mean of a result over the runs that have it, or None; an accuracy's interval is
     cut where accuracies end.
     """
@@ -95,64 +62,74 @@ def mean_of(rows: Sequence[Row], name: str) -> Mean | None:
     if not values:
         return None
     mean = mean_interval(values)
-    if mean.ci and name in ("accuracy_before", "accuracy_after"):
-        return Mean(mean.value, (max(0.0, mean.ci[0]), min(1.0, mean.ci[1])), mean.num)
+    if mean.low is not None and mean.high is not None and name in PROPORTIONS:
+        return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
     return mean
 
 
-def done(rows: Sequence[Row]) -> list[Row]:
+def mean_text(mean: Estimate | None) -> str:
+    """Return a mean with its interval, where the values differ; nothing where there is none."""
+    if mean is None:
+        return ""
+    interval = f" [{mean.ends[0]:.3f}, {mean.ends[1]:.3f}]" if mean.ends else ""
+    return f"{mean.value:.3f}{interval}"
+
+
+def done(rows: Sequence[SweepRow]) -> list[SweepRow]:
     """Return the runs that ended well."""
-    return [row for row in rows if row["status"] == "done"]
+    return [row for row in rows if row.is_done]
 
 
-def groups(rows: Sequence[Row]) -> list[list[Row]]:
+def groups(rows: Sequence[SweepRow]) -> list[list[SweepRow]]:
     """Return the runs in groups that differ in the seed alone, in order of their first."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[SweepRow]] = {}
     for row in rows:
-        settings = {k: v for k, v in row["settings"].items() if k != REPLICATES}
+        settings = {k: v for k, v in row.settings.items() if k != REPLICATES}
         found.setdefault(json.dumps(settings, sort_keys=True), []).append(row)
     return list(found.values())
 
 
-def best_group(rows: Sequence[Row]) -> list[Row] | None:
+def best_group(rows: Sequence[SweepRow]) -> list[SweepRow] | None:
     """Return the group with the greatest mean objective, or None where no run ended well; the first
     of equals.
 
     Groups in which a run is missing are left out as long as there are others: a mean of fewer runs
     is the more often high by luck.
     """
-    whole = [group for group in groups(rows) if all(row["status"] == "done" for row in group)]
+    whole = [group for group in groups(rows) if all(row.is_done for row in group)]
     candidates = whole or [ended for group in groups(rows) if (ended := done(group))]
-    return max(
-        candidates, key=lambda group: mean_interval(column(group, "objective")).value, default=None
-    )
+    return max(candidates, key=mean_objective, default=None)
 
 
-def column(rows: Sequence[Row], name: str) -> list[float]:
+def mean_objective(rows: Sequence[SweepRow]) -> float:
+    """Return what groups of runs are ranked by; it does not depend on the order of the runs."""
+    return fmean(column(rows, "objective"))
+
+
+def column(rows: Sequence[SweepRow], name: str) -> list[float]:
     """Return a result of the runs that have it."""
-    return [
-        row["result"][name] for row in rows if row["result"] and row["result"][name] is not None
-    ]
+    return [value for row in rows if (value := row.value(name)) is not None]
 
 
-def by_level(rows: Sequence[Row], axis: str, name: str) -> dict[str, list[float]]:
+def by_level(rows: Sequence[SweepRow], axis: str, name: str) -> dict[str, list[float]]:
     """Return a result of the runs at each level of an axis, levels in order of appearance, or of
     size where they are numbers.
     """
-    values = {
-        json.dumps(row["settings"][axis], sort_keys=True): row["settings"][axis] for row in rows
-    }
+    values = {level_of(row, axis): row.settings[axis] for row in rows}
     numbers = all(isinstance(v, int | float) for v in values.values())
     order = sorted(values, key=lambda level: values[level]) if numbers else list(values)
     return {
-        level: column(
-            [r for r in rows if json.dumps(r["settings"][axis], sort_keys=True) == level], name
-        )
+        level: column([row for row in rows if level_of(row, axis) == level], name)
         for level in order
     }
 
 
-def csv_text(rows: Sequence[Row], axes: Sequence[str]) -> str:
+def level_of(row: SweepRow, axis: str) -> str:
+    """Return a run's value of an axis as text that is equal for equal values only."""
+    return json.dumps(row.settings[axis], sort_keys=True)
+
+
+def csv_text(rows: Sequence[SweepRow], axes: Sequence[str]) -> str:
     """Return the table as `sweep.csv` has it: numbers in full, absent ones empty."""
     stream = io.StringIO()
     results = ["objective", *RESULTS, "memo_share"]
@@ -160,17 +137,17 @@ def csv_text(rows: Sequence[Row], axes: Sequence[str]) -> str:
     writer.writerow(["number", "folder", "status", *axes, *results, "reason"])
     for row in rows:
         settings = [
-            v if isinstance(v := row["settings"].get(a), str | int | float) else json.dumps(v)
+            v if isinstance(v := row.settings.get(a), str | int | float) else json.dumps(v)
             for a in axes
         ]
         writer.writerow(
             [
-                row["number"],
-                row["folder"],
-                row["status"],
+                row.number,
+                row.folder,
+                row.status,
                 *settings,
-                *((row["result"] or {}).get(r) for r in results),
-                row["reason"],
+                *(row.value(name) for name in results),
+                row.reason,
             ]
         )
     return stream.getvalue()

@@ -15,13 +15,22 @@ from evoprompt.config.reader import check_section
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost import session as boost_session
 from evoprompt.jobs.boost.build import build_boost, check_boost
+from evoprompt.jobs.boost.conclude import notes
 from evoprompt.jobs.boost.config import BoostConfig, load_boost
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
 from evoprompt.jobs.boost.measure import labelled_context
 from evoprompt.jobs.boost.metrics import recurrence_metrics
-from evoprompt.jobs.boost.record import Measured, Outcomes, counts_of, notes, round_line
+from evoprompt.jobs.boost.record import (
+    Measured,
+    Outcomes,
+    RoundLine,
+    RoundVerdict,
+    counts_of,
+    round_line,
+)
 from evoprompt.jobs.boost.state import Judged, LoopState
+from evoprompt.recurrence.evaluator import LogRatio
 
 CONTRACT = (
     *(
@@ -43,7 +52,7 @@ class Quiet:
     """An observer that keeps the lines, and stops the loop where a test wants it to."""
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self.lines: list[dict] = []
+        self.lines: list[RoundLine] = []
         self._stop_after = stop_after
 
     def loaded(self, info, config) -> None: ...
@@ -53,8 +62,8 @@ class Quiet:
     def scored(self, count) -> None: ...
 
     def round(self, line) -> None:
-        self.lines.append(dict(line))
-        if line["round"] == self._stop_after:
+        self.lines.append(line)
+        if line.round == self._stop_after:
             raise KeyboardInterrupt
 
 
@@ -84,9 +93,7 @@ def test_a_loop_leaves_a_line_for_each_round_with_all_that_was_promised(
     summary, observer = begin(boost_file, tmp_path / "run")
     lines = record(tmp_path / "run")
     assert (
-        [line["round"] for line in lines]
-        == [0, 1, 2, 3]
-        == [line["round"] for line in observer.lines]
+        [line["round"] for line in lines] == [0, 1, 2, 3] == [line.round for line in observer.lines]
     )
     for line in lines:
         assert set(CONTRACT) <= set(line)
@@ -217,9 +224,9 @@ def test_every_way_of_the_loop_runs_to_its_end(
     summary, observer = begin(boost_file, tmp_path / "run", *settings)
     assert summary["rounds"] >= 1
     if "loop.abstain_below=0.6" in settings:
-        assert sum(line["abstained"] for line in observer.lines) > 0
+        assert sum(line.abstained for line in observer.lines) > 0
     if "loop.calibrate=true" in settings:
-        assert isinstance(observer.lines[0]["threshold"], float)
+        assert isinstance(observer.lines[0].threshold, float)
 
 
 def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
@@ -244,10 +251,12 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
     assert fit["floor_standard_error"] > 0
     assert [line["imitation"] for line in measured[1:]] == [None] * 3
     assert (
-        recurrence_metrics(measured[0] | {"seconds": 0.0})["recurrence/imitation_ceiling"]
+        recurrence_metrics(RoundLine.from_dict(measured[0]))["recurrence/imitation_ceiling"]
         == fit["ceiling"]
     )
-    assert "recurrence/imitation_ceiling" not in recurrence_metrics(measured[1] | {"seconds": 0.0})
+    assert "recurrence/imitation_ceiling" not in recurrence_metrics(
+        RoundLine.from_dict(measured[1])
+    )
     assert any(f"with wrong ones of {fit['ceiling']:.3f}" in note for note in summary["notes"])
     page = (tmp_path / "with" / "report.html").read_text()
     assert "as far as contexts of labelled pairs told" in page
@@ -309,8 +318,8 @@ def test_free_answers_are_written_and_judged(boost_file: Path, task_file: Path, 
         "loop.rounds=1",
         "loop.measure_imitation=1",
     )
-    assert observer.lines[-1]["answered"] == 6
-    assert observer.lines[0]["imitation"]["num_rounds"] == 2
+    assert observer.lines[-1].answered == 6
+    assert observer.lines[0].imitation.num_rounds == 2
     assert summary["tokens"]["generated"] > 0
 
 
@@ -325,7 +334,7 @@ def test_a_stop_that_was_swallowed_ends_the_loop_before_its_next_round(
 
 def test_the_budget_ends_the_loop(boost_file: Path, tmp_path: Path):
     _, observer = begin(boost_file, tmp_path / "run", "loop.prefill_tokens=1")
-    assert [line["round"] for line in observer.lines] == [0]
+    assert [line.round for line in observer.lines] == [0]
 
 
 def test_mistakes_are_named_before_anything_starts(boost_file: Path, tmp_path: Path):
@@ -372,11 +381,11 @@ def line_of(
     tmp: dict | None = None,
     *,
     right: list[bool],
-    before: list[dict],
+    before: list[RoundLine],
     state: LoopState,
     judged: tuple = (),
     labels: tuple = (),
-) -> dict:
+) -> RoundLine:
     config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
     tested = Outcomes(np.array(right), np.ones(len(right)))
     known = tuple(True for _ in state.context)
@@ -397,7 +406,7 @@ def test_a_round_is_predicted_from_the_calibration_before_it(tmp_path: Path):
     )
     labels = tuple(i < 60 for i in range(100))
     first = line_of(right=list(labels), before=[], state=LoopState(0), judged=judged, labels=labels)
-    assert (first["error_rate"], first["sensitivity"], first["specificity"]) == (0.4, 0.9, 0.9)
+    assert (first.error_rate, first.sensitivity, first.specificity) == (0.4, 0.9, 0.9)
     pairs = tuple(replace(j, round=1) for j in judged[:8])
     second = line_of(
         right=[True] * 93 + [False] * 7,
@@ -406,8 +415,8 @@ def test_a_round_is_predicted_from_the_calibration_before_it(tmp_path: Path):
         judged=judged,
         labels=labels,
     )
-    assert second["predicted"] == pytest.approx(0.08, abs=0.02)
-    assert second["verdict"]["inside"]
+    assert second.predicted == pytest.approx(0.08, abs=0.02)
+    assert second.verdict.inside
     third = line_of(
         right=[True] * 40 + [False] * 60,
         before=[first],
@@ -415,8 +424,8 @@ def test_a_round_is_predicted_from_the_calibration_before_it(tmp_path: Path):
         judged=judged,
         labels=labels,
     )
-    assert not third["verdict"]["inside"]
-    assert third["verdict"]["failed"] == ["imitation partial"]
+    assert not third.verdict.inside
+    assert third.verdict.failed == ("imitation partial",)
 
 
 def test_counts_leave_out_what_abstained_and_what_has_no_label():
@@ -437,28 +446,53 @@ def test_counts_leave_out_what_abstained_and_what_has_no_label():
 
 def test_the_notes_say_whether_the_recurrence_lets_the_error_fall():
     config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
-    base = {
-        "round": 0,
-        "error_rate": 0.4,
-        "verdict": None,
-        "ln_lambda": {"value": 1.0, "standard_error": 0.1},
-    }
-    assert (
-        "lets the error fall" in notes(config, [base | {"sensitivity": 0.8, "specificity": 0.4}])[0]
+    base = replace(unmeasured(), error_rate=0.4, ln_lambda=LogRatio(1.0, 0.1))
+    for s, said in ((0.8, "lets the error fall"), (0.5, "does not let the error fall")):
+        [first, *_] = notes(config, [replace(base, sensitivity=s, specificity=0.4)])
+        assert said in first
+
+
+def test_the_notes_say_which_rounds_were_outside_and_what_their_counts_refute():
+    config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
+    base = replace(
+        unmeasured(), error_rate=0.4, ln_lambda=LogRatio(1.0, 0.1), sensitivity=0.8, specificity=0.4
     )
-    assert (
-        "does not let the error fall"
-        in notes(config, [base | {"sensitivity": 0.5, "specificity": 0.4}])[0]
+    inside = replace(
+        base, round=1, predicted_ci=(0.1, 0.2), verdict=RoundVerdict(True, ("b",), None)
     )
+    outside = replace(
+        base, round=2, predicted_ci=(0.1, 0.7), verdict=RoundVerdict(False, ("a", "b"), 3.0)
+    )
+    assert notes(config, [base, inside, outside])[2:] == [
+        "Outside the predicted interval: round 2. The widest interval is 0.60, so being inside "
+        "says little.",
+        "What the counts refute: b (round 1, 2).",
+        "What the counts refute: a (round 2).",
+    ]
+    assert notes(config, [base, inside])[2] == "Every round was inside its predicted interval."
+
+
+def test_a_round_is_read_back_as_it_was_written_key_for_key(boost_file: Path, tmp_path: Path):
+    _, observer = begin(boost_file, tmp_path / "run", "loop.rounds=1")
+    written = (tmp_path / "run" / "recurrence.jsonl").read_text().splitlines()
+    assert [json.dumps(RoundLine.from_dict(json.loads(w)).to_dict()) for w in written] == [
+        json.dumps(json.loads(w)) for w in written
+    ]
+    assert BoostFolder.open(tmp_path / "run").rounds() == observer.lines
+
+
+def unmeasured() -> RoundLine:
+    """Round 0 of a loop of which nothing is known."""
+    config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
+    return round_line(config, [], LoopState(0), Measured(None, (), (), (), ()), None)
 
 
 def test_answers_over_a_batch_are_said_to_be_so():
-    line = {"round": 0, "error_rate": None}
     of = {
         answers: check_section(
             BoostConfig, {"task": {"name": "inbox"}, "loop": {"answers": answers}}, "test"
         )
         for answers in ("batch", "pmi")
     }
-    assert "over all inputs asked together" in notes(of["batch"], [line])[-1]
-    assert not any("asked together" in text for text in notes(of["pmi"], [line]))
+    assert "over all inputs asked together" in notes(of["batch"], [unmeasured()])[-1]
+    assert not any("asked together" in text for text in notes(of["pmi"], [unmeasured()]))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import verdict_text, write_boost_page
+from evoprompt.jobs.boost.record import RoundLine, RoundVerdict
 from evoprompt.store.folder import SUMMARY
 
 BEFORE: dict[str, Any] = {
@@ -31,16 +32,19 @@ BEFORE: dict[str, Any] = {
     "specificity": 0.625,
     "specificity_ci": [0.5, 0.75],
     "ln_lambda": {"value": 0.693, "standard_error": 0.25},
+    "evaluator_counts": {"accepted_right": 9, "num_right": 12, "accepted_wrong": 3, "num_wrong": 8},
     "buffer_size": 0,
     "buffer_error_rate": None,
     "context_size": 0,
     "context_error_rate": None,
+    "context_ids": [],
     "answered": 0,
     "accepted": 0,
     "abstained": 0,
     "batch_error_rate": None,
     "believed_error": None,
     "threshold": None,
+    "imitation": None,
     "verdict": None,
     "tokens": 1000,
     "time_ms": 0,
@@ -82,7 +86,9 @@ SECOND = FIRST | {
 }
 LINES = [BEFORE, FIRST, SECOND]
 #: Keys of a line that labels or a judge are needed for; the loop may know none of them.
-NULLABLE = [name for name in FIRST if name not in ("round", "tokens", "time_ms", "seconds")]
+NULLABLE = [
+    name for name, kind in get_type_hints(RoundLine).items() if type(None) in get_args(kind)
+]
 NEED_LABELS = (
     *(
         "error_rate",
@@ -138,6 +144,10 @@ def loop_folder(
     if summary is not None:
         folder.write(SUMMARY, summary)
     return folder
+
+
+def rounds(lines: list[dict[str, Any]]) -> list[RoundLine]:
+    return [RoundLine.from_dict(line) for line in lines]
 
 
 def read(path: Path) -> str:
@@ -287,20 +297,13 @@ def test_only_the_assumptions_that_failed_are_explained(complete: str):
 
 def test_a_verdict_says_what_failed_or_that_nothing_is_known_to():
     assert verdict_text(None) == ""
-    assert verdict_text({"inside": True, "failed": [], "surprise_z": None}) == "inside"
+    assert verdict_text(RoundVerdict(True, (), None)) == "inside"
     assert (
-        verdict_text({"inside": True, "failed": ["imitation partial"], "surprise_z": None})
+        verdict_text(RoundVerdict(True, ("imitation partial",), None))
         == "inside, but imitation partial"
     )
-    assert (
-        verdict_text({"inside": False, "failed": [], "surprise_z": None})
-        == "outside: no assumption refuted"
-    )
-    both = {
-        "inside": False,
-        "failed": ["evaluator changed", "buffer saturated"],
-        "surprise_z": None,
-    }
+    assert verdict_text(RoundVerdict(False, (), None)) == "outside: no assumption refuted"
+    both = RoundVerdict(False, ("evaluator changed", "buffer saturated"), None)
     assert verdict_text(both) == "outside: evaluator changed, buffer saturated"
 
 
@@ -402,11 +405,9 @@ def test_a_number_that_is_null_leaves_a_gap(tmp_path: Path, null: list[str]):
 
 @pytest.mark.usefixtures("blank")
 def test_a_round_in_which_all_answers_were_withheld_accepts_none_of_none(tmp_path: Path):
-    silent = FIRST | dict.fromkeys(NULLABLE) | {"answered": 0, "accepted": 0, "abstained": 32}
-    assert table_rows(read(write_boost_page(loop_folder(tmp_path, [BEFORE, silent]))))[2][5:7] == [
-        "32 abstained",
-        "",
-    ]
+    silent = FIRST | {"answered": 0, "accepted": 0, "abstained": 32, "buffer_size": 0}
+    _, _, row = table_rows(read(write_boost_page(loop_folder(tmp_path, [BEFORE, silent]))))
+    assert row[6:8] == ["32 abstained", "0"]
 
 
 def test_a_loop_without_a_round_is_refused_with_the_way_on(tmp_path: Path):
@@ -420,7 +421,7 @@ def test_a_loop_without_a_round_is_refused_with_the_way_on(tmp_path: Path):
 def test_the_error_figure_draws_what_is_believed_of_a_round_where_its_answers_were_given():
     # The answers of round 1 are given before any context, at 0; those of round 2 with the context
     # that round 1 led to, at 1.
-    figure = boost_figures.error_figure(LINES)
+    figure = boost_figures.error_figure(rounds(LINES))
     assert series(figure, "believed") == ([0, 1], [0.3, 0.22])
     assert series(figure, "measured") == ([0, 1, 2], [0.45, 0.35, 0.6])
     assert series(figure, "predicted") == ([1, 2], [0.3125, 0.2])
@@ -429,7 +430,7 @@ def test_the_error_figure_draws_what_is_believed_of_a_round_where_its_answers_we
 
 @pytest.mark.usefixtures("drawn")
 def test_the_band_and_the_bars_are_the_intervals_themselves():
-    axes = boost_figures.error_figure(LINES).axes[0]
+    axes = boost_figures.error_figure(rounds(LINES)).axes[0]
     band, bars = axes.collections
     corners = {
         tuple(np.round(point, 6)) for path in band.get_paths() for point in path.vertices.tolist()
@@ -441,7 +442,7 @@ def test_the_band_and_the_bars_are_the_intervals_themselves():
 
 @pytest.mark.usefixtures("drawn")
 def test_the_evaluator_is_drawn_by_round_and_in_the_plane_with_the_line():
-    figure = boost_figures.evaluator_figure(LINES)
+    figure = boost_figures.evaluator_figure(rounds(LINES))
     assert series(figure, "sensitivity")[1] == [0.75, 0.7, 0.7]
     assert series(figure, "specificity")[1] == [0.625, 0.6, 0.6]
     _, plane = figure.axes
@@ -453,7 +454,7 @@ def test_the_evaluator_is_drawn_by_round_and_in_the_plane_with_the_line():
 @pytest.mark.usefixtures("drawn")
 def test_the_bars_of_a_round_are_all_its_answers():
     # 28 answers given, 16 of them accepted, and 4 withheld: 16 + 12 + 4 = 32.
-    axes = boost_figures.acceptance_figure(LINES).axes[0]
+    axes = boost_figures.acceptance_figure(rounds(LINES)).axes[0]
     heights = {c.get_label(): [bar.get_height() for bar in c] for c in axes.containers}
     assert heights == {"accepted": [16, 16], "rejected": [12, 12], "abstained": [4, 4]}
     assert [bar.get_y() + bar.get_height() for bar in axes.containers[-1]] == [32, 32]
@@ -471,14 +472,14 @@ def test_coverage_ends_at_the_error_rate_of_all_answers():
 
 def test_figures_of_nothing_are_none():
     empty = [line | dict.fromkeys(NULLABLE) for line in LINES]
-    assert boost_figures.error_figure(empty) is None
-    assert boost_figures.evaluator_figure(empty) is None
-    assert boost_figures.acceptance_figure(LINES[:1]) is None
+    assert boost_figures.error_figure(rounds(empty)) is None
+    assert boost_figures.evaluator_figure(rounds(empty)) is None
+    assert boost_figures.acceptance_figure(rounds(LINES[:1])) is None
 
 
 def test_the_metrics_of_a_round_are_its_line():
     # Acceptance: 16 of the 28 answers that were given.
-    assert recurrence_metrics(FIRST) == {
+    assert recurrence_metrics(RoundLine.from_dict(FIRST)) == {
         "recurrence/error_rate": 0.35,
         "recurrence/error_rate_low": 0.27,
         "recurrence/error_rate_high": 0.44,
@@ -500,12 +501,17 @@ def test_the_metrics_of_a_round_are_its_line():
 
 
 def test_what_is_not_known_is_no_metric():
-    unknown = recurrence_metrics(FIRST | dict.fromkeys(NULLABLE))
-    assert unknown == {"tokens/total": 12345, "time/seconds": 12.3}
-    assert "recurrence/surprise_z" not in recurrence_metrics(
-        FIRST | {"verdict": {"inside": True, "failed": [], "surprise_z": None}}
-    )
-    assert "recurrence/acceptance" not in recurrence_metrics(BEFORE)
+    [unknown] = rounds([FIRST | dict.fromkeys(NULLABLE)])
+    assert recurrence_metrics(unknown) == {
+        "recurrence/acceptance": pytest.approx(4 / 7),
+        "recurrence/abstained": 4,
+        "recurrence/buffer_size": 16,
+        "tokens/total": 12345,
+        "time/seconds": 12.3,
+    }
+    [unsure] = rounds([FIRST | {"verdict": {"inside": True, "failed": [], "surprise_z": None}}])
+    assert "recurrence/surprise_z" not in recurrence_metrics(unsure)
+    assert "recurrence/acceptance" not in recurrence_metrics(RoundLine.from_dict(BEFORE))
 
 
 def test_a_finished_loop_is_described_in_markdown():
@@ -515,7 +521,7 @@ def test_a_finished_loop_is_described_in_markdown():
         "0.150 | 0.020 to 0.280 |\n" in text
     )
     assert text.startswith(
-        "Self-evaluation: error rate on 100 examples\n\n| | error rate | interval "
+        "Self-evaluation: error rate on 100 examples\n\n|  | error rate | interval "
         "|\n|---|---|---|\n"
     )
     assert (

@@ -45,15 +45,16 @@ from evoprompt.jobs.sweep.config import (
     settle,
     short_names,
 )
+from evoprompt.jobs.sweep.record import SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import (
     best_group,
     by_level,
     csv_text,
     lookup,
-    mean_interval,
     mean_of,
+    mean_text,
 )
-from evoprompt.stats.significance import t_quantile
+from evoprompt.stats.significance import mean_interval, t_quantile
 
 METHOD = "evolution.parent_selection.method"
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "sweeps").glob("*.yaml"))
@@ -427,7 +428,7 @@ def test_runs_of_other_workers_end_the_former_and_those_of_the_same_follow_each_
     monkeypatch.setattr(LocalExecutor, "close", lambda self: closed.append(self))
     run = sweep._run
     monkeypatch.setattr(
-        sweep, "_run", lambda p, row, *a: (ended.append(row["number"]), run(p, row, *a))[1]
+        sweep, "_run", lambda p, row, *a: (ended.append(row.number), run(p, row, *a))[1]
     )
     axes = {"seed": [0, 1], "model.chunk_tokens": [64, 128]}
     path = write(
@@ -709,33 +710,51 @@ def test_bayes_without_optuna_says_how_to_get_it(config_file: Path, tmp_path: Pa
 # --- tables
 
 
-def row(number: int, method: str, seed: int, objective: float | None) -> dict:
+def test_a_state_is_read_back_as_it_was_written_key_for_key():
+    ended = SweepRow(1, "001-a", {"seed": 3}, "done", None, {"objective": 0.5, "tokens": None})
+    failed = SweepRow(2, "002-b", {METHOD: "sus"}, "failed", "it broke")
+    before = SweepState("s", "grid", "fitness.best", ["seed"], [ended, failed], {"run_id": "x"})
+    values = json.loads(json.dumps(before.to_dict()))
+    assert list(values) == ["version", "name", "method", "objective", "axes", "tracking", "runs"]
+    assert [list(row) for row in values["runs"]] == [
+        ["number", "folder", "settings", "status", "reason", "result"]
+    ] * 2
+    assert values["version"] == 1
+    assert SweepState.from_dict(values) == before
+    assert (ended.value("tokens"), ended.value("other"), failed.value("objective")) == (None,) * 3
+
+
+def row(number: int, method: str, seed: int, objective: float | None) -> SweepRow:
     result = (
         None
         if objective is None
         else {"objective": objective, "fitness_best": objective, "tokens": None}
     )
-    return {
-        "number": number,
-        "folder": f"{number:03d}",
-        "settings": {METHOD: method, "seed": seed},
-        "status": "failed" if result is None else "done",
-        "reason": None if result else "it broke",
-        "result": result,
-    }
+    return SweepRow(
+        number,
+        f"{number:03d}",
+        {METHOD: method, "seed": seed},
+        "failed" if result is None else "done",
+        None if result else "it broke",
+        result,
+    )
 
 
 def test_a_mean_has_its_interval_where_values_differ():
     # 1, 2, 3: mean 2, s = 1, half = 4.302653 / sqrt(3)
     mean = mean_interval([1.0, 2.0, 3.0])
     assert (mean.value, mean.num) == (2, 3)
-    assert mean.ci == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-6)
-    assert mean_interval([0.5]).ci is mean_interval([0.5, 0.5]).ci is None
-    assert str(mean_interval([0.5])) == "0.500"
-    runs = [{"result": {"accuracy_after": value, "objective": value}} for value in (0.5, 0.75)]
-    assert mean_of(runs, "accuracy_after").ci == (0, 1)
-    assert mean_of(runs, "objective").ci[1] > 1
-    assert mean_of([{"result": None}], "objective") is None
+    assert mean.ends == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-6)
+    assert mean_interval([0.5]).ends is mean_interval([0.1, 0.1, 0.1]).ends is None
+    assert mean_text(mean_interval([0.5])) == mean_text(mean_interval([0.5, 0.5])) == "0.500"
+    assert mean_text(mean) == "2.000 [-0.484, 4.484]"
+    runs = [
+        SweepRow(1, "1", {}, "done", None, {"accuracy_after": value, "objective": value})
+        for value in (0.5, 0.75)
+    ]
+    assert mean_of(runs, "accuracy_after").ends == (0, 1)
+    assert mean_of(runs, "objective").ends[1] > 1
+    assert mean_of([SweepRow(1, "1", {})], "objective") is None
 
 
 def test_students_interval_covers_as_often_as_it_says_and_the_normal_one_does_not():
@@ -746,8 +765,8 @@ def test_students_interval_covers_as_often_as_it_says_and_the_normal_one_does_no
     covered = twin = 0
     for values in rng.normal(size=(2000, 3)):
         mean = mean_interval(values.tolist())
-        covered += mean.ci[0] <= 0 <= mean.ci[1]
-        twin += abs(mean.value) <= (mean.ci[1] - mean.value) * 1.96 / t_quantile(0.975, 2)
+        covered += mean.low <= 0 <= mean.high
+        twin += abs(mean.value) <= (mean.high - mean.value) * 1.96 / t_quantile(0.975, 2)
     assert abs(covered - 1900) < 49
     assert abs(twin - 1900) > 49
 
@@ -761,8 +780,8 @@ def test_the_best_is_by_the_mean_over_seeds_and_groups_that_miss_a_run_come_last
         row(5, "c", 0, 9.0),
         row(6, "c", 1, None),
     ]
-    assert [r["number"] for r in best_group(rows)] == [3, 4]
-    assert [r["number"] for r in best_group(rows[4:])] == [5]
+    assert [r.number for r in best_group(rows)] == [3, 4]
+    assert [r.number for r in best_group(rows[4:])] == [5]
     assert best_group(rows[5:]) is None
     assert by_level(rows, METHOD, "objective") == {
         '"a"': [1.0, 2.0],

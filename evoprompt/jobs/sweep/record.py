@@ -1,0 +1,93 @@
+"""What a sweep writes down: a row for each of its runs, and its state, `sweep.json`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, cast
+
+Status = Literal["waiting", "running", "interrupted", "failed", "done"]
+Settings = Mapping[str, Any]  #: dotted key of the run configuration to value
+
+VERSION = 1  #: of `sweep.json`
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """A run of a sweep, as far as it is."""
+
+    number: int  #: from 1
+    folder: str  #: within the sweep's
+    settings: Settings
+    status: Status = "waiting"
+    reason: str | None = None  #: why it failed
+    #: by the names of `tables.RESULTS`, `objective` and `memo_share`; None until the run is done
+    result: Mapping[str, float | None] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run ended well."""
+        return self.status == "done"
+
+    def value(self, name: str) -> float | None:
+        """Return a result; None where the run, or its summary, has none."""
+        return None if self.result is None else self.result.get(name)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the row as `sweep.json` has it."""
+        return {
+            "number": self.number,
+            "folder": self.folder,
+            "settings": dict(self.settings),
+            "status": self.status,
+            "reason": self.reason,
+            "result": None if self.result is None else dict(self.result),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the row of `to_dict`'s values."""
+        return cls(
+            values["number"],
+            values["folder"],
+            values["settings"],
+            cast("Status", values["status"]),
+            values["reason"],
+            values["result"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepState:
+    """All that pages and tables know of a sweep."""
+
+    name: str
+    method: str
+    objective: str  #: what is maximised, by its key of `summary.json`
+    axes: Sequence[str]  #: the dotted keys that vary
+    rows: Sequence[SweepRow]
+    tracking: Mapping[str, str] = field(default_factory=dict)  #: the sweep's place in MLflow
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the state as `sweep.json` has it."""
+        return {
+            "version": VERSION,
+            "name": self.name,
+            "method": self.method,
+            "objective": self.objective,
+            "axes": list(self.axes),
+            "tracking": dict(self.tracking),
+            "runs": [row.to_dict() for row in self.rows],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the state of `to_dict`'s values."""
+        return cls(
+            values["name"],
+            values["method"],
+            values["objective"],
+            values["axes"],
+            [SweepRow.from_dict(row) for row in values["runs"]],
+            values["tracking"],
+        )
