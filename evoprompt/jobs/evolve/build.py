@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from evoprompt.backends.base import Executor, Identity
 from evoprompt.backends.open import open_model
 from evoprompt.backends.shared import SharedModels
+from evoprompt.dynamics.history import Cases
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
-from evoprompt.fitness.traits import TraitFunction, extra_traits
+from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
@@ -21,6 +24,7 @@ from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
+from evoprompt.records import Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import check_judgements, judge_task
@@ -46,14 +50,22 @@ class Parts:
     executor: Executor
     tracker: Tracker
     fitness: Fitness
-    extra_traits: Mapping[str, TraitFunction] = field(
-        default_factory=dict
-    )  #: the user's own, by name
+    #: the user's own, by name
+    extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
     author: ModelAuthor | None = None  #: writes demonstrations for an operator
 
     def fits(self, policy: Policy) -> bool:
         """Return whether a policy's longest prompt surely fits the model's window."""
         return self.measurer.fits(policy, self.task.fitness + self.task.validation + self.task.test)
+
+    def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
+        """Return what a policy is worth by its scores on the fitness examples, and its traits that
+        are means over examples by example.
+        """
+        tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
+        evaluation = evaluate(policy, scores, self.fitness, tokens, labels, self.extra_traits)
+        cases = {name: values[0] for name, values in case_traits(scores).items()}
+        return evaluation, {"fitness": np.array(evaluation.case_fitness)} | cases
 
     def close(self) -> None:
         """Give the workers back."""
