@@ -1,5 +1,5 @@
-"""What every command says alike in a terminal: how it is called again, times and paths for
-people.
+"""What every command says alike in a terminal: where it prints, how it is called again, times and
+paths for people.
 """
 
 from __future__ import annotations
@@ -7,6 +7,16 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+
+from rich.console import Console
+
+#: Of lines that go to a file or a pipe: no table is broken that another program may read.
+PIPE_WIDTH = 200
+
+
+def new_console() -> Console:
+    """Return where a command prints: as wide as the terminal is, or `PIPE_WIDTH` without one."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def program() -> str:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from evoprompt.config.sections import PolicyConfig, Section
 from evoprompt.errors import UserError, nearest
+
+S = TypeVar("S", bound=Section)
+
+#: Where pydantic found an error -> where the user sees it, and the keys that are valid there.
+Place = Callable[[list[str]], tuple[list[str], Sequence[str]]]
 
 
 def read_values(path: Path, overrides: Iterable[str]) -> dict[str, Any]:
     """Return the plain values of a config file with overrides applied; they are not checked yet."""
     values = read_mapping(path, "config", "task: {name: inbox}")
     for override in overrides:
-        _apply(values, override)
+        key, value = parse_override(override)
+        put_value(values, key, value, f"--set {override!r}")
     return values
 
 
@@ -51,8 +58,52 @@ def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
     return values
 
 
-def check_section(schema: type[S], values: Mapping[str, Any], source: str) -> S:
+def parse_override(text: str) -> tuple[str, object]:
+    """Return the dotted key and the value of `key=value`; the value is YAML.
+
+    Raises:
+        UserError: there is no key, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(
+            f"--set {text!r}: expected dotted.key=value, e.g. --set evolution.generations=5"
+        )
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text!r}: {value!r} is not a YAML value") from None
+
+
+def put_value(values: MutableMapping[str, Any], key: str, value: object, source: str) -> None:
+    """Set the value of a dotted key among nested sections; those that are missing are made.
+
+    Raises:
+        UserError: the key leads through a value that is not a section; `source` begins the
+            sentence.
+    """
+    *parents, last = key.split(".")
+    for name in parents:
+        child = values.get(name)
+        if child is None:
+            child = values[name] = {}
+        if not isinstance(child, dict):
+            raise UserError(f"{source}: '{name}' is a value, not a section")
+        values = child
+    values[last] = value
+
+
+def check_section(
+    schema: type[S], values: Mapping[str, Any], source: str, place: Place | None = None
+) -> S:
     """Return the values as this schema has them.
+
+    Args:
+        schema: a section.
+        values: plain ones.
+        source: names them in errors.
+        place: tells where the user sees an error, and which keys are valid there; where it is not
+            given that follows from the schema.
 
     Raises:
         UserError: a key is unknown (the nearest valid one is named) or a value is not valid.
@@ -60,9 +111,9 @@ def check_section(schema: type[S], values: Mapping[str, Any], source: str) -> S:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError(
-            f"{source}: " + "; ".join(_sentence(schema, e) for e in error.errors())
-        ) from None
+        place = place or (lambda location: (location, _keys_at(schema, location[:-1])))
+        sentences = "; ".join(_sentence(each, place) for each in error.errors())
+        raise UserError(f"{source}: {sentences}") from None
 
 
 def dump_config(config: Section) -> str:
@@ -72,41 +123,17 @@ def dump_config(config: Section) -> str:
     )
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UserError(
-            f"--set {override!r}: expected dotted.key=value, e.g. --set evolution.generations=5"
-        )
-    *parents, last = key.split(".")
-    node = values
-    for name in parents:
-        child = node.get(name)
-        if child is None:
-            child = node[name] = {}
-        if not isinstance(child, dict):
-            raise UserError(f"--set {override!r}: '{name}' is a value, not a section")
-        node = child
-    try:
-        node[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
-
-
-def _sentence(schema: type[Section], error: Any) -> str:
-    location = [str(part) for part in error["loc"]]
+def _sentence(error: ErrorDetails, place: Place) -> str:
+    location, valid = place([str(part) for part in error["loc"]])
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; {nearest(location[-1], _keys_at(schema, location[:-1]))}"
+        return f"unknown key '{key}'; {nearest(location[-1], valid)}"
     if error["type"] == "missing":
         return f"'{key}' is missing"
-    message = (
-        error["msg"].removeprefix("Value error, ").lower()
-        if error["type"] != "value_error"
-        else error["msg"].removeprefix("Value error, ")
-    )
-    given = "" if error["type"] == "value_error" else f" (given: {error['input']!r})"
-    return f"{key + ': ' if key else ''}{message}{given}"
+    where, message = f"{key}: " if key else "", error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{where}{message}"
+    return f"{where}{message[:1].lower()}{message[1:]} (given: {error['input']!r})"
 
 
 def _keys_at(schema: type[Section], location: list[str]) -> list[str]:
@@ -123,6 +150,3 @@ def _keys_at(schema: type[Section], location: list[str]) -> list[str]:
         if isinstance(section, type) and issubclass(section, BaseModel)
         else []
     )
-
-
-S = TypeVar("S", bound="Section")

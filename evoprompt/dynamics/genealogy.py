@@ -79,12 +79,6 @@ class Tree:
     on_best_line: NDArray[np.bool_]  #: leads to the fittest at the end
     num_hidden: int  #: ancestors left out, those with the fewest descendants
 
-    @property
-    def edges(self) -> Integers:
-        """Return the edges from parent to child, shape (edge, 2)."""
-        child = np.flatnonzero(self.parent >= 0)
-        return np.stack([self.parent[child], child], axis=1)
-
 
 @dataclass(frozen=True, slots=True)
 class _Generation:

@@ -11,9 +11,15 @@ from dataclasses import dataclass
 from math import isfinite, log, sqrt
 from statistics import NormalDist
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evoprompt.arrays import Floats
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.stats.significance import Estimate
 
+#: A probability is kept this far from 0 and 1 where its log-odds stand for an evaluator's.
+LEAST_PROBABILITY = 1e-9
 #: A rate beyond 0 or 1 by less than this is at the end, but for rounding.
 ROUNDING = 1e-9
 
@@ -85,6 +91,14 @@ class WithoutGold:
     model_identified: (
         ModelIdentified | None
     )  #: None before three rounds, and where no evaluator fits their acceptance rates
+
+
+def confidence_log_odds(probability: ArrayLike) -> Floats:
+    """Return the log-odds of answers' own probabilities, where confidence is the evaluator; finite
+    for certain ones too, of the same shape.
+    """
+    kept = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return np.asarray(np.log(kept) - np.log1p(-kept), dtype=np.float64)
 
 
 def sensitivity(counts: EvaluatorCounts, alpha: float = 0.05) -> Estimate | None:

@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from evoprompt.arrays import Floats
 
 
 def tournament(fitness: Floats, size: int) -> Floats:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.jobs.evolve.ancestry import ancestry
+from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects
 from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, new_axes, svg
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.stats.significance import mean_interval
@@ -96,16 +96,14 @@ def operator_rows(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[
         lambda: {"effects": [], "better": 0, "steps": 0, "gain": 0.0, "kept": 0}
     )
     for run in (r for runs in groups.values() for r in runs):
+        for name, effects in operator_effects(run["lineage"]).items():
+            found[name]["effects"] += effects
         fitness = {b["birth_id"]: b["fitness"] for b in run["lineage"]}
         for birth in run["lineage"]:
             if birth["operator"] in ("survive", "found"):
                 continue
-            parents = [fitness[p] for p in birth["parent_ids"]]
             row = found[birth["operator"]]
-            row["effects"].append(
-                birth["fitness"] - sum(s * f for s, f in zip(birth["shares"], parents, strict=True))
-            )
-            row["better"] += birth["fitness"] > max(parents)
+            row["better"] += birth["fitness"] > max(fitness[p] for p in birth["parent_ids"])
             row["kept"] += birth["selected"]
         for step in run["steps"]:
             if step["operator"] not in ("survive", "found") and step["gain"] is not None:

@@ -384,7 +384,6 @@ def test_the_tree_worked_by_hand():
     tree = small().tree()
     assert tree.birth_ids == ("b", "e", "h", "i")
     assert tree.parent.tolist() == [-1, 0, 0, 1]
-    assert tree.edges.tolist() == [[0, 1], [0, 2], [1, 3]]
     assert (tree.generation.tolist(), tree.last_generation.tolist()) == ([0, 1, 2, 2], [2, 1, 2, 2])
     assert (tree.num_descendants.tolist(), tree.on_best_line.tolist()) == (
         [3, 1, 1, 1],

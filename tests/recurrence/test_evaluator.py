@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from evoprompt.recurrence.error_rate import acceptance_rate, error_rates
 from evoprompt.recurrence.evaluator import (
     EvaluatorCounts,
+    confidence_log_odds,
     log_likelihood_ratio,
     sensitivity,
     specificity,
@@ -190,3 +191,10 @@ def test_with_a_thousand_answers_a_round_the_solution_is_often_missing_and_vague
     solutions = [without_gold(counts.tolist(), [1000] * 3).model_identified for counts in draws]
     assert abs(sum(s is None for s in solutions) / 1_000 - 0.13) < 0.055
     assert np.std([s.error_rate for s in solutions if s is not None], ddof=1) > 0.1
+
+
+def test_confidence_as_log_odds_is_finite_and_odd_about_a_half():
+    odds = confidence_log_odds([0.0, 0.2, 0.5, 0.8, 1.0])
+    assert odds[1:4] == pytest.approx([-np.log(4), 0, np.log(4)])
+    assert odds[0] == pytest.approx(-odds[4]) == pytest.approx(np.log(1e-9), rel=1e-6)
+    assert float(confidence_log_odds(0.8)) == odds[3]

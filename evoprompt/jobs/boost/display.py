@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +16,14 @@ from evoprompt.jobs.boost.record import Ends, RoundLine
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
-from evoprompt.terminal import clock, program, short_path
+from evoprompt.terminal import clock, new_console, program, short_path
 
 
 class BoostDisplay:
     """Follows a loop in the terminal. Implements `boost.BoostObserver`; use it as a context."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(
-            highlight=False, width=None if sys.stdout.isatty() else 200
-        )
+        self.console = console or new_console()
         self._tokens = 0
         columns = (
             SpinnerColumn(),

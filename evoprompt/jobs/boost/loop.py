@@ -47,6 +47,7 @@ from evoprompt.jobs.held_out import compare
 from evoprompt.measurement.asker import Asker, Prior, is_right
 from evoprompt.policy import Policy
 from evoprompt.records import Example, TokenCount
+from evoprompt.recurrence.evaluator import confidence_log_odds
 from evoprompt.recurrence.threshold import best_threshold
 from evoprompt.seeding import Stream, generator
 from evoprompt.store.folder import SUMMARY, TRACKING
@@ -54,10 +55,6 @@ from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_prompt
 from evoprompt.tracking.base import Dataset
 from evoprompt.tracking.names import digest, flat_parameters
-
-#: An answer's probability is kept this far from 0 and 1 where its log-odds stand for the
-#: evaluator's.
-LEAST_PROBABILITY = 1e-9
 
 
 class BoostObserver(Protocol):
@@ -136,8 +133,7 @@ def answer_and_judge(
     """
     answers = asker.answers(policy, asked, "answers")
     if parts.config.loop.judge == "confidence":
-        kept = np.clip([a.probability for a in answers], LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        log_odds = np.log(kept) - np.log1p(-kept)
+        log_odds = confidence_log_odds([a.probability for a in answers])
     elif parts.config.loop.judge == "rivals":
         log_odds = asker.verdicts_among(
             parts.evaluator, asked, [a.text for a in answers], "judging"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Sequence
 from math import isfinite
@@ -24,6 +23,7 @@ from evoprompt.jobs.compare.tables import (
 )
 from evoprompt.report.table import to_markdown, to_rich
 from evoprompt.store.folder import RunFolder
+from evoprompt.terminal import new_console
 from evoprompt.tracking.mlflow import MlflowTracker, default_uri
 
 NAME_CHARACTERS = 60
@@ -43,7 +43,7 @@ def compare(
     Raises:
         UserError: as `compare_runs`, or `out` is in use.
     """
-    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = console or new_console()
     comparison = compare_runs(paths, settings)
     records = [run.record for result in comparison.groups for run in result.runs]
     print_comparison(console, comparison)

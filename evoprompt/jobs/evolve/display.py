@@ -4,7 +4,6 @@ is no terminal.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
-from evoprompt.terminal import clock, program, short_path
+from evoprompt.terminal import clock, new_console, program, short_path
 
 #: Starting policies of a task that brings its own; for the forecast of the time left only.
 FOUNDERS = 4
@@ -57,9 +56,7 @@ class Display:
         console: Console | None = None,
         on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
     ) -> None:
-        self.console = console or Console(
-            highlight=False, width=None if sys.stdout.isatty() else 200
-        )
+        self.console = console or new_console()
         self._config = config
         self._on_generation = on_generation
         self._tokens = 0

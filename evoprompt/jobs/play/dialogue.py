@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp
 
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.play.speaker import Measure, Speaker
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
+from evoprompt.recurrence.evaluator import confidence_log_odds
 from evoprompt.seeding import Stream, generator
 from evoprompt.tasks.render import render_prompt
 
 #: Options of an input for which the task has no choices: the first different ones of so many draws,
 #: at this temperature.
 NUM_OPTIONS, NUM_DRAWS, TEMPERATURE = 4, 8, 0.8
-#: A probability is kept this far from 0 and 1 where its log-odds stand for the evaluator's.
-LEAST_PROBABILITY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +263,7 @@ class Dialogue:
         if self.player.evaluator is not None:
             rivals = [o.text for o in options if o != option] if self.player.among_rivals else []
             return self._speaker.log_odds(self.player.evaluator, text, option.text, rivals)
-        kept = min(max(option.probability, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
-        return log(kept / (1 - kept))
+        return float(confidence_log_odds(option.probability))
 
 
 def weigh(

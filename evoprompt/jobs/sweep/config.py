@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
-from evoprompt.config.reader import read_mapping
+from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
 from evoprompt.config.sections import Positive, Section
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.config import Config, check_config, load_config
@@ -126,11 +126,6 @@ class Sweep:
     base: Mapping[str, Any]  #: the base run config as plain values
     folder: Path  #: where relative paths begin
 
-    @property
-    def factors(self) -> list[str]:
-        """The axes but the seed."""
-        return [key for key in self.config.axes if key != SEED]
-
 
 def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """Return the sweep of a YAML file, with `dotted.key=value` overrides for all of its runs.
@@ -140,7 +135,7 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
             base is not a run config.
     """
     values = read_mapping(path, "sweep", "base: run.yaml, axes: {seed: [0, 1, 2]}")
-    given = dict(_override(text) for text in overrides)
+    given = dict(parse_override(text) for text in overrides)
     if given:
         values["set"] = {**(values.get("set") or {}), **given}
     config = _check(values, str(path))
@@ -187,7 +182,7 @@ def settle(sweep: Sweep, settings: Settings, name: str) -> Config:
     """
     values: dict[str, Any] = copy.deepcopy(dict(sweep.base))
     for key, value in {**sweep.config.set, **settings}.items():
-        _put(values, key, _absolute(key, value, sweep.folder))
+        put_value(values, key, _absolute(key, value, sweep.folder), f"'{key}'")
     values["name"] = name
     return check_config(values, f"sweep {sweep.config.name}, run {name}")
 
@@ -326,49 +321,14 @@ def _check(values: Mapping[str, Any], source: str) -> SweepConfig:
                 f"{source}: axes.{key} is {axis!r}; expected a list of values or a range {{low: "
                 f"1, high: 9}}"
             )
-    try:
-        return SweepConfig.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{source}: " + "; ".join(_sentence(e) for e in error.errors())) from None
+    return check_section(SweepConfig, values, source, _place)
 
 
-def _sentence(error: Any) -> str:
-    location = [str(part) for part in error["loc"]]
-    within_axis = location[:1] == ["axes"] and len(location) > 2
-    key = ".".join(location[:2] + location[3:] if within_axis else location)
-    if error["type"] == "extra_forbidden":
-        fields = Range.model_fields if within_axis else SweepConfig.model_fields
-        return f"unknown key '{key}'; {nearest(location[-1], fields)}"
-    if error["type"] == "missing":
-        return f"'{key}' is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key + ': ' if key else ''}{message}" + (
-        "" if error["type"] == "value_error" else f" (given: {error['input']!r})"
-    )
-
-
-def _override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(
-            f"--set {text!r}: expected dotted.key=value, e.g. --set evolution.generations=5"
-        )
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text!r}: {value!r} is not a YAML value") from None
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for name in parents:
-        child = values.get(name)
-        if child is None:
-            child = values[name] = {}
-        if not isinstance(child, dict):
-            raise UserError(f"'{key}': '{name}' is a value, not a section")
-        values = child
-    values[last] = value
+def _place(location: list[str]) -> tuple[list[str], Sequence[str]]:
+    """Leave out which kind of axis pydantic took a mapping for, which users do not write."""
+    if location[:1] == ["axes"] and len(location) > 2:
+        return location[:2] + location[3:], list(Range.model_fields)
+    return location, list(SweepConfig.model_fields)
 
 
 def _absolute(key: str, value: Any, folder: Path) -> Any:

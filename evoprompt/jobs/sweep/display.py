@@ -4,7 +4,6 @@ no terminal.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,7 @@ from evoprompt.jobs.sweep.record import SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import REPLICATES, best_group, mean_of, mean_text
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
-from evoprompt.terminal import program, short_path
+from evoprompt.terminal import new_console, program, short_path
 
 
 class SweepDisplay:
@@ -38,9 +37,7 @@ class SweepDisplay:
         total: int,
         console: Console | None = None,
     ) -> None:
-        self.console = console or Console(
-            highlight=False, width=None if sys.stdout.isatty() else 200
-        )
+        self.console = console or new_console()
         self._axes = axes
         self._rows = rows  #: the sweep's own list, in which rows are replaced
         self._total = total

@@ -9,7 +9,6 @@ step at every change), a run folder for each run, and at the end `sweep.csv`, `s
 from __future__ import annotations
 
 import json
-import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, write_results
 from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of, result_of
 from evoprompt.store.folder import CHECKPOINT, SUMMARY, RunFolder
+from evoprompt.terminal import new_console
 from evoprompt.tracking.base import NullTracker, Tracker
 from evoprompt.tracking.open import open_tracker
 
@@ -151,7 +151,7 @@ def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
     """
     sweep = load_sweep(path, overrides)
     check(sweep)
-    console = Console(highlight=False, width=None if os.isatty(1) else 200)
+    console = new_console()
     forecaster = Forecaster()
     bayes = sweep.config.method == "bayes"
     rows = _rows([propose(sweep.config, 1, [])] if bayes else plan(sweep))
