@@ -4,10 +4,35 @@ whoever measures and to whoever judges what was measured; knows nothing of fitne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.records import LabelScores
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How an answer is found among choices."""
+
+    words: str  #: for what is chosen, as a page says it
+    beyond_prior: bool = False  #: what each choice has after an input without content is taken off
+    over_batch: bool = False  #: what each choice has in the mean over all inputs is taken off
+
+
+#: Every way to compare choices. A new one is a line here, and what is taken off is taken off by
+#: `measurement.asker`.
+COMPARISONS: Mapping[str, Comparison] = {
+    "likelihood": Comparison("the likeliest choice"),
+    "pmi": Comparison(
+        "the choice likeliest beyond its likelihood without content", beyond_prior=True
+    ),
+    "batch": Comparison(
+        "the choice likeliest beyond its mean over all inputs asked with it", over_batch=True
+    ),
+}
 
 
 def has_choices(scores: LabelScores) -> bool:

@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.choices import batch_calibrated, choice_log_probabilities
+from evoprompt.choices import COMPARISONS, batch_calibrated, choice_log_probabilities
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
@@ -20,7 +19,6 @@ from evoprompt.records import Example, LabelScores, TokenCount
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import VERDICTS, judged_input
 
-AnsweredBy = Literal["likelihood", "pmi", "batch"]
 #: The mean value that each choice has over a batch of inputs, nats: what answers and verdicts are
 #: freed of.
 Prior = Mapping[str, float]
@@ -46,8 +44,8 @@ class Asker:
         ledger: counts the work, by phase.
         on_scored: is told of each part of it.
         answer_tokens: written at most for an answer.
-        answered_by: how choices are compared, see `boost_config.LoopConfig.answers`; `pmi` needs a
-            measurer with prior.
+        answered_by: how choices are compared, a name of `choices.COMPARISONS`; what is beyond the
+            prior needs a measurer with prior.
     """
 
     def __init__(
@@ -57,14 +55,14 @@ class Asker:
         ledger: Ledger,
         on_scored: Callable[[TokenCount], None] = lambda _: None,
         answer_tokens: int = 16,
-        answered_by: AnsweredBy = "likelihood",
+        answered_by: str = "likelihood",
     ) -> None:
         self.measurer = measurer
         self.writer = writer
         self.ledger = ledger
         self.on_scored = on_scored
         self.answer_tokens = answer_tokens
-        self.answered_by = answered_by
+        self.comparison = COMPARISONS[answered_by]
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the
@@ -77,7 +75,7 @@ class Asker:
         if asked[0].choices is None:
             return self._written(policy, asked, phase)
         logs = self._choices(policy, asked, phase)
-        if self.answered_by == "batch":
+        if self.comparison.over_batch:
             logs = batch_calibrated(logs, _groups(asked))
         rows = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         return [
@@ -138,7 +136,7 @@ class Asker:
         if prior is not None:
             for row, e in zip(odds, asked, strict=True):
                 row[: len(e.candidates)] -= prior_of(prior, e.candidates)
-        elif self.answered_by == "batch":
+        elif self.comparison.over_batch:
             odds = batch_calibrated(odds, _groups(asked))
         rows, places = (
             np.arange(len(asked)),
@@ -166,7 +164,7 @@ class Asker:
         (example, choice); -inf where there is none.
         """
         scores = self._scores(policy, [blind(e) for e in asked], phase)
-        logs = choice_log_probabilities(scores, beyond_prior=self.answered_by == "pmi")
+        logs = choice_log_probabilities(scores, beyond_prior=self.comparison.beyond_prior)
         own: NDArray[np.float64] = logs[0]
         return own
 

@@ -17,7 +17,7 @@ from evoprompt.arrays import Floats
 from evoprompt.recurrence.error_rate import impurity
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.recurrence.imitation import (
-    Buffer,
+    CONTEXTS,
     Imitation,
     ImitationFit,
     answer_error,
@@ -54,7 +54,7 @@ class Loop:
     num_rounds: int
     buffer_size: int  #: K, the accepted pairs that a round puts into the context
     num_answers: int  #: m, on which a round's error rate is measured
-    buffer: Buffer = "replace"
+    buffer: str = "replace"  #: a name of `imitation.CONTEXTS`
     #: the share of the answers that follow the context, or a floor and ceiling of the error rate,
     #: known or estimated
     imitation: Imitation | ImitationFit | float = 1.0
@@ -161,7 +161,7 @@ def _simulate(calibration: Calibration, loop: Loop, rng: Generator, num_draws: i
     error, context = initial, np.zeros(num_draws)
     for step in range(loop.num_rounds):
         accepted = rng.binomial(loop.buffer_size, impurity(error, s, c)) / loop.buffer_size
-        context = accepted if loop.buffer == "replace" else (context * step + accepted) / (step + 1)
+        context = CONTEXTS[loop.buffer](context, accepted, step)
         error = answer_error(context, floor, ceiling)
         measured[:, step] = rng.binomial(loop.num_answers, error) / loop.num_answers
     return measured

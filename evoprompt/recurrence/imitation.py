@@ -11,10 +11,9 @@ Knows probabilities. Chance in finite buffers is in `buffer_chain` and `forecast
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isinf, nan, sqrt
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,8 +21,15 @@ from numpy.typing import ArrayLike
 from evoprompt.arrays import Floats
 from evoprompt.recurrence.error_rate import as_rates, by_round, impurity
 
-#: What becomes of a round's accepted pairs: they take the context's place, or are added to it.
-Buffer = Literal["replace", "accumulate"]
+#: (the context's impurity, that of the accepted pairs, rounds before) -> the next context's.
+Law = Callable[[Floats, Floats, int], Floats]
+
+#: What becomes of a round's accepted pairs, by buffer: they take the context's place, or are added
+#: to it.
+CONTEXTS: Mapping[str, Law] = {
+    "replace": lambda context, accepted, step: accepted,
+    "accumulate": lambda context, accepted, step: (context * step + accepted) / (step + 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ def trajectory(
     num_rounds: int,
     *,
     imitation: Imitation = PERFECT,
-    buffer: Buffer = "replace",
+    buffer: str = "replace",
 ) -> Floats:
     """Return the error rates before the first round and after each, shape (num_rounds + 1,), by
     iteration.
@@ -148,7 +154,7 @@ def trajectory(
         specificity: as sensitivity.
         num_rounds: at least 0.
         imitation: the line from the context's impurity to the answers' error rate.
-        buffer: "replace" or "accumulate".
+        buffer: a name of `CONTEXTS`.
 
     Raises:
         ValueError: a rate outside [0, 1], rates by round of another number of rounds, or an unknown
@@ -157,10 +163,10 @@ def trajectory(
     check_buffer(buffer)
     as_rates(error_rate=error_rate)
     s, c = by_round(sensitivity, specificity, num_rounds)
-    rates, context = [float(error_rate)], 0.0
+    rates, context = [float(error_rate)], np.zeros(())
     for step in range(num_rounds):
-        accepted = float(impurity(rates[-1], s[step], c[step]))
-        context = accepted if buffer == "replace" else (context * step + accepted) / (step + 1)
+        accepted = impurity(rates[-1], s[step], c[step])
+        context = CONTEXTS[buffer](context, accepted, step)
         rates.append(float(imitation.error_rate(context)))
     return np.array(rates)
 
@@ -274,5 +280,5 @@ def _variance(residuals: Floats, error_rates: Floats, num_answers: Floats | None
 
 def check_buffer(buffer: str) -> None:
     """Raise ValueError for an unknown word."""
-    if buffer not in get_args(Buffer):
-        raise ValueError(f"buffer '{buffer}' is unknown; valid are: {', '.join(get_args(Buffer))}")
+    if buffer not in CONTEXTS:
+        raise ValueError(f"buffer '{buffer}' is unknown; valid are: {', '.join(CONTEXTS)}")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from evoprompt.backends.base import Executor
 from evoprompt.backends.open import open_model
+from evoprompt.choices import COMPARISONS
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import champion_policy
 from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.state import Judged
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
@@ -75,7 +77,7 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
     measurer = Measurer(
         model.tokenizer,
         model.executor,
-        Wanted(prior=config.loop.answers == "pmi"),
+        Wanted(prior=COMPARISONS[config.loop.answers].beyond_prior),
         open_memo=opener,
         writer=writer,
     )
@@ -106,9 +108,10 @@ def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], 
             f"more questions or a smaller batch"
         )
     examples = (*questions, *(task.test if task is not None else ()))
-    if config.loop.judge == "rivals" and any(len(e.candidates) < 2 for e in examples):
+    judge = config.loop.judge
+    if JUDGES[judge].among_choices and any(len(e.candidates) < 2 for e in examples):
         raise UserError(
-            "loop.judge=rivals compares an answer with the other choices, and there are examples "
+            f"loop.judge={judge} compares an answer with the other choices, and there are examples "
             "without; take loop.judge=clause"
         )
     if config.loop.measure_imitation and not any(e.target for e in questions):

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from math import exp
 from typing import Any
 
+from evoprompt.choices import COMPARISONS
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.record import Outcomes, RoundLine
 from evoprompt.recurrence.error_rate import rounds_needed
@@ -52,7 +53,7 @@ def summarize(
 def notes(config: BoostConfig, lines: Sequence[RoundLine]) -> list[str]:
     """Return what a reader must know of the result, in sentences."""
     said = list(_known(lines))
-    if config.loop.answers == "batch":
+    if COMPARISONS[config.loop.answers].over_batch:
         said.append(
             "Answers were compared beyond each choice's mean over all inputs asked together; "
             "evoprompt play takes off the means of the last test, "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from evoprompt.choices import COMPARISONS
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import (
     JobConfig,
@@ -17,8 +18,22 @@ from evoprompt.config.sections import (
     WorkersConfig,
     with_absolute_paths,
 )
+from evoprompt.errors import nearest
+from evoprompt.jobs.boost.judges import JUDGES
+from evoprompt.jobs.boost.state import BUFFERS, RULES
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _name_of(table: Mapping[str, Any]) -> AfterValidator:
+    """Return the check that a value is a name of a table."""
+
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"there is no '{name}'; {nearest(name, table)}")
+        return name
+
+    return AfterValidator(check)
 
 
 class LoopConfig(Section):
@@ -28,16 +43,16 @@ class LoopConfig(Section):
     batch: Positive = 32  #: questions answered in a round
     #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all
     #: that were ever accepted
-    buffer: Literal["replace", "accumulate"] = "replace"
+    buffer: Annotated[str, _name_of(BUFFERS)] = "replace"
     #: among choices the answer is the one of the greatest `likelihood`, or of the greatest
     #: likelihood beyond what it has after an input without content (`pmi`), or in the mean over all
     #: inputs asked with it (`batch`; of choices that not all inputs have, beyond their common
     #: mean). The latter two keep a label that the context favours from becoming every answer
-    answers: Literal["likelihood", "pmi", "batch"] = "likelihood"
+    answers: Annotated[str, _name_of(COMPARISONS)] = "likelihood"
     #: who judges: the evaluator `clause`, asked whether the answer is TRUE or FALSE; the same asked
     #: of every choice (`rivals`: the log-odds that the answer is right and no other choice); or the
     #: `confidence` of the answer itself (log-odds of its probability)
-    judge: Literal["clause", "rivals", "confidence"] = "clause"
+    judge: Annotated[str, _name_of(JUDGES)] = "clause"
     share: Probability = (
         0.5  #: of each round's answers that are accepted: those with the greatest log-odds
     )
@@ -51,7 +66,8 @@ class LoopConfig(Section):
     context_pairs: Positive = 8  #: shown at most, after the policy's own demonstrations
     context_tokens: Positive = 400  #: of all pairs together
     least_buffer: Positive = 4  #: pairs before the context is built again
-    choose: Literal["newest", "confident", "diverse", "balanced"] = "balanced"
+    #: the order in which accepted pairs are offered to the context, see `state.choose`
+    choose: Annotated[str, _name_of(RULES)] = "balanced"
     patience: Positive = 3  #: rounds without a lower believed error before the loop ends
     prefill_tokens: Positive | None = None  #: the budget: no round begins beyond it
     #: contexts of labelled pairs that are all right, and as many all wrong, in which the test

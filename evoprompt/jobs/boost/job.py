@@ -49,21 +49,21 @@ class BoostJob:
         """Return the policy with the context that the loop ended with, and what judged its answers,
         as the loop answered and judged.
         """
+        from evoprompt.choices import COMPARISONS
         from evoprompt.jobs.boost.folder import BoostFolder
+        from evoprompt.jobs.boost.judges import JUDGES
 
         opened = BoostFolder.open(folder)
         summary, config = complete_summary(opened), opened.config()
-        loop = config.loop
+        loop, judge = config.loop, JUDGES[config.loop.judge]
         return Champion(
             config,
             Policy.from_dict(summary["champion"]["policy"]),
-            Policy.from_dict(summary["evaluator"]["policy"])
-            if loop.judge != "confidence"
-            else None,
+            Policy.from_dict(summary["evaluator"]["policy"]) if judge.asks_evaluator else None,
             questions=config.questions,
             answer_tokens=loop.answer_tokens,
-            with_prior=loop.answers == "pmi",
-            among_rivals=loop.judge == "rivals",
+            with_prior=COMPARISONS[loop.answers].beyond_prior,
+            among_rivals=judge.among_choices,
             threshold=opened.rounds()[0].threshold or 0.0,
             abstain_below=loop.abstain_below,
             answer_prior=summary["champion"].get("prior"),

@@ -21,12 +21,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.choices import COMPARISONS
 from evoprompt.errors import UserError
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.boost.build import BoostParts
 from evoprompt.jobs.boost.conclude import summarize
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, RECURRENCE, BoostFolder
+from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import write_boost_page
@@ -47,7 +49,6 @@ from evoprompt.jobs.held_out import compare
 from evoprompt.measurement.asker import Asker, Prior, is_right
 from evoprompt.policy import Policy
 from evoprompt.records import Example, TokenCount
-from evoprompt.recurrence.evaluator import confidence_log_odds
 from evoprompt.recurrence.threshold import best_threshold
 from evoprompt.seeding import Stream, generator
 from evoprompt.store.folder import SUMMARY, TRACKING
@@ -132,16 +133,8 @@ def answer_and_judge(
     that it is right, by whoever judges.
     """
     answers = asker.answers(policy, asked, "answers")
-    if parts.config.loop.judge == "confidence":
-        log_odds = confidence_log_odds([a.probability for a in answers])
-    elif parts.config.loop.judge == "rivals":
-        log_odds = asker.verdicts_among(
-            parts.evaluator, asked, [a.text for a in answers], "judging"
-        )
-    else:
-        log_odds = asker.verdicts(
-            parts.evaluator, [e.input for e in asked], [a.text for a in answers], "judging"
-        )
+    judge = JUDGES[parts.config.loop.judge]
+    log_odds = judge.log_odds(asker, parts.evaluator, asked, answers)
     return tuple(
         Judged(number, e.example_id, e.input, a.text, a.probability, float(odds))
         for e, a, odds in zip(asked, answers, log_odds, strict=True)
@@ -326,10 +319,12 @@ def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[Prior | No
     """
     loop = parts.config.loop
     batch = parts.task.test if parts.task is not None else parts.questions[: loop.batch]
-    if loop.answers != "batch" or batch[0].choices is None:
+    if not COMPARISONS[loop.answers].over_batch or batch[0].choices is None:
         return None, None
     judged = (
-        asker.verdict_prior(parts.evaluator, batch, "measuring") if loop.judge == "rivals" else None
+        asker.verdict_prior(parts.evaluator, batch, "measuring")
+        if JUDGES[loop.judge].among_choices
+        else None
     )
     return asker.answer_prior(policy, batch, "measuring"), judged
 

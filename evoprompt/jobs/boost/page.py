@@ -9,10 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from evoprompt.choices import COMPARISONS
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import BoostFolder
+from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.record import RoundLine, RoundVerdict
+from evoprompt.jobs.boost.state import BUFFERS
 from evoprompt.jobs.held_out import held_out_table
 from evoprompt.recurrence.verdict import Assumption
 from evoprompt.report.markup import page, preformatted, section
@@ -21,18 +24,6 @@ from evoprompt.store.folder import SUMMARY
 
 #: A space at which a line does not break.
 FIXED = "\N{NO-BREAK SPACE}"
-
-BUFFERS = {"replace": "the newest round's accepted answers", "accumulate": "all accepted answers"}
-JUDGES = {
-    "clause": "the evaluator's TRUE or FALSE",
-    "rivals": "the evaluator's TRUE or FALSE, against that of the other choices",
-    "confidence": "the probability of the answer itself",
-}
-ANSWERS = {
-    "likelihood": "the likeliest choice",
-    "pmi": "the choice likeliest beyond its likelihood without content",
-    "batch": "the choice likeliest beyond its mean over all inputs asked with it",
-}
 
 #: What it means that a round's counts refute an assumption of the prediction.
 FAILED = {
@@ -114,7 +105,7 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
                 _shown(lines[-1].context_size),
             )
         )
-        if config.loop.judge == "clause":
+        if JUDGES[config.loop.judge].asks_evaluator:
             sections.append(
                 section("The evaluator's prompt", preformatted(summary["evaluator"]["prompt"]))
             )
@@ -146,9 +137,9 @@ def _head(
         f"Self-evaluation loop of {config.model.name} on {' and '.join(sources)}, seed "
         f"{config.seed}: {_count(lines[-1].round, 'round')}, "
         f"{tokens:,} tokens.",
-        f"Answers: {loop.answers} ({ANSWERS[loop.answers]}). Buffer: {loop.buffer} "
-        f"({BUFFERS[loop.buffer]}). Judge: {loop.judge} "
-        f"({JUDGES[loop.judge]}).",
+        f"Answers: {loop.answers} ({COMPARISONS[loop.answers].words}). Buffer: {loop.buffer} "
+        f"({BUFFERS[loop.buffer].words}). Judge: {loop.judge} "
+        f"({JUDGES[loop.judge].words}).",
     )
     return f'<h1>{escape(name)}</h1><p class="muted">{escape(texts[0])}<br>{escape(texts[1])}</p>'
 

@@ -9,17 +9,13 @@ Nothing here sees a right answer: what the loop knows of its answers is what the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.seeding import Stream, generator
-
-BufferKind = Literal["replace", "accumulate"]
-Rule = Literal["newest", "confident", "diverse", "balanced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,27 @@ class LoopState:
     #: of the work so far, distinct prefixes once and what was written, whatever store and memo
     #: spared: the budget counts them
     tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """What becomes of accepted pairs. How it changes the error rate is in
+    `recurrence.imitation.CONTEXTS`.
+    """
+
+    words: str  #: for what it holds, as the page says it
+    #: (all pairs, oldest round first, the newest round's number, the least number) -> those kept
+    kept: Callable[[Sequence[Judged], int, int], Sequence[Judged]]
+
+
+#: Every buffer. A new one is a line here, and one there.
+BUFFERS: Mapping[str, Buffer] = {
+    "replace": Buffer(
+        "the newest round's accepted answers",
+        lambda pairs, newest, least: pairs[-max(newest, least) :],
+    ),
+    "accumulate": Buffer("all accepted answers", lambda pairs, newest, least: pairs),
+}
 
 
 def batch_of(num_questions: int, size: int, seed: int, round_number: int) -> list[int]:
@@ -119,25 +136,26 @@ def believed_error(judged: Sequence[Judged]) -> float:
 
 
 def fill_buffer(
-    buffer: Sequence[Judged], judged: Sequence[Judged], kind: BufferKind, least: int
+    buffer: Sequence[Judged], judged: Sequence[Judged], kind: str, least: int
 ) -> tuple[Judged, ...]:
     """Return the buffer after a round. Of a question that was answered again only the newest answer
     stays.
 
     `accumulate` appends what was accepted. `replace` holds the newest round's accepted answers
-    alone; where they are fewer than `least`, those of the rounds before make up the number.
+    alone; where they are fewer than `least`, those of the rounds before make up the number. `kind`
+    is a name of `BUFFERS`.
     """
     accepted = [j for j in judged if j.accepted]
     newest = {j.question_id: j for j in (*buffer, *accepted)}
     merged = sorted(
         newest.values(), key=lambda j: j.round
     )  # stable: in order of entry within a round
-    return tuple(merged) if kind == "accumulate" else tuple(merged[-max(len(accepted), least) :])
+    return tuple(BUFFERS[kind].kept(merged, len(accepted), least))
 
 
 def choose(
     buffer: Sequence[Judged],
-    rule: Rule,
+    rule: str,
     most: int,
     max_tokens: int,
     num_tokens: Callable[[Judged], int],
@@ -154,7 +172,7 @@ def choose(
 
     Args:
         buffer: oldest first.
-        rule: see above.
+        rule: a name of `RULES`, see above.
         most: pairs at most.
         max_tokens: of all chosen together; a pair that does not fit any more is passed over.
         num_tokens: of a pair as it is shown.
@@ -163,7 +181,7 @@ def choose(
     """
     chosen: list[Judged] = []
     left = max_tokens
-    for judged in _ranked(buffer, rule):
+    for judged in RULES[rule](buffer):
         if len(chosen) == most:
             break
         cost = num_tokens(judged)
@@ -188,22 +206,26 @@ def goes_on(state: LoopState, *, rounds: int, patience: int, max_tokens: int | N
     return not before or min(latest) < min(before)
 
 
-def _ranked(buffer: Sequence[Judged], rule: Rule) -> list[Judged]:
-    if rule == "newest":
-        return list(reversed(buffer))
-    confident = sorted(buffer, key=lambda j: -j.log_odds)
-    if rule == "balanced":
-        turns: dict[str, int] = {}
-        ranked = []
-        for place, judged in enumerate(confident):
-            turns[judged.answer] = turns.get(judged.answer, -1) + 1
-            ranked.append((turns[judged.answer], place, judged))
-        return [judged for _, _, judged in sorted(ranked, key=lambda r: r[:2])]
-    return _by_distance(confident) if rule == "diverse" else confident
+def _newest(buffer: Sequence[Judged]) -> list[Judged]:
+    return list(reversed(buffer))
 
 
-def _by_distance(judged: Sequence[Judged]) -> list[Judged]:
-    """Return them so that each is the farthest from those before it, the first one first."""
+def _confident(buffer: Sequence[Judged]) -> list[Judged]:
+    return sorted(buffer, key=lambda j: -j.log_odds)
+
+
+def _balanced(buffer: Sequence[Judged]) -> list[Judged]:
+    turns: dict[str, int] = {}
+    ranked = []
+    for place, judged in enumerate(_confident(buffer)):
+        turns[judged.answer] = turns.get(judged.answer, -1) + 1
+        ranked.append((turns[judged.answer], place, judged))
+    return [judged for _, _, judged in sorted(ranked, key=lambda r: r[:2])]
+
+
+def _diverse(buffer: Sequence[Judged]) -> list[Judged]:
+    """Return them so that each is the farthest from those before it, the most confident first."""
+    judged = _confident(buffer)
     words = [set(j.input.lower().split()) for j in judged]
     left, ranked = list(range(len(judged))), []
     nearest = np.full(len(judged), np.inf)
@@ -216,3 +238,12 @@ def _by_distance(judged: Sequence[Judged]) -> list[Judged]:
                 nearest[i], 1 - len(words[i] & words[best]) / max(1, len(words[i] | words[best]))
             )
     return ranked
+
+
+#: Every order in which pairs are offered to the context. A new one is a function and a line here.
+RULES: Mapping[str, Callable[[Sequence[Judged]], list[Judged]]] = {
+    "newest": _newest,
+    "confident": _confident,
+    "diverse": _diverse,
+    "balanced": _balanced,
+}

@@ -337,6 +337,13 @@ def test_where_confidence_judges_there_is_no_prompt_of_an_evaluator(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("blank")
+def test_where_the_evaluator_is_asked_of_every_choice_its_prompt_is_shown_too(tmp_path: Path):
+    text = read(write_boost_page(loop_folder(tmp_path, LINES, COMPLETE, loop={"judge": "rivals"})))
+    assert "Is it right? TRUE or FALSE." in text
+    assert "against that of the other choices" in text
+
+
+@pytest.mark.usefixtures("blank")
 def test_a_summary_that_is_given_is_shown_as_the_one_that_is_written(tmp_path: Path):
     folder = loop_folder(tmp_path, LINES)
     given = read(write_boost_page(folder, COMPLETE))
