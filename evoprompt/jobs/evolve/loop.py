@@ -7,7 +7,7 @@ generations or budget end; then the best few meet the validation examples, and o
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from threading import Thread
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.fitness.traits import case_traits, evaluate
@@ -22,10 +23,11 @@ from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import GENERATIONS, EvolveFolder, lineage_line
+from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import write_page
+from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation, Example, LabelScores, State, TokenCount
 from evoprompt.selection.base import Expectation
@@ -50,7 +52,7 @@ class Observer(Protocol):
     def scored(self, count: TokenCount) -> None:
         """A policy has been scored."""
 
-    def generation(self, line: Mapping[str, Any]) -> bool | None:
+    def generation(self, line: GenerationLine) -> bool | None:
         """A generation is committed; the line is that of `generations.jsonl`. False ends the
         search.
         """
@@ -124,7 +126,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         with journal.ledger.timed("commit"):
             journal.folder.commit(state, entries, line, measured, journal.ledger)
         parts.measurer.pin([m.birth.policy for m in state.members])
-        parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
+        parts.tracker.log(generation_metrics(line), line.generation, line.time_ms)
         if observer.generation(line) is False:
             break
     return state
@@ -153,8 +155,8 @@ def _open_tracking(parts: Parts, folder: EvolveFolder, state: State | None) -> N
     if identity:
         parts.tracker.resume(identity)
         if state is not None:
-            line = folder.lines(GENERATIONS)[-1]
-            parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
+            line = folder.generations()[-1]
+            parts.tracker.log(generation_metrics(line), line.generation, line.time_ms)
         return
     task, config = parts.task, parts.config
     source = str(config.task.path or f"evoprompt:{config.task.name}")
@@ -288,39 +290,36 @@ def _check_held_out(
     return summarize(parts, state, journal, champion, baseline, validated, tested)
 
 
-def _explain(journal: Journal, births: Births, chances: Expectation | None) -> dict[str, Any]:
-    """Return the generation as `generations.jsonl` has it: who was born and selected, why the
-    traits' means changed, and what it cost so far.
+def _explain(journal: Journal, births: Births, chances: Expectation | None) -> GenerationLine:
+    """Return the generation as it is written down: who was born and selected, why the traits' means
+    changed, and what it cost so far.
     """
-    how = None
+    how, cases = None, journal.cases_of(births)
     if chances is None:
-        line = journal.history.add(births, journal.cases_of(births))
+        account = journal.history.add(births, cases)
     else:
         p = chances.probability.tolist()
-        how = {
-            "probability": p,
-            "how": chances.how,
-            "filling": chances.filling,
-            "num_slots": chances.num,
-        }
-        line = journal.history.add(
-            births, journal.cases_of(births), p, filling=chances.filling, num_slots=chances.num
+        how = ParentSelection(p, chances.how, chances.filling, chances.num)
+        account = journal.history.add(
+            births, cases, p, filling=chances.filling, num_slots=chances.num
         )
-    _check_price(journal, births, line)
-    now = {"island": int(births.island[0]), "time_ms": int(time.time() * 1000)}
-    cost = {
-        "tokens": journal.ledger.token_summary(),
-        "seconds": round(sum(journal.ledger.seconds.values()), 3),
-    }
-    return {**now, **line, "parent_selection": how, **cost}
+    _check_price(journal, births, account)
+    return GenerationLine(
+        island=int(births.island[0]),
+        time_ms=int(time.time() * 1000),
+        account=account,
+        parent_selection=how,
+        tokens=journal.ledger.token_summary(),
+        seconds=round(sum(journal.ledger.seconds.values()), 3),
+    )
 
 
-def _check_price(journal: Journal, births: Births, line: Mapping[str, Any]) -> None:
-    for name, terms in line["price"].items():
+def _check_price(journal: Journal, births: Births, account: GenerationAccount) -> None:
+    for name, terms in account.price.items():
         scale = max(1.0, float(np.abs(births.trait(name)).max()))
-        if abs(terms["residual"]) > RESIDUAL_LIMIT * scale:
+        if abs(terms.residual) > RESIDUAL_LIMIT * scale:
             raise ArithmeticError(
-                f"Price's parts of '{name}' leave {terms['residual']:.3g} in generation "
+                f"Price's parts of '{name}' leave {terms.residual:.3g} in generation "
                 f"{births.generation}; please report this"
             )
-        journal.residual_max = max(journal.residual_max, abs(terms["residual"]))
+        journal.residual_max = max(journal.residual_max, abs(terms.residual))
