@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from evoprompt.about import __version__ as __version__
+
 if TYPE_CHECKING:
     from evoprompt.api.ask_tell import Evolution as Evolution
     from evoprompt.api.calls import Score as Score
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from evoprompt.policy import Policy as Policy
     from evoprompt.policy import Template as Template
     from evoprompt.records import LabelScores as LabelScores
-
-__version__ = "0.1.0"
 
 #: Where each public name is; it is imported when it is asked for.
 _PLACES = {

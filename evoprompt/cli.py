@@ -383,7 +383,7 @@ def version_option(
 ) -> None:
     """Evolve prompts for open-weight language models, and see why they improve."""
     if version:
-        from evoprompt import __version__
+        from evoprompt.about import __version__
 
         typer.echo(__version__)
         raise typer.Exit

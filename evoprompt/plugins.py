@@ -43,15 +43,16 @@ def find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
         return _given[kind, name]
     if name in table:
         entry = table[name]
-        return _made(_imported(entry, where) if isinstance(entry, str) else entry)
+        return _made(_imported(entry, where) if isinstance(entry, str) else entry, where)
     if ":" in name:
-        return _made(_imported(name, where))
+        return _made(_imported(name, where), where)
     for point in metadata.entry_points(group=GROUP, name=f"{kind}.{name}"):
-        return _made(_imported(point.value, where))
-    hint = nearest(name, names(kind, table))
+        return _made(_imported(point.value, where), where)
+    known = names(kind, table)
+    hint = nearest(name, known) if known else "none is installed"
     raise UserError(
-        f"{where} has no {kind} '{name}'; {hint} Of a plug-in that is not installed here, "
-        f"install it; of your own, give module:name"
+        f"{where} has no {kind} '{name}'; {hint}{'' if hint.endswith('?') else '.'} Of a plug-in "
+        f"that is not installed here, install it; of your own, give module:name"
     )
 
 
@@ -76,7 +77,7 @@ def name_of(kind: str, thing: Any) -> str:
         return thing
     source = thing if hasattr(thing, "__qualname__") else type(thing)
     name = f"{source.__module__}:{source.__qualname__}"
-    _given[kind, name] = _made(thing)
+    _given[kind, name] = _made(thing, f"the {kind}")
     return name
 
 
@@ -94,5 +95,13 @@ def _imported(place: str, where: str) -> Any:
     return found
 
 
-def _made(found: Any) -> Any:
-    return found() if isinstance(found, type) else found
+def _made(found: Any, where: str) -> Any:
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except TypeError as error:
+        raise UserError(
+            f"{where}: {found.__name__} cannot be made without arguments ({error}); give an object "
+            "of it, or defaults to its arguments"
+        ) from None

@@ -21,6 +21,10 @@ from evoprompt.policy import Demonstration, Policy, Template
 SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
 FOUND = "found"  #: the operator of a birth without parents
 
+#: Fitness and traits are rounded to this many digits before anything compares them, so that the
+#: last bits of a score, which depend on the shape of a forward pass, do not decide who survives.
+FITNESS_DIGITS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -141,8 +145,8 @@ class Brood:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one policy is worth on the fitness examples. `fitness` and `case_fitness` are rounded:
-    see `fitness.FITNESS_DIGITS`.
+    """What one policy is worth on the fitness examples. All numbers are rounded to
+    `FITNESS_DIGITS`.
     """
 
     fitness: float

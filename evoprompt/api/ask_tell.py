@@ -19,11 +19,10 @@ from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
-from evoprompt.fitness.likelihood import FITNESS_DIGITS
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.folder import lineage_line, with_examples
 from evoprompt.policy import Policy
-from evoprompt.records import Brood, Evaluation, LineageEntry, Member, State
+from evoprompt.records import FITNESS_DIGITS, Brood, Evaluation, LineageEntry, Member, State
 from evoprompt.tasks.render import render_prefix
 
 

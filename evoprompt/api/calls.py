@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evoprompt.api.result import Result
-from evoprompt.api.task import Settings, Task, as_overrides, put_setting, run_config, sections_of
+from evoprompt.api.task import Settings, Task, as_overrides, run_config, sections_of
 from evoprompt.plugins import name_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ def boost(
 
 
 def sweep(
-    config: str | Path, *, out: str | Path, settings: Settings | None = None
+    config: str | Path,
+    *,
+    out: str | Path,
+    settings: Settings | None = None,
+    show: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the sweep of a file; return a row for each run, as `sweep.json` has them.
 
@@ -116,6 +120,7 @@ def sweep(
         config: the file, as `evoprompt sweep` takes it.
         out: the sweep's folder.
         settings: dotted keys for all runs.
+        show: print what the command line prints.
 
     Raises:
         UserError: as for `evolve`.
@@ -126,10 +131,12 @@ def sweep(
     >>> [row["status"] for row in rows]
     ['done', 'done', 'done', 'done']
     """
+    from rich.console import Console
+
     from evoprompt.jobs.base import SWEEP
     from evoprompt.jobs.sweep.loop import start
 
-    start(Path(config), Path(out), as_overrides(settings))
+    start(Path(config), Path(out), as_overrides(settings), Console(quiet=not show))
     rows: list[dict[str, Any]] = json.loads((Path(out) / SWEEP).read_text("utf-8"))["runs"]
     return rows
 
@@ -188,13 +195,13 @@ def score(
     >>> likely.log_likelihood > unlikely.log_likelihood
     True
     """
-    from evoprompt.config.reader import check_section
+    from evoprompt.config.reader import check_section, put_value
     from evoprompt.config.sections import JobConfig
     from evoprompt.jobs.score import score_pairs
 
     values = sections_of(Task({}), model, 0, backend) | {"task": None}
     for key, value in (settings or {}).items():
-        put_setting(values, key, value)
+        put_value(values, key, value, f"settings[{key!r}]")
     requests, scores, _ = score_pairs(check_section(JobConfig, values, "evoprompt.score"), pairs)
     return [
         Score(float(value), len(request.continuation), bool(greedy))

@@ -94,13 +94,14 @@ def run_config(
     """Return the configuration of a run as `evolve` makes it; that of a file as it is, but for the
     settings.
     """
+    from evoprompt.config.reader import put_value
     from evoprompt.jobs.evolve.config import check_config, load_config
 
     if not isinstance(task, Task):
         return load_config(Path(task), as_overrides(settings))
     values = sections_of(task, model, seed, backend) | dict(sections or {})
     for key, value in (settings or {}).items():
-        put_setting(values, key, value)
+        put_value(values, key, value, f"settings[{key!r}]")
     return check_config(values, "evoprompt")
 
 
@@ -133,11 +134,3 @@ def sections_of(task: Task, model: str, seed: int, backend: Any) -> dict[str, An
 def as_overrides(settings: Settings | None) -> list[str]:
     """Return settings as `--set` takes them; JSON is YAML too."""
     return [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
-
-
-def put_setting(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set the value of a dotted key among nested sections."""
-    *sections, last = key.split(".")
-    for name in sections:
-        values = values.setdefault(name, {})
-    values[last] = value

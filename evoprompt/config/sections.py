@@ -74,7 +74,8 @@ class TaskConfig(Section):
 
     `name` is a task of the package; `path` is JSONL that is split by the hash of each line's
     content. With `test_path`, all of that file is the test split and the rest is split among the
-    other three. `difficulty` goes with the tasks that are made by rule.
+    other three. `difficulty` goes with the tasks that are made by rule. `source` is that of a
+    plug-in, which reads `options`.
 
     With `judge`, it is the judging task of that task: is a proposed answer right? Starting
     policies, phrases, label words (of TRUE and FALSE) and steps that are given here are then those
@@ -83,6 +84,8 @@ class TaskConfig(Section):
 
     name: str | None = None
     path: Path | None = None
+    source: str | None = None
+    options: dict[str, Any] = {}
     test_path: Path | None = None
     difficulty: Annotated[int, Field(ge=1, le=5)] | None = (
         None  #: of arithmetic and scramble; None is 2
@@ -106,13 +109,26 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.name is None) == (self.path is None):
+        if sum(given is not None for given in (self.name, self.path, self.source)) != 1:
             raise ValueError(
-                "give either task.name (a task of the package) or task.path (a JSONL file)"
+                "give either task.name (a task of the package) or task.path (a JSONL file), or "
+                "task.source (of a plug-in)"
             )
+        if self.options and self.source is None:
+            raise ValueError("task.options goes with task.source")
         if self.test_path is not None and self.path is None:
             raise ValueError("task.test_path goes with task.path")
         return self
+
+    @property
+    def title(self) -> str:
+        """What people call it: a name, a path, or a source."""
+        return self.name or str(self.path or self.source)
+
+    @property
+    def origin(self) -> str:
+        """Where its examples come from, for those who keep account of data."""
+        return f"evoprompt:{self.name}" if self.name else self.title
 
 
 class FitnessConfig(Section):
@@ -120,9 +136,7 @@ class FitnessConfig(Section):
     where there are none.
     """
 
-    kind: Literal["auto", "sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"] = (
-        "auto"
-    )
+    kind: str = "auto"  #: a name of `fitness.catalog.KINDS` or of a plug-in, or "module:name"
     prompt_token_penalty: Share = 0.0  #: taken off the fitness for every token of the prompt
     #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to
     #: each example's right answer and to a wrong one
@@ -135,8 +149,8 @@ class TraitsConfig(Section):
     prompt_cross_entropy: bool = (
         False  #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
     )
-    #: further traits by name: "package.module:function", a function of (policy, scores) that
-    #: returns a finite number
+    #: further traits by name: "package.module:function", or the name of a plug-in; a function of
+    #: (policy, scores) that returns a finite number
     extra: dict[str, str] = {}
 
 
@@ -220,6 +234,7 @@ class TrackingConfig(Section):
     """MLflow. The store is MLFLOW_TRACKING_URI where that is set, else SQLite beside the runs."""
 
     enabled: bool = True
+    tracker: str = "mlflow"  #: a name of `tracking.open.TRACKERS` or of a plug-in
     experiment: str = "evoprompt"
 
 

@@ -1,28 +1,12 @@
 """The traits whose evolution is accounted for: numbers of a policy and of what was measured of it.
 
-    fitness, prompt_tokens (before an input), num_demonstrations, instruction_words
-    demonstration_balance 1 - total variation distance between the demonstrations' label shares and
-    even ones; 1 without demonstrations
-    demonstration_diversity mean Jaccard distance of the word sets of two demonstrations' inputs; 0
-    with fewer than two
-    accuracy                  share of right answers
-    cross_entropy             nats per token of the right answers
-    prompt_cross_entropy nats per token of the prompt itself with a content-free input (fluency),
-    where it was measured
-  where there are choices:
-    margin                    mean lead in nats of the right answer over the best wrong one
-    label_bias                total variation distance between predicted and true label shares
-    calibration_error sum over ten bins of confidence of the share of examples times |accuracy -
-    mean confidence| (Guo et al. 2017)
-  where the evaluator's verdicts were measured, on each example's right answer and a wrong one:
-    sensitivity, specificity shares of right answers accepted and of wrong answers rejected;
-    log-odds of at least 0 accept
-    verdict_log_likelihood    mean log-likelihood of the right verdicts, nats; chance is -log 2
-  where all examples have the same choices, for each of them:
-    log_probability_LABEL mean of log p(LABEL | the choices) over the examples whose answer it is,
-    nats
+Beside `fitness` and `prompt_tokens` (before an input) they stand in three tables, by what they are
+functions of: `STRUCTURE` of the policy, `CASES` of the scores by example, `WHOLE` of all its scores
+at once. A new trait is a line in one of them. Where there are labels, that is, all examples have
+the same choices, each has its `log_probability_LABEL`. A trait of your own is a function of a
+policy and its scores.
 
-A trait of your own is a function of a policy and its scores.
+A trait that is not defined (a margin without choices) is None in its table and absent from a run.
 """
 
 from __future__ import annotations
@@ -30,26 +14,27 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from itertools import combinations
 from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.arrays import Floats
+from evoprompt.choices import choice_log_probabilities, correct, has_choices, predicted
 from evoprompt.errors import UserError
-from evoprompt.fitness.likelihood import (
-    FITNESS_DIGITS,
-    case_fitness,
-    correct,
-    has_choices,
-    predicted,
-    verdict_log_likelihood,
-    verdict_log_odds,
-)
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.self_evaluation import verdict_log_likelihood, verdict_log_odds
+from evoprompt.plugins import find
 from evoprompt.policy import Policy
-from evoprompt.records import Evaluation, LabelScores
+from evoprompt.records import FITNESS_DIGITS, Evaluation, LabelScores
 
+#: Of the policy and the labels.
+StructureTrait = Callable[[Policy, Sequence[str]], float | None]
+#: Of any policies' scores: by example, shape (policy, example).
+CaseTrait = Callable[[LabelScores], NDArray[np.float64] | None]
+#: Of one policy's scores.
+WholeTrait = Callable[[LabelScores], float | None]
 #: A user's own trait.
 TraitFunction = Callable[[Policy, LabelScores], float]
 
@@ -60,83 +45,65 @@ NUM_BINS = 10
 def evaluate(
     policy: Policy,
     scores: LabelScores,
-    kind: str,
+    fitness: Fitness,
     prompt_tokens: int,
-    token_penalty: float = 0.0,
     labels: Sequence[str] = (),
     extra: Mapping[str, TraitFunction] | None = None,
-    self_evaluation: float = 0.0,
 ) -> Evaluation:
     """Return the fitness and the traits of one policy from its own scores (a single row).
 
     Args:
         policy: its structure gives some of the traits.
         scores: of this policy alone.
-        kind: of the fitness.
+        fitness: what it is selected by.
         prompt_tokens: of the prompt before an input.
-        token_penalty: taken off the fitness for each of them.
         labels: the choices, where all examples have the same ones in the same order; else none.
         extra: the user's own traits by name.
-        self_evaluation: weight of the evaluator's verdicts in the fitness.
 
     Raises:
         ValueError: `scores` holds more than this policy.
-        UserError: a user's own trait is not a finite number.
+        UserError: the fitness or a user's own trait is not a finite number.
     """
     if scores.policy_ids != (policy.policy_id,):
         raise ValueError(
             f"evaluate(policy={policy.policy_id}) was given the scores of {scores.policy_ids}"
         )
-    cases = case_fitness(scores, kind, self_evaluation)[0] - token_penalty * prompt_tokens
-    fitness = round(float(cases.mean()), FITNESS_DIGITS)
+    cases = fitness.cases(scores, prompt_tokens)[0]
+    mean = round(float(cases.mean()), FITNESS_DIGITS)
     traits = {
-        "fitness": fitness,
+        "fitness": mean,
         "prompt_tokens": float(prompt_tokens),
-        **_structure(policy, labels),
+        **_defined({name: trait(policy, labels) for name, trait in STRUCTURE.items()}),
         **case_means(scores),
-    }
-    if scores.prompt_cross_entropy is not None:
-        traits["prompt_cross_entropy"] = float(scores.prompt_cross_entropy[0])
-    if has_choices(scores):
-        traits |= {
-            "label_bias": _label_bias(scores),
-            "calibration_error": _calibration_error(scores),
-        }
-        traits |= {
-            f"log_probability_{plain(label)}": value
-            for label, value in _by_label(scores, labels).items()
-        }
-    traits |= {
-        name: _own(name, function, policy, scores) for name, function in (extra or {}).items()
+        **_defined({name: trait(scores) for name, trait in WHOLE.items()}),
+        **_by_label(scores, labels),
+        **{name: _own(name, trait, policy, scores) for name, trait in (extra or {}).items()},
     }
     rounded = {name: round(value, FITNESS_DIGITS) for name, value in traits.items()}
-    return Evaluation(fitness, tuple(round(float(c), FITNESS_DIGITS) for c in cases), rounded)
+    return Evaluation(mean, tuple(round(float(c), FITNESS_DIGITS) for c in cases), rounded)
 
 
-def case_traits(scores: LabelScores) -> dict[str, NDArray[np.float64]]:
+def case_traits(scores: LabelScores) -> dict[str, Floats]:
     """Return the traits that are means over examples, by example: shape (policy, example) each."""
-    gold = scores.of_gold(scores.log_likelihood)
-    traits = {
-        "accuracy": correct(scores).astype(np.float64),
-        "cross_entropy": -gold / scores.of_gold(scores.num_tokens),
-    }
-    if has_choices(scores):
-        wrong = scores.log_likelihood.copy()
-        np.put_along_axis(wrong, scores.gold[None, :, None], -np.inf, axis=2)
-        traits["margin"] = gold - wrong.max(axis=2)
-    if scores.verdict is not None:
-        accepted = verdict_log_odds(scores) >= 0  # (policy, example, answer)
-        traits |= {
-            "sensitivity": accepted[..., 0].astype(np.float64),
-            "specificity": (~accepted[..., 1]).astype(np.float64),
-        }
-        traits["verdict_log_likelihood"] = verdict_log_likelihood(scores)
-    return traits
+    found = {name: trait(scores) for name, trait in CASES.items()}
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def case_means(scores: LabelScores) -> dict[str, float]:
     """Return the means of `case_traits` of one policy."""
     return {name: float(values[0].mean()) for name, values in case_traits(scores).items()}
+
+
+def extra_traits(places: Mapping[str, str]) -> dict[str, TraitFunction]:
+    """Return the user's own traits by name, each from "package.module:function" or from the name of
+    a plug-in.
+
+    Raises:
+        UserError: one of them cannot be found.
+    """
+    return {
+        name: find("trait", place, {}, f"traits.extra.{name}") for name, place in places.items()
+    }
 
 
 def plain(label: str) -> str:
@@ -146,31 +113,101 @@ def plain(label: str) -> str:
     return re.sub(r"[^\w.-]", "_", label)
 
 
-def _structure(policy: Policy, labels: Sequence[str]) -> dict[str, float]:
-    shown = policy.demonstrations
-    words = [set(d.input.lower().split()) for d in shown]
+def num_demonstrations(policy: Policy, labels: Sequence[str]) -> float:
+    """Return how many worked examples the prompt shows."""
+    return float(len(policy.demonstrations))
+
+
+def instruction_words(policy: Policy, labels: Sequence[str]) -> float:
+    """Return the number of words of the instruction."""
+    return float(len(policy.instruction.split()))
+
+
+def demonstration_diversity(policy: Policy, labels: Sequence[str]) -> float:
+    """Return the mean Jaccard distance of the word sets of two demonstrations' inputs; 0 with fewer
+    than two.
+    """
+    words = [set(d.input.lower().split()) for d in policy.demonstrations]
     distances = [1 - len(a & b) / max(1, len(a | b)) for a, b in combinations(words, 2)]
-    counts = Counter(d.target for d in shown)
-    even = 1 / max(1, len(labels))
-    imbalance = (
-        sum(abs(counts[label] / len(shown) - even) for label in labels) / 2 if shown else 0.0
-    )
-    structure = {
-        "num_demonstrations": float(len(shown)),
-        "instruction_words": float(len(policy.instruction.split())),
-        "demonstration_diversity": float(np.mean(distances)) if distances else 0.0,
-    }
-    return structure | ({"demonstration_balance": 1 - imbalance} if labels else {})
+    return float(np.mean(distances)) if distances else 0.0
 
 
-def _label_bias(scores: LabelScores) -> float:
+def demonstration_balance(policy: Policy, labels: Sequence[str]) -> float | None:
+    """Return 1 - total variation distance between the demonstrations' label shares and even ones; 1
+    without demonstrations.
+    """
+    if not labels:
+        return None
+    shown = policy.demonstrations
+    counts, even = Counter(d.target for d in shown), 1 / len(labels)
+    shares = [counts[label] / len(shown) if shown else even for label in labels]
+    return 1 - sum(abs(share - even) for share in shares) / 2
+
+
+def accuracy(scores: LabelScores) -> Floats:
+    """Return 1 for a right answer, else 0."""
+    return correct(scores).astype(np.float64)
+
+
+def cross_entropy(scores: LabelScores) -> Floats:
+    """Return nats per token of the right answer."""
+    nats: Floats = -scores.of_gold(scores.log_likelihood) / scores.of_gold(scores.num_tokens)
+    return nats
+
+
+def margin(scores: LabelScores) -> Floats | None:
+    """Return the lead of the right answer over the best wrong one, nats."""
+    if not has_choices(scores):
+        return None
+    wrong = scores.log_likelihood.copy()
+    np.put_along_axis(wrong, scores.gold[None, :, None], -np.inf, axis=2)
+    lead: Floats = scores.of_gold(scores.log_likelihood) - wrong.max(axis=2)
+    return lead
+
+
+def sensitivity(scores: LabelScores) -> Floats | None:
+    """Return 1 where the evaluator accepts the right answer, else 0; log-odds of at least 0
+    accept.
+    """
+    if scores.verdict is None:
+        return None
+    return (verdict_log_odds(scores)[..., 0] >= 0).astype(np.float64)
+
+
+def specificity(scores: LabelScores) -> Floats | None:
+    """Return 1 where the evaluator rejects the wrong answer, else 0."""
+    if scores.verdict is None:
+        return None
+    return (~(verdict_log_odds(scores)[..., 1] >= 0)).astype(np.float64)
+
+
+def right_verdicts(scores: LabelScores) -> Floats | None:
+    """Return the mean log-likelihood of the right verdicts, nats; chance is -log 2."""
+    return verdict_log_likelihood(scores) if scores.verdict is not None else None
+
+
+def prompt_cross_entropy(scores: LabelScores) -> float | None:
+    """Return nats per token of the prompt itself with a content-free input (fluency)."""
+    known = scores.prompt_cross_entropy
+    return float(known[0]) if known is not None else None
+
+
+def label_bias(scores: LabelScores) -> float | None:
+    """Return the total variation distance between predicted and true label shares."""
+    if not has_choices(scores):
+        return None
     width = scores.log_likelihood.shape[2]
     predicted_shares = np.bincount(predicted(scores)[0], minlength=width) / len(scores.gold)
     true_shares = np.bincount(scores.gold, minlength=width) / len(scores.gold)
     return float(np.abs(predicted_shares - true_shares).sum() / 2)
 
 
-def _calibration_error(scores: LabelScores) -> float:
+def calibration_error(scores: LabelScores) -> float | None:
+    """Return the sum over `NUM_BINS` bins of confidence of the share of examples times |accuracy -
+    mean confidence|. Source: Guo et al. 2017.
+    """
+    if not has_choices(scores):
+        return None
     shifted = np.exp(scores.log_likelihood[0] - scores.log_likelihood[0].max(axis=1, keepdims=True))
     confidence = 1 / shifted.sum(axis=1)  # of the likeliest choice
     place = np.minimum((confidence * NUM_BINS).astype(np.int64), NUM_BINS - 1)
@@ -178,10 +215,45 @@ def _calibration_error(scores: LabelScores) -> float:
     return float(np.abs(gap).sum() / len(confidence))
 
 
+#: Of a policy as it is written.
+STRUCTURE: Mapping[str, StructureTrait] = {
+    "num_demonstrations": num_demonstrations,
+    "instruction_words": instruction_words,
+    "demonstration_diversity": demonstration_diversity,
+    "demonstration_balance": demonstration_balance,
+}
+
+#: Of the scores by example; the trait is the mean, and its terms have standard errors.
+CASES: Mapping[str, CaseTrait] = {
+    "accuracy": accuracy,
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "verdict_log_likelihood": right_verdicts,
+}
+
+#: Of all scores of one policy at once.
+WHOLE: Mapping[str, WholeTrait] = {
+    "prompt_cross_entropy": prompt_cross_entropy,
+    "label_bias": label_bias,
+    "calibration_error": calibration_error,
+}
+
+
+def _defined(traits: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in traits.items() if value is not None}
+
+
 def _by_label(scores: LabelScores, labels: Sequence[str]) -> dict[str, float]:
-    values = case_fitness(scores, "label_normalized")[0]
+    """Return for each label the mean of log p(label | the choices) over the examples whose answer
+    it is, nats.
+    """
+    if not labels or not has_choices(scores):
+        return {}
+    values = scores.of_gold(choice_log_probabilities(scores))[0]
     return {
-        label: float(values[scores.gold == i].mean())
+        f"log_probability_{plain(label)}": float(values[scores.gold == i].mean())
         for i, label in enumerate(labels)
         if (scores.gold == i).any()
     }
@@ -195,23 +267,3 @@ def _own(name: str, function: TraitFunction, policy: Policy, scores: LabelScores
             f"functions return a finite number"
         )
     return float(value)
-
-
-def extra_traits(functions: Mapping[str, str]) -> dict[str, TraitFunction]:
-    """Return the user's own traits by name, from "package.module:function" each.
-
-    Raises:
-        UserError: a module or function cannot be found.
-    """
-    found = {}
-    for name, place in functions.items():
-        module, _, attribute = place.partition(":")
-        try:
-            found[name] = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError, TypeError) as error:
-            raise UserError(
-                f"traits.extra.{name}: {place!r} cannot be imported ({error}); give "
-                f"package.module:function, and for a file in this folder "
-                "run with PYTHONPATH=."
-            ) from None
-    return found

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
-from evoprompt import __version__
+from evoprompt.about import __version__
 from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
 from evoprompt.config.sections import JobConfig

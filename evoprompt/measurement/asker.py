@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.fitness.likelihood import batch_calibrated, case_fitness
+from evoprompt.choices import batch_calibrated, choice_log_probabilities
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
@@ -166,13 +166,9 @@ class Asker:
         (example, choice); -inf where there is none.
         """
         scores = self._scores(policy, [blind(e) for e in asked], phase)
-        kind = "pmi" if self.answered_by == "pmi" else "label_normalized"
-        return np.array(
-            [
-                case_fitness(replace(scores, gold=np.full(len(asked), c)), kind)[0]
-                for c in range(_width(asked))
-            ]
-        ).T
+        logs = choice_log_probabilities(scores, beyond_prior=self.answered_by == "pmi")
+        own: NDArray[np.float64] = logs[0]
+        return own
 
     def _odds(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
         """Return the evaluator's log-odds for each choice, shape (example, choice); -inf where

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from math import inf
 
-from evoprompt.fitness.likelihood import FITNESS_DIGITS, case_fitness, predicted
+from evoprompt.choices import choice_log_probabilities, predicted
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Demonstration, Policy
-from evoprompt.records import Example, LabelScores, TokenCount
+from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, TokenCount
 from evoprompt.tasks.base import Task
 
 #: At which inputs are drawn.
@@ -97,9 +97,13 @@ class ModelAuthor:
         if not all(self._measurer.fits(policy, examples) for policy in (before, after)):
             return -inf
         scores = self._measure([before, after], examples)
-        kind = "label_normalized" if self._choices is not None else "sum"
-        low, high = (float(case_fitness(scores[p.policy_id], kind).mean()) for p in (before, after))
+        low, high = (self._worth(scores[policy.policy_id]) for policy in (before, after))
         return round(high - low, FITNESS_DIGITS)
+
+    def _worth(self, scores: LabelScores) -> float:
+        chosen = self._choices is not None
+        values = choice_log_probabilities(scores) if chosen else scores.log_likelihood
+        return float(scores.of_gold(values).mean())
 
     def close(self) -> None:
         """Close what the measurer holds."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +26,27 @@ from evoprompt.records import TokenCount
 from evoprompt.scoring.decoder import Decoder
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.language_model import (
+    DENSE_CHUNK,
     LEAST_CHUNK,
     NOT_A_NUMBER,
     REFUSALS,
+    Answers,
     Ints,
     LanguageModel,
     OutOfMemoryError,
-    RowScores,
 )
 from evoprompt.scoring.prefix_store import PrefixStore
-from evoprompt.scoring.trie import Pass, TokenRequest, Tokens, TriePlan, branches, plan, visible
-from evoprompt.seeding import Stream, generator
+from evoprompt.scoring.probe import probe_blocks, probe_requests
+from evoprompt.scoring.trie import (
+    Pass,
+    TokenRequest,
+    Tokens,
+    TriePlan,
+    branches,
+    column_ends,
+    plan,
+    visible,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +70,7 @@ class _Sheet:
     """Where the answers of one call are written, by scored token."""
 
     def __init__(self, trie: TriePlan) -> None:
-        self.log_prob = np.full(len(trie.scored_row), np.nan)
+        self.log_prob: NDArray[np.float64] = np.full(len(trie.scored_row), np.nan)
         self.is_first = np.zeros(len(trie.scored_row), dtype=bool)
         self.is_done = np.zeros(len(trie.scored_row), dtype=bool)
         self._by_row = np.argsort(trie.scored_row, kind="stable")
@@ -70,7 +81,7 @@ class _Sheet:
         low, high = np.searchsorted(self._rows, [start, end])
         return self._by_row[low:high]
 
-    def write(self, scored: Ints, scores: RowScores) -> None:
+    def write(self, scored: Ints, scores: Answers) -> None:
         """Write the answers to these scored tokens."""
         self.log_prob[scored], self.is_first[scored], self.is_done[scored] = (
             scores.log_prob,
@@ -105,7 +116,8 @@ class Scorer:
         Args:
             requests: any.
             cuts: where the tokens that all requests share are cut (`trie.trunk_cuts`); the segments
-                go through the prefix store.
+                go through the prefix store. Under block masks nothing is cut or stored: a trunk is
+                a small part of a long pass, and costs less there than passes of its own.
 
         Raises:
             UserError: a request is longer than the model's window, the model returns NaN, or the
@@ -116,6 +128,8 @@ class Scorer:
         self._check_window(max(len(r.fed) for r in requests), "")
         log_likelihood = np.zeros(len(requests))
         is_greedy = np.zeros(len(requests), dtype=bool)
+        if self.model.block_masks and self.path == "packed":
+            cuts = ()
         trie = plan(requests, self.chunk_tokens, cuts)
         floor = TokenCount(0, trie.num_rows, 0, int(trie.needs_head.sum()), requests=len(requests))
         left = np.arange(len(requests))
@@ -140,6 +154,26 @@ class Scorer:
         if np.isnan(log_likelihood).any():
             raise UserError(NOT_A_NUMBER)
         return TokenScores(log_likelihood, is_greedy, floor + spent)
+
+    def score_units(
+        self, units: Sequence[tuple[Sequence[TokenRequest], Sequence[int]]]
+    ) -> list[TokenScores]:
+        """Return the scores of each unit, requests and cuts, in order.
+
+        Where long passes pay, under block masks, all units go through as one plan: passes hold
+        branches of many prompts. Scores may then differ from those of `score` in their last bits,
+        and the first unit carries the work of all.
+        """
+        if self.path != "packed" or not self.model.block_masks:
+            return [self.score(requests, cuts) for requests, cuts in units]
+        whole = self.score([request for requests, _ in units for request in requests])
+        ends = np.cumsum([0, *(len(requests) for requests, _ in units)]).tolist()
+        counts = [TokenCount(requests=end - start) for start, end in pairwise(ends)]
+        counts[:1] = [replace(whole.count, requests=ends[1])]
+        return [
+            TokenScores(whole.log_likelihood[start:end], whole.is_greedy[start:end], count)
+            for (start, end), count in zip(pairwise(ends), counts, strict=True)
+        ]
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for every request, in order. The tokens depend neither on
@@ -200,31 +234,38 @@ class Scorer:
         self.model.begin()
         count = self._from_store(trie, sheet)
         kept = tuple((p.start, p.end) for p in trie.passes if p.end <= count.stored_tokens)
-        for piece in trie.passes[len(kept) :]:
-            kept = self._drop_to(kept, piece)
-            wanted = sheet.of_rows(piece.start, piece.end)
-            past = (
-                np.concatenate([np.arange(s, e) for s, e in piece.past])
-                if piece.past
-                else np.zeros(0, dtype=np.int64)
-            )
-            scores = self.model.forward(
-                trie.tokens[piece.start : piece.end],
-                trie.depth[piece.start : piece.end],
-                trie.depth[past],
-                visible(trie, piece),
-                (trie.scored_row[wanted] - piece.start, trie.scored_token[wanted]),
-                keep=piece.keep,
-            )
-            sheet.write(wanted, scores)
-            count += _one_pass(trie, wanted, piece.end - piece.start)
-            if piece.keep:
-                kept = (*kept, (piece.start, piece.end))
-            if piece.is_trunk and self.store is not None:
-                self.store.add(
-                    _segments(trie, (*piece.past, (piece.start, piece.end))),
-                    *self.model.take(piece.end - piece.start),
+        see = column_ends if self.model.reads_ends else visible
+        answers: list[tuple[Ints, Answers]] = []
+        try:
+            for piece in trie.passes[len(kept) :]:
+                kept = self._drop_to(kept, piece)
+                wanted = sheet.of_rows(piece.start, piece.end)
+                past = (
+                    np.concatenate([np.arange(s, e) for s, e in piece.past])
+                    if piece.past
+                    else np.zeros(0, dtype=np.int64)
                 )
+                scores = self.model.forward(
+                    trie.tokens[piece.start : piece.end],
+                    trie.depth[piece.start : piece.end],
+                    trie.depth[past],
+                    see(trie, piece),
+                    (trie.scored_row[wanted] - piece.start, trie.scored_token[wanted]),
+                    keep=piece.keep,
+                )
+                answers.append((wanted, scores))
+                count += _one_pass(trie, wanted, piece.end - piece.start)
+                if piece.keep:
+                    kept = (*kept, (piece.start, piece.end))
+                if piece.is_trunk and self.store is not None:
+                    self.store.add(
+                        _segments(trie, (*piece.past, (piece.start, piece.end))),
+                        *self.model.take(piece.end - piece.start),
+                    )
+        finally:
+            # Read at the end: until then a device computes while the next passes are prepared.
+            for wanted, scores in answers:
+                sheet.write(wanted, scores)
         return count
 
     def _from_store(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
@@ -314,24 +355,24 @@ class Scorer:
         trie = plan(
             requests, budget=24
         )  # small passes, so that keeping and dropping are probed too
-        plain = _Sheet(trie)
-        self._plain(trie, plain)
+        plain = self._log_probs("plain", trie)
         absolute, relative = PROBE_TOLERANCE[self.model.dtype]
         refused = ""
         budget, self.chunk_tokens, store, self.store = self.chunk_tokens, 24, self.store, None
         try:
             for path in ("packed", "branched"):
-                sheet = _Sheet(trie)
                 try:
-                    self._ways[path](trie, sheet)
+                    errors = np.abs(self._log_probs(path, trie) - plain)
                 except REFUSALS as error:
                     refused += (
                         f"; {path} passes are refused by this architecture "
                         f"({type(error).__name__}: {str(error)[:120]})"
                     )
                     continue
-                errors = np.abs(sheet.log_prob - plain.log_prob)
-                if (errors <= absolute + relative * np.abs(plain.log_prob)).all():  # never when NaN
+                if (errors <= absolute + relative * np.abs(plain)).all():  # never when NaN
+                    if path == "packed" and self.model.block_masks:
+                        refused += probe_blocks(self.model, self._log_probs, absolute)
+                        budget = budget if self.model.block_masks else min(budget, DENSE_CHUNK)
                     return (
                         path,
                         f"{path} passes reproduce the plain forward within {errors.max():.1g} "
@@ -345,24 +386,11 @@ class Scorer:
             self.chunk_tokens, self.store = budget, store
         return "plain", refused.removeprefix("; ")
 
-
-def probe_requests(vocabulary: int, sliding_window: int | None, window: int) -> list[TokenRequest]:
-    """Return a random tree of requests: 2 prompts, 3 examples each, 2 continuations of up to 3
-    tokens, longer than a sliding window.
-    """
-    rng = generator(0, Stream.PROBE)
-
-    def draw(length: int) -> Tokens:
-        return tuple(int(t) for t in rng.integers(0, vocabulary, size=length))
-
-    root = draw(min(6 + (sliding_window or 0), window - 24))
-    requests = []
-    for _prompt in range(2):
-        prompt = root + draw(5)
-        for _example in range(3):
-            context = prompt + draw(int(rng.integers(3, 7)))
-            requests += [TokenRequest(context, draw(length)) for length in (1, 3)]
-    return requests
+    def _log_probs(self, path: str, trie: TriePlan) -> NDArray[np.float64]:
+        """Return what a way gives for the scored tokens, nats, shape (scored token,)."""
+        sheet = _Sheet(trie)
+        self._ways[path](trie, sheet)
+        return sheet.log_prob
 
 
 def _one_pass(trie: TriePlan, wanted: Ints, body_tokens: int) -> TokenCount:

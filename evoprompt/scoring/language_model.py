@@ -16,6 +16,8 @@ Logits = NDArray[np.float32]
 
 #: Passes are not made shorter than this when memory does not suffice.
 LEAST_CHUNK = 8
+#: Tokens of a pass on a device under a dense mask, which grows with their square.
+DENSE_CHUNK = 4096
 #: How architectures refuse masks, kept rows and states: each is a reason to take another way, never
 #: the user's mistake.
 REFUSALS = (
@@ -38,6 +40,18 @@ class OutOfMemoryError(RuntimeError):
     """The model's device has no memory for a pass."""
 
 
+class Answers(Protocol):
+    """What `RowScores` has. A device may still be computing it, which reading waits for."""
+
+    @property
+    def log_prob(self) -> NDArray[np.float64]:
+        """Nats, shape (scored token,)."""
+
+    @property
+    def is_first(self) -> NDArray[np.bool_]:
+        """The token is the model's first choice."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowScores:
     """Log-probabilities at scored tokens."""
@@ -56,8 +70,14 @@ class LanguageModel(Protocol):
     vocabulary: int
     dtype: str
     device: str
-    arithmetic: str  #: how products are computed; the last bits of a score depend on it
     sliding_window: int | None
+    reads_ends: bool  #: the mask of a pass is made on its device
+    #: long passes attend under block masks; the scorer turns that off where it is not exact
+    block_masks: bool
+
+    @property
+    def arithmetic(self) -> str:
+        """How products are computed; the last bits of a score depend on it."""
 
     @property
     def end_tokens(self) -> frozenset[int]:
@@ -71,12 +91,14 @@ class LanguageModel(Protocol):
         tokens: Ints,
         depth: Ints,
         past_depth: Ints,
-        visible: NDArray[np.bool_],
+        visible: NDArray[np.bool_] | Ints,
         scored: tuple[Ints, Ints],
         *,
         keep: bool,
-    ) -> RowScores:
-        """Forward one packed pass after the kept rows."""
+    ) -> Answers:
+        """Forward one packed pass after the kept rows; `visible` is `trie.visible`, or
+        `trie.column_ends` for a model that `reads_ends`.
+        """
 
     def forward_logits(
         self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_], rows: Ints
@@ -94,7 +116,7 @@ class LanguageModel(Protocol):
     def put(self, segments: Sequence[Any]) -> None:
         """Keep these rows, as `take` returned them, after those that are kept."""
 
-    def grow(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
+    def grow(self, tokens: Ints, scored: tuple[Ints, Ints]) -> Answers:
         """Forward one sequence after the kept state, and keep the state after it on top."""
 
     def extend(self, tokens: Ints) -> Logits:
@@ -105,12 +127,12 @@ class LanguageModel(Protocol):
     def shrink(self) -> None:
         """Forget the state on top."""
 
-    def branch(self, tokens: Ints, scored: tuple[Ints, Ints, Ints]) -> RowScores:
+    def branch(self, tokens: Ints, scored: tuple[Ints, Ints, Ints]) -> Answers:
         """Forward a batch, each from a copy of the state on top; tokens are (branch, row), `scored`
         are branches, rows and tokens.
         """
 
-    def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> RowScores:
+    def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> Answers:
         """Forward one whole sequence by itself: the reference that everything else is held
         against.
         """

@@ -16,15 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.errors import UserError
-from evoprompt.scoring.language_model import LEAST_CHUNK, Ints, Logits, OutOfMemoryError, RowScores
+from evoprompt.scoring.fusion import fuse_modules
+from evoprompt.scoring.head import score_rows
+from evoprompt.scoring.language_model import (
+    DENSE_CHUNK,
+    LEAST_CHUNK,
+    Answers,
+    Ints,
+    Logits,
+    OutOfMemoryError,
+    RowScores,
+)
 from evoprompt.scoring.packing import pack_linear_layers
+from evoprompt.scoring.tree_mask import MaskForm, block_attention
 
 #: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of
 #: Gemma's 262,144 words in float32).
-HEAD_BYTES = 64 * 2**20
+HEAD_BYTES, CUDA_HEAD_BYTES = 64 * 2**20, 2**30
 #: Tokens per pass: on a CPU more is no faster (SmolLM2 has the same rate from 64 on); a GPU
-#: computes best with thousands.
-CPU_CHUNK, CUDA_CHUNK = 256, 4096
+#: computes best with many thousands.
+CPU_CHUNK, CUDA_CHUNK = 256, 32768
 
 
 class TransformersLM:
@@ -55,7 +66,8 @@ class TransformersLM:
         self._device = torch.device(
             ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         )
-        if self._device.type == "cpu":
+        on_cpu = self._device.type == "cpu"
+        if on_cpu:
             # Without it a mask makes transformers copy keys and values once per query head; results
             # are the same.
             os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1"
@@ -71,30 +83,37 @@ class TransformersLM:
             raise UserError(
                 f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}"
             ) from None
-        packed = pack_linear_layers(self.network) if self._device.type == "cpu" else 0
+        changed = (pack_linear_layers if on_cpu else fuse_modules)(self.network)
         text = self.network.config.get_text_config()
         self.device = self._device.type
         self.dtype = str(kind).removeprefix("torch.")
         kernels = (
             torch.backends.cpu.get_cpu_capability()
-            if self._device.type == "cpu"
+            if on_cpu
             else torch.cuda.get_device_name(self._device)
         )
-        self.arithmetic = f"{kernels}, {packed} packed layers"
+        self._kernels = f"{kernels}, {changed} {'packed layers' if on_cpu else 'fused modules'}"
         self.vocabulary = int(text.vocab_size)
         self.window = int(
             getattr(text, "max_position_embeddings", None)
             or getattr(text, "n_positions", None)
             or 2**20
         )
-        self._layer_types = set(getattr(text, "layer_types", None) or ())
-        uses_window = not self._layer_types or "sliding_attention" in self._layer_types
+        layer_types = getattr(text, "layer_types", None) or ()
+        uses_window = not layer_types or "sliding_attention" in layer_types
         self.sliding_window = (
             getattr(text, "sliding_window", None)
             if uses_window and getattr(text, "use_sliding_window", True)
             else None
         )
         self._eager = text._attn_implementation == "eager"
+        self._form = MaskForm(
+            self.sliding_window, bool(layer_types), self.network.dtype if self._eager else None
+        )
+        self.reads_ends = self._device.type == "cuda"
+        self.block_masks = self.reads_ends and text._attn_implementation == "sdpa"
+        if self.block_masks:
+            self._attend_in_blocks(compiled=True)
         self._cache = transformers.DynamicCache()
         self._new_cache = (
             transformers.DynamicCache
@@ -102,6 +121,11 @@ class TransformersLM:
         self._states: list[Any] = []  # of `grow`
         self._cache_name = "past_key_values"  # recurrent models call it otherwise
         self._head = self._plain_head()
+
+    @property
+    def arithmetic(self) -> str:
+        """How products are computed: the last bits of a score depend on it."""
+        return self._kernels + (", block masks" if self.block_masks else "")
 
     def chunk_tokens(self) -> int:
         """Return how long passes may be: what is fast on this device, or less where a quarter of
@@ -115,7 +139,12 @@ class TransformersLM:
             2 * heads * self.window if self._eager else 0
         )  # attention weights, which only eager attention holds in memory
         per_token = size * (8 * hidden + 3 * inner + scores) + self.window
-        tokens = CUDA_CHUNK if self._device.type == "cuda" else CPU_CHUNK
+        tokens = CPU_CHUNK
+        if self.reads_ends:
+            tokens = CUDA_CHUNK if self.block_masks else DENSE_CHUNK
+            grouped = (getattr(text, "num_key_value_heads", None) or heads) / max(1, heads)
+            # Keys and values.
+            per_token += int(2 * size * text.num_hidden_layers * hidden * grouped)
         while tokens > LEAST_CHUNK and tokens * per_token > self._free_bytes() / 4:
             tokens //= 2
         return tokens
@@ -167,18 +196,22 @@ class TransformersLM:
 
     def forward(
         self,
-        tokens: NDArray[np.int64],
-        depth: NDArray[np.int64],
-        past_depth: NDArray[np.int64],
-        visible: NDArray[np.bool_],
-        scored: tuple[NDArray[np.int64], NDArray[np.int64]],
+        tokens: Ints,
+        depth: Ints,
+        past_depth: Ints,
+        visible: NDArray[np.bool_] | Ints,
+        scored: tuple[Ints, Ints],
         *,
         keep: bool,
-    ) -> RowScores:
+    ) -> Answers:
         """Forward one packed pass after the kept rows."""
+        alone = self.reads_ends and not keep and not len(past_depth)
         with self._guarded():
-            scores = self._score_rows(self._packed(tokens, depth, past_depth, visible), *scored)[0]
-            if not keep:
+            inputs = self._packed(tokens, depth, past_depth, visible)
+            if alone:  # spare the copy of keys and values that nothing reads
+                inputs |= {"past_key_values": None, "use_cache": False}
+            scores = self._score_rows(inputs, *scored)[0]
+            if not keep and not alone:
                 self._cache.crop(-len(tokens))
         return scores
 
@@ -192,7 +225,7 @@ class TransformersLM:
             return self._logits(self._packed(tokens, depth, past_depth, visible), rows)[0]
 
     def _packed(
-        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_]
+        self, tokens: Ints, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_] | Ints
     ) -> dict[str, Any]:
         return {
             "input_ids": self._tensor(tokens)[None],  # (1, row)
@@ -202,9 +235,7 @@ class TransformersLM:
             "use_cache": True,
         }
 
-    def grow(
-        self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]
-    ) -> RowScores:
+    def grow(self, tokens: Ints, scored: tuple[Ints, Ints]) -> Answers:
         """Forward one sequence after the state on top, and put the state after it there."""
         inputs: dict[str, Any] = {"input_ids": self._tensor(tokens)[None], "use_cache": True}
         if self._states[-1] is not None:
@@ -238,11 +269,7 @@ class TransformersLM:
         """Forget the state on top."""
         self._states.pop()
 
-    def branch(
-        self,
-        tokens: NDArray[np.int64],
-        scored: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    ) -> RowScores:
+    def branch(self, tokens: Ints, scored: tuple[Ints, Ints, Ints]) -> Answers:
         """Forward a batch of sequences, each from a copy of the state on top; what they leave is
         forgotten.
         """
@@ -259,18 +286,14 @@ class TransformersLM:
                 )
             return self._score_rows(inputs, which * tokens.shape[1] + rows, targets)[0]
 
-    def forward_plain(
-        self, tokens: NDArray[np.int64], scored: tuple[NDArray[np.int64], NDArray[np.int64]]
-    ) -> RowScores:
+    def forward_plain(self, tokens: Ints, scored: tuple[Ints, Ints]) -> Answers:
         """Forward one whole sequence by itself, without cache, mask or positions of our own."""
         with self._guarded():
             return self._score_rows(
                 {"input_ids": self._tensor(tokens)[None], "use_cache": False}, *scored
             )[0]
 
-    def _score_rows(
-        self, inputs: dict[str, Any], rows: NDArray[np.int64], targets: NDArray[np.int64]
-    ) -> tuple[RowScores, Any]:
+    def _score_rows(self, inputs: dict[str, Any], rows: Ints, targets: Ints) -> tuple[Answers, Any]:
         """Forward the body; return the scores of the targets at these rows of the flattened batch,
         and the body's outputs.
         """
@@ -316,26 +339,13 @@ class TransformersLM:
         )  # some architectures ignore logits_to_keep
         return logits, torch.nn.Identity(), outputs
 
-    def _gather(
-        self, hidden: Any, head: Any, place: NDArray[np.int64], targets: NDArray[np.int64]
-    ) -> RowScores:
+    def _gather(self, hidden: Any, head: Any, place: Ints, targets: Ints) -> Answers:
         """Return the scores of targets at places of `hidden`, (needed row, hidden size or
         vocabulary), in chunks of rows.
         """
-        log_prob, is_first = np.zeros(len(place)), np.zeros(len(place), dtype=bool)
-        step = max(1, HEAD_BYTES // (4 * self.vocabulary))
-        for start in range(0, len(hidden), step):
-            inside = np.flatnonzero((place >= start) & (place < start + step))
-            row, wanted = self._tensor(place[inside] - start), self._tensor(targets[inside])
-            logits = head(hidden[start : start + step]).float()  # (row of the chunk, vocabulary)
-            values = (
-                logits[row, wanted].double() - logits.logsumexp(-1)[row].double()
-            )  # (scored token,)
-            log_prob[inside], is_first[inside] = (
-                values.cpu().numpy(),
-                (logits.argmax(-1)[row] == wanted).cpu().numpy(),
-            )
-        return RowScores(log_prob, is_first)
+        size = HEAD_BYTES if self._device.type == "cpu" else CUDA_HEAD_BYTES
+        step = max(1, size // (4 * self.vocabulary))
+        return score_rows(hidden, head, place, targets, step, self._tensor)
 
     def _plain_head(self) -> Any:
         """Return the vocabulary head if it alone makes the model's logits, bit for bit, so that its
@@ -368,35 +378,27 @@ class TransformersLM:
                 raise OutOfMemoryError(str(error).splitlines()[0][:200]) from None
             raise
 
-    def _masks(
-        self, depth: NDArray[np.int64], past_depth: NDArray[np.int64], visible: NDArray[np.bool_]
-    ) -> Any:
-        """Return the 4-D mask in the form that the architecture takes: one tensor, or one for each
-        type of layer.
-        """
-        near = visible
-        if self.sliding_window:
-            columns = np.concatenate([past_depth, depth])
-            near = visible & (depth[:, None] - columns[None, :] < self.sliding_window)
-        if self._layer_types:
-            return {"full_attention": self._mask(visible), "sliding_attention": self._mask(near)}
-        return self._mask(near)
+    def _masks(self, depth: Ints, past_depth: Ints, visible: NDArray[np.bool_] | Ints) -> Any:
+        """Return the 4-D mask in the form that the architecture takes."""
+        columns = np.concatenate([past_depth, depth])
+        return self._form.masks(columns, len(depth), visible, self._tensor, self.block_masks)
 
-    def _mask(self, allowed: NDArray[np.bool_]) -> Any:
-        mask = self._torch.from_numpy(allowed).to(self._device)[
-            None, None
-        ]  # (1, 1, row, past and row)
-        if (
-            self._eager
-        ):  # eager attention adds its mask: a boolean one would silently be added as 1.0
-            kind = self.network.dtype
-            return self._torch.zeros(mask.shape, dtype=kind, device=self._device).masked_fill_(
-                ~mask, self._torch.finfo(kind).min
-            )
-        return mask
+    def _attend_in_blocks(self, *, compiled: bool) -> None:
+        """Let the network attend by FlexAttention where it is given a block mask."""
+        from transformers import AttentionInterface
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+        from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-    def _tensor(self, array: NDArray[np.int64]) -> Any:
-        return self._torch.as_tensor(np.ascontiguousarray(array), device=self._device)
+        attend = block_attention(sdpa_attention_forward, compiled=compiled)
+        AttentionInterface.register("evoprompt_tree", attend)
+        AttentionMaskInterface.register("evoprompt_tree", sdpa_mask)
+        self.network.set_attn_implementation("evoprompt_tree")
+
+    def _tensor(self, array: NDArray[Any]) -> Any:
+        tensor = self._torch.from_numpy(np.ascontiguousarray(array))
+        if self._device.type != "cuda":
+            return tensor.to(self._device)
+        return tensor.pin_memory().to(self._device, non_blocking=True)  # else it would wait
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

@@ -9,6 +9,8 @@ the stem of a branch that does not is forwarded once and kept while its parts fo
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
+
+TOKEN_BYTES = array("I").itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +104,28 @@ def plan(requests: Sequence[TokenRequest], budget: int, cuts: Sequence[int] = ()
     Raises:
         ValueError: a cut lies beyond the tokens that all requests share.
     """
-    order = sorted(range(len(requests)), key=lambda r: requests[r].fed)
+    fed = [request.fed for request in requests]
     tokens: list[int] = []
     depth: list[int] = []
-    end: list[int] = []
-    path: list[int] = []  # rows of the current sequence
-    previous: Tokens = ()
-    first_scored: dict[int, list[int]] = {}
-    for r in order:
-        fed = requests[r].fed
-        shared = _common_prefix(previous, fed)
-        for row in path[shared:]:
-            end[row] = len(tokens)
-        del path[shared:]
-        for position in range(shared, len(fed)):
-            path.append(len(tokens))
-            tokens.append(fed[position])
-            depth.append(position)
-            end.append(-1)
-        first_scored[r] = path[len(requests[r].context) - 1 : len(fed)]
-        previous = fed
-    for row in path:
-        end[row] = len(tokens)
-    rows = [row for r in range(len(requests)) for row in first_scored[r]]
-    subtree_end = np.array(end, dtype=np.int64)
+    subtree_end = np.zeros(sum(map(len, fed)), dtype=np.int64)  # more than there are rows
+    # The current sequence: runs of rows, as depth, row and length.
+    path: list[tuple[int, int, int]] = []
+    # In the order of the sequences, and compared many times faster.
+    keys = [_key(sequence) for sequence in fed]
+    previous = b""
+    first_scored: list[list[int]] = [[]] * len(requests)
+    for r in sorted(range(len(requests)), key=keys.__getitem__):
+        shared = _common_prefix(previous, keys[r]) // TOKEN_BYTES
+        _leave(path, shared, subtree_end, len(tokens))
+        if len(fed[r]) > shared:
+            path.append((shared, len(tokens), len(fed[r]) - shared))
+            tokens += fed[r][shared:]
+            depth += range(shared, len(fed[r]))
+        first_scored[r] = _rows_from(path, len(requests[r].context) - 1)
+        previous = keys[r]
+    _leave(path, 0, subtree_end, len(tokens))
+    rows = [row for scored in first_scored for row in scored]
+    subtree_end = subtree_end[: len(tokens)].copy()
     needs_head = np.zeros(len(tokens), dtype=bool)
     needs_head[rows] = True
     return TriePlan(
@@ -131,7 +133,7 @@ def plan(requests: Sequence[TokenRequest], budget: int, cuts: Sequence[int] = ()
         depth=np.array(depth, dtype=np.int64),
         subtree_end=subtree_end,
         needs_head=needs_head,
-        passes=tuple(_passes(end, depth, budget, cuts)),
+        passes=tuple(_passes(subtree_end.tolist(), depth, budget, cuts)),
         scored_row=np.array(rows, dtype=np.int64),
         scored_token=np.array([t for q in requests for t in q.continuation], dtype=np.int64),
         scored_request=np.repeat(np.arange(len(requests)), [len(q.continuation) for q in requests]),
@@ -198,11 +200,63 @@ def visible(trie: TriePlan, piece: Pass) -> NDArray[np.bool_]:
     return seen
 
 
-def _common_prefix(a: Tokens, b: Tokens) -> int:
-    length = min(len(a), len(b))
-    if a[:length] == b[:length]:
-        return length
-    return next(i for i in range(length) if a[i] != b[i])
+def column_ends(trie: TriePlan, piece: Pass) -> NDArray[np.int64]:
+    """Return where the subtree of each column of a pass ends, in columns, shape (past rows then
+    rows of the pass,).
+
+    Row i of the pass is column p + i after p past rows; it attends to column k iff k <= p + i <
+    column_ends[k]: the same as `visible`.
+    """
+    num_past = sum(end - start for start, end in piece.past)
+    columns = np.concatenate([np.arange(s, e) for s, e in (*piece.past, (piece.start, piece.end))])
+    ends: NDArray[np.int64] = (
+        np.clip(trie.subtree_end[columns], piece.start, piece.end) - piece.start + num_past
+    )
+    return ends
+
+
+def _leave(
+    path: list[tuple[int, int, int]], shared: int, subtree_end: NDArray[np.int64], end: int
+) -> None:
+    """Take what lies at depth `shared` and below from a path; the subtrees of its rows end at the
+    row `end`.
+    """
+    while path and path[-1][0] + path[-1][2] > shared:
+        start, row, length = path.pop()
+        kept = max(0, shared - start)
+        subtree_end[row + kept : row + length] = end
+        if kept:
+            path.append((start, row, kept))
+
+
+def _rows_from(path: Sequence[tuple[int, int, int]], depth: int) -> list[int]:
+    """Return the rows of a path from this depth on."""
+    rows: list[int] = []
+    for start, row, length in reversed(path):
+        rows[:0] = range(row + max(0, depth - start), row + length)
+        if start <= depth:
+            break
+    return rows
+
+
+def _key(tokens: Tokens) -> bytes:
+    """Return tokens as bytes that are ordered as the tokens are, `TOKEN_BYTES` each."""
+    key = array("I", tokens)
+    if sys.byteorder == "little":
+        key.byteswap()
+    return key.tobytes()
+
+
+def _common_prefix(a: Tokens | bytes, b: Tokens | bytes) -> int:
+    # The first `same` are equal; the first `other` are not, or there are fewer.
+    same, other = 0, min(len(a), len(b)) + 1
+    while other - same > 1:
+        middle = (same + other) // 2
+        if a[same:middle] == b[same:middle]:
+            same = middle
+        else:
+            other = middle
+    return same
 
 
 def _passes(end: list[int], depth: list[int], budget: int, cuts: Sequence[int]) -> Iterator[Pass]:

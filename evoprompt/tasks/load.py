@@ -11,13 +11,13 @@ keep their splits, so that what the one never sees the other does not either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from evoprompt.config.sections import PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
-from evoprompt.policy import Demonstration, Policy, Template
+from evoprompt.plugins import find
+from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
 from evoprompt.seeding import Stream, generator
 from evoprompt.tasks.banks import (
@@ -29,9 +29,14 @@ from evoprompt.tasks.banks import (
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.generators import GENERATORS
 from evoprompt.tasks.judge import check_judgements, judge_task
-from evoprompt.tasks.sources.builtin import read_builtin, with_targets
-from evoprompt.tasks.sources.jsonl import read_jsonl
+from evoprompt.tasks.sources.base import Raw, Source
 from evoprompt.tasks.sources.splits import SPLITS, balanced, split_by_content
+
+#: Every source of the package. A new one is a file in `sources/` and a line here.
+SOURCES: Mapping[str, str] = {
+    "builtin": "evoprompt.tasks.sources.builtin:BuiltinSource",
+    "jsonl": "evoprompt.tasks.sources.jsonl:JsonlSource",
+}
 
 
 def load_task(config: TaskConfig) -> Task:
@@ -58,56 +63,56 @@ def load_task(config: TaskConfig) -> Task:
 
 
 def _plain(config: TaskConfig) -> Task:
-    test: list[Example] = []
-    settings: dict[str, Any] = {}
-    if config.name is not None:
-        rows, settings = read_builtin(config.name, config.difficulty)
-        name = config.name
-    else:
-        assert config.path is not None
-        rows, name = read_jsonl(config.path), config.path.stem
-        test = read_jsonl(config.test_path) if config.test_path else []
+    raw = _source(config).read(config)
     if config.difficulty is not None and config.name not in GENERATORS:
         raise UserError(
-            f"task '{name}' has no difficulty (given: {config.difficulty}); leave "
+            f"task '{raw.name}' has no difficulty (given: {config.difficulty}); leave "
             f"task.difficulty out, or use {' or '.join(GENERATORS)}"
         )
-    splits = {
-        split: with_targets(examples, settings)
-        for split, examples in split_by_content(rows, test).items()
-    }
+    demonstrations, fitness, validation, test = _splits(raw, config)
+    given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
+    task = Task(
+        name=raw.name,
+        demonstrations=tuple(Demonstration(e.input, e.target) for e in demonstrations),
+        pool=demonstrations,
+        fitness=fitness,
+        validation=validation,
+        test=test,
+        starting_policies=given,
+        phrases=(*raw.phrases, *config.phrases, *GENERAL_PHRASES),
+        templates=(*raw.templates, *GENERAL_TEMPLATES),
+        label_words=_label_words(raw.label_words, config),
+        steps=(*raw.steps, *config.steps, *GENERAL_STEPS),
+    )
+    _check(task)
+    return task if given else replace(task, starting_policies=default_policies(task.choices))
+
+
+def _source(config: TaskConfig) -> Source:
+    name = config.source or ("builtin" if config.name is not None else "jsonl")
+    source: Source = find("source", name, SOURCES, "task.source")
+    return source
+
+
+def _splits(raw: Raw, config: TaskConfig) -> list[tuple[Example, ...]]:
+    """Return the demonstrations, fitness, validation and test examples, cut to their sizes."""
     sizes = (
         config.demonstration_pool,
         config.fitness_examples,
         config.validation_examples,
         config.test_examples,
     )
-    cut = {split: balanced(splits[split], size) for split, size in zip(SPLITS, sizes, strict=True)}
-    for split in SPLITS[1:]:
-        if not cut[split]:
+    cut = []
+    splits = split_by_content(raw.examples, raw.test)
+    for split, size in zip(SPLITS, sizes, strict=True):
+        cut.append(balanced([raw.answered(e) for e in splits[split]], size))
+        if not cut[-1] and split != SPLITS[0]:
             raise UserError(
-                f"task '{name}': the {split} split is empty ({len(rows) + len(test)} examples in "
-                f"all); give more examples or a test_path"
+                f"task '{raw.name}': the {split} split is empty "
+                f"({len(raw.examples) + len(raw.test)} examples in all); give more examples or a "
+                "test_path"
             )
-    defaults = PolicyConfig.model_validate
-    given = config.starting_policies or [defaults(p) for p in _list(settings, "starting_policies")]
-    task = Task(
-        name=name,
-        demonstrations=tuple(Demonstration(e.input, e.target) for e in cut["demonstrations"]),
-        pool=cut["demonstrations"],
-        fitness=cut["fitness"],
-        validation=cut["validation"],
-        test=cut["test"],
-        starting_policies=tuple(policy_of(p) for p in given),
-        phrases=(*_list(settings, "phrases"), *config.phrases, *GENERAL_PHRASES),
-        templates=(*(Template(*t) for t in _list(settings, "templates")), *GENERAL_TEMPLATES),
-        label_words=_label_words(settings, config),
-        steps=(*_list(settings, "steps"), *config.steps, *GENERAL_STEPS),
-    )
-    _check(task)
-    if task.starting_policies:
-        return task
-    return replace(task, starting_policies=default_policies(task.choices))
+    return cut
 
 
 def _judging(config: TaskConfig) -> Task:
@@ -135,7 +140,7 @@ def _judging(config: TaskConfig) -> Task:
         starting_policies=tuple(policy_of(p) for p in config.starting_policies)
         or task.starting_policies,
         phrases=(*task.phrases, *config.phrases),
-        label_words=_label_words({"label_words": task.label_words}, config),
+        label_words=_label_words(task.label_words, config),
         steps=tuple(config.steps),
     )
     _check(task)
@@ -159,9 +164,9 @@ def _with_demonstrations(
     return replace(policy, demonstrations=(*policy.demonstrations, *more))
 
 
-def _label_words(settings: dict[str, Any], config: TaskConfig) -> dict[str, tuple[str, ...]]:
-    own = settings.get("label_words", {})
-    assert isinstance(own, dict)
+def _label_words(
+    own: Mapping[str, Sequence[str]], config: TaskConfig
+) -> dict[str, tuple[str, ...]]:
     choices = dict.fromkeys([*own, *config.label_words])
     return {
         c: tuple(dict.fromkeys([*own.get(c, []), *config.label_words.get(c, [])])) for c in choices
@@ -179,9 +184,3 @@ def _check(task: Task) -> None:
                 else "but the examples share no choices"
             )
             raise UserError(f"label words are given for '{choice}'; {hint}")
-
-
-def _list(settings: dict[str, Any], key: str) -> list[Any]:
-    value = settings.get(key, [])
-    assert isinstance(value, list)
-    return value

@@ -234,6 +234,11 @@ class MlflowTracker:
         self._thread.submit(guarded)
 
 
+def open_mlflow(runs: Path, experiment: str, parent: str | None) -> MlflowTracker:
+    """Return a tracker of one run in the store of these runs."""
+    return MlflowTracker(runs, experiment, parent)
+
+
 def batched(rows: list[Any], size: int) -> list[list[Any]]:
     """Return a list in parts of at most this size."""
     return [rows[i : i + size] for i in range(0, len(rows), size)]

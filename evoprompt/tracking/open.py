@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from evoprompt.config.sections import JobConfig
+from evoprompt.plugins import find
 from evoprompt.tracking.base import NullTracker, Tracker
+
+#: Every tracker of the package, each a function of the runs' folder, the experiment and the parent.
+#: A new one is a file of this folder and a line here.
+TRACKERS: Mapping[str, str] = {"mlflow": "evoprompt.tracking.mlflow:open_mlflow"}
 
 
 def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tracker:
@@ -16,9 +22,12 @@ def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tr
         config: of the job.
         runs: the folder that holds the MLflow store, where no other is set.
         parent: the MLflow run that this one is shown under.
+
+    Raises:
+        UserError: there is no such tracker.
     """
     if not config.tracking.enabled:
         return NullTracker()
-    from evoprompt.tracking.mlflow import MlflowTracker
-
-    return MlflowTracker(runs, config.tracking.experiment, parent)
+    opened: Callable[[Path, str, str | None], Tracker]
+    opened = find("tracker", config.tracking.tracker, TRACKERS, "tracking.tracker")
+    return opened(runs, config.tracking.experiment, parent)

@@ -8,42 +8,18 @@ from collections.abc import Mapping
 
 from evoprompt.errors import UserError
 from evoprompt.plugins import find
-from evoprompt.policy import SLOTS
 from evoprompt.variation.base import Operator, mistakes
-from evoprompt.variation.demonstrations import (
-    DemonstrationAdd,
-    DemonstrationDrop,
-    DemonstrationReorder,
-    DemonstrationSwap,
-)
-from evoprompt.variation.edits import (
-    InstructionDelete,
-    InstructionInsert,
-    InstructionReplace,
-    InstructionSwap,
-    LabelWordChange,
-    TemplateChange,
-)
+from evoprompt.variation.editors import EDITORS
 from evoprompt.variation.evaluator import EvaluatorChange
 from evoprompt.variation.recombine import UniformCrossover
 from evoprompt.variation.steps import StepAdd, StepDrop
 from evoprompt.variation.stuffing import ContextStuffing
 
-#: Every operator with its default weight. Demonstrations are the strongest genes of small models,
-#: so they are drawn most. Those of weight 0 make the model write or measure more than scoring
-#: needs, and are asked for by name. The order is part of what is drawn: a new one goes to
-#: the end, so that lineages stay what they were.
+#: Every operator with its default weight. Those of weight 0 make the model write or measure more
+#: than scoring needs, and are asked for by name. The order is part of what is drawn: a new one goes
+#: to the end, so that lineages stay what they were.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
-    (DemonstrationAdd(), 3.0),
-    (DemonstrationSwap(), 3.0),
-    (DemonstrationDrop(), 1.0),
-    (DemonstrationReorder(), 1.5),
-    (InstructionInsert(), 0.5),
-    (InstructionReplace(), 0.5),
-    (InstructionDelete(), 0.5),
-    (InstructionSwap(), 0.25),
-    (LabelWordChange(), 1.5),
-    (TemplateChange(), 1.0),
+    *EDITORS,
     (UniformCrossover(), 2.0),
     (StepAdd(), 0.0),
     (StepDrop(), 0.0),
@@ -78,14 +54,6 @@ def drawn_operators(given: Mapping[str, float], where: str) -> list[tuple[Operat
         if weight > 0:
             drawn[operator.name] = operator, weight
     return list(drawn.values())
-
-
-def evaluator_edits() -> list[Operator]:
-    """Return what edits a self-evaluation clause: the operators of one slot that a clause has which
-    need nothing beside a task's materials, in the order of the table.
-    """
-    slots = [slot.name for slot in SLOTS if slot.in_evaluator]
-    return [o for o, _ in OPERATORS if o.slot in slots and o.num_parents == 1 and not o.needs]
 
 
 def _checked(operator: Operator, key: str, where: str) -> Operator:

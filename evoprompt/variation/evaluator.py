@@ -14,6 +14,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, evaluator_of
 from evoprompt.variation.base import Need
+from evoprompt.variation.editors import evaluator_edits
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,6 @@ class EvaluatorChange:
         """Return the child, or None where the task has no judging task or no operator can do
         anything.
         """
-        # here, since this class is in the table too
-        from evoprompt.variation.catalog import evaluator_edits
-
         if materials.evaluator is None:
             return None
         edits = evaluator_edits()

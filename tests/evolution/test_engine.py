@@ -107,7 +107,7 @@ def test_operators_that_are_not_asked_for_leave_every_draw_as_it_was():
     births = [e.member.birth for _, entries in evolve(strategy(), 8, seed=1) for e in entries]
     text = "\n".join(f"{b.birth_id} {b.policy.policy_id} {b.operator}" for b in births)
     assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == "84a034d37fd15af9"
-    assert {name for name, weight in strategy().weights.items() if weight == 0} == {
+    assert {name for name, weight in strategy().weights.items() if weight == 0} >= {
         "step_add",
         "step_drop",
         "evaluator_change",

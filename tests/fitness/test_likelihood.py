@@ -5,14 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evoprompt.choices import correct
+from evoprompt.config.sections import FitnessConfig
 from evoprompt.errors import UserError
-from evoprompt.fitness.likelihood import KINDS, batch_calibrated, case_fitness, correct
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.catalog import KINDS, fitness_of
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import LabelScores
 
 LL = np.log([[[0.5, 0.25, 0.125], [0.1, 0.3, 1.0]]])
 LL[0, 1, 2] = -np.inf
+
+
+def fitness(kind: str, **settings: float) -> Fitness:
+    return fitness_of(FitnessConfig(kind=kind, **settings), has_choices=True)
 
 
 def scores(**changes) -> LabelScores:
@@ -42,7 +49,7 @@ def scores(**changes) -> LabelScores:
     ],
 )
 def test_fitness_worked_by_hand(kind: str, expected: list[float]):
-    np.testing.assert_allclose(case_fitness(scores(), kind), [expected])
+    np.testing.assert_allclose(fitness(kind).cases(scores()), [expected])
 
 
 def test_every_kind_is_covered_above():
@@ -51,38 +58,20 @@ def test_every_kind_is_covered_above():
 
 def test_adding_a_constant_to_all_candidates_leaves_the_normalized_fitness():
     np.testing.assert_allclose(
-        case_fitness(scores(log_likelihood=LL - 7), "label_normalized"),
-        case_fitness(scores(), "label_normalized"),
+        fitness("label_normalized").cases(scores(log_likelihood=LL - 7)),
+        fitness("label_normalized").cases(scores()),
     )
 
 
 def test_pmi_does_not_see_what_a_label_has_in_both():
     shift = np.array([[[1.0, -2.0, 0.5]] * 2])
     moved = scores(log_likelihood=LL + shift, prior=scores().prior + shift)
-    np.testing.assert_allclose(case_fitness(moved, "pmi"), case_fitness(scores(), "pmi"))
-
-
-def test_batch_calibration_does_not_see_what_a_choice_has_after_every_input():
-    logs, each = np.log([[0.6, 0.1, 0.3], [0.5, 0.4, 0.1]]), np.array([[1, 2, 3]] * 2)
-    calibrated = batch_calibrated(logs, each)
-    np.testing.assert_allclose(
-        batch_calibrated(logs + np.array([1.0, -2.0, 0.5]), each), calibrated
-    )
-    np.testing.assert_allclose(calibrated.mean(axis=0), 0, atol=1e-15)
-    assert calibrated.argmax(axis=1).tolist() == [2, 1]  # by likelihood it would be 0 and 0
-
-
-def test_choices_that_not_all_inputs_have_are_compared_with_each_other_as_they_are():
-    values = np.array(
-        [[-1.0, -2.0, -6.0], [-3.0, -np.inf, -2.0]]
-    )  # the last choice is offered everywhere, the second input has one less
-    calibrated = batch_calibrated(values, np.array([[0, 0, 1], [0, 0, 1]]))
-    np.testing.assert_allclose(calibrated, [[1.0, 0.0, -2.0], [-1.0, -np.inf, 2.0]])
+    np.testing.assert_allclose(fitness("pmi").cases(moved), fitness("pmi").cases(scores()))
 
 
 def test_equal_candidates_are_at_chance():
     even = scores(log_likelihood=np.full((1, 2, 3), -3.0), num_tokens=np.ones((1, 2, 3), dtype=int))
-    np.testing.assert_allclose(case_fitness(even, "label_normalized"), -np.log(3))
+    np.testing.assert_allclose(fitness("label_normalized").cases(even), -np.log(3))
 
 
 def free_form() -> LabelScores:
@@ -102,16 +91,15 @@ def test_a_free_form_answer_is_right_where_it_is_the_greedy_one():
 @pytest.mark.parametrize("kind", ["label_normalized", "pmi"])
 def test_comparing_choices_without_choices_is_refused(kind: str):
     with pytest.raises(ValueError, match=r"compares choices|prior"):
-        case_fitness(free_form(), kind)
+        fitness(kind).cases(free_form())
 
 
 def test_traits_worked_by_hand():
     evaluation = evaluate(
         Policy("Sort the mail."),
         scores(policy_ids=(Policy("Sort the mail.").policy_id,)),
-        "label_normalized",
+        fitness("label_normalized", prompt_token_penalty=0.1),
         5,
-        token_penalty=0.1,
     )
     cases = [np.log(0.25 / 0.875) - 0.5, np.log(0.3 / 0.4) - 0.5]
     assert evaluation.case_fitness == pytest.approx(cases, abs=1e-6)
@@ -144,11 +132,11 @@ def test_traits_of_demonstrations_worked_by_hand():
         )
     )
     traits = evaluate(
-        shown, scores(policy_ids=(shown.policy_id,)), "sum", 0, labels=("a", "b", "c")
+        shown, scores(policy_ids=(shown.policy_id,)), fitness("sum"), 0, labels=("a", "b", "c")
     ).traits
     assert traits["demonstration_balance"] == pytest.approx(2 / 3, abs=1e-6)
     assert traits["demonstration_diversity"] == pytest.approx(8 / 9, abs=1e-6)
-    bare = evaluate(Policy(), scores(), "sum", 0, labels=("a", "b", "c")).traits
+    bare = evaluate(Policy(), scores(), fitness("sum"), 0, labels=("a", "b", "c")).traits
     assert (bare["demonstration_balance"], bare["demonstration_diversity"]) == (1, 0)
 
 
@@ -156,13 +144,13 @@ def test_calibration_worked_by_hand():
     # Likeliest choices: 0.5/0.875 = 0.571 and wrong; 0.3/0.4 = 0.75 and right. Two bins: (0.571 +
     # 0.25) / 2.
     expected = (0.5 / 0.875 + 0.25) / 2
-    assert evaluate(Policy(), scores(), "sum", 0).traits["calibration_error"] == pytest.approx(
-        expected, abs=1e-6
-    )
+    assert evaluate(Policy(), scores(), fitness("sum"), 0).traits[
+        "calibration_error"
+    ] == pytest.approx(expected, abs=1e-6)
 
 
 def test_log_probabilities_by_label_worked_by_hand():
-    traits = evaluate(Policy(), scores(), "sum", 0, labels=("no", "yes, sir", "c")).traits
+    traits = evaluate(Policy(), scores(), fitness("sum"), 0, labels=("no", "yes, sir", "c")).traits
     assert traits["log_probability_yes__sir"] == pytest.approx(
         (np.log(0.25 / 0.875) + np.log(0.3 / 0.4)) / 2, abs=1e-6
     )
@@ -170,7 +158,7 @@ def test_log_probabilities_by_label_worked_by_hand():
 
 
 def test_traits_by_example_have_the_traits_as_their_means():
-    traits = evaluate(Policy(), scores(), "sum", 0).traits
+    traits = evaluate(Policy(), scores(), fitness("sum"), 0).traits
     for name, values in case_traits(scores()).items():
         assert traits[name] == pytest.approx(values.mean(), abs=1e-6)
 
@@ -179,22 +167,30 @@ def test_a_trait_of_your_own_is_a_function_and_must_be_finite():
     own = {"shouting": lambda policy, scores: float(policy.instruction.count("!"))}
     assert (
         evaluate(
-            Policy("Now!!"), scores(policy_ids=(Policy("Now!!").policy_id,)), "sum", 0, extra=own
+            Policy("Now!!"),
+            scores(policy_ids=(Policy("Now!!").policy_id,)),
+            fitness("sum"),
+            0,
+            extra=own,
         ).traits["shouting"]
         == 2
     )
     with pytest.raises(UserError, match="'broken' of policy .* is nan"):
         evaluate(
-            Policy(), scores(), "sum", 0, extra={"broken": lambda policy, scores: float("nan")}
+            Policy(),
+            scores(),
+            fitness("sum"),
+            0,
+            extra={"broken": lambda policy, scores: float("nan")},
         )
 
 
 def test_traits_of_choices_are_absent_without_choices():
     assert {"margin", "label_bias"}.isdisjoint(
-        evaluate(Policy(), free_form(), "per_token", 0).traits
+        evaluate(Policy(), free_form(), fitness("per_token"), 0).traits
     )
 
 
 def test_scores_of_another_policy_are_refused():
     with pytest.raises(ValueError, match="was given the scores of"):
-        evaluate(Policy("other"), scores(), "sum", 0)
+        evaluate(Policy("other"), scores(), fitness("sum"), 0)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from evoprompt.backends.local import LocalExecutor
-from evoprompt.fitness.likelihood import case_fitness
+from evoprompt.fitness.catalog import KINDS
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
@@ -139,7 +139,7 @@ def test_the_gain_is_that_of_the_mean_log_likelihood_of_the_right_answers(measur
     for choices, kind in ((CHOICES, "label_normalized"), (None, "sum")):
         examples = [Example(str(i), d.input, d.target, choices) for i, d in enumerate(HELD_OUT)]
         low, high = (
-            case_fitness(measured(measurer, p, examples), kind).mean() for p in (POLICY, after)
+            KINDS[kind].cases(measured(measurer, p, examples)).mean() for p in (POLICY, after)
         )
         ours = author(measurer, choices=choices)
         assert ours.gain(POLICY, after, HELD_OUT) == pytest.approx(high - low, abs=1e-5)

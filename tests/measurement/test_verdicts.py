@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from evoprompt.backends.local import LocalExecutor
+from evoprompt.config.sections import FitnessConfig
 from evoprompt.errors import UserError
-from evoprompt.fitness.likelihood import case_fitness, verdict_log_likelihood
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.catalog import fitness_of
+from evoprompt.fitness.self_evaluation import verdict_log_likelihood
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.jobs.evolve.build import build
 from evoprompt.jobs.evolve.config import load_config
@@ -40,6 +43,10 @@ EVALUATOR = Policy(
 )
 
 
+def fitness(kind: str, self_evaluation: float) -> Fitness:
+    return fitness_of(FitnessConfig(kind=kind, self_evaluation=self_evaluation), has_choices=True)
+
+
 def judged_scores(right: tuple[float, float], wrong: tuple[float, float]) -> LabelScores:
     """One example with two choices of log-likelihood log 0.5 and log 0.25, the first right;
     p(TRUE), p(FALSE) of the right and the wrong answer.
@@ -63,9 +70,9 @@ def test_the_verdicts_part_of_the_fitness_worked_by_hand():
     scores = judged_scores((0.6, 0.2), (0.3, 0.1))
     v = (np.log(0.75) + np.log(0.25)) / 2
     assert verdict_log_likelihood(scores) == pytest.approx(v)
-    assert case_fitness(scores, "label_normalized", 0.5) == pytest.approx(np.log(2 / 3) + 0.5 * v)
-    assert case_fitness(scores, "label_normalized") == pytest.approx(np.log(2 / 3))
-    evaluation = evaluate(Policy(), scores, "sum", 0, self_evaluation=2.0)
+    assert fitness("label_normalized", 0.5).cases(scores) == pytest.approx(np.log(2 / 3) + 0.5 * v)
+    assert fitness("label_normalized", 0).cases(scores) == pytest.approx(np.log(2 / 3))
+    evaluation = evaluate(Policy(), scores, fitness("sum", 2.0), 0)
     assert evaluation.fitness == pytest.approx(np.log(0.5) + 2 * v, abs=1e-6)
     # It accepts both answers: the right one rightly, the wrong one wrongly.
     assert (evaluation.traits["sensitivity"], evaluation.traits["specificity"]) == (1, 0)
@@ -106,7 +113,7 @@ def test_the_traits_of_verdicts_are_traits_by_example():
 
 def test_a_weight_without_verdicts_is_refused():
     with pytest.raises(ValueError, match="were not measured"):
-        case_fitness(replace(judged_scores((0.5, 0.5), (0.5, 0.5)), verdict=None), "sum", 1.0)
+        fitness("sum", 1.0).cases(replace(judged_scores((0.5, 0.5), (0.5, 0.5)), verdict=None))
 
 
 def test_each_example_is_asked_about_with_its_right_and_a_wrong_answer():
@@ -242,7 +249,7 @@ def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_
     assert any("evaluator" in b["policy"] for b in births if b["operator"] == "evaluator_change")
     measured = folder.measurements()
     for birth in births:
-        cases = case_fitness(measured[birth["policy_id"]], "label_normalized", 0.5)
+        cases = fitness("label_normalized", 0.5).cases(measured[birth["policy_id"]])
         assert birth["fitness"] == pytest.approx(cases.mean(), abs=1e-6)
         assert birth["traits"]["verdict_log_likelihood"] == pytest.approx(
             verdict_log_likelihood(measured[birth["policy_id"]]).mean(), abs=1e-6
@@ -251,7 +258,7 @@ def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_
     # but for rounding of the fitness.
     lines = folder.lines("generations.jsonl")
     for again, line in zip(
-        history_of(folder, "label_normalized").lines[1:], lines[1:], strict=True
+        history_of(folder, fitness("label_normalized", 0.5)).lines[1:], lines[1:], strict=True
     ):
         for trait in ("fitness", "sensitivity", "verdict_log_likelihood"):
             for term, error in line["price"][trait]["standard_error"].items():

@@ -25,6 +25,7 @@ class ToyLM:
     device = "cpu"
     arithmetic = "numpy"
     sliding_window = None
+    reads_ends = block_masks = False
     end_tokens = frozenset({16})
 
     def __init__(

@@ -9,7 +9,8 @@ from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR
 from evoprompt.testing.operators import example_materials
-from evoprompt.variation.catalog import OPERATORS, evaluator_edits
+from evoprompt.variation.catalog import OPERATORS
+from evoprompt.variation.editors import evaluator_edits
 from evoprompt.variation.edits import split_phrases
 from evoprompt.variation.stuffing import NUM_HELD_OUT, NUM_SHOWN
 

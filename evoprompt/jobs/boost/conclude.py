@@ -26,7 +26,7 @@ def summarize(
     """Return what the lines and the last context's answers to the test questions come to."""
     summary: dict[str, Any] = {
         "rounds": lines[-1].round,
-        "task": (config.task.name or str(config.task.path)) if config.task else None,
+        "task": config.task.title if config.task else None,
         "seed": config.seed,
         "buffer": config.loop.buffer,
         "judge": config.loop.judge,

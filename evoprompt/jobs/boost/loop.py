@@ -365,9 +365,7 @@ def _open_tracking(parts: BoostParts, folder: BoostFolder) -> None:
             parts.tracker.log(recurrence_metrics(line), line.round, line.time_ms)
         return
     config = parts.config
-    source = str(
-        config.questions or (config.task and (config.task.path or f"evoprompt:{config.task.name}"))
-    )
+    source = str(config.questions or (config.task and config.task.origin))
     datasets = [
         Dataset(config.name, digest(parts.questions), source, "questions", len(parts.questions))
     ]

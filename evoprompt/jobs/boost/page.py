@@ -139,7 +139,7 @@ def verdict_text(verdict: RoundVerdict | None) -> str:
 def _head(
     name: str, config: BoostConfig, summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]
 ) -> str:
-    sources = [f"task {config.task.name or config.task.path}"] if config.task else []
+    sources = [f"task {config.task.title}"] if config.task else []
     sources += [f"the questions of {config.questions}"] if config.questions else []
     loop, tokens = config.loop, summary["tokens"]["total"] if summary else lines[-1].tokens
     texts = (

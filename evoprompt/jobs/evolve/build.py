@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from evoprompt.backends.base import Executor, Identity
 from evoprompt.backends.open import open_model
 from evoprompt.backends.shared import SharedModels
+from evoprompt.dynamics.history import Cases
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy
-from evoprompt.fitness.traits import TraitFunction, extra_traits
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.catalog import fitness_of, without_choices
+from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
@@ -19,6 +24,7 @@ from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
+from evoprompt.records import Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import check_judgements, judge_task
@@ -43,15 +49,23 @@ class Parts:
     measurer: Measurer
     executor: Executor
     tracker: Tracker
-    fitness_kind: str
-    extra_traits: Mapping[str, TraitFunction] = field(
-        default_factory=dict
-    )  #: the user's own, by name
+    fitness: Fitness
+    #: the user's own, by name
+    extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
     author: ModelAuthor | None = None  #: writes demonstrations for an operator
 
     def fits(self, policy: Policy) -> bool:
         """Return whether a policy's longest prompt surely fits the model's window."""
         return self.measurer.fits(policy, self.task.fitness + self.task.validation + self.task.test)
+
+    def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
+        """Return what a policy is worth by its scores on the fitness examples, and its traits that
+        are means over examples by example.
+        """
+        tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
+        evaluation = evaluate(policy, scores, self.fitness, tokens, labels, self.extra_traits)
+        cases = {name: values[0] for name, values in case_traits(scores).items()}
+        return evaluation, {"fitness": np.array(evaluation.case_fitness)} | cases
 
     def close(self) -> None:
         """Give the workers back."""
@@ -60,35 +74,33 @@ class Parts:
         self.measurer.close()
 
 
-def check_task(config: Config) -> tuple[Task, str]:
-    """Return the task and the kind of fitness; everything that can be wrong with them is found
+def check_task(config: Config) -> tuple[Task, Fitness]:
+    """Return the task and the fitness; everything that can be wrong with them is found
     here, before anything starts.
 
     Raises:
-        UserError: as `load_task` and `drawn_operators`, a trait cannot be imported, or the fitness
-            does not go with the task.
+        UserError: as `load_task` and `drawn_operators`, a fitness or a trait cannot be found, or
+            the fitness does not go with the task.
     """
     task = load_task(config.task)
     drawn_operators(config.evolution.operators, OPERATORS_KEY)
     scheme_of(config.evolution.parent_selection, "evolution.parent_selection.method")
     scheme_of(config.evolution.survival_selection, "evolution.survival_selection.method")
     extra_traits(config.traits.extra)
-    kind = config.fitness.kind
-    if kind == "auto":
-        kind = "label_normalized" if task.has_choices else "per_token"
-    if kind in ("label_normalized", "pmi") and not task.has_choices:
+    fitness = fitness_of(config.fitness, has_choices=task.has_choices)
+    if fitness.needs_choices and not task.has_choices:
         raise UserError(
-            f"fitness.kind '{kind}' compares choices, and task '{task.name}' has examples "
-            f"without; use per_token, per_byte, sum or accuracy"
+            f"fitness.kind '{fitness.name}' compares choices, and task '{task.name}' has examples "
+            f"without; use one of {', '.join(without_choices())}"
         )
-    if config.fitness.self_evaluation:
+    if fitness.needs_verdicts:
         if config.task.judge:
             raise UserError(
                 "with task.judge the policies are evaluators, and the fitness is their verdicts; "
                 "leave fitness.self_evaluation out"
             )
         check_judgements(task)
-    return task, kind
+    return task, fitness
 
 
 def strategy_of(config: Config, task: Task) -> Strategy:
@@ -125,7 +137,7 @@ def build(
     Raises:
         UserError: anything the user gave does not go together.
     """
-    task, kind = check_task(config)
+    task, fitness = check_task(config)
     strategy = strategy_of(config, task)
     model = shared.open_model(config) if shared else open_model(config)
     tracker = open_tracker(
@@ -136,9 +148,9 @@ def build(
         model.tokenizer,
         model.executor,
         Wanted(
-            prior=kind == "pmi",
+            prior=fitness.needs_prior,
             prompt=config.traits.prompt_cross_entropy,
-            verdicts=config.fitness.self_evaluation > 0,
+            verdicts=fitness.needs_verdicts,
         ),
         open_memo=opener,
         writer=writer,
@@ -159,7 +171,7 @@ def build(
         measurer,
         model.executor,
         tracker,
-        kind,
+        fitness,
         extra_traits(config.traits.extra),
         author,
     )

@@ -13,18 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.fitness.likelihood import (
-    FITNESS_DIGITS,
-    case_fitness,
-    correct,
-    predicted,
-    verdict_log_odds,
-)
+from evoprompt.choices import correct, predicted
+from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.held_out import compare, evaluator_summary
 from evoprompt.policy import Policy
-from evoprompt.records import LabelScores, State
+from evoprompt.records import FITNESS_DIGITS, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.store.folder import TRACKING
 from evoprompt.tasks.render import render_prompt
@@ -49,13 +44,8 @@ def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScor
 
 
 def validation_fitness(parts: Parts, scores: LabelScores) -> float:
-    """Return the fitness of one policy on the validation examples."""
-    return round(
-        float(
-            case_fitness(scores, parts.fitness_kind, parts.config.fitness.self_evaluation).mean()
-        ),
-        FITNESS_DIGITS,
-    )
+    """Return the fitness of one policy on the validation examples, the prompt's length left out."""
+    return round(float(parts.fitness.cases(scores).mean()), FITNESS_DIGITS)
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
@@ -86,7 +76,7 @@ def summarize(
         },
         "baseline": {**_described(baseline), "fitness": evaluations[baseline.policy_id].fitness},
         "fitness": {
-            "kind": parts.fitness_kind,
+            "kind": parts.fitness.name,
             "first": max(starting),
             "last": max(m.evaluation.fitness for m in state.members),
             "best": max(e.fitness for e in evaluations.values()),

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from evoprompt.choices import has_choices
 from evoprompt.dynamics.history import Cases, History
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.errors import UserError
-from evoprompt.fitness.likelihood import case_fitness, has_choices
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.ancestry import ancestry
 from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
@@ -39,15 +41,15 @@ def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -
 
     summary = summary if summary is not None else folder.read(SUMMARY)
     lines, lineage = folder.generations(), folder.lines(LINEAGE)
-    kind = fitness_kind(folder, summary)
-    history = history_of(folder, kind)
+    fitness = run_fitness(folder, summary)
+    history = history_of(folder, fitness)
     folder.write(DYNAMICS, history.summary())
     sections = [
         _head(folder, summary, lines),
         _outcome(summary)
         if summary
         else "<p>This run has not ended; what follows is what it has committed.</p>",
-        section("Fitness", fitness_figure(history.lines, lineage, kind)),
+        section("Fitness", fitness_figure(history.lines, lineage, fitness.name)),
         *dynamics_sections(history),
     ]
     if summary:
@@ -122,13 +124,12 @@ def read_lineage(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def history_of(folder: EvolveFolder, kind: str) -> History:
+def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     """Return a run's dynamics from its folder alone, with standard errors over the fitness
     examples.
     """
-    weight = folder.config().fitness.self_evaluation
     by_policy = {
-        policy_id: {"fitness": case_fitness(scores, kind, weight)[0]}
+        policy_id: {"fitness": fitness.cases(scores)[0]}
         | {name: values[0] for name, values in case_traits(scores).items()}
         for policy_id, scores in folder.measurements().items()
     }
@@ -138,18 +139,17 @@ def history_of(folder: EvolveFolder, kind: str) -> History:
     return history
 
 
-def fitness_kind(folder: EvolveFolder, summary: Mapping[str, Any] | None) -> str:
-    """Return which number the fitness of a run is, also where its configuration leaves that to the
-    task.
+def run_fitness(folder: EvolveFolder, summary: Mapping[str, Any] | None) -> Fitness:
+    """Return the fitness of a run, also where its configuration leaves that to the task.
+
+    Raises:
+        UserError: it is a plug-in's, and that is not installed here.
     """
-    kind = summary["fitness"]["kind"] if summary else folder.config().fitness.kind
-    if kind == "auto":
-        kind = (
-            "label_normalized"
-            if all(has_choices(scores) for scores in folder.measurements().values())
-            else "per_token"
-        )
-    return str(kind)
+    config = folder.config().fitness
+    if summary:
+        config = config.model_copy(update={"kind": summary["fitness"]["kind"]})
+    offered = config.kind == AUTO and all(has_choices(m) for m in folder.measurements().values())
+    return fitness_of(config, has_choices=offered)
 
 
 def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
@@ -167,10 +167,7 @@ def _head(
 ) -> str:
     config = folder.config()
     last = generations[-1]
-    where = (
-        f"{config.model.name} on task "
-        f"{summary['task'] if summary else config.task.name or config.task.path}"
-    )
+    where = f"{config.model.name} on task {summary['task'] if summary else config.task.title}"
     scored = (
         f"generation {last.generation}, {last.tokens.total:,} tokens forwarded so far"
         if not summary

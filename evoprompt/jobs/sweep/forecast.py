@@ -74,12 +74,12 @@ class Forecaster:
     def _count(self, config: Config) -> Founders:
         key = f"{config.task.model_dump_json()}{config.model.name}{config.fitness.kind}"
         if key not in self._founders:
-            task, kind = check_task(config)
+            task, fitness = check_task(config)
             tokenizer = self._tokenizer(config)
 
             def count(examples: tuple[Example, ...]) -> tuple[int, ...]:
                 queries = (
-                    render_queries(policy, examples, with_prior=kind == "pmi")
+                    render_queries(policy, examples, with_prior=fitness.needs_prior)
                     for policy in task.starting_policies
                 )
                 return tuple(count_rows(tokenize(tokenizer, each)) for each in queries)

@@ -86,8 +86,14 @@ class Progress:
         return self.sweep.config.runs or len(self.rows)
 
 
-def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
-    """Run a sweep in a new folder; return how many runs failed.
+def start(
+    path: Path,
+    out: Path | None,
+    overrides: Sequence[str] = (),
+    console: Console | None = None,
+) -> int:
+    """Run a sweep in a new folder; return how many runs failed. What happens is shown on the
+    console; None is the terminal.
 
     Raises:
         UserError: before anything is started, where that can be known.
@@ -97,7 +103,7 @@ def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
     for config in {
         (c.model.name, c.model.revision, c.workers.backend): c for c in configs
     }.values():
-        identify(config, Console())
+        identify(config, console or Console())
     folder = RunFolder.create(out, sweep.config.name).path
     (folder / BASE).write_text(
         dump_config(
@@ -116,7 +122,7 @@ def start(path: Path, out: Path | None, overrides: Sequence[str] = ()) -> int:
     )
     progress.save()
     try:
-        return _carry_out(progress)
+        return _carry_out(progress, console)
     except UserError:
         if all(row.status == "waiting" for row in progress.rows):
             _take_away(folder)
@@ -205,12 +211,12 @@ def _rows(settings: Sequence[Settings], first: int = 1) -> list[SweepRow]:
     return [SweepRow(n, label(n, each), dict(each)) for n, each in enumerate(settings, first)]
 
 
-def _carry_out(progress: Progress) -> int:
+def _carry_out(progress: Progress, console: Console | None = None) -> int:
     """Do what is left of a sweep; return how many runs failed."""
     axes = list(progress.sweep.config.axes)
     shared, tracker = SharedModels(), _LateTracker()
     status = "FAILED"
-    with SweepDisplay(axes, progress.rows, progress.total) as display:
+    with SweepDisplay(axes, progress.rows, progress.total, console) as display:
         try:
             _open(progress, shared, tracker)
             for row in _left(progress):

@@ -5,14 +5,18 @@ those of another task.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from typing import Any
 
+from evoprompt.config.sections import PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
+from evoprompt.policy import Policy, Template
 from evoprompt.records import Example
 from evoprompt.tasks.generators import GENERATORS, MAX_EXAMPLES
+from evoprompt.tasks.sources.base import Raw, as_it_is
 from evoprompt.tasks.sources.jsonl import read_example
 
 #: Of a generated task, where none is given.
@@ -27,34 +31,47 @@ def builtin_names() -> list[str]:
     )
 
 
-def read_builtin(name: str, difficulty: int | None) -> tuple[list[Example], dict[str, Any]]:
-    """Return the examples of a task of the package, with the targets that they are split by, and
-    its settings.
-    """
-    if name not in builtin_names():
-        raise UserError(
-            f"the package has no task '{name}'; {nearest(name, builtin_names())}; for a file of "
-            f"your own give task.path"
+class BuiltinSource:
+    """The package's own tasks. Implements `base.Source`."""
+
+    def read(self, config: TaskConfig) -> Raw:
+        """Return the task of a name, at a difficulty where it has one.
+
+        Raises:
+            UserError: there is no such task.
+        """
+        name = str(config.name)
+        if name not in builtin_names():
+            raise UserError(
+                f"the package has no task '{name}'; {nearest(name, builtin_names())}; for a file "
+                f"of your own give task.path"
+            )
+        folder = resources.files("evoprompt.tasks") / "builtin"
+        settings = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        policies = [PolicyConfig.model_validate(p) for p in settings.get("starting_policies", [])]
+        words = settings.get("label_words", {})
+        return Raw(
+            name=name,
+            examples=_examples(name, settings.get("from", name), config.difficulty),
+            answered=partial(_answered, settings) if "from" in settings else as_it_is,
+            starting_policies=tuple(Policy.from_dict(p.slots()) for p in policies),
+            phrases=tuple(settings.get("phrases", ())),
+            templates=tuple(Template(*t) for t in settings.get("templates", ())),
+            steps=tuple(settings.get("steps", ())),
+            label_words={choice: tuple(bank) for choice, bank in words.items()},
         )
-    folder = resources.files("evoprompt.tasks") / "builtin"
-    settings = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _examples(name: str, source: str, difficulty: int | None) -> tuple[Example, ...]:
+    """Return the examples of a task, with the targets that they are split by."""
     if name in GENERATORS:
-        return list(GENERATORS[name](difficulty or DEFAULT_DIFFICULTY, MAX_EXAMPLES)), settings
-    source = settings.get("from", name)
-    lines = (folder / f"{source}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [
-        read_example(line, f"{source}.jsonl, line {n}") for n, line in enumerate(lines, 1)
-    ], settings
+        return GENERATORS[name](difficulty or DEFAULT_DIFFICULTY, MAX_EXAMPLES)
+    file = resources.files("evoprompt.tasks") / "builtin" / f"{source}.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return tuple(read_example(line, f"{source}.jsonl, line {n}") for n, line in enumerate(lines, 1))
 
 
-def with_targets(examples: Sequence[Example], settings: dict[str, Any]) -> list[Example]:
-    """Return the examples with the targets and choices of a task made from another one; as they
-    are, where the settings name none.
-    """
-    if "from" not in settings:
-        return list(examples)
-    targets, choices = settings["targets"], tuple(settings["choices"])
-    return [
-        replace(e, target=targets.get(e.target, settings["other_targets"]), choices=choices)
-        for e in examples
-    ]
+def _answered(settings: Mapping[str, Any], example: Example) -> Example:
+    """Return an example of another task with the target and choices of the task made from it."""
+    target = settings["targets"].get(example.target, settings["other_targets"])
+    return replace(example, target=target, choices=tuple(settings["choices"]))

@@ -6,8 +6,20 @@ import hashlib
 import json
 from pathlib import Path
 
+from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.records import Example
+from evoprompt.tasks.sources.base import Raw
+
+
+class JsonlSource:
+    """A user's JSONL file, with or without one for the test split. Implements `base.Source`."""
+
+    def read(self, config: TaskConfig) -> Raw:
+        """Return the examples of `path`, and those of `test_path` as the test split."""
+        assert config.path is not None
+        test = read_jsonl(config.test_path) if config.test_path else []
+        return Raw(config.path.stem, tuple(read_jsonl(config.path)), tuple(test))
 
 
 def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:

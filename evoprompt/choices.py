@@ -1,0 +1,84 @@
+"""LabelScores -> what a policy answers among choices, and how sure it is. Pure, and of use to
+whoever measures and to whoever judges what was measured; knows nothing of fitness and models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprompt.records import LabelScores
+
+
+def has_choices(scores: LabelScores) -> bool:
+    """Return whether every example has more than one candidate."""
+    return bool((scores.present.sum(axis=2) > 1).all())
+
+
+def predicted(scores: LabelScores) -> NDArray[np.int64]:
+    """Return the index of the likeliest candidate, shape (policy, example). A tie goes to the first
+    of them.
+    """
+    best: NDArray[np.int64] = np.argmax(scores.log_likelihood, axis=2)
+    return best
+
+
+def correct(scores: LabelScores) -> NDArray[np.bool_]:
+    """Return which answers are right, shape (policy, example): the right choice is the likeliest,
+    or, in free form, the answer is the model's greedy one.
+    """
+    if not has_choices(scores):
+        return scores.of_gold(scores.is_greedy)
+    return np.equal(predicted(scores), scores.gold[None, :])
+
+
+def choice_log_probabilities(
+    scores: LabelScores, *, beyond_prior: bool = False
+) -> NDArray[np.float64]:
+    """Return the log-probability of each choice among the choices, nats, shape (policy, example,
+    choice); -inf where there is none.
+
+        l_c - log sum over c' of exp(l_c')
+
+    With l the log-likelihood, or, beyond the prior, the log-likelihood less that after a
+    content-free input.
+
+    Raises:
+        ValueError: an example has no choices, or the prior was not measured.
+
+    Source: Holtzman et al. 2021 and Zhao et al. 2021 for what is beyond the prior.
+    """
+    if not has_choices(scores):
+        raise ValueError("this compares choices, and an example has none")
+    values = scores.log_likelihood
+    if beyond_prior:
+        if scores.prior is None:
+            raise ValueError("this needs the candidates' prior, and it was not measured")
+        here = scores.present
+        values = np.where(here, values - np.where(here, scores.prior, 0.0), -np.inf)
+    shifted: NDArray[np.float64] = values - values.max(axis=2, keepdims=True)
+    normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+    return normalized
+
+
+def batch_calibrated(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the choices' values beyond what their kind has after every input alike, shape
+    (example, choice).
+
+        v_c(x) - mean of v_c'(x') over all choices c' of the same group after all inputs x'
+
+    Without labels this takes out a context's favour for a choice that is offered everywhere. It
+    supposes that choices of all groups are about equally often right in these examples. It is for
+    answering, not a fitness: what it gives an example depends on the others.
+
+    Args:
+        values: log-likelihoods or log-odds; -inf where an example has fewer choices than others.
+        groups: of each choice; those of one group are compared with each other as they are.
+
+    Source: after Zhou et al. 2023 (batch calibration), who have the same choices after all inputs.
+    """
+    calibrated = values.copy()
+    for group in np.unique(groups):
+        members = (groups == group) & np.isfinite(values)
+        calibrated[members] -= values[members].mean() if members.any() else 0.0
+    return calibrated

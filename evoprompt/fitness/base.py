@@ -1,0 +1,109 @@
+"""LabelScores -> the number that selection uses, higher is better: a number per (policy, example),
+averaged over the examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evoprompt.choices import has_choices
+from evoprompt.errors import UserError
+from evoprompt.fitness.self_evaluation import verdict_log_likelihood
+from evoprompt.records import LabelScores
+
+
+@runtime_checkable
+class FitnessKind(Protocol):
+    """How the answers count. A new one is a frozen class like those of `likelihood` and a line in
+    `catalog.KINDS`; what it has to hold is in `evoprompt.testing.fitness`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether `scores.prior` has to be measured."""
+
+    @property
+    def needs_choices(self) -> bool:
+        """Whether it is undefined where an example has no choices."""
+
+    def cases(self, scores: LabelScores) -> NDArray[np.float64]:
+        """Return the number of each policy on each example, higher is better, shape (policy,
+        example).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """What a run selects by.
+
+        f = k + w v - c t
+
+    With k = `kind.cases`, w = `self_evaluation`, v = `verdict_log_likelihood`, c =
+    `prompt_token_penalty`, t the prompt's tokens before an input.
+    """
+
+    name: str  #: under which the kind is found again, in another process too
+    kind: FitnessKind
+    self_evaluation: float = 0.0  #: weight of the evaluator's right verdicts
+    prompt_token_penalty: float = 0.0  #: for each token of the prompt
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the candidates' prior has to be measured."""
+        return self.kind.needs_prior
+
+    @property
+    def needs_choices(self) -> bool:
+        """Whether every example has to have choices."""
+        return self.kind.needs_choices
+
+    @property
+    def needs_verdicts(self) -> bool:
+        """Whether the evaluator's verdicts have to be measured."""
+        return self.self_evaluation > 0
+
+    def cases(self, scores: LabelScores, prompt_tokens: ArrayLike = 0) -> NDArray[np.float64]:
+        """Return the fitness of each policy on each example, shape (policy, example), unrounded.
+
+        Args:
+            scores: of any policies.
+            prompt_tokens: of each policy, shape (policy,), or of all alike; 0 leaves the penalty
+                out.
+
+        Raises:
+            ValueError: choices, a prior or verdicts are needed that the scores lack.
+            UserError: the kind does not give a finite number for each policy and example.
+        """
+        if self.needs_choices and not has_choices(scores):
+            raise ValueError(
+                f"fitness '{self.name}' compares choices, and an example has none; use per_token"
+            )
+        if self.needs_prior and scores.prior is None:
+            raise ValueError(
+                f"fitness '{self.name}' needs the candidates' prior, and it was not measured"
+            )
+        cases = self._checked(np.asarray(self.kind.cases(scores), dtype=np.float64), scores)
+        if self.needs_verdicts:
+            cases = cases + self.self_evaluation * verdict_log_likelihood(scores)
+        fit: NDArray[np.float64] = cases - self.prompt_token_penalty * np.reshape(
+            prompt_tokens, (-1, 1)
+        )
+        return fit
+
+    def _checked(self, cases: NDArray[np.float64], scores: LabelScores) -> NDArray[np.float64]:
+        shape = (len(scores.policy_ids), len(scores.example_ids))
+        if cases.shape != shape or not np.isfinite(cases).all():
+            raise UserError(
+                f"fitness '{self.name}' gives an array of shape {cases.shape}, with "
+                f"{int(np.sum(~np.isfinite(cases)))} numbers that are not finite; it takes "
+                f"one finite number for each policy and example, {shape}"
+            )
+        return cases
