@@ -133,7 +133,7 @@ class TestAskAndTell:
         assert len(population.best.birth.policy.demonstrations) >= 6
         assert population.ranked()[0][1] == population.best.evaluation.fitness
         for line in population.history.lines[1:]:
-            assert abs(line["price"]["fitness"]["residual"]) < 1e-12
+            assert abs(line.price["fitness"].residual) < 1e-12
         chance = self.population(task_file)
         rng = np.random.default_rng(0)
         for _ in range(8):

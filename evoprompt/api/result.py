@@ -116,11 +116,12 @@ class Result:
     def plot(self) -> Picture:
         """Return the fitness by generation."""
         from evoprompt.jobs.evolve.figures import fitness_figure
-        from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
+        from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
 
         folder = EvolveFolder.open(self.folder)
         kind = self.summary["fitness"]["kind"]
-        return Picture(fitness_figure(folder.lines(GENERATIONS), folder.lines(LINEAGE), kind))
+        accounts = [line.account for line in folder.generations()]
+        return Picture(fitness_figure(accounts, folder.lines(LINEAGE), kind))
 
     def report(self) -> Path:
         """Write the page again; return its path."""

@@ -14,7 +14,7 @@ from math import fsum, isfinite
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.dynamics.account import Account
+from evoprompt.dynamics.account import PriceAccount
 from evoprompt.stats.significance import (
     Estimate,
     difference_interval,
@@ -211,29 +211,25 @@ class PriceTotals:
         return self.change - fsum(self.terms.values())
 
 
-def price_totals(accounts: Iterable[Account]) -> PriceTotals:
-    """Return the sums over generations of one trait's accounts, each as `account.price_account` has
-    it.
+def price_totals(accounts: Iterable[PriceAccount]) -> PriceTotals:
+    """Return the sums over generations of one trait's accounts.
 
     The change of a mean over several generations is the sum of its changes, so the identity of each
     generation gives that of the sum.
     """
     rows = list(accounts)
     columns = {
-        "reproduction selection": [a["reproduction"]["selection"] for a in rows],
-        "transmission": [a["transmission"] for a in rows],
-        "remeasurement": [a.get("batch_shift", 0.0) + a.get("noise_giveback", 0.0) for a in rows],
-        "immigration": [a["immigration"] for a in rows],
-        "survival selection": [a["survival"]["selection"] for a in rows],
+        "reproduction selection": [a.reproduction.selection for a in rows],
+        "transmission": [a.transmission for a in rows],
+        "remeasurement": [a.remeasurement for a in rows],
+        "immigration": [a.immigration for a in rows],
+        "survival selection": [a.survival.selection for a in rows],
     }
-    operators = dict.fromkeys(name for a in rows for name in a["transmission_by_operator"])
+    operators = dict.fromkeys(name for a in rows for name in a.transmission_by_operator)
     return PriceTotals(
         {name: fsum(values) for name, values in columns.items()},
-        {
-            name: fsum(a["transmission_by_operator"].get(name, 0.0) for a in rows)
-            for name in operators
-        },
-        fsum(a["change"] for a in rows),
+        {name: fsum(a.transmission_by_operator.get(name, 0.0) for a in rows) for name in operators},
+        fsum(a.change for a in rows),
     )
 
 

@@ -1,17 +1,17 @@
 """A whole run's dynamics, in one pass over its generations with two of them in memory at a time.
 
     for births in generations(lines):
-        line = history.add(births)         what happened in this generation
+        account = history.add(births)      what happened in this generation
     history.summary()                      what holds over the run
 
-Both are plain numbers by name, ready for JSON. What is undefined is a mapping with its `undefined`
-reason.
+The latter is plain numbers by name, ready for JSON. What is undefined is a mapping with its
+`undefined` reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import (
-    Account,
+    GenerationAccount,
+    PriceAccount,
     example_errors,
     example_terms,
-    flat,
     population_account,
     price_account,
 )
@@ -51,6 +51,8 @@ from evoprompt.dynamics.intensity import intensity
 from evoprompt.dynamics.population import Births, Filling
 from evoprompt.dynamics.price import generation_terms
 
+#: What a genealogy's diversity repeats of the population.
+COUNTED = ("generation", "num_selected")
 #: Births that gradients and reward features are pooled over, at most.
 POOLED_ROWS = 100_000
 
@@ -63,7 +65,7 @@ class History:
 
     def __init__(self) -> None:
         self.genealogy = Genealogy()
-        self.lines: list[Account] = []  #: by generation: what `add` returned
+        self.lines: list[GenerationAccount] = []  #: by generation: what `add` returned
         self._before: Births | None = None
         self._cases: Cases = {}
         self._totals: dict[str, dict[str, Floats]] = {}
@@ -86,8 +88,8 @@ class History:
         *,
         filling: Filling | None = "independent",
         num_slots: int | None = None,
-    ) -> Account:
-        """Return a generation's line: the population's account, and how it came from the one
+    ) -> GenerationAccount:
+        """Return a generation's account: that of the population, and how it came from the one
         before.
 
         Args:
@@ -104,34 +106,29 @@ class History:
             ValueError: as `generation_terms` and `population_account`.
         """
         self.genealogy.add(births)
-        diversity = self.genealogy.diversity()[-1]
-        line: Account = {"generation": births.generation, **population_account(births), "price": {}}
-        line["diversity"] = {
-            k: v for k, v in asdict(diversity).items() if k not in ("generation", "num_selected")
-        } | {"effective_size": diversity.effective_size}
+        found = self.genealogy.diversity()[-1]
+        diversity = asdict(found) | {"effective_size": found.effective_size}
+        account = replace(
+            population_account(births),
+            diversity={k: v for k, v in diversity.items() if k not in COUNTED},
+        )
         if self._before is not None:
-            line |= self._step(
-                self._before.with_chances(chances, filling, num_slots), births, cases or {}
-            )
+            before = self._before.with_chances(chances, filling, num_slots)
+            account = self._step(account, before, births, cases or {})
         self._before, self._cases = births, cases or {}
-        self.lines.append(line)
-        return line
+        self.lines.append(account)
+        return account
 
-    def _step(self, before: Births, births: Births, cases: Cases) -> Account:
+    def _step(
+        self, account: GenerationAccount, before: Births, births: Births, cases: Cases
+    ) -> GenerationAccount:
+        """Return a generation's account with why it is not as the one before."""
         terms = generation_terms(before, births)
-        price = price_account(terms)
-        for name in cases:
-            if name in self._cases and name in price and cases[name].shape[1] > 1:
-                by_example = example_terms(before, births, self._cases[name], cases[name])
-                price[name]["standard_error"] = example_errors(by_example)
-                self._add_up(name, by_example)
+        strength = _selection(before, births)
+        beta = strength["reproduction"].get("beta_eff")
+        continuous = _continuous(before, beta, terms.trait_names)
         self._responses.append(response(before, births))
         self._operator_responses.append(operator_responses(before, births))
-        strength = _selection(before, births)
-        for name, value in _continuous(
-            before, strength["reproduction"].get("beta_eff"), terms.trait_names
-        ).items():
-            price[name]["reproduction"]["continuous"] = value
         self._pool.add(before, births)
         self._regressions.add(before, births)
         self._evolvability.add(before, births)
@@ -139,19 +136,40 @@ class History:
         if selection.drift is not None and selection.drift_variance is not None:
             at = terms.trait_names.index("fitness")
             self._drift.append((float(selection.drift[at]), float(selection.drift_variance[at])))
-        return {
-            "price": price,
-            "selection": strength,
-            "gradients": _gradients(before, births),
-            "reward": _described_reward(reward_weights([births])[0][1]),
+        price = {
+            name: replace(
+                each,
+                reproduction=replace(each.reproduction, continuous=continuous.get(name)),
+                standard_error=self._errors(name, before, births, cases),
+            )
+            for name, each in price_account(terms).items()
         }
+        return replace(
+            account,
+            price=price,
+            selection=strength,
+            gradients=_gradients(before, births),
+            reward=_described_reward(reward_weights([births])[0][1]),
+        )
+
+    def _errors(
+        self, name: str, before: Births, births: Births, cases: Cases
+    ) -> dict[str, float] | None:
+        """Return the standard errors of a trait's terms, and keep its terms by example; None where
+        it is not a mean over examples in both generations.
+        """
+        if name not in cases or name not in self._cases or cases[name].shape[1] < 2:
+            return None
+        by_example = example_terms(before, births, self._cases[name], cases[name])
+        self._add_up(name, by_example)
+        return example_errors(by_example)
 
     def _add_up(self, name: str, by_example: Mapping[str, Floats]) -> None:
         total = self._totals.setdefault(name, {})
         for term, values in by_example.items():
             total[term] = total[term] + values if term in total else values
 
-    def summary(self) -> Account:
+    def summary(self) -> Mapping[str, Any]:
         """Return what holds over the whole run.
 
         `price`: each trait's terms summed over the generations, with standard errors where there
@@ -161,11 +179,10 @@ class History:
         generations together: see `Pool`.
         """
         slopes = self._regressions.result()
-        steps = [line for line in self.lines if line["price"]]
+        steps = [line.price for line in self.lines if line.price]
         return {
             "price": {
-                name: self._price_total(name, steps)
-                for name in (steps[-1]["price"] if steps else {})
+                name: self._price_total(name, steps) for name in (steps[-1] if steps else {})
             },
             "heritability": _heritability(self._responses),
             "operators": {
@@ -177,18 +194,19 @@ class History:
             "coalescence": self._coalescence(),
         }
 
-    def _price_total(self, name: str, steps: list[Account]) -> Account:
+    def _price_total(
+        self, name: str, steps: Sequence[Mapping[str, PriceAccount]]
+    ) -> dict[str, object]:
         total: dict[str, float] = {}
-        for line in steps:
-            terms = {k: v for k, v in line["price"].get(name, {}).items() if k != "standard_error"}
-            for term, value in flat(terms).items():
+        for price in steps:
+            for term, value in (price[name].terms() if name in price else {}).items():
                 total[term] = total.get(term, 0.0) + value
         errors = example_errors(self._totals[name]) if name in self._totals else None
         return total | ({"standard_error": errors} if errors else {})
 
     def _operator(
         self, name: str, found: Any, slopes: Mapping[tuple[str, str], Slope | Undefined]
-    ) -> Account:
+    ) -> dict[str, object]:
         own = {trait: slope for (operator, trait), slope in slopes.items() if operator == name}
         return {
             "num_children": found.num_children,
@@ -216,7 +234,7 @@ class History:
                         sums[trait] = sums.get(trait, 0.0) + parts[name].share * found.bias
         return {trait: value / weight for trait, value in sums.items()}
 
-    def _coalescence(self) -> Account:
+    def _coalescence(self) -> dict[str, object]:
         found = self.genealogy.coalescence()
         return {
             "common_ancestor": _plain(found.common_ancestor),
@@ -259,7 +277,7 @@ class Pool:
         columns = births.traits[:, [births.trait_names.index(name) for name in self._names]][rows]
         return np.asarray(columns - columns.mean(axis=0), dtype=np.float64)
 
-    def summary(self) -> dict[str, Account]:
+    def summary(self) -> dict[str, Mapping[str, object]]:
         """Return gradients and reward over all generations."""
         if not self._parents:
             return {}
@@ -274,7 +292,7 @@ class Pool:
         }
 
 
-def _selection(before: Births, births: Births) -> Account:
+def _selection(before: Births, births: Births) -> Mapping[str, Any]:
     """Return how strong selection on fitness was in both stages, in standard deviations and per
     unit of variance.
     """
@@ -302,11 +320,11 @@ def _continuous(before: Births, beta: float | None, names: Sequence[str]) -> dic
     return {name: float(beta * covariance[before.trait_names.index(name)]) for name in names}
 
 
-def _gradients(before: Births, births: Births) -> Account:
+def _gradients(before: Births, births: Births) -> dict[str, object]:
     return _described_gradients(lande_arnold(before, births))
 
 
-def _described_gradients(found: Gradients | Undefined) -> Account:
+def _described_gradients(found: Gradients | Undefined) -> dict[str, object]:
     if isinstance(found, Undefined):
         return {"undefined": found.reason}
     errors = found.standard_error.tolist() if found.standard_error is not None else None
@@ -318,7 +336,7 @@ def _described_gradients(found: Gradients | Undefined) -> Account:
     }
 
 
-def _described_reward(found: RewardFeatures | Undefined) -> Account:
+def _described_reward(found: RewardFeatures | Undefined) -> dict[str, object]:
     if isinstance(found, Undefined):
         return {"undefined": found.reason}
     return {
@@ -328,7 +346,7 @@ def _described_reward(found: RewardFeatures | Undefined) -> Account:
     }
 
 
-def _heritability(responses: list[Response]) -> Account:
+def _heritability(responses: list[Response]) -> dict[str, object]:
     if not responses:
         return {}
     shared = [

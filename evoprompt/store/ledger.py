@@ -5,12 +5,31 @@ resumed parts included.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evoprompt.records import TokenCount
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSummary:
+    """What a run has forwarded, as its files have it."""
+
+    prefill: int  #: tokens of prompts and scored continuations
+    generated: int  #: tokens that the model wrote
+    total: int  #: both together
+    #: what each policy's distinct prefixes need by themselves: the store and the memo go below it
+    floor: int
+    head_rows: int  #: of the vocabulary's head
+    floor_head_rows: int
+    forwards: int
+    stored: int  #: tokens that the prefix store spared
+    requests: int
+    memo_requests: int  #: of them, that the memo answered
+    halvings: int
+    by_phase: Mapping[str, int]  #: `total` by phase
 
 
 @dataclass(slots=True)
@@ -42,33 +61,28 @@ class Ledger:
         """All phases together."""
         return sum(self.tokens.values(), TokenCount())
 
-    def token_summary(self) -> dict[str, Any]:
-        """Return the tokens as `summary.json` has them.
-
-        `prefill` are the tokens of prompts and scored continuations that were forwarded,
-        `generated` those that the model wrote; `total` and `by_phase` are both together. `floor` is
-        what each policy's distinct prefixes need by themselves: the store and the memo go below it.
-        """
+    def token_summary(self) -> TokenSummary:
+        """Return the tokens as `summary.json` has them."""
         total = self.total
-        return {
-            "prefill": total.body_tokens,
-            "generated": total.generated_tokens,
-            "total": total.body_tokens + total.generated_tokens,
-            "floor": total.floor_body_tokens,
-            "head_rows": total.head_rows,
-            "floor_head_rows": total.floor_head_rows,
-            "forwards": total.forwards,
-            "stored": total.stored_tokens,
-            "requests": total.requests,
-            "memo_requests": total.memo_requests,
-            "halvings": total.halvings,
-            "by_phase": {
+        return TokenSummary(
+            prefill=total.body_tokens,
+            generated=total.generated_tokens,
+            total=total.body_tokens + total.generated_tokens,
+            floor=total.floor_body_tokens,
+            head_rows=total.head_rows,
+            floor_head_rows=total.floor_head_rows,
+            forwards=total.forwards,
+            stored=total.stored_tokens,
+            requests=total.requests,
+            memo_requests=total.memo_requests,
+            halvings=total.halvings,
+            by_phase={
                 phase: work.body_tokens + work.generated_tokens
                 for phase, work in self.tokens.items()
             },
-        }
+        )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
         return {
             "tokens": {p: asdict(w) for p, w in self.tokens.items()},
@@ -76,7 +90,7 @@ class Ledger:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Ledger:
+    def from_dict(cls, values: Mapping[str, Any]) -> Ledger:
         """Return the ledger of `to_dict`'s values."""
         return cls(
             {p: TokenCount(**w) for p, w in values["tokens"].items()}, dict(values["seconds"])

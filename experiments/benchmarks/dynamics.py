@@ -88,9 +88,7 @@ def main() -> None:
         made += (between := time.perf_counter()) - begun
         line = history.add(births)
         analysed += time.perf_counter() - between
-        residual = max(
-            [residual, *(abs(account["residual"]) for account in line["price"].values())]
-        )
+        residual = max([residual, *(abs(account.residual) for account in line.price.values())])
     begun = time.perf_counter()
     history.summary()
     summed = time.perf_counter() - begun

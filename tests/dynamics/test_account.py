@@ -4,13 +4,25 @@ bootstrap; it covers at its rate.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from evoprompt.dynamics.account import example_errors, example_terms, flat, price_account
+from evoprompt.dynamics.account import (
+    FitnessAccount,
+    GenerationAccount,
+    PriceAccount,
+    example_errors,
+    example_terms,
+    price_account,
+)
 from evoprompt.dynamics.population import generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.jobs.evolve.metrics import generation_metrics
+from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.store.ledger import Ledger
 
 
 def lineage(rng: np.random.Generator, num_parents: int = 4, num_children: int = 6) -> list[dict]:
@@ -55,7 +67,7 @@ def with_traits(rows: list[dict], values: np.ndarray) -> list[dict]:
     return [row | {"traits": {"z": float(v)}} for row, v in zip(rows, values, strict=True)]
 
 
-def account_of(rows: list[dict]) -> dict:
+def account_of(rows: list[dict]) -> PriceAccount:
     return price_account(generation_terms(*generations(rows)))["z"]
 
 
@@ -63,36 +75,45 @@ def test_an_account_names_every_term_and_they_are_the_change():
     rng = np.random.default_rng(0)
     account = account_of(with_traits(lineage(rng), rng.normal(size=14)))
     parts = [
-        account["reproduction"]["selection"],
-        account["transmission"],
-        account["immigration"],
-        account["survival"]["selection"],
+        account.reproduction.selection,
+        account.transmission,
+        account.immigration,
+        account.survival.selection,
     ]
-    assert sum(parts) == pytest.approx(account["change"])
-    assert sum(account["transmission_by_operator"].values()) == pytest.approx(
-        account["transmission"]
+    assert sum(parts) == pytest.approx(account.change)
+    assert sum(account.transmission_by_operator.values()) == pytest.approx(account.transmission)
+    assert set(account.transmission_by_operator) == {"survive", "edit", "mix"}
+    assert "drift" not in account.reproduction.to_dict()
+    assert "between" not in account.survival.to_dict()
+
+
+def test_an_account_is_read_back_as_it_was_written():
+    rng = np.random.default_rng(0)
+    account = account_of(with_traits(lineage(rng), rng.normal(size=14)))
+    full = replace(
+        account,
+        reproduction=replace(account.reproduction, drift=0.5, continuous=0.25),
+        batch_shift=0.1,
+        noise_giveback=-0.2,
+        selection_honest=0.3,
+        standard_error={"change": 0.1},
     )
-    assert set(account["transmission_by_operator"]) == {"survive", "edit", "mix"}
-    assert "drift" not in account["reproduction"]
-    assert "between" not in account["survival"]
+    for each in (account, full):
+        assert PriceAccount.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+    assert list(full.to_dict()) == [
+        *("reproduction", "transmission", "transmission_by_operator", "immigration", "survival"),
+        *("batch_shift", "noise_giveback", "selection_honest", "change", "residual"),
+        "standard_error",
+    ]
+    assert full.remeasurement == pytest.approx(-0.1)
+    assert account.remeasurement == 0
 
 
 def test_metrics_have_the_names_that_the_charts_are_grouped_by():
     rng = np.random.default_rng(0)
-    line = {
-        "fitness": {},
-        "traits": {},
-        "best_accuracy": 0,
-        "tokens": dict.fromkeys(
-            ("total", "floor", "stored", "head_rows", "forwards", "memo_requests"), 0
-        ),
-    }
-    line |= {
-        "seconds": 0,
-        "num_births": 1,
-        "num_selected": 1,
-        "price": {"z": account_of(with_traits(lineage(rng), rng.normal(size=14)))},
-    }
+    price = {"z": account_of(with_traits(lineage(rng), rng.normal(size=14)))}
+    account = GenerationAccount(1, 1, 1, FitnessAccount(0, 0, 0), {}, 0.5, price)
+    line = GenerationLine(0, 0, account, None, Ledger().token_summary(), 0.0)
     names = set(generation_metrics(line))
     assert {
         "price/z/reproduction/selection",
@@ -112,9 +133,9 @@ def test_standard_errors_are_those_of_a_bootstrap_over_examples():
     )  # examples differ in difficulty
     first, second = generations(rows)
     terms = example_terms(first, second, cases[: len(first)], cases[len(first) :])
-    whole = flat(account_of(with_traits(rows, cases.mean(axis=1))))
+    whole = account_of(with_traits(rows, cases.mean(axis=1))).terms()
     draws = [
-        flat(account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1))))
+        account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1))).terms()
         for _ in range(2000)
     ]
     for name in ("reproduction/selection", "transmission/edit", "survival/selection", "change"):
@@ -132,11 +153,11 @@ def test_intervals_over_examples_cover_at_their_rate():
     rows = lineage(rng)
     first, second = generations(rows)
     ability = rng.normal(size=(len(rows), 1))
-    truth = flat(account_of(with_traits(rows, ability[:, 0])))
+    truth = account_of(with_traits(rows, ability[:, 0])).terms()
     inside = {"selection": 0, "edit": 0, "twice too small": 0}
     for _ in range(2000):
         cases = ability + rng.normal(size=(len(rows), 60)) + rng.exponential(size=60)
-        account = flat(account_of(with_traits(rows, cases.mean(axis=1))))
+        account = account_of(with_traits(rows, cases.mean(axis=1))).terms()
         errors = example_errors(
             example_terms(first, second, cases[: len(first)], cases[len(first) :])
         )

@@ -4,6 +4,7 @@ Holm, and Price's sums.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 from math import comb, fsum, inf, isnan
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evoprompt.dynamics.account import price_account
+from evoprompt.dynamics.account import PriceAccount, SelectionAccount, price_account
 from evoprompt.dynamics.comparison import (
     TERMS,
     Curve,
@@ -444,17 +445,17 @@ def test_the_terms_of_a_run_add_up_to_its_total_change(rows: list[list[dict]]):
 def test_the_sums_are_by_hand_and_an_account_that_leaves_something_out_leaves_a_residual():
     def account(
         selection: float, transmission: dict[str, float], survival: float, immigration: float
-    ) -> dict:
+    ) -> PriceAccount:
         parts = [selection, *transmission.values(), survival, immigration]
-        return {
-            "reproduction": {"selection": selection},
-            "transmission": sum(transmission.values()),
-            "transmission_by_operator": transmission,
-            "immigration": immigration,
-            "survival": {"selection": survival},
-            "change": sum(parts),
-            "residual": 0.0,
-        }
+        return PriceAccount(
+            reproduction=SelectionAccount(selection),
+            transmission=sum(transmission.values()),
+            transmission_by_operator=transmission,
+            immigration=immigration,
+            survival=SelectionAccount(survival),
+            change=sum(parts),
+            residual=0.0,
+        )
 
     first, second = account(1, {"edit": -2}, 4, 0), account(0.5, {"edit": -1, "cross": 0.25}, 2, 1)
     totals = price_totals([first, second])
@@ -462,5 +463,5 @@ def test_the_sums_are_by_hand_and_an_account_that_leaves_something_out_leaves_a_
     assert totals.operators == {"edit": -3, "cross": 0.25}
     assert totals.change == 5.75
     assert totals.residual == 0
-    assert price_totals([first, second | {"immigration": 0.0}]).residual == 1
+    assert price_totals([first, replace(second, immigration=0.0)]).residual == 1
     assert price_totals([]).change == 0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from reference.wright_fisher import lineage
 
+from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
@@ -34,19 +35,15 @@ def births() -> list[Births]:
 
 def test_a_line_is_the_account_of_its_generation(births):
     history = followed(births)
-    assert [line["generation"] for line in history.lines] == [b.generation for b in births]
-    assert history.lines[0]["price"] == {}
+    assert [line.generation for line in history.lines] == [b.generation for b in births]
+    assert history.lines[0].price == {}
     for before, after, line in zip(births[:-1], births[1:], history.lines[1:], strict=True):
         terms = generation_terms(before, after)
         at = terms.trait_names.index("fitness")
-        assert (
-            line["price"]["fitness"]["reproduction"]["selection"]
-            == terms.reproduction.selection.total[at]
-        )
-        assert line["fitness"]["mean"] == pytest.approx(
-            after.trait("fitness")[after.selected].mean()
-        )
-        assert line["diversity"]["num_policies"] == len(
+        selection = line.price["fitness"].reproduction.selection
+        assert selection == terms.reproduction.selection.total[at]
+        assert line.fitness.mean == pytest.approx(after.trait("fitness")[after.selected].mean())
+        assert line.diversity["num_policies"] == len(
             {p for p, s in zip(after.policy_ids, after.selected, strict=True) if s}
         )
 
@@ -65,11 +62,9 @@ def test_the_continuous_form_agrees_on_fitness_and_leaves_other_traits_what_came
         )
     )
     for line in history.lines[1:]:
-        terms = line["price"]["fitness"]["reproduction"]
-        assert terms["continuous"] == pytest.approx(terms["selection"])
-        assert line["price"]["twice"]["reproduction"]["continuous"] == pytest.approx(
-            2 * terms["selection"]
-        )
+        terms = line.price["fitness"].reproduction
+        assert terms.continuous == pytest.approx(terms.selection)
+        assert line.price["twice"].reproduction.continuous == pytest.approx(2 * terms.selection)
 
 
 def test_the_terms_of_the_whole_run_are_its_change(births):
@@ -103,8 +98,10 @@ def test_errors_of_the_whole_run_are_those_of_the_summed_terms(births):
 
 def test_history_is_plain_json_and_says_what_is_undefined(births):
     history = followed(births)
-    text = json.dumps([history.lines, history.summary()], allow_nan=False)
-    assert history.lines[1]["gradients"] == {"undefined": "no trait varies"}
+    lines = [line.to_dict() for line in history.lines]
+    text = json.dumps([lines, history.summary()], allow_nan=False)
+    assert [GenerationAccount.from_dict(line) for line in lines] == history.lines
+    assert history.lines[1].gradients == {"undefined": "no trait varies"}
     assert "nan" not in text.lower()
 
 
@@ -113,8 +110,8 @@ def test_chances_given_later_are_those_of_the_lineage(births):
     bare.add(births[0].with_chances(None))
     p = np.full(int(births[0].selected.sum()), 1 / births[0].selected.sum())
     line = bare.add(births[1], chances=p.tolist(), filling=None)
-    assert "drift" in line["price"]["fitness"]["reproduction"]
-    assert "drift_variance" not in line["price"]["fitness"]["reproduction"]
+    assert line.price["fitness"].reproduction.drift is not None
+    assert line.price["fitness"].reproduction.drift_variance is None
     assert bare.summary()["drift"] is None
 
 
@@ -124,11 +121,8 @@ def test_slots_that_are_filled_together_leave_less_to_chance(births):
     for filling in ("independent", "set"):
         history = History()
         history.add(births[0])
-        variances.append(
-            history.add(births[1], chances=p, filling=filling, num_slots=18)["price"]["fitness"][
-                "reproduction"
-            ]["drift_variance"]
-        )
+        account = history.add(births[1], chances=p, filling=filling, num_slots=18)
+        variances.append(account.price["fitness"].reproduction.drift_variance)
     # Twelve of 18 slots have a share of 1. Each individual fills one, and six of the twelve one
     # more: with V the twelve's variance var(T) = 6 * 6 / 11 V and m_a = 12/18, sum (a - m_a)^2 = 4:
     # in all (4/9 * 36/11 + 4 (18 - 2/11) / 17) V, where independent slots have 12 V.

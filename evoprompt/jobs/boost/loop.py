@@ -298,7 +298,7 @@ def _conclude(
             "path": info.path,
             "reason": info.reason,
         },
-        "tokens": asker.ledger.token_summary(),
+        "tokens": asdict(asker.ledger.token_summary()),
         "mlflow_run_id": (folder.read(TRACKING) or {}).get("run_id"),
     }
     with asker.ledger.timed("report"):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.dynamics.account import Account, price_account
+from evoprompt.dynamics.account import PriceAccount, SelectionAccount, price_account
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.errors import UserError, nearest
@@ -45,7 +45,7 @@ class RunRecord:
     cost: Mapping[str, Floats]  #: by axis, cumulative; an axis that the run does not have is absent
     best: Floats  #: the fittest policy so far
     mean: Floats  #: the trait's mean over the selected
-    accounts: Sequence[Account]  #: of the trait, from generation 1 on
+    accounts: Sequence[PriceAccount]  #: of the trait, from generation 1 on
     summary: Mapping[str, Any] | None
     mlflow: Mapping[str, str] | None  #: the run's place in MLflow
 
@@ -199,7 +199,7 @@ def _births_of(
         yield kept | {"traits": {name: traits[name] for name in dict.fromkeys(("fitness", trait))}}
 
 
-def _account(before: Births, births: Births, trait: str) -> Account:
+def _account(before: Births, births: Births, trait: str) -> PriceAccount:
     """Return Price's terms of a generation. Where no birth has parents, all that is new came in
     from outside.
     """
@@ -207,15 +207,15 @@ def _account(before: Births, births: Births, trait: str) -> Account:
         return price_account(generation_terms(before, births))[trait]
     start, middle = before.trait(trait)[before.selected].mean(), births.trait(trait).mean()
     end = births.trait(trait)[births.selected].mean()
-    return {
-        "reproduction": {"selection": 0.0},
-        "transmission": 0.0,
-        "transmission_by_operator": {},
-        "immigration": float(middle - start),
-        "survival": {"selection": float(end - middle)},
-        "change": float(end - start),
-        "residual": 0.0,
-    }
+    return PriceAccount(
+        reproduction=SelectionAccount(0.0),
+        transmission=0.0,
+        transmission_by_operator={},
+        immigration=float(middle - start),
+        survival=SelectionAccount(float(end - middle)),
+        change=float(end - start),
+        residual=0.0,
+    )
 
 
 def _costs(folder: EvolveFolder, populations: Sequence[Births]) -> dict[str, Floats]:

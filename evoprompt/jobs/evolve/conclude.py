@@ -8,6 +8,7 @@ the search nor the choice has seen.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def summarize(
         ),
         "generations": state.generation,
         "policies_scored": len(evaluations),
-        "tokens": journal.ledger.token_summary(),
+        "tokens": asdict(journal.ledger.token_summary()),
         "price_residual_max": journal.residual_max,
         "mlflow_run_id": (journal.folder.read(TRACKING) or {}).get("run_id"),
         "seed": config.seed,

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
@@ -42,9 +43,9 @@ class QuietObserver:
     def scored(self, count: TokenCount) -> None:
         """Nothing."""
 
-    def generation(self, line: Mapping[str, Any]) -> bool | None:
+    def generation(self, line: GenerationLine) -> bool | None:
         """Return what the caller's own function says: False ends the search."""
-        return self._on_generation(line) if self._on_generation is not None else None
+        return self._on_generation(line.to_dict()) if self._on_generation is not None else None
 
 
 class Display:
@@ -116,16 +117,17 @@ class Display:
         self._policies += 1
         self._progress.update(self._task, advance=1, status=self._status())
 
-    def generation(self, line: Mapping[str, Any]) -> bool | None:
+    def generation(self, line: GenerationLine) -> bool | None:
         """Print the line of a generation that is done; return what the caller's function says."""
-        fitness = line["fitness"]
-        self._latest = f"best {fitness['best']:.4f}  mean {fitness['mean']:.4f}"
+        best, mean = line.account.fitness.best, line.account.fitness.mean
+        accuracy = line.account.best_accuracy
+        self._latest = f"best {best:.4f}  mean {mean:.4f}"
         self.console.print(
-            f"generation {line['generation']:>3}  best {fitness['best']:8.4f}  mean "
-            f"{fitness['mean']:8.4f}  accuracy {line['best_accuracy']:.3f}  "
-            f"tokens {line['tokens']['total']:>9,}  left about {clock(self._seconds_left())}"
+            f"generation {line.generation:>3}  best {best:8.4f}  mean {mean:8.4f}  "
+            f"{'' if accuracy is None else f'accuracy {accuracy:.3f}  '}"
+            f"tokens {line.tokens.total:>9,}  left about {clock(self._seconds_left())}"
         )
-        return self._on_generation(line) if self._on_generation is not None else None
+        return self._on_generation(line.to_dict()) if self._on_generation is not None else None
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.genealogy import Tree
 from evoprompt.records import SURVIVE
 from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, finish, new_axes, svg
-
-Line = Mapping[str, Any]
 
 #: The parts of a run's change, by the name of the term; drift and expected selection are named
 #: where they are known.
@@ -65,24 +64,23 @@ def totals_figure(total: Mapping[str, Any], trait: str) -> str:
     return svg(figure)
 
 
-def drift_figure(lines: Sequence[Line], trait: str = "fitness") -> str | None:
+def drift_figure(lines: Sequence[GenerationAccount], trait: str = "fitness") -> str | None:
     """Return selection in reproduction by generation, realised and expected, with a band of 1.96
     standard deviations of drift; None if unknown.
     """
+    stages = [
+        (line.generation, line.price[trait].reproduction) for line in lines if trait in line.price
+    ]
     rows = [
-        line for line in lines if "expected" in line["price"].get(trait, {}).get("reproduction", {})
+        (number, stage, stage.expected) for number, stage in stages if stage.expected is not None
     ]
     if not rows:
         return None
     figure, axes = new_axes()
-    stage = [line["price"][trait]["reproduction"] for line in rows]
-    x = np.array([line["generation"] for line in rows])
-    expected, realised = (
-        np.array([s["expected"] for s in stage]),
-        np.array([s["selection"] for s in stage]),
-    )
-    if all("drift_variance" in s for s in stage):
-        half = 1.96 * np.sqrt([s["drift_variance"] for s in stage])
+    x, expected = np.array([number for number, _, _ in rows]), np.array([e for _, _, e in rows])
+    variance = [v for _, stage, _ in rows if (v := stage.drift_variance) is not None]
+    if len(variance) == len(rows):
+        half = 1.96 * np.sqrt(variance)
         axes.fill_between(
             x,
             expected - half,
@@ -92,6 +90,7 @@ def drift_figure(lines: Sequence[Line], trait: str = "fitness") -> str | None:
             linewidth=0,
             label="95 % of drift",
         )
+    realised = [stage.selection for _, stage, _ in rows]
     axes.plot(x, expected, color=BLUE, marker=".", label="expected of the scheme")
     axes.plot(x, realised, color=ORANGE, marker=".", linestyle="none", label="realised")
     axes.axhline(0, color="black", linewidth=0.6)
@@ -119,21 +118,20 @@ def weights_figure(
     return svg(figure)
 
 
-def diversity_figure(lines: Sequence[Line]) -> str:
+def diversity_figure(lines: Sequence[GenerationAccount]) -> str:
     """Return the probability that two of the selected differ, what chance alone would leave, and
     the same for the founders they descend from.
     """
     figure, axes = new_axes()
-    x = [line["generation"] for line in lines]
+    x = [line.generation for line in lines]
     curves = (
         ("difference", "different policies", BLUE),
         ("founder_difference", "different founders", ORANGE),
         ("neutral", "by chance alone", GREY),
     )
     for key, label, color in curves:
-        values = [
-            np.nan if line["diversity"][key] is None else line["diversity"][key] for line in lines
-        ]
+        shares = (line.diversity[key] for line in lines)
+        values = [np.nan if share is None else share for share in shares]
         axes.plot(
             x,
             values,

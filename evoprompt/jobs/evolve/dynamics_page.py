@@ -20,10 +20,10 @@ MAX_NODES = 150
 
 def dynamics_sections(history: History) -> list[str]:
     """Return the sections; a history of founders alone has only its diversity."""
-    summary, steps = history.summary(), [line for line in history.lines if line["price"]]
+    summary, steps = history.summary(), [line for line in history.lines if line.price]
     if not steps:
         return []
-    drawn = [trait for trait in DRAWN if trait in steps[-1]["price"]]
+    drawn = [trait for trait in DRAWN if trait in steps[-1].price]
     exact = (
         "Every bar is a term of Price's equation; together they are the change, exactly. "
         "Transmission is over all births, survivors or not."
@@ -107,10 +107,8 @@ def _drift(history: History, summary: Mapping[str, Any]) -> str:
             f"p = {test['p_value']:.2g}."
         )
     elif test is None:
-        known = any(
-            "drift_variance" in line["price"].get("fitness", {}).get("reproduction", {})
-            for line in history.lines
-        )
+        stages = [line.price["fitness"].reproduction for line in history.lines if line.price]
+        known = any(stage.drift_variance is not None for stage in stages)
         note += (
             " Here the scheme left nothing to chance."
             if known
@@ -173,11 +171,7 @@ def _descent(history: History, summary: Mapping[str, Any]) -> str:
         if isinstance(ancestor, Mapping)
         else f"their last common ancestor is {ancestor[1]} of generation {ancestor[0]}"
     )
-    sizes = [
-        line["diversity"]["effective_size"]
-        for line in history.lines
-        if line["diversity"]["effective_size"]
-    ]
+    sizes = [s for line in history.lines if (s := line.diversity["effective_size"])]
     size = (
         f"; the effective population size is {sum(sizes) / len(sizes):.1f} in the mean"
         if sizes

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evoprompt.dynamics.account import GenerationAccount, PriceAccount
+from evoprompt.records import SURVIVE
 from evoprompt.report.plots import (
     BLUE,
     GREEN,
@@ -21,11 +24,12 @@ from evoprompt.report.plots import (
 )
 
 
-def fitness_figure(generations: Sequence[Line], lineage: Sequence[Line], kind: str) -> str:
+def fitness_figure(
+    generations: Sequence[GenerationAccount], lineage: Sequence[Line], kind: str
+) -> str:
     """Return best and mean fitness of the selected by generation, over a dot for every birth."""
     figure, axes = new_axes()
-    x = [g["generation"] for g in generations]
-    births = [(b["generation"], b["fitness"]) for b in lineage if b["operator"] != "survive"]
+    births = [(b["generation"], b["fitness"]) for b in lineage if b["operator"] != SURVIVE]
     axes.scatter(
         [g for g, _ in births],
         [f for _, f in births],
@@ -35,63 +39,29 @@ def fitness_figure(generations: Sequence[Line], lineage: Sequence[Line], kind: s
         linewidths=0,
         label="births",
     )
-    axes.plot(
-        x,
-        [g["fitness"]["mean"] for g in generations],
-        color=ORANGE,
-        marker=".",
-        label="mean of the selected",
-    )
-    axes.plot(x, [g["fitness"]["best"] for g in generations], color=BLUE, marker=".", label="best")
+    x = [g.generation for g in generations]
+    mean, best = [g.fitness.mean for g in generations], [g.fitness.best for g in generations]
+    axes.plot(x, mean, color=ORANGE, marker=".", label="mean of the selected")
+    axes.plot(x, best, color=BLUE, marker=".", label="best")
     return finish(
         figure, axes, f"fitness ({kind}, nats)" if kind != "accuracy" else "fitness (accuracy)"
     )
 
 
-def price_figure(generations: Sequence[Line], trait: str) -> str:
+def price_figure(generations: Sequence[GenerationAccount], trait: str) -> str:
     """Return the parts of the change of a trait's mean by generation, stacked, with their sum as a
     line and its 95 % intervals over examples.
     """
     figure, axes = new_axes()
-    rows = [g for g in generations if trait in g["price"]]
-    x = np.array([g["generation"] for g in rows])
-    parts = {
-        "selection in reproduction": (
-            [g["price"][trait]["reproduction"]["selection"] for g in rows],
-            BLUE,
-        ),
-        "transmission by operators": ([g["price"][trait]["transmission"] for g in rows], ORANGE),
-        "selection in survival": (
-            [g["price"][trait]["survival"]["selection"] for g in rows],
-            GREEN,
-        ),
-        "immigration": ([g["price"][trait]["immigration"] for g in rows], PURPLE),
-        "measuring again": ([remeasurement(g["price"][trait]) for g in rows], GREY),
-    }
-    parts = {
-        label: part
-        for label, part in parts.items()
-        if label not in ("immigration", "measuring again") or any(part[0])
-    }
-    above, below = np.zeros(len(rows)), np.zeros(len(rows))
-    for label, (values, color) in parts.items():
-        height = np.array(values)
-        axes.bar(
-            x,
-            height,
-            bottom=np.where(height >= 0, above, below),
-            color=color,
-            width=0.7,
-            label=label,
-        )
-        above, below = above + np.maximum(height, 0), below + np.minimum(height, 0)
-    errors = [g["price"][trait].get("standard_error", {}).get("change") for g in rows]
-    spread = [1.96 * e for e in errors] if all(e is not None for e in errors) else None
-    change = [g["price"][trait]["change"] for g in rows]
+    rows = [(g.generation, g.price[trait]) for g in generations if trait in g.price]
+    x, accounts = np.array([number for number, _ in rows]), [account for _, account in rows]
+    _stack(axes, x, _parts(accounts))
+    errors = [(a.standard_error or {}).get("change") for a in accounts]
+    known = [1.96 * error for error in errors if error is not None]
     axes.errorbar(
         x,
-        change,
-        yerr=spread,
+        [account.change for account in accounts],
+        yerr=known if len(known) == len(errors) else None,
         color="black",
         marker=".",
         linewidth=1,
@@ -103,29 +73,44 @@ def price_figure(generations: Sequence[Line], trait: str) -> str:
     return finish(figure, axes, f"change of mean {trait.replace('_', ' ')}")
 
 
-def remeasurement(account: Line) -> float:
-    """Return what scoring the parents again added to a trait's mean: batch shift and noise given
-    back; 0 where they were not.
+def _parts(accounts: Sequence[PriceAccount]) -> dict[str, tuple[str, list[float]]]:
+    """Return each part's color and its values by generation; the rare ones only where there are
+    any.
     """
-    return float(account.get("batch_shift", 0.0) + account.get("noise_giveback", 0.0))
+    parts = {
+        "selection in reproduction": (BLUE, [a.reproduction.selection for a in accounts]),
+        "transmission by operators": (ORANGE, [a.transmission for a in accounts]),
+        "selection in survival": (GREEN, [a.survival.selection for a in accounts]),
+    }
+    rare = {
+        "immigration": (PURPLE, [a.immigration for a in accounts]),
+        "measuring again": (GREY, [a.remeasurement for a in accounts]),
+    }
+    return parts | {label: part for label, part in rare.items() if any(part[1])}
 
 
-def trait_figure(generations: Sequence[Line]) -> str:
+def _stack(axes: Axes, x: np.ndarray, parts: Mapping[str, tuple[str, list[float]]]) -> None:
+    """Draw parts as bars that stand on each other, those below 0 downwards."""
+    above, below = np.zeros(len(x)), np.zeros(len(x))
+    for label, (color, values) in parts.items():
+        height = np.array(values)
+        bottom = np.where(height >= 0, above, below)
+        axes.bar(x, height, bottom=bottom, color=color, width=0.7, label=label)
+        above, below = above + np.maximum(height, 0), below + np.minimum(height, 0)
+
+
+def trait_figure(generations: Sequence[GenerationAccount]) -> str:
     """Return the mean of every trait over the selected by generation, a small panel each."""
-    names = list(generations[-1]["traits"])
+    names = list(generations[-1].traits)
     rows = -(-len(names) // 3)
     figure = Figure(figsize=(9, 1.7 * rows))
     figure.subplots_adjust(
         left=0.06, right=0.99, bottom=0.28 / rows, top=1 - 0.2 / rows, hspace=0.55, wspace=0.22
     )
+    x = [g.generation for g in generations]
     for place, name in enumerate(names, 1):
         axes = figure.add_subplot(rows, 3, place)
-        axes.plot(
-            [g["generation"] for g in generations],
-            [g["traits"][name] for g in generations],
-            color=BLUE,
-            marker=".",
-        )
+        axes.plot(x, [g.traits[name] for g in generations], color=BLUE, marker=".")
         axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
         plain(axes)
     return svg(figure)

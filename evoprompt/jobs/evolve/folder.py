@@ -14,6 +14,7 @@ import numpy as np
 from evoprompt.config.sections import with_absolute_paths
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.jobs.evolve.config import Config, check_config
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
 from evoprompt.store.folder import CONFIG, RunFolder
@@ -50,14 +51,14 @@ class EvolveFolder(RunFolder):
         self,
         state: State,
         entries: Sequence[LineageEntry],
-        generation_line: Mapping[str, Any],
+        line: GenerationLine,
         measured: Iterable[LabelScores],
         ledger: Ledger,
     ) -> None:
         """Append a generation to the files, then make it count by replacing the checkpoint."""
         lines: dict[str, Sequence[Mapping[str, Any]]] = {
             LINEAGE: [lineage_line(e) for e in entries],
-            GENERATIONS: [generation_line],
+            GENERATIONS: [line.to_dict()],
             MEASUREMENTS: [measurement_line(m) for m in measured],
         }
         content = {
@@ -120,6 +121,10 @@ class EvolveFolder(RunFolder):
                 if known
                 else births
             )
+
+    def generations(self) -> list[GenerationLine]:
+        """Return the lines of the generations that are committed."""
+        return [GenerationLine.from_dict(line) for line in self.lines(GENERATIONS)]
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from evoprompt.arrays import Floats
+from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.dynamics.history import Cases, History
 from evoprompt.dynamics.population import Births
 from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Evaluation
 from evoprompt.selection.base import Expectation
@@ -46,23 +47,24 @@ class Journal:
         policies = dict.fromkeys(birth.policy for birth in brood.births)
         return [policy for policy in policies if policy.policy_id not in self.evaluations]
 
-    def explain(self, births: Births, chances: Expectation | None = None) -> dict[str, Any]:
-        """Add a generation to the dynamics; return its line, as `dynamics.history` writes it, with
-        how likely each member of the one before was to be a parent, where that is known.
+    def explain(
+        self, births: Births, chances: Expectation | None = None
+    ) -> tuple[GenerationAccount, ParentSelection | None]:
+        """Add a generation to the dynamics; return its account, and how likely each member of the
+        one before was to be a parent, where that is known.
 
         Raises:
             ArithmeticError: Price's parts do not add up, which is a bug.
         """
-        cases = self.cases_of(births)
+        cases, how = self.cases_of(births), None
         if chances is None:
-            line = {**self.history.add(births, cases), "parent_selection": None}
+            account = self.history.add(births, cases)
         else:
             p, filling, num = chances.probability.tolist(), chances.filling, chances.num
-            added = self.history.add(births, cases, p, filling=filling, num_slots=num)
-            how = {"probability": p, "how": chances.how, "filling": filling, "num_slots": num}
-            line = {**added, "parent_selection": how}
-        self._check_price(births, line["price"])
-        return line
+            how = ParentSelection(p, chances.how, filling, num)
+            account = self.history.add(births, cases, p, filling=filling, num_slots=num)
+        self._check_price(births, account.price)
+        return account, how
 
     def cases_of(self, births: Births) -> dict[str, Floats]:
         """Return the traits that are means over examples of births by example, shape (birth,
@@ -79,12 +81,12 @@ class Journal:
         order = sorted(self.evaluations, key=lambda p: (-self.evaluations[p].fitness, p))
         return [self.policies[p] for p in order]
 
-    def _check_price(self, births: Births, price: Mapping[str, Mapping[str, float]]) -> None:
+    def _check_price(self, births: Births, price: Mapping[str, PriceAccount]) -> None:
         for name, terms in price.items():
             scale = max(1.0, float(np.abs(births.trait(name)).max()))
-            if abs(terms["residual"]) > RESIDUAL_LIMIT * scale:
+            if abs(terms.residual) > RESIDUAL_LIMIT * scale:
                 raise ArithmeticError(
-                    f"Price's parts of '{name}' leave {terms['residual']:.3g} in generation "
+                    f"Price's parts of '{name}' leave {terms.residual:.3g} in generation "
                     f"{births.generation}; please report this"
                 )
-            self.residual_max = max(self.residual_max, abs(terms["residual"]))
+            self.residual_max = max(self.residual_max, abs(terms.residual))

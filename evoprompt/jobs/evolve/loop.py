@@ -7,12 +7,13 @@ generations or budget end; then the best few meet the validation examples, and o
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from threading import Thread
 from typing import Any, Protocol
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.interrupt import raise_if_interrupted
@@ -24,6 +25,7 @@ from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import write_page
+from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection
 from evoprompt.jobs.evolve.tracked import open_tracking
 from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Policy
@@ -45,7 +47,7 @@ class Observer(Protocol):
     def scored(self, count: TokenCount) -> None:
         """A policy has been scored."""
 
-    def generation(self, line: Mapping[str, Any]) -> bool | None:
+    def generation(self, line: GenerationLine) -> bool | None:
         """A generation is committed; the line is that of `generations.jsonl`. False ends the
         search.
         """
@@ -121,12 +123,12 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             evaluations = [journal.evaluations[b.policy.policy_id] for b in brood.births]
             state, entries = tell(state, brood, evaluations, parts.strategy, config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
-            line = _with_cost(journal.explain(births, chances), births, ledger)
+            line = _line(*journal.explain(births, chances), births, ledger)
         with ledger.timed("commit"):
             scores = [measured[policy.policy_id] for policy in new]
             journal.folder.commit(state, entries, line, scores, ledger)
         parts.measurer.pin([m.birth.policy for m in state.members])
-        parts.tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
+        parts.tracker.log(generation_metrics(line), line.generation, line.time_ms)
         if observer.generation(line) is False:
             break
     return state
@@ -193,14 +195,20 @@ def _check_held_out(
     return summarize(parts, state, journal, champion, baseline, validated, tested)
 
 
-def _with_cost(line: Mapping[str, Any], births: Births, ledger: Ledger) -> dict[str, Any]:
-    """Return a generation's line as `generations.jsonl` has it: with the time, and what the run has
-    cost so far.
+def _line(
+    account: GenerationAccount,
+    how: ParentSelection | None,
+    births: Births,
+    ledger: Ledger,
+) -> GenerationLine:
+    """Return a generation as it is written down: with the time, and what the run has cost so
+    far.
     """
-    return {
-        "island": int(births.island[0]),
-        "time_ms": int(time.time() * 1000),
-        **line,
-        "tokens": ledger.token_summary(),
-        "seconds": round(sum(ledger.seconds.values()), 3),
-    }
+    return GenerationLine(
+        island=int(births.island[0]),
+        time_ms=int(time.time() * 1000),
+        account=account,
+        parent_selection=how,
+        tokens=ledger.token_summary(),
+        seconds=round(sum(ledger.seconds.values()), 3),
+    )

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from evoprompt.dynamics.account import flat
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.held_out import held_out_markdown
 
+#: What is told of the tokens of a generation.
+TOKENS = ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")
 
-def generation_metrics(line: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics of a line of `generations.jsonl`."""
-    metrics: dict[str, float] = {
-        f"fitness/{name}": value for name, value in line["fitness"].items()
-    }
-    metrics |= {f"traits/{name}": value for name, value in line["traits"].items()}
-    metrics |= {"fitness/best_accuracy": line["best_accuracy"]}
+
+def generation_metrics(line: GenerationLine) -> dict[str, float]:
+    """Return the metrics of a generation."""
+    account = line.account
+    metrics: dict[str, float] = flat(asdict(account.fitness), "fitness/")
+    metrics |= flat(account.traits, "traits/")
+    if account.best_accuracy is not None:
+        metrics["fitness/best_accuracy"] = account.best_accuracy
+    metrics |= {f"tokens/{name}": getattr(line.tokens, name) for name in TOKENS}
     metrics |= {
-        f"tokens/{name}": line["tokens"][name]
-        for name in ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")
+        "time/seconds": line.seconds,
+        "population/births": account.num_births,
+        "population/selected": account.num_selected,
     }
-    metrics |= {
-        "time/seconds": line["seconds"],
-        "population/births": line["num_births"],
-        "population/selected": line["num_selected"],
-    }
-    for trait, price in line["price"].items():
-        metrics |= flat(price, f"price/{trait}/")
+    for trait, price in account.price.items():
+        metrics |= flat(price.to_dict(), f"price/{trait}/")
     for group in ("diversity", "selection", "gradients", "reward"):
         metrics |= {
             name: value
-            for name, value in flat(line.get(group, {}), f"{group}/").items()
+            for name, value in flat(getattr(account, group) or {}, f"{group}/").items()
             if isinstance(value, (int, float))
         }
     return metrics

@@ -20,7 +20,8 @@ from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.ancestry import ancestry
-from evoprompt.jobs.evolve.folder import DYNAMICS, GENERATIONS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.held_out import held_out_table
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
@@ -39,7 +40,7 @@ def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -
     from evoprompt.jobs.evolve.figures import fitness_figure
 
     summary = summary if summary is not None else folder.read(SUMMARY)
-    lines, lineage = folder.lines(GENERATIONS), folder.lines(LINEAGE)
+    lines, lineage = folder.generations(), folder.lines(LINEAGE)
     fitness = run_fitness(folder, summary)
     history = history_of(folder, fitness)
     folder.write(DYNAMICS, history.summary())
@@ -162,13 +163,13 @@ def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
 def _head(
     folder: EvolveFolder,
     summary: Mapping[str, Any] | None,
-    generations: Sequence[Mapping[str, Any]],
+    generations: Sequence[GenerationLine],
 ) -> str:
     config = folder.config()
     last = generations[-1]
     where = f"{config.model.name} on task {summary['task'] if summary else config.task.title}"
     scored = (
-        f"generation {last['generation']}, {last['tokens']['total']:,} tokens forwarded so far"
+        f"generation {last.generation}, {last.tokens.total:,} tokens forwarded so far"
         if not summary
         else (
             f"{summary['generations']} generations, {summary['policies_scored']} policies "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import GENERATIONS, EvolveFolder
+from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.store.folder import TRACKING
 from evoprompt.tasks.base import Task
@@ -18,8 +18,8 @@ def open_tracking(tracker: Tracker, folder: EvolveFolder, config: Config, task: 
     identity = folder.read(TRACKING)
     if identity:
         tracker.resume(identity)
-        for line in folder.lines(GENERATIONS)[-1:]:
-            tracker.log(generation_metrics(line), line["generation"], line["time_ms"])
+        for line in folder.generations()[-1:]:
+            tracker.log(generation_metrics(line), line.generation, line.time_ms)
         return
     parameters = flat_parameters(config.model_dump(mode="json"))
     tags = {

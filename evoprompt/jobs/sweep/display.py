@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.page import COLUMNS, cells, runs_table
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
@@ -87,11 +88,11 @@ class SweepDisplay:
     def scored(self, count: TokenCount) -> None:
         """Nothing: a generation is news enough."""
 
-    def generation(self, line: Mapping[str, Any]) -> None:
+    def generation(self, line: GenerationLine) -> None:
         """Show the best of the run so far."""
         self._now = (
-            f"{self._now.split(':')[0]}: generation {line['generation']} done, best "
-            f"{line['fitness']['best']:.4f}"
+            f"{self._now.split(':')[0]}: generation {line.generation} done, best "
+            f"{line.account.fitness.best:.4f}"
         )
 
     def interrupted(self, folder: Path) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from evoprompt.dynamics.account import (
+    FitnessAccount,
+    GenerationAccount,
+    PriceAccount,
+    SelectionAccount,
+)
 from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects, what_changed
 from evoprompt.jobs.evolve.figures import price_figure
 from evoprompt.report.text import interval
@@ -89,18 +97,23 @@ def test_an_interval_is_written_with_its_sign_where_it_is_a_difference():
 
 
 def test_the_bars_of_a_generation_add_up_with_immigrants_and_parents_that_were_measured_again():
-    account = {
-        "reproduction": {"selection": 1.0},
-        "transmission": -2.0,
-        "survival": {"selection": 3.0},
-        "immigration": 0.5,
-        "change": 2.75,
-    }
-    lines = [
-        {"generation": 1, "price": {"z": account | {"batch_shift": 0.5, "noise_giveback": -0.25}}}
-    ]
-    assert "immigration" in price_figure(lines, "z")
-    assert "measuring again" in price_figure(lines, "z")
-    plain = [{"generation": 1, "price": {"z": account | {"immigration": 0.0}}}]
-    assert "immigration" not in price_figure(plain, "z")
-    assert "measuring again" not in price_figure(plain, "z")
+    account = PriceAccount(
+        reproduction=SelectionAccount(1.0),
+        transmission=-2.0,
+        transmission_by_operator={"edit": -2.0},
+        immigration=0.5,
+        survival=SelectionAccount(3.0),
+        change=2.75,
+        residual=0.0,
+        batch_shift=0.5,
+        noise_giveback=-0.25,
+    )
+    founders = GenerationAccount(0, 1, 1, FitnessAccount(0, 0, 0), {})
+    drawn = price_figure([founders, replace(founders, generation=1, price={"z": account})], "z")
+    assert "immigration" in drawn
+    assert "measuring again" in drawn
+    common = replace(account, immigration=0.0, batch_shift=None, noise_giveback=None)
+    plain = price_figure([replace(founders, generation=1, price={"z": common})], "z")
+    assert "immigration" not in plain
+    assert "measuring again" not in plain
+    assert "selection in survival" in plain
