@@ -82,20 +82,16 @@ class LabelScores:
     policy_ids: tuple[str, ...]
     example_ids: tuple[str, ...]
     gold: NDArray[np.int64]  #: index of the right candidate, shape (example,)
-    log_likelihood: NDArray[
-        np.float64
-    ]  #: nats, summed over the continuation, shape (policy, example, candidate)
+    #: nats, summed over the continuation, shape (policy, example, candidate)
+    log_likelihood: NDArray[np.float64]
     num_tokens: NDArray[np.int64]  #: of the continuation, shape (policy, example, candidate)
-    num_bytes: NDArray[
-        np.int64
-    ]  #: of the continuation in UTF-8, shape (policy, example, candidate)
+    #: of the continuation in UTF-8, shape (policy, example, candidate)
+    num_bytes: NDArray[np.int64]
     is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
-    prior: NDArray[np.float64] | None = (
-        None  #: log-likelihood after a content-free input, same shape; for PMI only
-    )
-    prompt_cross_entropy: NDArray[np.float64] | None = (
-        None  #: nats per token of the prompt itself, shape (policy,); where it was asked for
-    )
+    #: log-likelihood after a content-free input, same shape; for PMI only
+    prior: NDArray[np.float64] | None = None
+    #: nats per token of the prompt itself, shape (policy,); where it was asked for
+    prompt_cross_entropy: NDArray[np.float64] | None = None
     #: log-likelihood that the policy's evaluator gives to each verdict on each answer, where it was
     #: asked for: shape (policy, example, answer, verdict), with the right answer before a wrong one
     #: and TRUE before FALSE
@@ -172,9 +168,8 @@ class LineageEntry:
     island: int
     member: Member
     selected: bool
-    survival_probability: float | None = (
-        None  #: of being selected, given all births; None where it was not worked out
-    )
+    #: of being selected, given all births; None where it was not worked out
+    survival_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +236,7 @@ class Materials:
     label_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_demonstrations: int = 8
     steps: tuple[str, ...] = ()
-    evaluator: Materials | None = (
-        #: of the judging task, for edits of the self-evaluation clause; None where there is none to
-        #: edit
-        None
-    )
+    #: of the judging task, for edits of the self-evaluation clause; None where there is none to
+    #: edit
+    evaluator: Materials | None = None
     author: Author | None = None  #: writes demonstrations; None where nobody does

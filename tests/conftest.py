@@ -13,9 +13,8 @@ import pytest
 from hypothesis import settings
 from toys.tiny_models import save_model
 
-settings.register_profile(
-    "any machine", deadline=None
-)  # how long an example takes says how busy the machine is, not whether it is right
+# how long an example takes says how busy the machine is, not whether it is right
+settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -54,8 +54,7 @@ def test_batch_calibration_does_not_see_what_a_choice_has_after_every_input():
 
 
 def test_choices_that_not_all_inputs_have_are_compared_with_each_other_as_they_are():
-    values = np.array(
-        [[-1.0, -2.0, -6.0], [-3.0, -np.inf, -2.0]]
-    )  # the last choice is offered everywhere, the second input has one less
+    # the last choice is offered everywhere, the second input has one less
+    values = np.array([[-1.0, -2.0, -6.0], [-3.0, -np.inf, -2.0]])
     calibrated = batch_calibrated(values, np.array([[0, 0, 1], [0, 0, 1]]))
     np.testing.assert_allclose(calibrated, [[1.0, 0.0, -2.0], [-1.0, -np.inf, 2.0]])

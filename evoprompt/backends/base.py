@@ -24,9 +24,8 @@ class WorkUnit:
 
     key: Hashable  #: of whoever made it; scores come back by it
     requests: tuple[TokenRequest, ...]
-    cuts: tuple[
-        int, ...
-    ] = ()  #: where the tokens that they share are cut into segments for the prefix store
+    #: where the tokens that they share are cut into segments for the prefix store
+    cuts: tuple[int, ...] = ()
 
     def beginnings(self) -> list[int]:
         """Return a hash of the requests' beginning up to each cut."""

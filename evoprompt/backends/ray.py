@@ -84,10 +84,8 @@ class RayFleet:
             num_cpus=self.placement.cpus, num_gpus=self.placement.gpus, max_restarts=0
         )(Worker)
         self._restarts_left = workers.max_restarts
-        self._known: dict[
-            Any, set[int]
-            # by worker: hashes of the beginnings that it was given, so that its store may have them
-        ] = {}
+        # by worker: hashes of the beginnings that it was given, so that its store may have them
+        self._known: dict[Any, set[int]] = {}
         self._actors = [self._spawn() for _ in range(self.placement.count)]
 
     def info(self) -> ModelInfo:
@@ -160,9 +158,8 @@ class RayFleet:
         while running or any(queues.values()):
             while idle and any(queues.values()):
                 actor = idle.pop()
-                own = queues[actor] or max(
-                    queues.values(), key=len
-                )  # who is done takes from who has most left
+                # who is done takes from who has most left
+                own = queues[actor] or max(queues.values(), key=len)
                 work = own.popleft() if own is queues[actor] else own.pop()
                 running[submit(actor, work)] = (actor, work)
             [done], _ = self._ray.wait(list(running), num_returns=1)
@@ -317,9 +314,8 @@ def _open_ray(ray: Any, workers: WorkersConfig) -> None:
     if workers.ray_address:
         check_reachable(workers.ray_address)
         if (Path.home() / ".ray" / "auth_token").exists():
-            os.environ.setdefault(
-                "RAY_AUTH_MODE", "token"
-            )  # a cluster started where a token exists asks for it; Ray alone would not send it
+            # a cluster started where a token exists asks for it; Ray alone would not send it
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         try:
             ray.init(address=workers.ray_address, **quiet)
         except (ConnectionError, ValueError) as error:

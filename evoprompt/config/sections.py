@@ -31,12 +31,10 @@ class ModelConfig(Section):
     revision: str | None = None  #: of a hub id
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    chunk_tokens: Annotated[int, Field(ge=16)] | None = (
-        None  #: the most tokens in one forward pass; None sizes it to device and memory
-    )
-    prefix_store_mib: Annotated[int, Field(ge=0)] = (
-        256  #: of each worker, for what was computed for the beginnings of prompts
-    )
+    #: the most tokens in one forward pass; None sizes it to device and memory
+    chunk_tokens: Annotated[int, Field(ge=16)] | None = None
+    #: of each worker, for what was computed for the beginnings of prompts
+    prefix_store_mib: Annotated[int, Field(ge=0)] = 256
     memo: bool = True  #: answer from the memo of earlier runs what was scored before
 
 
@@ -87,9 +85,8 @@ class TaskConfig(Section):
     source: str | None = None
     options: dict[str, Any] = {}
     test_path: Path | None = None
-    difficulty: Annotated[int, Field(ge=1, le=5)] | None = (
-        None  #: of arithmetic and scramble; None is 2
-    )
+    #: of arithmetic and scramble; None is 2
+    difficulty: Annotated[int, Field(ge=1, le=5)] | None = None
     judge: bool = False
     fitness_examples: Positive = 48
     validation_examples: Positive = 64
@@ -101,11 +98,9 @@ class TaskConfig(Section):
     starting_demonstrations: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
-    steps: list[
-        str
-        #: added to the task's bank of steps, questions that the model answers in writing before it
-        #: gives the answer
-    ] = []
+    #: added to the task's bank of steps, questions that the model answers in writing before it
+    #: gives the answer
+    steps: list[str] = []
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -146,9 +141,8 @@ class FitnessConfig(Section):
 class TraitsConfig(Section):
     """Which traits are followed beside those that cost nothing."""
 
-    prompt_cross_entropy: bool = (
-        False  #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
-    )
+    #: the prompt's own nats per token (fluency); costs a head row for each of its tokens
+    prompt_cross_entropy: bool = False
     #: further traits by name: "package.module:function", or the name of a plug-in; a function of
     #: (policy, scores) that returns a finite number
     extra: dict[str, str] = {}
@@ -196,12 +190,10 @@ class BudgetConfig(Section):
     limit.
     """
 
-    prefill_tokens: Positive | None = (
-        None  #: forwarded by the search, an author's work included, and the validation
-    )
-    seconds: Annotated[float, Field(gt=0)] | None = (
-        None  #: of the search; a run that stops by the clock is not reproducible
-    )
+    #: forwarded by the search, an author's work included, and the validation
+    prefill_tokens: Positive | None = None
+    #: of the search; a run that stops by the clock is not reproducible
+    seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 class WorkersConfig(Section):
@@ -210,15 +202,12 @@ class WorkersConfig(Section):
     backend: str = "ray"  #: who scores, a name of `backends.open.BACKENDS` or of a plug-in
     count: Positive | None = None  #: default: one per GPU, or per `threads` cores
     threads: Positive | None = 1  #: of each worker on CPU; None: all cores, in this process only
-    gpus_per_worker: Share | None = (
-        None  #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
-    )
-    ray_address: str | None = (
-        None  #: of a running cluster; default: a local one that ends with the run
-    )
-    max_restarts: Annotated[int, Field(ge=0)] = (
-        3  #: of all workers together, before the run gives up
-    )
+    #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
+    gpus_per_worker: Share | None = None
+    #: of a running cluster; default: a local one that ends with the run
+    ray_address: str | None = None
+    #: of all workers together, before the run gives up
+    max_restarts: Annotated[int, Field(ge=0)] = 3
 
 
 class FinalConfig(Section):

@@ -35,9 +35,8 @@ class OperatorSums:
     """
 
     total: Floats  #: over all children, shape (trait, column)
-    cluster: (
-        Floats  #: over the children with a parent in the cluster, shape (cluster, trait, column)
-    )
+    #: over the children with a parent in the cluster, shape (cluster, trait, column)
+    cluster: Floats
     family: Floats  #: shape (family, trait, column)
     num_parents: Integers  #: clusters that a family's parents are in, shape (family,)
 
@@ -81,12 +80,10 @@ class ClusterSums:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[
-            str, tuple[tuple[Integers, Floats], tuple[Integers, Floats]]
-        ] = {}  # clusters and families: keys, sums
-        self._cluster = np.zeros(
-            0, dtype=np.int64
-        )  # of every birth of the generation added last; -1: it has none yet
+        # clusters and families: keys, sums
+        self._sums: dict[str, tuple[tuple[Integers, Floats], tuple[Integers, Floats]]] = {}
+        # of every birth of the generation added last; -1: it has none yet
+        self._cluster = np.zeros(0, dtype=np.int64)
         self._ids: tuple[str, ...] = ()
         self._num_seen = 0
 
@@ -111,9 +108,8 @@ class ClusterSums:
         kept = place[births.child] >= 0
         child, parent = place[births.child[kept]], births.parent[kept]
         self._name_clusters(parent)
-        link = np.unique(
-            child * MAX_CLUSTERS + self._cluster[parent]
-        )  # a child is in each cluster once
+        # a child is in each cluster once
+        link = np.unique(child * MAX_CLUSTERS + self._cluster[parent])
         child, cluster = link // MAX_CLUSTERS, link % MAX_CLUSTERS
         first = np.flatnonzero(np.diff(child, prepend=-1))
         num_parents = np.diff(first, append=len(child))

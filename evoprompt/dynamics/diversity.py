@@ -30,21 +30,16 @@ class Diversity:
     generation: int
     num_selected: int  #: M
     num_policies: int
-    difference: (
-        float  #: H: probability that two draws with replacement are different policies, 1 - sum p^2
-    )
-    neutral: (
-        float | None
-    )  #: H expected by chance alone from the first generation's; None after an undefined c
+    #: H: probability that two draws with replacement are different policies, 1 - sum p^2
+    difference: float
+    #: H expected by chance alone from the first generation's; None after an undefined c
+    neutral: float | None
     num_founders: int  #: founders and immigrants that the selected descend from
-    founder_difference: (
-        float  #: H of founders: probability that two draws descend from different ones
-    )
-    meeting: (
-        float | None
-        #: c: probability that two distinct births meet in one parent; None with fewer than two that
-        #: have parents
-    )
+    #: H of founders: probability that two draws descend from different ones
+    founder_difference: float
+    #: c: probability that two distinct births meet in one parent; None with fewer than two that
+    #: have parents
+    meeting: float | None
 
     @property
     def effective_size(self) -> float | None:
@@ -69,9 +64,8 @@ def meeting_probability(births: Births) -> float | None:
     num = int((births.has_parents & births.selected).sum())
     if num < 2:
         return None
-    _, pair = np.unique(
-        child * (int(parent.max()) + 1) + parent, return_inverse=True
-    )  # two links between the same two are one
+    # two links between the same two are one
+    _, pair = np.unique(child * (int(parent.max()) + 1) + parent, return_inverse=True)
     return float(
         (np.bincount(parent, share) ** 2).sum() - (np.bincount(pair, share) ** 2).sum()
     ) / (num * (num - 1))

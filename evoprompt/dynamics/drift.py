@@ -29,9 +29,8 @@ class DriftTest:
     statistic: float  #: sum of drift^2 / variance
     degrees: int  #: generations whose drift has a variance
     p_value: float  #: two-sided: too small a statistic is as wrong as too large a one
-    drift_z: tuple[
-        float | None, ...
-    ]  #: drift / sqrt(variance) by generation; None where the variance is 0 or drift is not known
+    #: drift / sqrt(variance) by generation; None where the variance is 0 or drift is not known
+    drift_z: tuple[float | None, ...]
     #: generations that drifted though their variance is 0; the probabilities rule that out, so that
     #: p is 0
     num_impossible: int

@@ -25,9 +25,8 @@ class Evolvability:
     num_better: int  #: strictly better than the best parent
     num_clusters: int  #: parents, or groups of them where there are more than `MAX_CLUSTERS`
     mean_effect: float  #: mean of child minus mid-parent
-    standard_error: (
-        float | None
-    )  #: of `mean_effect`, clustered on parents; None with fewer than `MIN_CLUSTERS`
+    #: of `mean_effect`, clustered on parents; None with fewer than `MIN_CLUSTERS`
+    standard_error: float | None
 
     @property
     def share_better(self) -> float:

@@ -35,12 +35,10 @@ class Step:
     generation: int
     operator: str
     fitness: float
-    gain: (
-        float | None
-    )  #: fitness minus the mean of the parents' by their shares; None for a founder
-    parents: tuple[
-        tuple[str, float], ...
-    ]  #: birth id and share; the first is the one that is followed
+    #: fitness minus the mean of the parents' by their shares; None for a founder
+    gain: float | None
+    #: birth id and share; the first is the one that is followed
+    parents: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +50,12 @@ class Coalescence:
     generation: Integers
     num_lineages: Integers  #: distinct ancestors that lived in the generation
     num_rooted: Integers  #: lines that began later, with an immigrant
-    apart: (
-        Floats | None
-        #: probability that two distinct births have no common ancestor since; None where fewer than
-        #: two were selected
-    )
+    #: probability that two distinct births have no common ancestor since; None where fewer than two
+    #: were selected
+    apart: Floats | None
     common_ancestor: tuple[int, str] | Undefined  #: generation and birth id of the most recent one
-    mean_pair_time: (
-        float | Undefined
-    )  #: generations back until two distinct births meet, mean over all pairs
+    #: generations back until two distinct births meet, mean over all pairs
+    mean_pair_time: float | Undefined
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +192,8 @@ class Genealogy:
         """
         levels = list(self._back(self._index(generation)))
         n = int(levels[0][2].sum())
-        rooted = np.cumsum(
-            [(0.0, 0.0), *(self._rooted(*level) for level in levels[:-1])], axis=0
-        )  # (level, 2): lines, and pairs within them
+        # (level, 2): lines, and pairs within them
+        rooted = np.cumsum([(0.0, 0.0), *(self._rooted(*level) for level in levels[:-1])], axis=0)
         lineages = np.array([len(index) for _, index, _ in levels])
         numbers = np.array([self._generations[g].number for g, _, _ in levels])
         met = [k for k in range(len(levels)) if lineages[k] == 1 and rooted[k, 0] == 0]
@@ -239,9 +233,8 @@ class Genealogy:
         last = self._index(generation)
         chosen = np.flatnonzero(self._generations[last].selected)
         best = int(chosen[np.argmax(self._generations[last].fitness[chosen])])
-        rows = self._nodes(
-            last, best
-        )  # (node, column): level, index, last level, parent, descendants, on the best line
+        # (node, column): level, index, last level, parent, descendants, on the best line
+        rows = self._nodes(last, best)
         order = np.lexsort((rows[:, 0], -rows[:, 4], -rows[:, 5]))
         kept = np.sort(order[:max_nodes])
         place = np.full(len(rows) + 1, -1)
@@ -295,9 +288,8 @@ class Genealogy:
         table = np.concatenate(rows)
         for own, g in ends:
             table[own, 2] = g
-        table[np.concatenate(on_line), 5] = (
-            1  # a survivor's life is on the line if any part of it is
-        )
+        # a survivor's life is on the line if any part of it is
+        table[np.concatenate(on_line), 5] = 1
         return table
 
     def _back(self, last: int) -> Iterator[tuple[int, Integers, Integers]]:

@@ -43,11 +43,9 @@ class Gradients:
     scale: Floats
     differential: Floats  #: s, what selection did to the trait's mean, shape (trait,)
     gradient: Floats  #: beta, what it did directly, shape (trait,)
-    standard_error: (
-        Floats | None
-        #: HC3 with least squares; with ridge the bootstrap's spread, which does not see the ridge's
-        #: own bias
-    )
+    #: HC3 with least squares; with ridge the bootstrap's spread, which does not see the ridge's own
+    #: bias
+    standard_error: Floats | None
     condition: float  #: of the correlation matrix; infinite where a trait is a sum of others
     ridge: float  #: what was added to the diagonal; 0 with least squares
     dropped: tuple[str, ...]  #: traits that do not vary

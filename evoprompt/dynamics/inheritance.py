@@ -51,9 +51,8 @@ class Response:
     """Selection and what came of it in one generation, each of shape (trait,)."""
 
     trait_names: tuple[str, ...]
-    selection_differential: (
-        Floats  #: S: the parents' mean weighted by their success, minus their plain mean
-    )
+    #: S: the parents' mean weighted by their success, minus their plain mean
+    selection_differential: Floats
     response: Floats  #: R: the children's mean minus the parents'
     rounding: Floats  #: a difference as small as this is none
 
@@ -66,9 +65,8 @@ class OperatorResponse:
 
     trait_names: tuple[str, ...]
     share: float  #: of the children that have parents
-    selection_differential: (
-        Floats  #: S_o: mean of the mid-parents minus the parents' mean, shape (trait,)
-    )
+    #: S_o: mean of the mid-parents minus the parents' mean, shape (trait,)
+    selection_differential: Floats
     response: Floats  #: R_o: the children's mean minus the parents', shape (trait,)
 
 
@@ -82,11 +80,9 @@ class Slope:
     intercept: float
     num_children: int
     num_clusters: int  #: parents, or groups of them where there are more than `MAX_CLUSTERS`
-    residual_share: (
-        float | None
-        #: of the children's variance that the mid-parents leave open; None where the children do
-        #: not vary
-    )
+    #: of the children's variance that the mid-parents leave open; None where the children do not
+    #: vary
+    residual_share: float | None
     standard_error: float | None  #: of the slope; None with fewer than `MIN_CLUSTERS` clusters
 
     def confidence_interval(self, alpha: float = 0.05) -> tuple[float, float] | None:

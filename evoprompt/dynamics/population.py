@@ -57,12 +57,10 @@ class Births:
     selection_probability: Floats | None = None
     filling: Filling | None = "independent"  #: of those slots; None where it is not known
     num_slots: int | None = None  #: filled; None: as many as parents have a share in a child
-    survival_probability: Floats | None = (
-        None  #: of being selected among all births, shape (birth,)
-    )
-    remeasured: Floats | None = (
-        None  #: traits measured again under the next generation's conditions, shape (birth, trait)
-    )
+    #: of being selected among all births, shape (birth,)
+    survival_probability: Floats | None = None
+    #: traits measured again under the next generation's conditions, shape (birth, trait)
+    remeasured: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.selected)

@@ -34,9 +34,8 @@ class SelectionTerms:
     num_islands: int
     expected: Floats | None = None  #: None where the scheme's probabilities are not known
     drift: Floats | None = None
-    drift_variance: Floats | None = (
-        None  #: of `drift`; None where it is not known how the slots are filled
-    )
+    #: of `drift`; None where it is not known how the slots are filled
+    drift_variance: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,8 @@ class Remeasurement:
     """
 
     shift: Floats  #: mean change of the parents' trait: the new examples are easier or harder
-    giveback: (
-        Floats  #: the same weighted by reproductive success: selected luck that did not come again
-    )
+    #: the same weighted by reproductive success: selected luck that did not come again
+    giveback: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,8 @@ def slots_variance(
     )
     mean = shares.sum() / num
     unequal = ((shares - mean) ** 2).sum() + (num - len(shares)) * mean**2
-    within = np.maximum(num * spread - of_total / num, 0.0) / max(
-        num - 1, 1
-    )  # of a single slot `unequal` is 0
+    # of a single slot `unequal` is 0
+    within = np.maximum(num * spread - of_total / num, 0.0) / max(num - 1, 1)
     return np.asarray(mean**2 * of_total + unequal * within)
 
 

@@ -52,16 +52,14 @@ class Champion:
     evaluator: Policy | None  #: None judges an answer by its own probability
     questions: Path | None = None  #: asked beside the task's
     answer_tokens: int = 24  #: written at most for an answer
-    with_prior: bool = (
-        False  #: whether choices are compared beyond what they have after an input without content
-    )
+    #: whether choices are compared beyond what they have after an input without content
+    with_prior: bool = False
     among_rivals: bool = False  #: whether an answer is judged against the others that were possible
     threshold: float = 0.0  #: log-odds from which on the judge says TRUE
     abstain_below: float | None = None  #: probability of an answer under which it is not given
     answer_prior: Mapping[str, float] | None = None  #: nats that each choice has whatever the input
-    verdict_prior: Mapping[str, float] | None = (
-        None  #: nats that the judge's log-odds have for each choice
-    )
+    #: nats that the judge's log-odds have for each choice
+    verdict_prior: Mapping[str, float] | None = None
 
 
 class Job(Protocol):

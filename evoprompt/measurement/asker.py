@@ -30,9 +30,8 @@ class Answer:
 
     text: str
     probability: float  #: among the choices, or per token of what was written
-    probabilities: tuple[
-        float, ...
-    ]  #: of all choices in their order; of the answer alone where there are none
+    #: of all choices in their order; of the answer alone where there are none
+    probabilities: tuple[float, ...]
 
 
 class Asker:

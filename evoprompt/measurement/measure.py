@@ -221,9 +221,8 @@ class Measurer:
         with timed("writing") if any(p.steps for p in policies) else nullcontext():
             written = {p.policy_id: self._answer_steps(p, self._texts(examples)) for p in policies}
         answers = {policy_id: texts for policy_id, (texts, _) in written.items()}
-        beside = {
-            policy_id: count for policy_id, (_, count) in written.items()
-        }  # what a policy costs beside its own scores
+        # what a policy costs beside its own scores
+        beside = {policy_id: count for policy_id, (_, count) in written.items()}
         with timed("tokenization"):
             judging = self._judging(policies, examples)
             answering = self.prepare(policies, examples, answers)

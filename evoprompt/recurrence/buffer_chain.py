@@ -27,9 +27,8 @@ class BufferChain:
     """The law of the number of wrong pairs in a replaced buffer of K, from round to round."""
 
     error_rate: float  #: before the first round, without any context
-    first: (
-        Floats  #: distribution of the number of wrong pairs after the first round, shape (K + 1,)
-    )
+    #: distribution of the number of wrong pairs after the first round, shape (K + 1,)
+    first: Floats
     #: from a number of wrong pairs (row) to the next round's (column), shape (K + 1, K + 1)
     transition: Floats
     imitation: Imitation

@@ -88,9 +88,8 @@ class WithoutGold:
     """What is known where no answer has a gold verdict."""
 
     acceptance: tuple[Estimate, ...]  #: by round, with Wilson's interval
-    model_identified: (
-        ModelIdentified | None
-    )  #: None before three rounds, and where no evaluator fits their acceptance rates
+    #: None before three rounds, and where no evaluator fits their acceptance rates
+    model_identified: ModelIdentified | None
 
 
 def confidence_log_odds(probability: ArrayLike) -> Floats:

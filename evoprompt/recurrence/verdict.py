@@ -34,15 +34,13 @@ class RoundCounts:
     """What a round measured, with gold labels that the loop itself does not see."""
 
     round: int  #: from 1
-    num_wrong: (
-        int  #: of the answers by which the round's error rate is measured, given in its context
-    )
+    #: of the answers by which the round's error rate is measured, given in its context
+    num_wrong: int
     num_answers: int
     context_wrong: int  #: of all pairs in that context
     context_size: int
-    evaluator: (
-        EvaluatorCounts  #: of the answers from which that context's newest pairs were accepted
-    )
+    #: of the answers from which that context's newest pairs were accepted
+    evaluator: EvaluatorCounts
     num_accepted: int  #: pairs that were accepted for it
     context_changed: bool  #: whether it differs from the context before
 
@@ -63,14 +61,11 @@ class Verdict:
     """The outcome of a round against its forecast."""
 
     inside: bool  #: whether the measured error rate is in the forecast's interval
-    failed: tuple[
-        str, ...
-    ]  #: values of `Assumption`; empty where inside, or where the counts refute none
-    surprise_z: (
-        float | None
-        #: (measured - mean) / standard deviation of the forecast; None where the forecast leaves no
-        #: spread
-    )
+    #: values of `Assumption`; empty where inside, or where the counts refute none
+    failed: tuple[str, ...]
+    #: (measured - mean) / standard deviation of the forecast; None where the forecast leaves no
+    #: spread
+    surprise_z: float | None
 
 
 def verdict(

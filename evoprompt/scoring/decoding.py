@@ -69,9 +69,8 @@ class Decoded:
     """What was written after a prompt."""
 
     drawn: Tokens  #: every token drawn; where `is_stopped`, the last one is the stop token
-    token_logprobs: tuple[
-        float, ...
-    ]  #: nats, of each token drawn, under the model itself (temperature 1)
+    #: nats, of each token drawn, under the model itself (temperature 1)
+    token_logprobs: tuple[float, ...]
     is_stopped: bool  #: a stop or end-of-text token ended it, not `max_tokens`
     count: TokenCount  #: `body_tokens` are the prompt's, `generated_tokens` the continuation's
 
@@ -144,9 +143,8 @@ def noise_at(seed: int, place: int, size: int) -> Noise:
     0), shape (size,).
     """
     exponential = generator(seed, Stream.DECODING, place).standard_exponential(size)
-    noise: Noise = -np.log(
-        exponential.clip(min=np.finfo(float).tiny)
-    )  # -log E is Gumbel, in half the time of drawing it
+    # -log E is Gumbel, in half the time of drawing it
+    noise: Noise = -np.log(exponential.clip(min=np.finfo(float).tiny))
     return noise
 
 

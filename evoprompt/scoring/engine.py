@@ -326,9 +326,8 @@ class Scorer:
                 row[: len(b.rows)] = trie.tokens[b.rows]
             wanted = np.concatenate(answers)
             which = np.repeat(np.arange(len(batch)), [len(a) for a in answers])
-            place = (
-                trie.depth[trie.scored_row[wanted]] - trie.depth[batch[0].rows[0]]
-            )  # all paths of a pass begin at one depth
+            # all paths of a pass begin at one depth
+            place = trie.depth[trie.scored_row[wanted]] - trie.depth[batch[0].rows[0]]
             sheet.write(
                 wanted, self.model.branch(tokens, (which, place, trie.scored_token[wanted]))
             )
@@ -352,9 +351,8 @@ class Scorer:
         requests = probe_requests(
             self.model.vocabulary, self.model.sliding_window, self.model.window
         )
-        trie = plan(
-            requests, budget=24
-        )  # small passes, so that keeping and dropping are probed too
+        # small passes, so that keeping and dropping are probed too
+        trie = plan(requests, budget=24)
         plain = self._log_probs("plain", trie)
         absolute, relative = PROBE_TOLERANCE[self.model.dtype]
         refused = ""

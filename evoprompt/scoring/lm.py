@@ -115,9 +115,8 @@ class TransformersLM:
         if self.block_masks:
             self._attend_in_blocks(compiled=True)
         self._cache = transformers.DynamicCache()
-        self._new_cache = (
-            transformers.DynamicCache
-        )  # without a config: full keys and values on sliding layers too
+        # without a config: full keys and values on sliding layers too
+        self._new_cache = transformers.DynamicCache
         self._states: list[Any] = []  # of `grow`
         self._cache_name = "past_key_values"  # recurrent models call it otherwise
         self._head = self._plain_head()
@@ -135,9 +134,8 @@ class TransformersLM:
         size = self.network.dtype.itemsize
         hidden, heads = text.hidden_size, getattr(text, "num_attention_heads", 0)
         inner = getattr(text, "intermediate_size", None) or 4 * hidden
-        scores = (
-            2 * heads * self.window if self._eager else 0
-        )  # attention weights, which only eager attention holds in memory
+        # attention weights, which only eager attention holds in memory
+        scores = 2 * heads * self.window if self._eager else 0
         per_token = size * (8 * hidden + 3 * inner + scores) + self.window
         tokens = CPU_CHUNK
         if self.reads_ends:
@@ -330,13 +328,11 @@ class TransformersLM:
             )
         keep = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool, device=self._device)
         keep.view(-1)[self._tensor(needed)] = True
-        outputs = self.network(
-            **inputs, logits_to_keep=keep
-        )  # a boolean mask means rows; integers would mean positions
+        # a boolean mask means rows; integers would mean positions
+        outputs = self.network(**inputs, logits_to_keep=keep)
         logits = outputs.logits.reshape(-1, outputs.logits.shape[-1])
-        logits = (
-            logits if len(logits) == len(needed) else logits[keep.view(-1)]
-        )  # some architectures ignore logits_to_keep
+        # some architectures ignore logits_to_keep
+        logits = logits if len(logits) == len(needed) else logits[keep.view(-1)]
         return logits, torch.nn.Identity(), outputs
 
     def _gather(self, hidden: Any, head: Any, place: Ints, targets: Ints) -> Answers:

@@ -186,9 +186,8 @@ class Memo:
 
     @staticmethod
     def _company(keys: Sequence[bytes]) -> bytes:
-        return hashlib.blake2b(
-            b"".join(sorted(set(keys))), digest_size=8
-        ).digest()  # order and repetition change nothing in the trie
+        # order and repetition change nothing in the trie
+        return hashlib.blake2b(b"".join(sorted(set(keys))), digest_size=8).digest()
 
 
 def describe_memo(path: Path) -> str:

@@ -184,9 +184,8 @@ def fetch_embedded(name: str) -> Path:
         }
         (converted / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if not (folder / MANIFEST).exists():
-            shutil.rmtree(
-                folder, ignore_errors=True
-            )  # a folder without its manifest was never finished
+            # a folder without its manifest was never finished
+            shutil.rmtree(folder, ignore_errors=True)
             try:
                 converted.rename(folder)
             except OSError:

@@ -152,9 +152,8 @@ def trunk_cuts(
     computed for one of them and used for another, to the bit.
     """
     shared = min(contexts)
-    trunk = shared[
-        : _common_prefix(shared, max(contexts))
-    ]  # what the first and the last in order share, all share
+    # what the first and the last in order share, all share
+    trunk = shared[: _common_prefix(shared, max(contexts))]
     cuts: list[int] = []
     start = 0
     for end in range(1, len(trunk) + 1):

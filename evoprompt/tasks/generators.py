@@ -64,9 +64,8 @@ def arithmetic(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     _check(difficulty, num_examples)
     draw = generator(SEED, Stream.GENERATION, 0, difficulty, 0)
     kinds = _PROBLEMS[difficulty]
-    available = (
-        10 * 10 if difficulty == 1 else MAX_EXAMPLES
-    )  # every harder difficulty has at least 90 * 90
+    # every harder difficulty has at least 90 * 90
+    available = 10 * 10 if difficulty == 1 else MAX_EXAMPLES
     problems: dict[str, _Problem] = {}
     while len(problems) < min(num_examples, available):
         problem = kinds[draw.integers(len(kinds))](draw)

@@ -122,9 +122,8 @@ class MlflowTracker:
 
     def _connect(self) -> Any:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault(
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3"
-        )  # MLflow's own seven take minutes to say that nobody answers
+        # MLflow's own seven take minutes to say that nobody answers
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         import mlflow
         from filelock import FileLock
 

@@ -128,9 +128,8 @@ def test_standard_errors_are_those_of_a_bootstrap_over_examples():
     """2,000 resamples of 200 examples: the bootstrap's own error is 1.6 %, the tolerance 8 %."""
     rng = np.random.default_rng(1)
     rows = lineage(rng)
-    cases = rng.normal(size=(len(rows), 200)) + rng.normal(
-        size=200
-    )  # examples differ in difficulty
+    # examples differ in difficulty
+    cases = rng.normal(size=(len(rows), 200)) + rng.normal(size=200)
     first, second = generations(rows)
     terms = example_terms(first, second, cases[: len(first)], cases[len(first) :])
     whole = account_of(with_traits(rows, cases.mean(axis=1))).terms()

@@ -226,9 +226,8 @@ def test_features_that_make_fitness_are_found_with_the_share_that_they_explain()
     x = (traits - traits.mean(axis=0)) / traits.std(axis=0)
     true = np.array([1.0, -0.5, 0.25])
     signal = x @ true
-    fitness = (
-        -7 + signal + rng.normal(size=5000) * signal.std()
-    )  # half of the variance is explained
+    # half of the variance is explained
+    fitness = -7 + signal + rng.normal(size=5000) * signal.std()
     found = reward_features(traits, NAMES, fitness)
     assert found.weight == pytest.approx(true, abs=0.1)
     assert found.r_squared == pytest.approx(0.5, abs=0.05)

@@ -155,9 +155,8 @@ def test_selection_is_the_one_in_prices_equation(pair):
 
 def test_heritability_is_undefined_where_selection_is_within_its_error_and_pools_over_generations():
     before = births_of([[1.0], [3.0]], generation=0, names=("fitness",))
-    births = births_of(
-        [[3.0], [4.0]], [(0, 1, 1), (1, 1, 1)], ["edit"] * 2, names=("fitness",)
-    )  # S = 1, R = 1.5
+    # S = 1, R = 1.5
+    births = births_of([[3.0], [4.0]], [(0, 1, 1), (1, 1, 1)], ["edit"] * 2, names=("fitness",))
     one = response(before, births)
     assert realised_heritability([one], [np.array([0.49])]) == {"fitness": 1.5}
     refused = realised_heritability([one], [np.array([0.51])])["fitness"]

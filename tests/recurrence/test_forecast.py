@@ -51,9 +51,8 @@ def test_parts_of_a_forecast_belong_together():
     assert (forecast.low <= forecast.median).all()
     assert (forecast.median <= forecast.high).all()
     assert forecast.low[0] < forecast.median[0] < forecast.high[0]
-    np.testing.assert_allclose(
-        forecast.low * 100, np.rint(forecast.low * 100)
-    )  # values that can be measured
+    # values that can be measured
+    np.testing.assert_allclose(forecast.low * 100, np.rint(forecast.low * 100))
     wider = predict(CALIBRATION, Loop(5, 40, 100), np.random.default_rng(2), alpha=0.01)
     assert (wider.low <= forecast.low).all()
     assert wider.greatest_z > forecast.greatest_z > 1.959964, (

@@ -239,9 +239,8 @@ def test_a_stop_token_ends_the_text_and_is_no_part_of_it():
     free = Scorer(ToyLM(), path="packed").generate([Decoding(PROMPT, 6)])[0]
     assert not free.is_stopped
     assert len(free.tokens) == 6
-    at = next(
-        i for i in range(1, 6) if free.drawn[i] not in free.drawn[:i]
-    )  # the first token there may be met before
+    # the first token there may be met before
+    at = next(i for i in range(1, 6) if free.drawn[i] not in free.drawn[:i])
     stopped = Scorer(ToyLM(), path="packed").generate(
         [Decoding(PROMPT, 6, stop=(free.drawn[at],))]
     )[0]
@@ -412,13 +411,11 @@ def test_groups_are_of_about_equal_size_and_within_their_rows():
     assert [
         len(g) for g in group_requests([Decoding((i,), 1) for i in range(GROUP_REQUESTS + 2)])
     ] == [9, 9]
-    long = [
-        Decoding((*range(900), i), 100) for i in range(4)
-    ]  # 901 + 100 rows, and 101 for each that shares the first 900
+    # 901 + 100 rows, and 101 for each that shares the first 900
+    long = [Decoding((*range(900), i), 100) for i in range(4)]
     assert [len(g) for g in group_requests(long)] == [4]
-    apart = [
-        Decoding((i, *range(900)), 100) for i in range(4)
-    ]  # 1001 rows each, and 2048 may be had
+    # 1001 rows each, and 2048 may be had
+    apart = [Decoding((i, *range(900)), 100) for i in range(4)]
     assert [len(g) for g in group_requests(apart)] == [2, 2]
     assert [
         len(g) for g in group_requests([Decoding((1,) * GROUP_ROWS, 9), Decoding((2,), 1)])
@@ -493,9 +490,8 @@ def test_tokens_and_head_rows_are_those_that_hooks_on_the_model_count(tiny_model
     decoded = scorer.generate(twice)
     count = total(decoded)
     assert count.head_rows == seen["head"]
-    fed = count.generated_tokens - sum(
-        not d.is_stopped for d in decoded
-    )  # where nothing stops it, the last token is not read
+    # where nothing stops it, the last token is not read
+    fed = count.generated_tokens - sum(not d.is_stopped for d in decoded)
     assert count.body_tokens + fed == seen["body"]
     assert count.body_tokens == count.floor_body_tokens == 24
 

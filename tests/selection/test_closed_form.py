@@ -355,9 +355,8 @@ def test_simulated_lexicase_agrees_with_hand_and_with_fresh_draws():
         candidates(np.mean(cases, axis=1), cases), 4, scheme, np.random.default_rng(5)
     )
     assert found.how == "simulation"
-    p = np.array(
-        [1 / 3, 2 / 3, 0]
-    )  # the first case drawn decides, and it is the first of three with probability 1/3
+    # the first case drawn decides, and it is the first of three with probability 1/3
+    p = np.array([1 / 3, 2 / 3, 0])
     assert (np.abs(found.probability - p) <= Z * np.sqrt(p * (1 - p) / PARENT_DRAWS)).all()
     np.testing.assert_allclose(
         found.standard_error, np.sqrt(found.probability * (1 - found.probability) / PARENT_DRAWS)

@@ -140,9 +140,8 @@ def build(
     task, fitness = check_task(config)
     strategy = strategy_of(config, task)
     model = shared.open_model(config) if shared else open_model(config)
-    tracker = open_tracker(
-        config, runs, parent
-    )  # after the executor: its imports would slow the start of Ray down
+    # after the executor: its imports would slow the start of Ray down
+    tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
     measurer = Measurer(
         model.tokenizer,

@@ -29,9 +29,8 @@ NUM_OPTIONS, NUM_DRAWS, TEMPERATURE = 4, 8, 0.8
 class Offer:
     """What a task lets its policies answer."""
 
-    choices: tuple[str, ...] | None = (
-        None  #: what every input is offered; None where the model writes the options
-    )
+    #: what every input is offered; None where the model writes the options
+    choices: tuple[str, ...] | None = None
     #: whether the answer is the likeliest of what is offered, as in a task with choices; else it is
     #: what the model writes first
     compares: bool = False
@@ -47,9 +46,8 @@ class Player:
     offer: Offer
     among_rivals: bool = False  #: whether it judges an answer against the others that were possible
     threshold: float = 0.0  #: log-odds from which on the self-evaluation says TRUE
-    abstain_below: float | None = (
-        None  #: probability of an answer under which the policy does not give it
-    )
+    #: probability of an answer under which the policy does not give it
+    abstain_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
