@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
-from typer.core import TyperGroup
 
+from evoprompt.commands import Commands, SetOption
 from evoprompt.errors import UserError
 from evoprompt.interrupt import install_signal_handlers
-
-
-class Commands(TyperGroup):
-    """The package's commands, and one for each job of an installed plug-in.
-
-    Plug-ins are looked for when a command is none of the package's, so that the others begin fast.
-    """
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a name, or None."""
-        own = super().get_command(ctx, cmd_name)
-        return own if own is not None else _job_command(cmd_name)
-
 
 app = typer.Typer(
     cls=Commands,
@@ -33,35 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-SetOption = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a config key, e.g. evolution.generations=5. Repeatable.",
-    ),
-]
-
-
-def _job_command(name: str) -> Any:
-    """Return the command that starts the job of a plug-in, or None where there is no such job."""
-    from evoprompt.plugins import find, names
-
-    if name not in names("job", ()):
-        return None
-    job = find("job", name, {}, "evoprompt")
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-    @single.command(name, help=job.start.__doc__)
-    def start(
-        config: Annotated[Path, typer.Argument(help="The job's config.")],
-        out: Annotated[Optional[Path], typer.Option(help="The job's folder.")] = None,
-        overrides: SetOption = None,
-    ) -> None:
-        raise typer.Exit(job.start(config, list(overrides or []), out))
-
-    return typer.main.get_command(single)
 
 
 @app.command("run")

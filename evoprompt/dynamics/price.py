@@ -119,8 +119,8 @@ def _reproduction(
     column sums of the shares A), z' the births' trait, D the births that have parents and m the
     fraction that have none:
 
-        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w) + mean_D(z'
-        - A (z + d)) ]
+        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w)
+                                     + mean_D(z' - A (z + d)) ]
                              + m [ mean_immigrants(z') - mean(z) ]
 
     The covariance is that of the whole population (ddof = 0): with ddof = 1 the identity fails by N
@@ -129,22 +129,8 @@ def _reproduction(
     Source: Price 1970 and 1972; split by operator after Potter, Bassett and De Jong 2003; members
     without ancestors after Kerr and Godfrey-Smith 2009.
     """
+    _check_parents(before, births)
     has_parents = births.has_parents
-    if not has_parents.any():
-        raise ValueError(
-            f"no birth of generation {births.generation} has parents, so selection is undefined; "
-            f"it is a restart"
-        )
-    dead = np.flatnonzero(~before.selected[births.parent])
-    if dead.size:
-        child, parent = (
-            births.birth_ids[births.child[dead[0]]],
-            before.birth_ids[births.parent[dead[0]]],
-        )
-        raise ValueError(
-            f"birth {child} names the parent {parent}, which was not selected: only selected "
-            f"births are parents"
-        )
     native = float(has_parents.mean())
     success = births.success(len(before))
     chosen = before.selected
@@ -180,6 +166,23 @@ def _reproduction(
     return ReproductionTerms(
         selection, remeasurement, transmission, immigration, after.mean(axis=0) - mean
     )
+
+
+def _check_parents(before: Births, births: Births) -> None:
+    """Raise ValueError where no birth has parents, or a parent was not selected."""
+    if not births.has_parents.any():
+        raise ValueError(
+            f"no birth of generation {births.generation} has parents, so selection is undefined; "
+            f"it is a restart"
+        )
+    dead = np.flatnonzero(~before.selected[births.parent])
+    if dead.size:
+        child = births.birth_ids[births.child[dead[0]]]
+        parent = before.birth_ids[births.parent[dead[0]]]
+        raise ValueError(
+            f"birth {child} names the parent {parent}, which was not selected: only selected "
+            f"births are parents"
+        )
 
 
 def selection_terms(

@@ -392,9 +392,8 @@ class Scorer:
 
 
 def _one_pass(trie: TriePlan, wanted: Ints, body_tokens: int) -> TokenCount:
-    return TokenCount(
-        body_tokens=body_tokens, head_rows=len(np.unique(trie.scored_row[wanted])), forwards=1
-    )
+    rows = len(np.unique(trie.scored_row[wanted]))
+    return TokenCount(body_tokens=body_tokens, head_rows=rows, forwards=1)
 
 
 def _segments(trie: TriePlan, ranges: Sequence[tuple[int, int]]) -> list[Tokens]:

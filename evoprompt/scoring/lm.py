@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.errors import UserError
 from evoprompt.scoring.fusion import fuse_modules
 from evoprompt.scoring.head import score_rows
 from evoprompt.scoring.language_model import (
@@ -29,6 +28,7 @@ from evoprompt.scoring.language_model import (
 )
 from evoprompt.scoring.packing import pack_linear_layers
 from evoprompt.scoring.tree_mask import MaskForm, block_attention
+from evoprompt.scoring.weights import load_network, sliding_window_of, window_of
 
 #: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of
 #: Gemma's 262,144 words in float32).
@@ -58,8 +58,6 @@ class TransformersLM:
         import torch
         import transformers
 
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
         if threads:
             torch.set_num_threads(threads)
         self._torch = torch
@@ -71,22 +69,11 @@ class TransformersLM:
             # Without it a mask makes transformers copy keys and values once per query head; results
             # are the same.
             os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1"
-        try:
-            config = transformers.AutoConfig.from_pretrained(folder)
-            kind = _pick_dtype(torch, config, dtype, self._device)
-            self.network = (
-                transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
-                .to(self._device)
-                .eval()
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}"
-            ) from None
+        self.network = load_network(folder, dtype, self._device)
         changed = (pack_linear_layers if on_cpu else fuse_modules)(self.network)
         text = self.network.config.get_text_config()
         self.device = self._device.type
-        self.dtype = str(kind).removeprefix("torch.")
+        self.dtype = str(self.network.dtype).removeprefix("torch.")
         kernels = (
             torch.backends.cpu.get_cpu_capability()
             if on_cpu
@@ -94,21 +81,13 @@ class TransformersLM:
         )
         self._kernels = f"{kernels}, {changed} {'packed layers' if on_cpu else 'fused modules'}"
         self.vocabulary = int(text.vocab_size)
-        self.window = int(
-            getattr(text, "max_position_embeddings", None)
-            or getattr(text, "n_positions", None)
-            or 2**20
-        )
-        layer_types = getattr(text, "layer_types", None) or ()
-        uses_window = not layer_types or "sliding_attention" in layer_types
-        self.sliding_window = (
-            getattr(text, "sliding_window", None)
-            if uses_window and getattr(text, "use_sliding_window", True)
-            else None
-        )
+        self.window = window_of(text)
+        self.sliding_window = sliding_window_of(text)
         self._eager = text._attn_implementation == "eager"
         self._form = MaskForm(
-            self.sliding_window, bool(layer_types), self.network.dtype if self._eager else None
+            self.sliding_window,
+            bool(getattr(text, "layer_types", None)),
+            self.network.dtype if self._eager else None,
         )
         self.reads_ends = self._device.type == "cuda"
         self.block_masks = self.reads_ends and text._attn_implementation == "sdpa"
@@ -395,38 +374,3 @@ class TransformersLM:
         if self._device.type != "cuda":
             return tensor.to(self._device)
         return tensor.pin_memory().to(self._device, non_blocking=True)  # else it would wait
-
-
-def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write a GGUF file as a float32 safetensors folder. It is read by transformers, which
-    dequantizes it, in about 30 s.
-    """
-    import torch
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    quantized = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
-    config = quantized.config
-    if hasattr(config, "quantization_config"):
-        del (
-            config.quantization_config
-        )  # the weights are plain now; with the entry the result could not be saved
-    with torch.device("meta"):
-        plain = type(quantized)(config)
-    plain.load_state_dict(quantized.state_dict(), assign=True)
-    plain.tie_weights()
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _pick_dtype(torch: Any, config: Any, asked: str, device: Any) -> Any:
-    if asked != "auto":
-        return getattr(torch, asked)
-    own = getattr(config.get_text_config(), "dtype", None) or torch.float32
-    if device.type == "cuda":
-        return own if own != torch.bfloat16 or torch.cuda.is_bf16_supported() else torch.float16
-    native = own == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return own if native else torch.float32  # emulated bf16 is 10 to 40 times slower than float32

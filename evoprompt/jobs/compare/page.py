@@ -27,7 +27,6 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 
     text = json.dumps(comparison_dict(comparison), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / NUMBERS).write_text(text + "\n", encoding="utf-8")
-    notes = power_notes(comparison)
     operators = figures.operators_figure(comparison)
     parts = [
         _head(comparison),
@@ -40,32 +39,17 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         ),
     ]
     if comparison.tests:
-        parts.append(
-            section(
-                test_table(comparison).title,
-                to_html(test_table(comparison)),
-                " ".join([TEST_NOTE, *notes]),
-            )
-        )
+        tests, note = test_table(comparison), " ".join([TEST_NOTE, *power_notes(comparison)])
+        parts.append(section(tests.title, to_html(tests), note))
     parts.append(
         section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE)
     )
     if operators:
-        parts.append(
-            section(
-                "What each operator transmitted",
-                operators,
-                "An operator's births, those that died included.",
-            )
-        )
+        note = "An operator's births, those that died included."
+        parts.append(section("What each operator transmitted", operators, note))
     if comparison.tests:
-        parts.append(
-            section(
-                part_table(comparison).title,
-                to_html(part_table(comparison, None)),
-                PART_NOTE,
-            )
-        )
+        title, shown = part_table(comparison).title, to_html(part_table(comparison, None))
+        parts.append(section(title, shown, PART_NOTE))
     parts.append(section("Runs", _runs_table(comparison)))
     file = folder / PAGE
     file.write_text(page(folder.name, parts), encoding="utf-8")
