@@ -153,7 +153,7 @@ def compare(runs: Sequence[str | Path], *, by: Sequence[str] = ()) -> Comparison
 
     >>> import evoprompt as ep
     >>> found = ep.compare(["runs/quick"], by=["evolution.parent_selection.method"])
-    >>> [group.name for group in found.groups]
+    >>> [result.group.name for result in found.groups]
     ['tournament', 'truncation']
     """
     from evoprompt.jobs.compare.comparison import Settings as CompareSettings

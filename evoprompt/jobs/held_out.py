@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import isfinite, nan
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from evoprompt.recurrence.error_rate import error_rates
 from evoprompt.recurrence.evaluator import (
     EvaluatorCounts,
+    LogRatio,
     log_likelihood_ratio,
     sensitivity,
     specificity,
@@ -20,90 +22,166 @@ from evoprompt.report.table import Cell, Table, new_table, to_markdown
 from evoprompt.report.text import interval
 from evoprompt.seeding import Stream, generator
 from evoprompt.stats.resampling import paired_bootstrap_interval, wilson_interval
+from evoprompt.stats.significance import Estimate
 
 #: The recurrence's prediction of what an evaluator is worth is given for this error rate at the
 #: beginning and after these rounds.
 FIRST_ERROR_RATE = 0.5
-
-
 ROUNDS = (1, 5)
+PARTS = ("baseline", "champion", "difference")  #: of a held-out check
 
 
-def evaluator_summary(counts: EvaluatorCounts, alpha: float) -> dict[str, Any]:
+S = TypeVar("S", "Share", "CountedShare")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of examples, or a difference of two, with its interval."""
+
+    value: float
+    ci: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CountedShare:
+    """A share with its interval, and of how many it is."""
+
+    value: float
+    ci: tuple[float, float]
+    num: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The first policy and the champion on examples that nobody chose by."""
+
+    metric: str
+    num_examples: int
+    baseline: Share
+    champion: Share
+    difference: Share  #: paired by example
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the check as a summary has it."""
+        shares = {name: _share(Share, values[name]) for name in PARTS}
+        return cls(values["metric"], values["num_examples"], **shares)
+
+    def part(self, name: str) -> Share:
+        """Return the baseline, the champion or the difference."""
+        share: Share = getattr(self, name)
+        return share
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The error rates of a loop that imitates perfectly what an evaluator accepts, by round; None
+    where nothing is accepted.
+    """
+
+    first_error_rate: float
+    error_rate: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorSummary:
+    """How good an evaluator is, and what it would be worth in a loop; a rate is None where there
+    is nothing that it is of.
+    """
+
+    sensitivity: CountedShare | None
+    specificity: CountedShare | None
+    ln_lambda: LogRatio | None
+    predicted: Prediction
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the evaluator as a summary has it."""
+        sensitivity, specificity, ratio = (
+            values[name] for name in ("sensitivity", "specificity", "ln_lambda")
+        )
+        return cls(
+            _share(CountedShare, sensitivity) if sensitivity else None,
+            _share(CountedShare, specificity) if specificity else None,
+            LogRatio(**ratio) if ratio else None,
+            Prediction(**values["predicted"]),
+        )
+
+
+def _share(kind: type[S], values: Mapping[str, Any]) -> S:
+    return kind(**{**values, "ci": tuple(values["ci"])})
+
+
+def evaluator_summary(counts: EvaluatorCounts, alpha: float) -> EvaluatorSummary:
     """Return an evaluator's rates with Wilson intervals, ln Lambda, and the error rates that a loop
     which learns from what it accepts would have.
 
-    `predicted` holds if the loop imitates its accepted answers perfectly (`dynamics.recurrence`);
-    by round, None where nothing is accepted.
+    The prediction holds if the loop imitates its accepted answers perfectly
+    (`recurrence.error_rate`).
     """
-    rates = {"sensitivity": sensitivity(counts, alpha), "specificity": specificity(counts, alpha)}
-    ratio = log_likelihood_ratio(counts)
-    s, c = (rate.value if rate else nan for rate in rates.values())
+    right, wrong = sensitivity(counts, alpha), specificity(counts, alpha)
+    s, c = (rate.value if rate else nan for rate in (right, wrong))
     by_round = error_rates(FIRST_ERROR_RATE, s, c, max(ROUNDS))
-    return {
-        **{
-            name: {"value": rate.value, "ci": [rate.low, rate.high], "num": rate.num}
-            if rate
-            else None
-            for name, rate in rates.items()
-        },
-        "ln_lambda": {"value": ratio.value, "standard_error": ratio.standard_error}
-        if ratio
-        else None,
-        "predicted": {
-            "first_error_rate": FIRST_ERROR_RATE,
-            "error_rate": {
-                str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS
-            },
-        },
-    }
+    known = {str(n): float(by_round[n]) if isfinite(by_round[n]) else None for n in ROUNDS}
+    return EvaluatorSummary(
+        _counted(right),
+        _counted(wrong),
+        log_likelihood_ratio(counts),
+        Prediction(FIRST_ERROR_RATE, known),
+    )
+
+
+def _counted(rate: Estimate | None) -> CountedShare | None:
+    if rate is None or rate.low is None or rate.high is None:
+        return None
+    return CountedShare(rate.value, (rate.low, rate.high), rate.num)
 
 
 def compare(
     baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int, alpha: float
-) -> dict[str, Any]:
+) -> HeldOut:
     """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap
     interval.
 
     Args:
         baseline: which answers are right, shape (example,).
         champion: the same on the same examples.
+        seed: of the bootstrap.
+        alpha: of the intervals.
     """
 
-    def accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
-        return {
-            "value": float(right.mean()),
-            "ci": list(wilson_interval(int(right.sum()), len(right), alpha)),
-        }
+    def accuracy(right: NDArray[np.bool_]) -> Share:
+        ends = wilson_interval(int(right.sum()), len(right), alpha)
+        return Share(float(right.mean()), ends)
 
     difference = champion.astype(float) - baseline.astype(float)
-    interval = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)
-    return {
-        "metric": "accuracy",
-        "num_examples": len(baseline),
-        "baseline": accuracy(baseline),
-        "champion": accuracy(champion),
-        "difference": {"value": float(difference.mean()), "ci": list(interval)},
-    }
+    ends = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)
+    return HeldOut(
+        "accuracy",
+        len(baseline),
+        accuracy(baseline),
+        accuracy(champion),
+        Share(float(difference.mean()), ends),
+    )
 
 
-def held_out_table(test: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
+def held_out_table(test: HeldOut, labels: Mapping[str, str]) -> Table:
     """Return a held-out check as a page shows it; `labels` has the part that each row shows."""
     rows = []
     for label, name in labels.items():
-        value, bounds = interval(test[name], signed=name == "difference")
+        value, bounds = interval(test.part(name), signed=name == "difference")
         rows.append((label, Cell(value, emphasis="strong"), Cell(bounds, emphasis="muted")))
-    return new_table(("", _words(test["metric"]), "interval"), rows)
+    return new_table(("", _words(test.metric), "interval"), rows)
 
 
-def held_out_markdown(test: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+def held_out_markdown(test: HeldOut, labels: Mapping[str, str]) -> str:
     """Return a held-out check in Markdown, with what was measured on how many examples above it."""
     rows = []
     for label, name in labels.items():
-        low, high = test[name]["ci"]
-        rows.append((label, f"{test[name]['value']:.3f}", f"{low:.3f} to {high:.3f}"))
-    metric = _words(test["metric"])
-    title = f"{metric} on {test['num_examples']} examples"
+        low, high = test.part(name).ci
+        rows.append((label, f"{test.part(name).value:.3f}", f"{low:.3f} to {high:.3f}"))
+    metric = _words(test.metric)
+    title = f"{metric} on {test.num_examples} examples"
     return to_markdown(new_table(("", metric, "interval"), rows, title=title))
 
 

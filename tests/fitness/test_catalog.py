@@ -142,7 +142,7 @@ def test_a_fitness_of_ones_own_carries_a_run_and_is_found_again(
         scores = measured[birth["policy_id"]]
         expected = 2 * scores.of_gold(scores.log_likelihood).mean()
         assert birth["fitness"] == pytest.approx(expected, abs=1e-6)
-    assert run_fitness(folder, folder.read("summary.json")).name == name
+    assert run_fitness(folder, folder.summary()).name == name
     assert name in write_page(folder).read_text()
     # And a run that goes on.
     config = run / "config.yaml"

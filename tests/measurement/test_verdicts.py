@@ -256,15 +256,13 @@ def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_
         )
     # The page makes the dynamics from the folder alone: the same standard errors as the run had,
     # but for rounding of the fitness.
-    lines = folder.lines("generations.jsonl")
+    lines = [line.account for line in folder.generations()]
     for again, line in zip(
         history_of(folder, fitness("label_normalized", 0.5)).lines[1:], lines[1:], strict=True
     ):
         for trait in ("fitness", "sensitivity", "verdict_log_likelihood"):
-            for term, error in line["price"][trait]["standard_error"].items():
-                assert again["price"][trait]["standard_error"][term] == pytest.approx(
-                    error, abs=1e-5
-                ), (trait, term)
+            errors = again.price[trait].standard_error
+            assert errors == pytest.approx(line.price[trait].standard_error, abs=1e-5), trait
     assert summary["champion"]["validation_fitness"] < 0
 
 

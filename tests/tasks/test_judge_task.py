@@ -17,6 +17,7 @@ from evoprompt.jobs.evolve.conclude import counts_of
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.display import evaluator_text
 from evoprompt.jobs.evolve.metrics import summary_metrics
+from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.held_out import evaluator_summary
 from evoprompt.records import LabelScores
@@ -97,10 +98,10 @@ def test_what_an_evaluator_is_worth_worked_by_hand():
     # s = 30/40 = 3/4, c = 1 - 10/40 = 3/4, Lambda = 3: odds 1 fall to 1/3 in a round and to 1/243
     # in five.
     found = evaluator_summary(EvaluatorCounts(30, 40, 10, 40), 0.05)
-    assert (found["sensitivity"]["value"], found["specificity"]["value"]) == (0.75, 0.75)
-    assert found["sensitivity"]["ci"][0] < 0.75 < found["sensitivity"]["ci"][1]
-    assert found["ln_lambda"]["value"] == pytest.approx(log(30.5 / 40.5) - log(10.5 / 40.5))
-    assert found["predicted"]["error_rate"] == {
+    assert (found.sensitivity.value, found.specificity.value) == (0.75, 0.75)
+    assert found.sensitivity.ci[0] < 0.75 < found.sensitivity.ci[1]
+    assert found.ln_lambda.value == pytest.approx(log(30.5 / 40.5) - log(10.5 / 40.5))
+    assert found.predicted.error_rate == {
         "1": pytest.approx(0.25),
         "5": pytest.approx(1 / 244),
     }
@@ -111,7 +112,7 @@ def test_what_an_evaluator_is_worth_worked_by_hand():
 
 def test_an_evaluator_that_accepts_nothing_has_no_prediction():
     found = evaluator_summary(EvaluatorCounts(0, 4, 0, 4), 0.05)
-    assert found["predicted"]["error_rate"] == {"1": None, "5": None}
+    assert found.predicted.error_rate == {"1": None, "5": None}
     assert evaluator_text(found).startswith("sensitivity 0.000")
     assert "would be" not in evaluator_text(found)
 
@@ -163,7 +164,7 @@ def test_a_run_on_a_judging_task_says_what_its_evaluators_are_worth(
         rates = [part[rate]["value"] for rate in ("sensitivity", "specificity")]
         assert sum(rates) / 2 == pytest.approx(summary["test"][name]["value"])
     assert "evaluator after" in capsys.readouterr().out
-    metrics = summary_metrics(summary)
+    metrics = summary_metrics(Summary.from_dict(summary))
     assert (
         metrics["evaluator/champion_specificity"]
         == summary["evaluator"]["champion"]["specificity"]["value"]

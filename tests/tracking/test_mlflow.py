@@ -10,6 +10,7 @@ import pytest
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.tracking.base import Dataset
@@ -56,9 +57,7 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
     assert run.data.tags["evoprompt.task"] == "mood"
     assert summary["champion"]["prompt"] in run.data.tags["mlflow.note.content"]
     assert {d.tags[0].value for d in run.inputs.dataset_inputs} == {"fitness", "validation", "test"}
-    generations = [
-        json.loads(line) for line in (runs / "run" / "generations.jsonl").read_text().splitlines()
-    ]
+    told = [generation_metrics(line) for line in EvolveFolder.open(runs / "run").generations()]
     for name in (
         "fitness/best",
         "fitness/mean",
@@ -67,9 +66,7 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
         "price/fitness/transmission",
     ):
         history = mlflow.get_metric_history(run.info.run_id, name)
-        expected = [
-            generation_metrics(g)[name] for g in generations if name in generation_metrics(g)
-        ]
+        expected = [metrics[name] for metrics in told if name in metrics]
         assert [m.value for m in sorted(history, key=lambda m: m.step)] == expected, name
     assert {
         "price/fitness/survival/selection",

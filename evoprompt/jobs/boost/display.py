@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.record import Ends, RoundLine
+from evoprompt.jobs.held_out import HeldOut
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
@@ -108,12 +109,13 @@ def print_result(console: Console, summary: Mapping[str, Any], folder: Path, loc
     """Print the table at the end of a loop; `location` is where the tracker has it."""
     pairs: list[tuple[str, Cell | str]] = []
     if summary["test"] is not None:
+        test = HeldOut.from_dict(summary["test"])
         for label, name in (
             ("error before", "baseline"),
             ("error after", "champion"),
             ("difference", "difference"),
         ):
-            part = interval(summary["test"][name], signed=name == "difference")
+            part = interval(test.part(name), signed=name == "difference")
             pairs.append((label, "  ".join(part)))
     play = f"{program()} play {short_path(folder)}"
     pairs += [

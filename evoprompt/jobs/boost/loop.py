@@ -329,11 +329,10 @@ def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[Prior | No
     return asker.answer_prior(policy, batch, "measuring"), judged
 
 
-def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str, Any]:
+def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str, object]:
     """Return both error rates with intervals, and their paired difference."""
-    return compare(~before.right, ~after.right, config.seed, config.alpha) | {
-        "metric": "error_rate"
-    }
+    found = compare(~before.right, ~after.right, config.seed, config.alpha)
+    return asdict(replace(found, metric="error_rate"))
 
 
 def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evoprompt.jobs.boost.record import RoundLine
-from evoprompt.jobs.held_out import held_out_markdown
+from evoprompt.jobs.held_out import HeldOut, held_out_markdown
 
 
 def recurrence_metrics(line: RoundLine) -> dict[str, float]:
@@ -50,10 +50,9 @@ def boost_description(summary: Mapping[str, Any]) -> str:
     after, what must be known of it, its prompt.
     """
     labels = {"before": "baseline", "after": "champion", "difference": "difference"}
-    table = (
-        f"Self-evaluation: {held_out_markdown(summary['test'], labels)}\n\n"
-        if summary["test"] is not None
-        else ""
-    )
+    table = ""
+    if summary["test"] is not None:
+        test = HeldOut.from_dict(summary["test"])
+        table = f"Self-evaluation: {held_out_markdown(test, labels)}\n\n"
     notes = "".join(f"- {note}\n" for note in summary["notes"])
     return f"{table}{notes}\nFinal prompt\n\n```\n{summary['champion']['prompt']}\n```\n"

@@ -16,7 +16,7 @@ from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.record import RoundLine, RoundVerdict
 from evoprompt.jobs.boost.state import BUFFERS
-from evoprompt.jobs.held_out import held_out_table
+from evoprompt.jobs.held_out import HeldOut, held_out_table
 from evoprompt.recurrence.verdict import Assumption
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import new_table, to_html
@@ -154,19 +154,19 @@ def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> s
         )
         return f"<p>This loop has not ended; what follows is what it has committed.{unknown}</p>"
     notes = "".join(f"<p>{escape(note)}</p>" for note in summary["notes"])
-    test = summary["test"]
-    if test is None:
+    if summary["test"] is None:
         return section("Outcome", notes)
+    test = HeldOut.from_dict(summary["test"])
     labels = {
         "before, without context": "baseline",
         "after, with the last context": "champion",
         "difference (paired)": "difference",
     }
     table = to_html(held_out_table(test, labels))
-    note = f"On {_count(test['num_examples'], 'test example')} that the loop never learned from."
+    note = f"On {_count(test.num_examples, 'test example')} that the loop never learned from."
     return section(
         "Outcome",
-        f"{table}<p>{_conclusion(test['difference']['ci'])}</p>{notes}",
+        f"{table}<p>{_conclusion(test.difference.ci)}</p>{notes}",
         note,
     )
 

@@ -8,16 +8,24 @@ the search nor the choice has seen.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
+from evoprompt.backends.base import ModelInfo
 from evoprompt.choices import correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
+from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.journal import Journal
-from evoprompt.jobs.held_out import compare, evaluator_summary
+from evoprompt.jobs.evolve.record import (
+    BaselineSummary,
+    ChampionSummary,
+    FitnessSummary,
+    ModelSummary,
+    Summary,
+)
+from evoprompt.jobs.held_out import EvaluatorSummary, compare, evaluator_summary
 from evoprompt.policy import Policy
 from evoprompt.records import FITNESS_DIGITS, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
@@ -61,44 +69,56 @@ def summarize(
     baseline: Policy,
     validated: dict[str, LabelScores],
     tested: dict[str, LabelScores],
-) -> dict[str, Any]:
+    info: ModelInfo,
+) -> Summary:
     """Return the run's summary, all but the seconds."""
-    config = parts.config
-    evaluations = journal.evaluations
+    config, evaluations = parts.config, journal.evaluations
+    first, last = baseline.policy_id, champion.policy_id
     starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
-    return {
-        "name": journal.folder.path.name,
-        "champion": {
-            **_described(champion),
-            "fitness": evaluations[champion.policy_id].fitness,
-            "validation_fitness": validation_fitness(parts, validated[champion.policy_id]),
-            "traits": dict(evaluations[champion.policy_id].traits),
-        },
-        "baseline": {**_described(baseline), "fitness": evaluations[baseline.policy_id].fitness},
-        "fitness": {
-            "kind": parts.fitness.name,
-            "first": max(starting),
-            "last": max(m.evaluation.fitness for m in state.members),
-            "best": max(e.fitness for e in evaluations.values()),
-        },
-        "test": compare(
-            correct(tested[baseline.policy_id])[0],
-            correct(tested[champion.policy_id])[0],
-            config.seed,
-            config.final.alpha,
+    right = {policy_id: correct(scores)[0] for policy_id, scores in tested.items()}
+    return Summary(
+        name=journal.folder.path.name,
+        champion=ChampionSummary(
+            last,
+            champion.to_dict(),
+            render_prompt(champion),
+            evaluations[last].fitness,
+            validation_fitness(parts, validated[last]),
+            dict(evaluations[last].traits),
         ),
-        **_evaluators(
-            parts, {"baseline": tested[baseline.policy_id], "champion": tested[champion.policy_id]}
+        baseline=BaselineSummary(
+            first, baseline.to_dict(), render_prompt(baseline), evaluations[first].fitness
         ),
-        "generations": state.generation,
-        "policies_scored": len(evaluations),
-        "tokens": asdict(journal.ledger.token_summary()),
-        "price_residual_max": journal.residual_max,
-        "mlflow_run_id": (journal.folder.read(TRACKING) or {}).get("run_id"),
-        "seed": config.seed,
-        "task": parts.task.name,
-        "model": {"name": config.model.name, "folder": parts.identity.place},
-    }
+        fitness=FitnessSummary(
+            kind=parts.fitness.name,
+            first=max(starting),
+            last=max(m.evaluation.fitness for m in state.members),
+            best=max(e.fitness for e in evaluations.values()),
+        ),
+        test=compare(right[first], right[last], config.seed, config.final.alpha),
+        evaluator=_evaluators(config, {"baseline": tested[first], "champion": tested[last]}),
+        generations=state.generation,
+        policies_scored=len(evaluations),
+        tokens=journal.ledger.token_summary(),
+        price_residual_max=journal.residual_max,
+        mlflow_run_id=(journal.folder.read(TRACKING) or {}).get("run_id"),
+        seed=config.seed,
+        task=parts.task.name,
+        model=_model(config.model.name, parts.identity.place, info),
+    )
+
+
+def _model(name: str, place: str, info: ModelInfo) -> ModelSummary:
+    return ModelSummary(
+        name=name,
+        folder=place,
+        path=info.path,
+        reason=info.reason,
+        dtype=info.dtype,
+        arithmetic=info.arithmetic,
+        placement=info.placement,
+        chunk_tokens=info.chunk_tokens,
+    )
 
 
 def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
@@ -117,22 +137,11 @@ def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
     return EvaluatorCounts(int(right.sum()), len(right), int(wrong.sum()), len(wrong))
 
 
-def _evaluators(parts: Parts, tested: dict[str, LabelScores]) -> dict[str, Any]:
-    """Return the summary's part on evaluators, or nothing where none was measured."""
-    counts = {
-        name: counts_of(scores, judging=parts.config.task.judge) for name, scores in tested.items()
-    }
-    known = {
-        name: evaluator_summary(found, parts.config.final.alpha)
+def _evaluators(config: Config, tested: Mapping[str, LabelScores]) -> dict[str, EvaluatorSummary]:
+    """Return how good each policy is as an evaluator, where that was measured."""
+    counts = {name: counts_of(scores, judging=config.task.judge) for name, scores in tested.items()}
+    return {
+        name: evaluator_summary(found, config.final.alpha)
         for name, found in counts.items()
         if found is not None
-    }
-    return {"evaluator": known} if known else {}
-
-
-def _described(policy: Policy) -> dict[str, Any]:
-    return {
-        "policy_id": policy.policy_id,
-        "policy": policy.to_dict(),
-        "prompt": render_prompt(policy),
     }

@@ -16,10 +16,12 @@ from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.evolve.record import GenerationLine, Summary
+from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
+from evoprompt.store.ledger import TokenSummary
 from evoprompt.terminal import clock, new_console, program, short_path
 
 #: Starting policies of a task that brings its own; for the forecast of the time left only.
@@ -173,18 +175,18 @@ class Display:
 
 
 def print_result(
-    console: Console, summary: Mapping[str, Any], folder: Path, mlflow_location: str, runs: Path
+    console: Console, summary: Summary, folder: Path, mlflow_location: str, runs: Path
 ) -> None:
     """Print the table at the end of a run; `runs` is the folder with the MLflow store."""
     console.print()
     console.print(Text("Champion prompt", style="bold"))
-    console.print(Text(summary["champion"]["prompt"]))
+    console.print(Text(summary.champion.prompt))
     console.print()
     see = f"{program()} ui --runs {short_path(runs)}"
     pairs: list[tuple[str, Cell | str]] = [
-        *_held_out(summary["test"], summary.get("evaluator", {})),
-        *_cost(summary["tokens"], summary["seconds"]),
-        ("Price residual, at most", f"{summary['price_residual_max']:.1g}"),
+        *_held_out(summary.test, summary.evaluator),
+        *_cost(summary.tokens, summary.seconds),
+        ("Price residual, at most", f"{summary.price_residual_max:.1g}"),
         ("run folder", str(folder)),
         ("report", str(folder / "report.html")),
         ("MLflow", mlflow_location),
@@ -194,50 +196,43 @@ def print_result(
 
 
 def _held_out(
-    test: Mapping[str, Any], evaluators: Mapping[str, Any]
+    test: HeldOut, evaluators: Mapping[str, EvaluatorSummary]
 ) -> Iterator[tuple[str, Cell | str]]:
-    before, after = ("  ".join(interval(test[name])) for name in ("baseline", "champion"))
-    difference = "  ".join(interval(test["difference"], signed=True))
+    before, after = ("  ".join(interval(share)) for share in (test.baseline, test.champion))
+    difference = "  ".join(interval(test.difference, signed=True))
     yield "held-out accuracy before", f"{before}  (best starting prompt)"
     yield "held-out accuracy after", Cell(after, emphasis="strong")
-    yield "difference", f"{difference}  (paired, {test['num_examples']} test examples)"
+    yield "difference", f"{difference}  (paired, {test.num_examples} test examples)"
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in evaluators:
             yield label, evaluator_text(evaluators[name])
 
 
-def _cost(tokens: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens["by_phase"].items())
-    written = (
-        f", of them {tokens['generated']:,} written by the model" if tokens["generated"] else ""
-    )
-    yield "tokens forwarded", f"{tokens['total']:,}{written}  ({phases})"
-    spared = [f"{tokens['stored']:,} from the prefix store"] if tokens["stored"] else []
-    if tokens["memo_requests"]:
-        met = f"{tokens['memo_requests']:,} of {tokens['requests']:,} requests"
+def _cost(tokens: TokenSummary, seconds: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    phases = ", ".join(f"{phase} {count:,}" for phase, count in tokens.by_phase.items())
+    written = f", of them {tokens.generated:,} written by the model" if tokens.generated else ""
+    yield "tokens forwarded", f"{tokens.total:,}{written}  ({phases})"
+    spared = [f"{tokens.stored:,} from the prefix store"] if tokens.stored else []
+    if tokens.memo_requests:
+        met = f"{tokens.memo_requests:,} of {tokens.requests:,} requests"
         spared.append(f"{met} from the memo")
-    if spared and tokens["floor"] > tokens["prefill"]:
-        yield "tokens spared", f"{tokens['floor'] - tokens['prefill']:,}  ({', '.join(spared)})"
+    if spared and tokens.floor > tokens.prefill:
+        yield "tokens spared", f"{tokens.floor - tokens.prefill:,}  ({', '.join(spared)})"
     scoring = clock(seconds.get("scoring", 0))
     yield "time", f"{clock(seconds['total'])}  (of it scoring {scoring})"
 
 
-def evaluator_text(evaluator: Mapping[str, Any]) -> str:
+def evaluator_text(evaluator: EvaluatorSummary) -> str:
     """Return in a line how good an evaluator is, and to what error a loop that learns from what it
     accepts would go from its first one.
     """
-    known = [
-        f"{name} {'{} {}'.format(*interval(evaluator[name]))}"
-        for name in ("sensitivity", "specificity")
-        if evaluator[name]
-    ]
-    predicted = evaluator["predicted"]
+    rates = (("sensitivity", evaluator.sensitivity), ("specificity", evaluator.specificity))
+    known = [f"{name} {' '.join(interval(rate))}" for name, rate in rates if rate is not None]
     later = [
         f"{error:.3f} after {n} round{'s' if n != '1' else ''}"
-        for n, error in predicted["error_rate"].items()
+        for n, error in evaluator.predicted.error_rate.items()
         if error is not None
     ]
-    forecast = (
-        [f"error {predicted['first_error_rate']:g} would be {', '.join(later)}"] if later else []
-    )
+    first = evaluator.predicted.first_error_rate
+    forecast = [f"error {first:g} would be {', '.join(later)}"] if later else []
     return "  ".join([*known, *forecast])

@@ -14,10 +14,10 @@ import numpy as np
 from evoprompt.config.sections import with_absolute_paths
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.jobs.evolve.config import Config, check_config
-from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
-from evoprompt.store.folder import CONFIG, RunFolder
+from evoprompt.store.folder import CONFIG, SUMMARY, RunFolder
 from evoprompt.store.ledger import Ledger
 
 LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
@@ -125,6 +125,11 @@ class EvolveFolder(RunFolder):
     def generations(self) -> list[GenerationLine]:
         """Return the lines of the generations that are committed."""
         return [GenerationLine.from_dict(line) for line in self.lines(GENERATIONS)]
+
+    def summary(self) -> Summary | None:
+        """Return what the run came to, or None where it is not complete."""
+        values = self.read(SUMMARY)
+        return None if values is None else Summary.from_dict(values)
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from threading import Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.dynamics.account import GenerationAccount
@@ -25,7 +26,7 @@ from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import write_page
-from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection
+from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
 from evoprompt.jobs.evolve.tracked import open_tracking
 from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Policy
@@ -55,7 +56,7 @@ class Observer(Protocol):
 
 def run(
     parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_seconds: float = 0.0
-) -> dict[str, Any]:
+) -> Summary:
     """Begin a run or go on with it, to its end; return its summary, which is also written.
 
     `startup_seconds` is what it took to make the parts; it is counted with the run's other phases.
@@ -76,15 +77,7 @@ def run(
         open_tracking(parts.tracker, folder, parts.config, parts.task)
     observer.loaded(info, parts.config)
     state = search(parts, journal, state, observer)
-    summary = _check_held_out(parts, state, journal, observer)
-    summary["model"] |= {
-        "path": info.path,
-        "reason": info.reason,
-        "dtype": info.dtype,
-        "arithmetic": info.arithmetic,
-        "placement": info.placement,
-        "chunk_tokens": info.chunk_tokens,
-    }
+    summary = _check_held_out(parts, state, journal, observer, info)
     Thread(target=parts.close).start()  # Ray takes a second to end
     with journal.ledger.timed("report"):
         write_page(folder, summary)
@@ -92,10 +85,10 @@ def run(
         0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values())
     )
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
-    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
+    summary = replace(summary, seconds=seconds | {"total": round(sum(seconds.values()), 3)})
     parts.tracker.describe(summary_description(summary))
     parts.tracker.log(summary_metrics(summary), state.generation, int(time.time() * 1000))
-    folder.write(SUMMARY, summary)
+    folder.write(SUMMARY, summary.to_dict())
     return summary
 
 
@@ -179,8 +172,8 @@ def _measure(
 
 
 def _check_held_out(
-    parts: Parts, state: State, journal: Journal, observer: Observer
-) -> dict[str, Any]:
+    parts: Parts, state: State, journal: Journal, observer: Observer, info: ModelInfo
+) -> Summary:
     """Pick the champion on the validation examples; measure it and the best starting policy on the
     test examples, once.
     """
@@ -192,7 +185,7 @@ def _check_held_out(
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
     tested = _measure(measurer, compared, task.test, ledger, "test", observer)
-    return summarize(parts, state, journal, champion, baseline, validated, tested)
+    return summarize(parts, state, journal, champion, baseline, validated, tested, info)
 
 
 def _line(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from evoprompt.dynamics.account import flat
-from evoprompt.jobs.evolve.record import GenerationLine
-from evoprompt.jobs.held_out import held_out_markdown
+from evoprompt.jobs.evolve.record import GenerationLine, Summary
+from evoprompt.jobs.held_out import PARTS, CountedShare, Share, held_out_markdown
 
 #: What is told of the tokens of a generation.
 TOKENS = ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")
@@ -38,37 +36,28 @@ def generation_metrics(line: GenerationLine) -> dict[str, float]:
     return metrics
 
 
-def summary_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+def summary_metrics(summary: Summary) -> dict[str, float]:
     """Return the metrics of a finished run: the held-out check and its evaluators' rates, with
     their intervals, and what it cost.
     """
+    shares: dict[str, Share | CountedShare] = {
+        f"test/{name}": summary.test.part(name) for name in PARTS
+    }
+    for name, evaluator in summary.evaluator.items():
+        rates = {"sensitivity": evaluator.sensitivity, "specificity": evaluator.specificity}
+        shares |= {f"evaluator/{name}_{rate}": s for rate, s in rates.items() if s is not None}
     metrics: dict[str, float] = {}
-    for name in ("baseline", "champion", "difference"):
-        part = summary["test"][name]
-        metrics |= {
-            f"test/{name}": part["value"],
-            f"test/{name}_low": part["ci"][0],
-            f"test/{name}_high": part["ci"][1],
-        }
-    for name, part in summary.get("evaluator", {}).items():
-        for rate in ("sensitivity", "specificity"):
-            if part[rate] is not None:
-                low, high = part[rate]["ci"]
-                metrics |= {
-                    f"evaluator/{name}_{rate}": part[rate]["value"],
-                    f"evaluator/{name}_{rate}_low": low,
-                    f"evaluator/{name}_{rate}_high": high,
-                }
-    metrics |= {
-        f"tokens/{phase}": tokens for phase, tokens in summary["tokens"]["by_phase"].items()
-    }
+    for name, share in shares.items():
+        low, high = share.ci
+        metrics |= {name: share.value, f"{name}_low": low, f"{name}_high": high}
+    metrics |= {f"tokens/{phase}": tokens for phase, tokens in summary.tokens.by_phase.items()}
     return metrics | {
-        "price/residual_max": summary["price_residual_max"],
-        "time/total": summary["seconds"]["total"],
+        "price/residual_max": summary.price_residual_max,
+        "time/total": summary.seconds["total"],
     }
 
 
-def summary_description(summary: Mapping[str, Any]) -> str:
+def summary_description(summary: Summary) -> str:
     """Return a finished run in a few lines of Markdown: the held-out check and the champion's
     prompt.
     """
@@ -77,5 +66,5 @@ def summary_description(summary: Mapping[str, Any]) -> str:
         "champion": "champion",
         "difference": "difference",
     }
-    table, prompt = held_out_markdown(summary["test"], labels), summary["champion"]["prompt"]
+    table, prompt = held_out_markdown(summary.test, labels), summary.champion.prompt
     return f"Held-out {table}\n\nChampion\n\n```\n{prompt}\n```\n"

@@ -21,15 +21,14 @@ from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.ancestry import ancestry
 from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
-from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import held_out_table
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import Table, new_table, to_html
-from evoprompt.store.folder import SUMMARY
 
 
-def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -> Path:
+def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     """Write the report of a run, finished or not, with `dynamics.json` beside it; return its path.
 
     Args:
@@ -39,7 +38,7 @@ def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
     from evoprompt.jobs.evolve.figures import fitness_figure
 
-    summary = summary if summary is not None else folder.read(SUMMARY)
+    summary = summary if summary is not None else folder.summary()
     lines, lineage = folder.generations(), folder.lines(LINEAGE)
     fitness = run_fitness(folder, summary)
     history = history_of(folder, fitness)
@@ -56,13 +55,11 @@ def write_page(folder: EvolveFolder, summary: Mapping[str, Any] | None = None) -
         sections.append(
             section(
                 "How the champion came about",
-                to_html(ancestry_table(ancestry(lineage, summary["champion"]["policy_id"]))),
+                to_html(ancestry_table(ancestry(lineage, summary.champion.policy_id))),
             )
         )
-        sections.append(section("Champion", preformatted(summary["champion"]["prompt"])))
-        sections.append(
-            section("Best starting prompt", preformatted(summary["baseline"]["prompt"]))
-        )
+        sections.append(section("Champion", preformatted(summary.champion.prompt)))
+        sections.append(section("Best starting prompt", preformatted(summary.baseline.prompt)))
     path = folder.path / "report.html"
     path.write_text(page(folder.path.name, sections), encoding="utf-8")
     return path
@@ -139,7 +136,7 @@ def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     return history
 
 
-def run_fitness(folder: EvolveFolder, summary: Mapping[str, Any] | None) -> Fitness:
+def run_fitness(folder: EvolveFolder, summary: Summary | None) -> Fitness:
     """Return the fitness of a run, also where its configuration leaves that to the task.
 
     Raises:
@@ -147,7 +144,7 @@ def run_fitness(folder: EvolveFolder, summary: Mapping[str, Any] | None) -> Fitn
     """
     config = folder.config().fitness
     if summary:
-        config = config.model_copy(update={"kind": summary["fitness"]["kind"]})
+        config = config.model_copy(update={"kind": summary.fitness.kind})
     offered = config.kind == AUTO and all(has_choices(m) for m in folder.measurements().values())
     return fitness_of(config, has_choices=offered)
 
@@ -162,18 +159,18 @@ def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
 
 def _head(
     folder: EvolveFolder,
-    summary: Mapping[str, Any] | None,
+    summary: Summary | None,
     generations: Sequence[GenerationLine],
 ) -> str:
     config = folder.config()
     last = generations[-1]
-    where = f"{config.model.name} on task {summary['task'] if summary else config.task.title}"
+    where = f"{config.model.name} on task {summary.task if summary else config.task.title}"
     scored = (
         f"generation {last.generation}, {last.tokens.total:,} tokens forwarded so far"
         if not summary
         else (
-            f"{summary['generations']} generations, {summary['policies_scored']} policies "
-            f"scored, {summary['tokens']['total']:,} tokens forwarded"
+            f"{summary.generations} generations, {summary.policies_scored} policies "
+            f"scored, {summary.tokens.total:,} tokens forwarded"
         )
     )
     return (
@@ -182,16 +179,16 @@ def _head(
     )
 
 
-def _outcome(summary: Mapping[str, Any]) -> str:
-    test = summary["test"]
+def _outcome(summary: Summary) -> str:
+    test = summary.test
     labels = {
         "best starting prompt": "baseline",
         "champion": "champion",
         "difference (paired)": "difference",
     }
     note = (
-        f"On {test['num_examples']} test examples that the search never saw. Price's parts "
-        f"add up within {summary['price_residual_max']:.1g}."
+        f"On {test.num_examples} test examples that the search never saw. Price's parts "
+        f"add up within {summary.price_residual_max:.1g}."
     )
     return section("Held-out check", to_html(held_out_table(test, labels)), note)
 

@@ -1,13 +1,14 @@
-"""What a run writes down of a generation: its line of `generations.jsonl`. Pure."""
+"""What a run writes down: a generation's line of `generations.jsonl`, and `summary.json`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
+from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.store.ledger import TokenSummary
 
 
@@ -60,3 +61,94 @@ class GenerationLine:
             tokens=TokenSummary(**values["tokens"]),
             seconds=values["seconds"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineSummary:
+    """The best starting policy, by the fitness that the search saw."""
+
+    policy_id: str
+    policy: Mapping[str, Any]  #: as `Policy.to_dict` has it
+    prompt: str
+    fitness: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionSummary:
+    """The policy that the run ended with."""
+
+    policy_id: str
+    policy: Mapping[str, Any]
+    prompt: str
+    fitness: float  #: on the search's examples
+    validation_fitness: float
+    traits: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FitnessSummary:
+    """Fitness over the run."""
+
+    kind: str
+    first: float  #: of the best starting policy
+    last: float  #: of the best in the last generation
+    best: float  #: of all that were ever scored
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """What scored, and how."""
+
+    name: str
+    folder: str  #: of its weights, or the address of who holds them
+    path: str  #: the rung of the engine
+    reason: str
+    dtype: str
+    arithmetic: str
+    placement: str
+    chunk_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A complete run."""
+
+    name: str
+    champion: ChampionSummary
+    baseline: BaselineSummary
+    fitness: FitnessSummary
+    test: HeldOut
+    evaluator: Mapping[str, EvaluatorSummary]  #: of baseline and champion, where there are any
+    generations: int
+    policies_scored: int
+    tokens: TokenSummary
+    price_residual_max: float
+    mlflow_run_id: str | None
+    seed: int
+    task: str
+    model: ModelSummary
+    seconds: Mapping[str, float] = field(default_factory=dict)  #: by phase, and in `total`
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the summary as `summary.json` has it."""
+        return {name: value for name, value in asdict(self).items() if name != "evaluator" or value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the summary of `to_dict`'s values; what else there is, is left out."""
+        evaluators = values.get("evaluator", {}).items()
+        nested = {name: kind(**values[name]) for name, kind in NESTED.items()} | {
+            "test": HeldOut.from_dict(values["test"]),
+            "evaluator": {name: EvaluatorSummary.from_dict(each) for name, each in evaluators},
+        }
+        own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        return cls(**{**own, **nested})
+
+
+NESTED: Mapping[str, Any] = {
+    "champion": ChampionSummary,
+    "baseline": BaselineSummary,
+    "fitness": FitnessSummary,
+    "tokens": TokenSummary,
+    "model": ModelSummary,
+}

@@ -18,6 +18,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.display import Display, QuietObserver, print_result
 from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
+from evoprompt.jobs.evolve.record import Summary
 from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.tracking.open import open_tracker
 
@@ -81,12 +82,14 @@ def resume(path: Path) -> dict[str, Any]:
             f"the run in {path} is complete; its result is in summary.json, and evoprompt report "
             f"{path} makes its page again"
         )
-    return _show(folder.config(), folder)
+    _show(folder.config(), folder)
+    summary: dict[str, Any] = folder.read(SUMMARY)
+    return summary
 
 
 def carry_out(
     config: Config, folder: EvolveFolder, observer: Observer, shared: SharedModels | None = None
-) -> tuple[dict[str, Any], str]:
+) -> tuple[Summary, str]:
     """Begin a run or go on with it, to its end; return the summary, and where the tracker has it.
 
     Args:
@@ -101,7 +104,7 @@ def carry_out(
     champion = None
     try:
         summary = run(parts, folder, observer, startup_seconds=time.perf_counter() - begun)
-        status, champion = "FINISHED", summary["champion"]["prompt"]
+        status, champion = "FINISHED", summary.champion.prompt
     except KeyboardInterrupt:
         status = "KILLED"
         raise
@@ -134,7 +137,7 @@ def _show(
     config: Config,
     folder: EvolveFolder,
     on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
-) -> dict[str, Any]:
+) -> None:
     with Display(config, on_generation=on_generation) as display:
         try:
             summary, location = carry_out(config, folder, display)
@@ -142,4 +145,3 @@ def _show(
             display.interrupted(folder.path)
             raise
     print_result(display.console, summary, folder.path, location, home(folder.path))
-    return summary

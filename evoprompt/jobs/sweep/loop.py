@@ -325,12 +325,11 @@ def _result(
     (folder.path / ERROR).unlink(missing_ok=True)
     if folder.is_complete:
         tell_end(config, folder)
-        summary = folder.read(SUMMARY)
     else:
         if folder.read(CHECKPOINT) is None:
             folder.begin(config, provenance(config, identify(config, display.console)))
-        summary, _ = carry_out(config, folder, display, shared)
-    result = result_of(summary, progress.sweep.config.objective)
+        carry_out(config, folder, display, shared)
+    result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
     if result["objective"] is None:
         raise UserError(
             f"its summary.json has no number at '{progress.sweep.config.objective}'; set another "

@@ -14,6 +14,7 @@ from evoprompt.dynamics.account import (
 )
 from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects, what_changed
 from evoprompt.jobs.evolve.figures import price_figure
+from evoprompt.jobs.held_out import Share
 from evoprompt.report.text import interval
 
 
@@ -89,8 +90,8 @@ def test_a_step_says_what_changed_slot_by_slot():
 
 
 def test_an_interval_is_written_with_its_sign_where_it_is_a_difference():
-    assert interval({"value": 0.5, "ci": [0.25, 0.75]}) == ("0.500", "[0.250, 0.750]")
-    assert interval({"value": 0.1, "ci": [-0.05, 0.25]}, signed=True) == (
+    assert interval(Share(0.5, (0.25, 0.75))) == ("0.500", "[0.250, 0.750]")
+    assert interval(Share(0.1, (-0.05, 0.25)), signed=True) == (
         "+0.100",
         "[-0.050, +0.250]",
     )
