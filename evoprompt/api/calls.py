@@ -154,7 +154,7 @@ def compare(runs: Sequence[str | Path], *, by: Sequence[str] = ()) -> Comparison
     >>> import evoprompt as ep
     >>> found = ep.compare(["runs/quick"], by=["evolution.parent_selection.method"])
     >>> [result.group.name for result in found.groups]
-    ['tournament', 'truncation']
+    ['method=tournament', 'method=truncation']
     """
     from evoprompt.jobs.compare.comparison import Settings as CompareSettings
     from evoprompt.jobs.compare.comparison import compare_runs
