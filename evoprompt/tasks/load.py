@@ -1,4 +1,4 @@
-"""Where examples come from: the package's own tasks and JSONL files.
+"""Where examples come from: the package's own tasks, JSONL files, and sources of plug-ins.
 
 A line is `{"input", "target", "choices" (list, or null for free form), "id" (optional)}`. The split
 of an example follows from the hash of its content alone: it does not change when lines are added,
@@ -37,6 +37,9 @@ SOURCES: Mapping[str, str] = {
     "builtin": "evoprompt.tasks.sources.builtin:BuiltinSource",
     "jsonl": "evoprompt.tasks.sources.jsonl:JsonlSource",
 }
+
+#: Those that are asked for by a key of their own. Any other one is named by task.source.
+KEYS: Mapping[str, str] = {"builtin": "name", "jsonl": "path"}
 
 
 def load_task(config: TaskConfig) -> Task:
@@ -89,7 +92,12 @@ def _plain(config: TaskConfig) -> Task:
 
 
 def _source(config: TaskConfig) -> Source:
-    name = config.source or ("builtin" if config.name is not None else "jsonl")
+    if config.source is not None and config.source in KEYS:
+        raise UserError(
+            f"task.source={config.source} is asked for by task.{KEYS[config.source]}; give that "
+            f"instead of task.source"
+        )
+    name = config.source or next(s for s, key in KEYS.items() if getattr(config, key) is not None)
     source: Source = find("source", name, SOURCES, "task.source")
     return source
 

@@ -1,15 +1,19 @@
 """The contract of a selection scheme. Each function raises `AssertionError` where it is broken.
 
-from evoprompt.testing.selection import check_scheme
+    from evoprompt.testing.selection import check_scheme
 
-def test_my_scheme():
-check_scheme(MyScheme())
+    def test_my_scheme():
+        check_scheme(MyScheme())
+
+Draws have fixed seeds, so that a scheme that draws from what it is given always passes or never
+does. For fresh seeds a sound scheme would fail in one of a million runs of the whole contract.
 """
 
 from __future__ import annotations
 
 import random
-from math import sqrt
+from dataclasses import replace
+from math import inf, isinf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +21,10 @@ from numpy.typing import NDArray
 from evoprompt.config.sections import SelectionConfig
 from evoprompt.selection.base import Candidates, Expectation, Scheme, draw_parents, draw_survivors
 
-#: Draws against which the stated chances are held.
+#: Calls against which the stated chances are held: less than a second for epsilon-lexicase.
 DRAWS = 400
-#: Standard errors by which a share may be off: for one share a false alarm in 1.7 million.
-Z = 5.0
+#: Probability that a count is taken for wrong, at most; one check of a scheme looks at 14 of them.
+FALSE_ALARM = 1e-8
 
 
 def candidates_of(num: int = 7, cases: int = 5, seed: int = 0) -> Candidates:
@@ -40,6 +44,7 @@ def check_scheme(scheme: Scheme, settings: SelectionConfig | None = None) -> Non
     check_refusals(scheme, settings)
     check_parent_chances(scheme, settings)
     check_survival_chances(scheme, settings)
+    check_filling(scheme, settings)
 
 
 def check_draws(scheme: Scheme, settings: SelectionConfig) -> None:
@@ -92,33 +97,104 @@ def check_refusals(scheme: Scheme, settings: SelectionConfig) -> None:
 
 def check_parent_chances(scheme: Scheme, settings: SelectionConfig) -> None:
     """The chances of parents sum to 1 and are those of drawing."""
-    candidates, num = candidates_of(), 4
-    said = scheme.parent_chances(candidates, num, settings, np.random.default_rng(4))
+    said, counts = _drawn(scheme, settings, num=4)
     assert abs(said.probability.sum() - 1) < 1e-9, f"chances sum to {said.probability.sum()}"
-    rng = np.random.default_rng(5)
-    drawn = [draw_parents(scheme, candidates, num, settings, rng) for _ in range(DRAWS)]
-    found = np.bincount(np.concatenate(drawn).astype(int), minlength=7) / (DRAWS * num)
-    # Slots of one call may depend on each other, so each call counts as one draw.
-    _check_shares(found, said, DRAWS)
+    if said.filling == "independent":
+        _check_shares(counts.sum(axis=0), counts.sum(), said)
+    else:  # slots of one call depend on each other, so each call counts as one draw
+        _check_shares(counts.sum(axis=0) / 4, len(counts), said)
 
 
 def check_survival_chances(scheme: Scheme, settings: SelectionConfig) -> None:
     """The chances of survivors sum to their number and are those of drawing."""
-    candidates, num = candidates_of(), 3
+    candidates, num = candidates_of(), 4
     said = scheme.survival_chances(candidates, num, settings, np.random.default_rng(6))
     assert abs(said.probability.sum() - num) < 1e-9, f"chances sum to {said.probability.sum()}"
     rng = np.random.default_rng(7)
     kept = [draw_survivors(scheme, candidates, num, settings, rng) for _ in range(DRAWS)]
-    found = np.bincount(np.concatenate(kept).astype(int), minlength=7) / DRAWS
-    _check_shares(found, said, DRAWS)
+    _check_shares(np.bincount(np.concatenate(kept), minlength=7).astype(float), DRAWS, said)
 
 
-def _check_shares(found: NDArray[np.float64], said: Expectation, draws: int) -> None:
-    own = said.standard_error if said.standard_error is not None else np.zeros(len(found))
-    for index, (share, p) in enumerate(zip(found, said.probability, strict=True)):
-        middle = min(max((share + p) / 2, 1 / draws), 1 - 1 / draws)
-        error = sqrt(middle * (1 - middle) / draws + max(float(own[index]) ** 2, 0.0))
-        assert abs(share - p) <= Z * error, (
-            f"candidate {index} was selected with a share of {share:.3f}, and its stated chance is "
-            f"{p:.3f}"
+def check_filling(scheme: Scheme, settings: SelectionConfig) -> None:
+    """Slots are filled as the chances of parents say: drift is reckoned by it.
+
+    Independent slots make multinomial counts, whose variance is n p (1 - p); its ratio to what is
+    found has a standard error of about 0.03, and may be off by eight of them.
+    """
+    num = 10
+    said, counts = _drawn(scheme, settings, num)
+    expected = num * said.probability
+    if said.filling == "spaced":
+        assert (np.abs(counts - expected) < 1 + 1e-9).all(), "the slots are not spaced"
+    elif said.filling == "set":
+        assert np.isin(counts, (num // 7, num // 7 + 1)).all(), "the slots are not filled by a set"
+    elif said.filling == "independent":
+        found = counts.var(axis=0, ddof=1).sum()
+        variance = (expected * (1 - said.probability)).sum()
+        assert abs(found - variance) <= 0.25 * variance, (
+            f"the slots are not independent: their counts vary by {found:.2f}, and independent "
+            f"ones by {variance:.2f}"
         )
+
+
+def check_order_alone(scheme: Scheme, settings: SelectionConfig) -> None:
+    """Fitness with the same order gives the same draws and chances. For schemes that claim to look
+    at ranks alone; not a part of `check_scheme`.
+    """
+    plain = candidates_of()
+    bent = replace(plain, fitness=3 * np.exp(plain.fitness) - 7)
+    for draw in (draw_parents, draw_survivors):
+        one, other = (draw(scheme, c, 3, settings, np.random.default_rng(8)) for c in (plain, bent))
+        assert one == other, "other fitness of the same order gave other draws"
+    for chances in (scheme.parent_chances, scheme.survival_chances):
+        said = [chances(c, 3, settings, np.random.default_rng(9)) for c in (plain, bent)]
+        assert (said[0].probability == said[1].probability).all(), (
+            "other fitness of the same order gave other chances"
+        )
+
+
+def _drawn(
+    scheme: Scheme, settings: SelectionConfig, num: int
+) -> tuple[Expectation, NDArray[np.float64]]:
+    """Return the stated chances of parents, and how many slots each filled, shape (call,
+    candidate).
+    """
+    candidates, rng = candidates_of(), np.random.default_rng(5)
+    said = scheme.parent_chances(candidates, num, settings, np.random.default_rng(4))
+    calls = [draw_parents(scheme, candidates, num, settings, rng) for _ in range(DRAWS)]
+    return said, np.array([np.bincount(c, minlength=7) for c in calls], dtype=float)
+
+
+def _check_shares(counts: NDArray[np.float64], draws: float, said: Expectation) -> None:
+    """Hold counts of so many draws against what was said.
+
+    With p the stated chance, or for a simulation the share in its draws and these together, a count
+    of n draws is further than `off` from n p with a probability of at most `FALSE_ALARM`:
+
+        off = L / 3 + sqrt(L^2 / 9 + 2 n p (1 - p) L), L = ln(2 / FALSE_ALARM)
+
+    Source: Bernstein's inequality; for shares of all draws together Hoeffding 1963, section 6.
+    """
+    own = _own_draws(said)
+    for index, (count, p) in enumerate(zip(counts, said.probability, strict=True)):
+        middle = p if isinf(own) else (count + own * p) / (draws + own)
+        middle = min(max(middle, 0.0), 1.0)
+        level = log(2 / FALSE_ALARM)
+        off = level / 3 + sqrt(level**2 / 9 + 2 * draws * middle * (1 - middle) * level)
+        certain = isinf(own) and min(middle, 1 - middle) < 1e-12
+        assert abs(count - draws * middle) <= (1e-6 if certain else off), (
+            f"candidate {index} was selected with a share of {count / draws:.3f}, and its stated "
+            f"chance is {p:.3f}"
+        )
+
+
+def _own_draws(said: Expectation) -> float:
+    """Return how many draws a simulation had by its standard errors; infinite for what is exact."""
+    assert (said.how == "closed form") == (said.standard_error is None), (
+        "a closed form has no standard error, and a simulation has one"
+    )
+    if said.standard_error is None or not said.standard_error.any():
+        return inf
+    some = said.standard_error > 0
+    p = said.probability[some]
+    return float((p * (1 - p) / said.standard_error[some] ** 2).min())

@@ -1,9 +1,11 @@
 """The contract of a task source. Each function raises `AssertionError` where it is broken.
 
-from evoprompt.testing.sources import check_source
+from evoprompt.testing.sources import check_source, check_splits
 
 def test_my_source():
-check_source(MySource(), TaskConfig(source="mine", options={...}))
+    config = TaskConfig(source="my_package.sources:Mine", options={...})
+    check_source(Mine(), config)
+    check_splits(config)
 """
 
 from __future__ import annotations

@@ -13,6 +13,22 @@ from evoprompt.tracking.base import NullTracker, Tracker
 #: A new one is a file of this folder and a line here.
 TRACKERS: Mapping[str, str] = {"mlflow": "evoprompt.tracking.mlflow:open_mlflow"}
 
+#: (the runs' folder, the experiment, the run that this one is shown under) -> a tracker.
+Opener = Callable[[Path, str, str | None], Tracker]
+
+
+def opener_of(config: JobConfig) -> Opener:
+    """Return what opens the tracker of a configuration; one that tells nobody where it is not
+    enabled.
+
+    Raises:
+        UserError: there is no such tracker.
+    """
+    if not config.tracking.enabled:
+        return lambda runs, experiment, parent: NullTracker()
+    opener: Opener = find("tracker", config.tracking.tracker, TRACKERS, "tracking.tracker")
+    return opener
+
 
 def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tracker:
     """Return what tells MLflow of a job, if the configuration wants it told; its imports go on
@@ -26,8 +42,4 @@ def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tr
     Raises:
         UserError: there is no such tracker.
     """
-    if not config.tracking.enabled:
-        return NullTracker()
-    opened: Callable[[Path, str, str | None], Tracker]
-    opened = find("tracker", config.tracking.tracker, TRACKERS, "tracking.tracker")
-    return opened(runs, config.tracking.experiment, parent)
+    return opener_of(config)(runs, config.tracking.experiment, parent)

@@ -1,19 +1,22 @@
 """The contract of selection schemes over the package's, and broken ones that it must catch.
 
-Chances are held against 400 draws with fixed seeds, five standard errors: a false alarm in about
-50,000 runs of all of them.
+Seeds are fixed; `evoprompt.testing.selection` says how rare a false alarm is with fresh ones.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evoprompt.config.sections import SelectionConfig
-from evoprompt.selection.base import SimulatedScheme
+from evoprompt.selection.base import Candidates, SimulatedScheme, draw_survivors
 from evoprompt.selection.schemes import SCHEMES, Tournament, Truncation
-from evoprompt.testing.selection import check_scheme
+from evoprompt.testing.selection import check_order_alone, check_scheme
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -25,11 +28,34 @@ def test_temperatures_hold_it_too():
     check_scheme(SCHEMES["sus"](), SelectionConfig(method="sus", weights="boltzmann"))
 
 
+@given(
+    st.lists(st.floats(-50, 0), min_size=1, max_size=8), st.sampled_from(list(SCHEMES)), st.data()
+)
+def test_survivors_are_different_indices_in_order_for_any_fitness(fitness, name, data):
+    num = data.draw(st.integers(1, len(fitness)))
+    values = np.array(fitness)
+    pool = Candidates(values, values[:, None], np.zeros(len(values)))
+    chosen = draw_survivors(SCHEMES[name](), pool, num, SelectionConfig(), np.random.default_rng(0))
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == num
+    assert set(chosen) <= set(range(len(fitness)))
+
+
+@pytest.mark.parametrize("name", ["tournament", "truncation", "sus"])
+def test_a_scheme_of_ranks_looks_at_the_order_of_fitness_alone(name):
+    check_order_alone(SCHEMES[name](), SelectionConfig())
+
+
+def test_power_twin_temperatures_look_at_more_than_the_order():
+    with pytest.raises(AssertionError, match="of the same order"):
+        check_order_alone(SCHEMES["sus"](), SelectionConfig(weights="boltzmann"))
+
+
 class WrongChances(Tournament):
     """Says the chances of another tournament."""
 
     def parent_chances(self, candidates, num, settings, rng):
-        other = SelectionConfig(tournament_size=5)
+        other = SelectionConfig(tournament_size=3)
         return super().parent_chances(candidates, num, other, rng)
 
 
@@ -57,6 +83,32 @@ class Short(Tournament):
         return super().draw(candidates, num, settings)[: max(1, num - 1)]
 
 
+class ClaimsIndependence(Truncation):
+    """Fills its slots by a set, and says that they are independent."""
+
+    def parent_chances(self, candidates, num, settings, rng):
+        said = super().parent_chances(candidates, num, settings, rng)
+        return replace(said, filling="independent")
+
+
+class ClaimsSpacing(Tournament):
+    """Fills its slots independently, and says that they are spaced."""
+
+    def parent_chances(self, candidates, num, settings, rng):
+        said = super().parent_chances(candidates, num, settings, rng)
+        return replace(said, filling="spaced")
+
+
+class ClaimsSurvival(Tournament):
+    """Says the chances of survivors that may come twice."""
+
+    def survival_chances(self, candidates, num, settings, rng):
+        said = super().survival_chances(candidates, num, settings, rng)
+        return replace(
+            said, probability=num * self.parent_chances(candidates, num, settings, rng).probability
+        )
+
+
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
@@ -64,6 +116,9 @@ class Short(Tournament):
         (Twice, "not different"),
         (Changes, "was changed"),
         (Short, "slots were filled"),
+        (ClaimsIndependence, "not independent"),
+        (ClaimsSpacing, "not spaced"),
+        (ClaimsSurvival, "stated chance"),
     ],
 )
 def test_a_broken_scheme_is_caught_for_what_is_wrong_with_it(broken, said):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from toys.http_model import ByteModel, served
 
-from evoprompt.config.sections import ModelConfig
+from evoprompt.config.sections import ModelConfig, TaskConfig
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 
@@ -168,10 +168,20 @@ def test_a_job_of_its_own_is_a_command_and_owns_its_folder(installed, tmp_path):
     assert evoprompt("greet", tmp_path / "who.txt", "--out", out, site=None).returncode == 2
 
 
-def test_its_things_hold_the_contracts(installed, address, monkeypatch):
+def test_its_things_hold_the_contracts(installed, address, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(installed))
     from evoprompt_example.backend import HttpBackend
+    from evoprompt_example.selection import Random
+    from evoprompt_example.source import Lines
 
     from evoprompt.testing.backends import check_backend
+    from evoprompt.testing.selection import check_scheme
+    from evoprompt.testing.sources import check_source, check_splits
 
     check_backend(HttpBackend(), ModelConfig(name=address))
+    check_scheme(Random())
+    lines = tmp_path / "lines.tsv"
+    lines.write_text("\n".join(f"number {n}\t{'ab'[n % 2]}" for n in range(120)))
+    task = TaskConfig(source="evoprompt_example.source:Lines", options={"path": str(lines)})
+    check_source(Lines(), task)
+    check_splits(task)

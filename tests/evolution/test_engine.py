@@ -12,6 +12,7 @@ from evoprompt.config.sections import EvolutionConfig, SelectionConfig
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import FOUND, SURVIVE, Evaluation, Materials, State
+from evoprompt.selection.schemes import SCHEMES
 from evoprompt.variation.catalog import OPERATORS
 
 POOL = tuple(Demonstration(f"{i}", "x") for i in range(12))
@@ -58,7 +59,7 @@ def test_founders_are_births_without_parents_all_selected_and_each_once():
 
 
 @pytest.mark.parametrize("scheme", ["plus", "comma"])
-@pytest.mark.parametrize("method", ["tournament", "truncation", "sus", "epsilon_lexicase", "nsga2"])
+@pytest.mark.parametrize("method", SCHEMES)
 def test_parentage_is_complete_in_every_generation(scheme, method):
     selection = SelectionConfig(method=method)
     history = evolve(

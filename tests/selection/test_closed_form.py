@@ -328,20 +328,6 @@ def test_survivors_are_selected_as_often_as_the_closed_form_says(scheme, pool):
         )
 
 
-def test_only_tournaments_and_lexicase_fill_their_slots_independently():
-    pool = candidates(POOLS["ties"], np.random.default_rng(0).normal(size=(7, 4)))
-    for method in ("tournament", "epsilon_lexicase", "sus", "truncation", "nsga2"):
-        scheme = SelectionConfig(method=method)
-        found = parent_probabilities(pool, 6, scheme, np.random.default_rng(0))
-        assert found.probability.sum() == pytest.approx(1)
-        assert (found.filling == "independent") == (method in ("tournament", "epsilon_lexicase"))
-        # Independent slots make multinomial counts: var = n p (1 - p). The ratio has an SE of about
-        # 0.03, and the others spread less.
-        counts, p = parent_counts(pool, 6, scheme, 400), found.probability
-        ratio = counts.var(axis=0, ddof=1).sum() / (6 * p * (1 - p)).sum()
-        assert (abs(ratio - 1) < 0.25) == (found.filling == "independent")
-
-
 def specialists():
     rng = np.random.default_rng(3)
     cases = rng.normal(size=(14, 48)) + 0.3 * rng.normal(size=(14, 1))

@@ -5,17 +5,22 @@ their line.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from pydantic import ValidationError
 
 from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, QueryKind
-from evoprompt.tasks.load import load_task
+from evoprompt.tasks.load import SOURCES, load_task
 from evoprompt.tasks.render import render_prompt, render_queries
+from evoprompt.tasks.sources.base import Raw
 from evoprompt.tasks.sources.builtin import builtin_names
 from evoprompt.tasks.sources.jsonl import read_jsonl
 
@@ -223,3 +228,82 @@ def test_two_examples_with_one_id_are_refused_with_their_lines(tmp_path: Path):
     )
     with pytest.raises(UserError, match="line 3: the id '1' is that of line 1"):
         read_jsonl(file)
+
+
+class Numbers:
+    """A source of a program of one's own: is a number even?"""
+
+    def read(self, config: TaskConfig) -> Raw:
+        most = config.options.get("most", 300)
+        examples = (Example(f"n{n}", str(n), ("even", "odd")[n % 2]) for n in range(most))
+        return Raw(
+            "parity",
+            tuple(replace(e, choices=("even", "odd")) for e in examples),
+            starting_policies=(Policy("Even or odd?"),),
+            phrases=("Think.",),
+            label_words={"odd": ("uneven",)},
+        )
+
+
+@pytest.fixture
+def numbers(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a source that can be imported."""
+    module = ModuleType("my_numbers")
+    module.Numbers = Numbers  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "my_numbers", module)
+    return "my_numbers:Numbers"
+
+
+def test_a_source_of_ones_own_is_split_balanced_and_cut_as_any_other(numbers: str):
+    task = load_task(TaskConfig(source=numbers, phrases=["Mine."], label_words={"even": ["pair"]}))
+    assert task.name == "parity"
+    assert task.phrases[:2] == ("Think.", "Mine.")
+    assert task.label_words == {"odd": ("uneven",), "even": ("pair",)}
+    assert [p.instruction for p in task.starting_policies] == ["Even or odd?"]
+    assert len(task.fitness) == 48
+    assert Counter(e.target for e in task.fitness) == {"even": 24, "odd": 24}
+    splits = contents(task)
+    assert len(set.union(*splits)) == sum(map(len, splits))
+    judging = load_task(TaskConfig(source=numbers, judge=True))
+    assert (judging.name, judging.choices) == ("parity-judge", ("TRUE", "FALSE"))
+
+
+def test_the_options_of_a_source_reach_it(numbers: str):
+    with pytest.raises(UserError, match=r"task 'parity': .*split is empty \(2 examples in all\)"):
+        load_task(TaskConfig(source=numbers, options={"most": 2}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"source": "nobody:Knows"}, "task.source: 'nobody:Knows' cannot be imported"),
+        ({"source": "hubb"}, "task.source has no source 'hubb'"),
+        ({"source": "jsonl"}, "task.source=jsonl is asked for by task.path; give that instead"),
+        ({"source": "builtin"}, "task.source=builtin is asked for by task.name"),
+    ],
+)
+def test_a_source_that_there_is_not_is_refused_with_the_cure(given: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        load_task(TaskConfig(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "give either task.name"),
+        ({"name": "inbox", "source": "x:Y"}, "give either task.name"),
+        ({"path": Path("x.jsonl"), "source": "x:Y"}, "give either task.name"),
+        ({"name": "inbox", "options": {"a": 1}}, "task.options goes with task.source"),
+        ({"source": "x:Y", "test_path": Path("x.jsonl")}, "task.test_path goes with task.path"),
+    ],
+)
+def test_a_task_has_one_source_and_only_its_own_keys(given: dict, message: str):
+    with pytest.raises(ValidationError, match=message):
+        TaskConfig(**given)
+
+
+def test_a_new_source_takes_a_line(numbers: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(SOURCES, "numbers", numbers)
+    assert load_task(TaskConfig(source="numbers")) == load_task(TaskConfig(source=numbers))
+    with pytest.raises(UserError, match="did you mean 'numbers'"):
+        load_task(TaskConfig(source="nmbers"))

@@ -26,7 +26,7 @@ from evoprompt.tasks.load import load_task, policy_of
 from evoprompt.tasks.render import render_answer, render_input
 from evoprompt.tasks.sources.jsonl import read_questions
 from evoprompt.tracking.base import Tracker
-from evoprompt.tracking.open import open_tracker
+from evoprompt.tracking.open import open_tracker, opener_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,11 @@ def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], 
     with them is found here.
 
     Raises:
-        UserError: as `load_task` and `read_questions`; a run has no champion; there are fewer
-            questions than a round asks, or no choices to judge an answer against.
+        UserError: as `load_task` and `read_questions`; there is no such tracker; a run has no
+            champion; there are fewer questions than a round asks, or no choices to judge an answer
+            against.
     """
+    opener_of(config)
     task = load_task(config.task) if config.task is not None else None
     questions = (
         read_questions(config.questions)

@@ -47,7 +47,7 @@ class RunRecord:
     mean: Floats  #: the trait's mean over the selected
     accounts: Sequence[PriceAccount]  #: of the trait, from generation 1 on
     summary: Mapping[str, Any] | None
-    mlflow: Mapping[str, str] | None  #: the run's place in MLflow
+    mlflow: Mapping[str, str] | None  #: the run's place in MLflow, or what another tracker said
 
     @property
     def name(self) -> str:

@@ -94,9 +94,9 @@ def comparison_description(comparison: Comparison) -> str:
 
 def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -> str:
     """Record the comparison beside its runs in MLflow; return where, or why not."""
-    tracked = [r for r in records if r.mlflow]
+    tracked = [r for r in records if "tracking_uri" in (r.mlflow or {})]
     if not tracked:
-        return "MLflow: not recorded, since none of the runs was tracked"
+        return "MLflow: not recorded, since none of the runs was tracked there"
     uri = str((tracked[0].mlflow or {})["tracking_uri"])
     home = (
         Path(uri.removeprefix("sqlite:///")).parent

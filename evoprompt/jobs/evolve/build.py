@@ -30,7 +30,7 @@ from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import check_judgements, judge_task
 from evoprompt.tasks.load import load_task
 from evoprompt.tracking.base import Tracker
-from evoprompt.tracking.open import open_tracker
+from evoprompt.tracking.open import open_tracker, opener_of
 from evoprompt.variation.base import Need, needs_of
 from evoprompt.variation.catalog import drawn_operators
 
@@ -79,13 +79,14 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
     here, before anything starts.
 
     Raises:
-        UserError: as `load_task` and `drawn_operators`, a fitness or a trait cannot be found, or
-            the fitness does not go with the task.
+        UserError: as `load_task` and `drawn_operators`, a scheme, a tracker, a fitness or a trait
+            cannot be found, or the fitness does not go with the task.
     """
     task = load_task(config.task)
     drawn_operators(config.evolution.operators, OPERATORS_KEY)
     scheme_of(config.evolution.parent_selection, "evolution.parent_selection.method")
     scheme_of(config.evolution.survival_selection, "evolution.survival_selection.method")
+    opener_of(config)
     extra_traits(config.traits.extra)
     fitness = fitness_of(config.fitness, has_choices=task.has_choices)
     if fitness.needs_choices and not task.has_choices:

@@ -447,12 +447,13 @@ def test_what_is_not_recorded_in_mlflow_is_said_with_the_reason(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     sweep(tmp_path / "runs", seeds=1)
     for tracked, reason in (
-        (None, "none of the runs was tracked"),
+        (None, "none of the runs was tracked there"),
+        ({"run_id": "of another tracker"}, "none of the runs was tracked there"),
         ({"tracking_uri": "http://x:1"}, "set MLFLOW_TRACKING_URI=http://x:1"),
     ):
         if tracked:
             (tmp_path / "runs" / "plus-0" / "tracking.json").write_text(
-                json.dumps(tracked | {"run_id": "1", "experiment_id": "1"})
+                json.dumps({"run_id": "1", "experiment_id": "1"} | tracked)
             )
         with (tmp_path / "out").open("w") as file:
             compare([tmp_path / "runs"], Settings(), None, console=Console(file=file, width=100))
