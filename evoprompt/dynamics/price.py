@@ -34,9 +34,8 @@ class SelectionTerms:
     num_islands: int
     expected: Floats | None = None  #: None where the scheme's probabilities are not known
     drift: Floats | None = None
-    drift_variance: Floats | None = (
-        None  #: of `drift`; None where it is not known how the slots are filled
-    )
+    #: of `drift`; None where it is not known how the slots are filled
+    drift_variance: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,8 @@ class Remeasurement:
     """
 
     shift: Floats  #: mean change of the parents' trait: the new examples are easier or harder
-    giveback: (
-        Floats  #: the same weighted by reproductive success: selected luck that did not come again
-    )
+    #: the same weighted by reproductive success: selected luck that did not come again
+    giveback: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +119,8 @@ def _reproduction(
     column sums of the shares A), z' the births' trait, D the births that have parents and m the
     fraction that have none:
 
-        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w) + mean_D(z'
-        - A (z + d)) ]
+        mean(z') - mean(z) = (1-m) [ cov(w, z) / mean(w) + mean(d) + cov(w, d) / mean(w)
+                                     + mean_D(z' - A (z + d)) ]
                              + m [ mean_immigrants(z') - mean(z) ]
 
     The covariance is that of the whole population (ddof = 0): with ddof = 1 the identity fails by N
@@ -131,25 +129,9 @@ def _reproduction(
     Source: Price 1970 and 1972; split by operator after Potter, Bassett and De Jong 2003; members
     without ancestors after Kerr and Godfrey-Smith 2009.
     """
-    has_parents = births.has_parents
-    if not has_parents.any():
-        raise ValueError(
-            f"no birth of generation {births.generation} has parents, so selection is undefined; "
-            f"it is a restart"
-        )
-    dead = np.flatnonzero(~before.selected[births.parent])
-    if dead.size:
-        child, parent = (
-            births.birth_ids[births.child[dead[0]]],
-            before.birth_ids[births.parent[dead[0]]],
-        )
-        raise ValueError(
-            f"birth {child} names the parent {parent}, which was not selected: only selected "
-            f"births are parents"
-        )
-    native = float(has_parents.mean())
-    success = births.success(len(before))
-    chosen = before.selected
+    _check_parents(before, births)
+    has_parents, chosen = births.has_parents, before.selected
+    native, success = float(has_parents.mean()), births.success(len(before))
     again = _again(before, z, names)
     parental = z if again is None else z + again
     effect = (after - births.mid_parent(parental))[has_parents]  # (native birth, trait)
@@ -161,18 +143,10 @@ def _reproduction(
         before.island[chosen],
         None if expected is None else expected[chosen],
     )
-    selection = _scaled(terms, native, variance)
     remeasurement = None
     if again is not None:
         giveback = selection_terms(success[chosen], again[chosen], before.island[chosen]).total
         remeasurement = Remeasurement(native * again[chosen].mean(axis=0), native * giveback)
-    operator = births.operator[has_parents]
-    share = native / len(effect)
-    transmission = {
-        name: share * effect[operator == i].sum(axis=0)
-        for i, name in enumerate(births.operator_names)
-        if (operator == i).any()
-    }
     mean = z[chosen].mean(axis=0)
     immigration = (
         (1 - native) * (after[~has_parents].mean(axis=0) - mean)
@@ -180,8 +154,41 @@ def _reproduction(
         else np.zeros(len(names))
     )
     return ReproductionTerms(
-        selection, remeasurement, transmission, immigration, after.mean(axis=0) - mean
+        _scaled(terms, native, variance),
+        remeasurement,
+        _by_operator(births, effect, native),
+        immigration,
+        after.mean(axis=0) - mean,
     )
+
+
+def _check_parents(before: Births, births: Births) -> None:
+    if not births.has_parents.any():
+        raise ValueError(
+            f"no birth of generation {births.generation} has parents, so selection is undefined; "
+            f"it is a restart"
+        )
+    dead = np.flatnonzero(~before.selected[births.parent])
+    if dead.size:
+        child = births.birth_ids[births.child[dead[0]]]
+        parent = before.birth_ids[births.parent[dead[0]]]
+        raise ValueError(
+            f"birth {child} names the parent {parent}, which was not selected: only selected "
+            f"births are parents"
+        )
+
+
+def _by_operator(births: Births, effect: Floats, native: float) -> dict[str, Floats]:
+    """Return transmission, shape (trait,), by operator; `effect` is that of the births that have
+    parents.
+    """
+    operator = births.operator[births.has_parents]
+    share = native / len(effect)
+    return {
+        name: share * effect[operator == i].sum(axis=0)
+        for i, name in enumerate(births.operator_names)
+        if (operator == i).any()
+    }
 
 
 def selection_terms(

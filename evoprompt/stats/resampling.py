@@ -36,9 +36,8 @@ def wilson_interval(
     center = p + z * z / (2 * n)
     half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    low = (
-        (center - half) / scale if num_successes > 0 else 0.0
-    )  # exact at the ends, where rounding would leave 1e-17
+    # exact at the ends, where rounding would leave 1e-17
+    low = (center - half) / scale if num_successes > 0 else 0.0
     high = (center + half) / scale if num_successes < num_trials else 1.0
     return low, high
 

@@ -255,11 +255,8 @@ def _incomplete_beta(x: float, a: float, b: float) -> float:
     if x > (a + 1) / (a + b + 2):
         return 1 - _incomplete_beta(1 - x, b, a)
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(1 - x)) / a
-    fraction, upper, lower = (
-        1.0,
-        inf,
-        1.0,
-    )  # upper: ratio of numerators, lower: that of denominators
+    # upper: ratio of numerators, lower: that of denominators
+    fraction, upper, lower = 1.0, inf, 1.0
     for step in range(1, 1000):
         half = step // 2
         if step % 2:

@@ -47,15 +47,12 @@ TESTED = ("mean_height", "final", "time_to_target", "accuracy_after")
 class Settings:
     """What a comparison is asked to do; the defaults are found from the runs."""
 
-    by: Sequence[
-        str
-        #: config keys that make groups; default: all in which the runs differ, but seed and names
-    ] = ()
+    #: config keys that make groups; default: all in which the runs differ, but seed and names
+    by: Sequence[str] = ()
     align: str | None = None  #: of AXES; default: tokens where every run has them, else generations
     trait: str = "fitness"
-    target: float | None = (
-        None  #: default: what the baseline's mean is at the end of the common range
-    )
+    #: default: what the baseline's mean is at the end of the common range
+    target: float | None = None
     baseline: str | None = None  #: a group's name; default: the first
     alpha: float = 0.05
 
@@ -67,9 +64,8 @@ class RunResult:
     record: RunRecord
     replicate: str  #: what it is paired by
     curve: Curve
-    values: Mapping[
-        str, float
-    ]  #: by QUANTITIES; absent where the run has none, infinite where a target was not reached
+    #: by QUANTITIES; absent where the run has none, infinite where a target was not reached
+    values: Mapping[str, float]
     price: PriceTotals  #: from the founders to the last generation within the common range
     tokens: float | None  #: that the search needed, as far as the run went
 
@@ -80,9 +76,8 @@ class GroupResult:
 
     group: Group
     runs: Sequence[RunResult]
-    estimates: Mapping[
-        str, Estimate
-    ]  #: by QUANTITIES but the cost to the target; by "price/<term>" and "operator/<name>"
+    #: by QUANTITIES but the cost to the target; by "price/<term>" and "operator/<name>"
+    estimates: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,8 @@ def curves_figure(comparison: Comparison) -> str:
     values = [run.curve.y for result in comparison.groups for run in result.runs]
     bottom, top = float(min(v.min() for v in values)), float(max(v.max() for v in values))
     margin = 0.06 * (top - bottom) or 0.1
-    axes.set_ylim(
-        bottom - margin, top + margin
-    )  # a wide band of few seeds must not flatten the curves
+    # a wide band of few seeds must not flatten the curves
+    axes.set_ylim(bottom - margin, top + margin)
     if comparison.settings.align == "tokens":
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(AXIS_LABELS[str(comparison.settings.align)])

@@ -126,10 +126,8 @@ def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
     that was measured; None where neither was.
     """
     if judging:
-        accepted, is_right = (
-            predicted(scores)[0] == 0,
-            scores.gold == 0,
-        )  # the choices are TRUE and FALSE
+        # the choices are TRUE and FALSE
+        accepted, is_right = predicted(scores)[0] == 0, scores.gold == 0
     elif scores.verdict is not None:
         accepted = (verdict_log_odds(scores)[0] >= 0).ravel()
         is_right = np.tile([True, False], len(scores.gold))

@@ -73,9 +73,8 @@ class SweepConfig(Section):
     #: what is maximised; `test.*` makes the test examples a part of the search, so that the best
     #: run's accuracy is no longer held out
     objective: str = "fitness.best"
-    seed: Annotated[int, Field(ge=0)] = (
-        0  #: of the draws of random and bayes; the runs' own is the axis or key `seed`
-    )
+    #: of the draws of random and bayes; the runs' own is the axis or key `seed`
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
