@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
@@ -55,7 +55,7 @@ class Identity:
     place: str  #: the folder of its weights, or the address of who holds them
     fingerprint: str  #: changes with the weights, the configuration or the tokenizer
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as `provenance.json` has it."""
         return {"name": self.name, "folder": self.place, "fingerprint": self.fingerprint}
 

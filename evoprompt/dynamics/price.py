@@ -130,10 +130,8 @@ def _reproduction(
     without ancestors after Kerr and Godfrey-Smith 2009.
     """
     _check_parents(before, births)
-    has_parents = births.has_parents
-    native = float(has_parents.mean())
-    success = births.success(len(before))
-    chosen = before.selected
+    has_parents, chosen = births.has_parents, before.selected
+    native, success = float(has_parents.mean()), births.success(len(before))
     again = _again(before, z, names)
     parental = z if again is None else z + again
     effect = (after - births.mid_parent(parental))[has_parents]  # (native birth, trait)
@@ -145,18 +143,10 @@ def _reproduction(
         before.island[chosen],
         None if expected is None else expected[chosen],
     )
-    selection = _scaled(terms, native, variance)
     remeasurement = None
     if again is not None:
         giveback = selection_terms(success[chosen], again[chosen], before.island[chosen]).total
         remeasurement = Remeasurement(native * again[chosen].mean(axis=0), native * giveback)
-    operator = births.operator[has_parents]
-    share = native / len(effect)
-    transmission = {
-        name: share * effect[operator == i].sum(axis=0)
-        for i, name in enumerate(births.operator_names)
-        if (operator == i).any()
-    }
     mean = z[chosen].mean(axis=0)
     immigration = (
         (1 - native) * (after[~has_parents].mean(axis=0) - mean)
@@ -164,12 +154,15 @@ def _reproduction(
         else np.zeros(len(names))
     )
     return ReproductionTerms(
-        selection, remeasurement, transmission, immigration, after.mean(axis=0) - mean
+        _scaled(terms, native, variance),
+        remeasurement,
+        _by_operator(births, effect, native),
+        immigration,
+        after.mean(axis=0) - mean,
     )
 
 
 def _check_parents(before: Births, births: Births) -> None:
-    """Raise ValueError where no birth has parents, or a parent was not selected."""
     if not births.has_parents.any():
         raise ValueError(
             f"no birth of generation {births.generation} has parents, so selection is undefined; "
@@ -183,6 +176,19 @@ def _check_parents(before: Births, births: Births) -> None:
             f"birth {child} names the parent {parent}, which was not selected: only selected "
             f"births are parents"
         )
+
+
+def _by_operator(births: Births, effect: Floats, native: float) -> dict[str, Floats]:
+    """Return transmission, shape (trait,), by operator; `effect` is that of the births that have
+    parents.
+    """
+    operator = births.operator[births.has_parents]
+    share = native / len(effect)
+    return {
+        name: share * effect[operator == i].sum(axis=0)
+        for i, name in enumerate(births.operator_names)
+        if (operator == i).any()
+    }
 
 
 def selection_terms(

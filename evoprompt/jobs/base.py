@@ -113,13 +113,13 @@ def champion_policy(folder: Path) -> Policy:
     return job_of(folder).champion(folder).policy
 
 
-def complete_summary(folder: RunFolder) -> dict[str, Any]:
+def complete_summary(folder: RunFolder) -> Mapping[str, Any]:
     """Return the summary of a complete folder.
 
     Raises:
         UserError: it is not complete.
     """
-    summary: dict[str, Any] | None = folder.read(SUMMARY)
+    summary: Mapping[str, Any] | None = folder.read(SUMMARY)
     if summary is None:
         raise UserError(
             f"the run in {folder.path} is not complete, so it has no champion yet; go on with "
@@ -167,7 +167,7 @@ def taken_away(folder: RunFolder, *files: str) -> Iterator[None]:
         raise
 
 
-def provenance(config: JobConfig, identity: Identity) -> dict[str, Any]:
+def provenance(config: JobConfig, identity: Identity) -> dict[str, object]:
     """Return what a result depends on: versions, git commit, seed, what answers, machine."""
     return {
         "evoprompt": __version__,

@@ -50,11 +50,11 @@ def svg(figure: Figure) -> str:
     stream = io.StringIO()
     with rc_context(
         {
-            "svg.fonttype": "none",
+            "svg.fonttype": "none",  # letters stay text: smaller, and can be searched
             "svg.hashsalt": "evoprompt",
             "font.family": ["DejaVu Sans", "sans-serif"],
         }
-    ):  # letters stay text: smaller, and can be searched
+    ):
         FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]

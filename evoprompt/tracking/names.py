@@ -9,9 +9,9 @@ from typing import Any
 from evoprompt.records import Example
 
 
-def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     """Return a nested configuration with dotted keys."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for key, value in values.items():
         flat |= (
             flat_parameters(value, f"{prefix}{key}.")

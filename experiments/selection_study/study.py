@@ -106,9 +106,9 @@ def operator_rows(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[
             row["better"] += birth["fitness"] > max(fitness[p] for p in birth["parent_ids"])
             row["kept"] += birth["selected"]
         for step in run["steps"]:
-            if step["operator"] not in ("survive", "found") and step["gain"] is not None:
-                found[step["operator"]]["steps"] += 1
-                found[step["operator"]]["gain"] += step["gain"]
+            if step.operator not in ("survive", "found") and step.gain is not None:
+                found[step.operator]["steps"] += 1
+                found[step.operator]["gain"] += step.gain
     return dict(sorted(found.items(), key=lambda item: -item[1]["gain"]))
 
 

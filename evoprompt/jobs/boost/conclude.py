@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from math import exp
-from typing import Any
 
 from evoprompt.choices import COMPARISONS
 from evoprompt.jobs.boost.config import BoostConfig
@@ -23,9 +22,9 @@ WIDE = 0.5
 
 def summarize(
     config: BoostConfig, lines: Sequence[RoundLine], tested: Outcomes | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what the lines and the last context's answers to the test questions come to."""
-    summary: dict[str, Any] = {
+    summary: dict[str, object] = {
         "rounds": lines[-1].round,
         "task": config.task.title if config.task else None,
         "seed": config.seed,

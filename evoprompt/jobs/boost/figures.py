@@ -190,9 +190,8 @@ def _with_interval(
     if not _known(values):
         return
     low, high = bounds
-    spread = np.nan_to_num(
-        np.maximum([values - low, high - values], 0)
-    )  # rounding must not make a length negative
+    # rounding must not make a length negative
+    spread = np.nan_to_num(np.maximum([values - low, high - values], 0))
     axes.errorbar(
         x,
         values,

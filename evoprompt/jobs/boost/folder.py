@@ -7,11 +7,7 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.store.folder import CONFIG, RunFolder
 
-RECURRENCE, ANSWERS, ACCEPTED = (
-    "recurrence.jsonl",
-    "answers.jsonl",
-    "accepted.jsonl",
-)  #: of a self-evaluation loop
+RECURRENCE, ANSWERS, ACCEPTED = "recurrence.jsonl", "answers.jsonl", "accepted.jsonl"
 
 
 class BoostFolder(RunFolder):

@@ -335,7 +335,7 @@ def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str
     return asdict(replace(found, metric="error_rate"))
 
 
-def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, Any]:
+def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, object]:
     """Return an accepted pair as a line of a task's file: a run on it learns from what the model
     itself holds for right.
     """

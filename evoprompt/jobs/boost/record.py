@@ -124,9 +124,8 @@ class Measured:
     right: tuple[bool | None, ...]  #: by judged answer
     buffer_right: tuple[bool | None, ...]  #: by pair of the buffer
     context_right: tuple[bool | None, ...]  #: by pair of the context
-    imitation: ImitationFit | None = (
-        None  #: how far the answers follow a context, measured in round 0 where that is asked for
-    )
+    #: how far the answers follow a context, measured in round 0 where that is asked for
+    imitation: ImitationFit | None = None
 
 
 def counts_of(judged: Sequence[Judged], right: Right) -> EvaluatorCounts:

@@ -150,12 +150,12 @@ def compare_runs(paths: Sequence[Path], settings: Settings) -> Comparison:
     )
 
 
-def comparison_dict(comparison: Comparison) -> dict[str, Any]:
+def comparison_dict(comparison: Comparison) -> dict[str, object]:
     """Return the comparison as `comparison.json` has it: plain values, null for what is undefined
     or was never reached.
     """
     settings = comparison.settings
-    plain: dict[str, Any] = _plain(
+    plain: dict[str, object] = _plain(
         {
             "version": 1,
             **asdict(settings),
@@ -307,7 +307,7 @@ def _warnings(
     return found
 
 
-def _group_dict(result: GroupResult) -> dict[str, Any]:
+def _group_dict(result: GroupResult) -> dict[str, object]:
     return {
         "name": result.group.name,
         "values": dict(result.group.values),
@@ -316,7 +316,7 @@ def _group_dict(result: GroupResult) -> dict[str, Any]:
     }
 
 
-def _run_dict(run: RunResult) -> dict[str, Any]:
+def _run_dict(run: RunResult) -> dict[str, object]:
     record = run.record
     return {
         "folder": str(record.folder),

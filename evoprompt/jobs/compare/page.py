@@ -5,6 +5,7 @@ of its numbers.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -23,37 +24,34 @@ PAGE, NUMBERS = "comparison.html", "comparison.json"
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """Write both files into an existing folder and return the page's path."""
-    from evoprompt.jobs.compare import figures
-
     text = json.dumps(comparison_dict(comparison), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / NUMBERS).write_text(text + "\n", encoding="utf-8")
-    operators = figures.operators_figure(comparison)
-    parts = [
-        _head(comparison),
-        *(f'<p class="muted">Note: {escape(warning)}.</p>' for warning in comparison.warnings),
-        section("Curves", figures.curves_figure(comparison), _curve_note(comparison)),
-        section(
-            "Groups",
-            to_html(group_table(comparison)) + figures.points_figure(comparison),
-            GROUP_NOTE,
-        ),
-    ]
+    file = folder / PAGE
+    file.write_text(page(folder.name, list(_sections(comparison))), encoding="utf-8")
+    return file
+
+
+def _sections(comparison: Comparison) -> Iterator[str]:
+    from evoprompt.jobs.compare import figures
+
+    yield _head(comparison)
+    for warning in comparison.warnings:
+        yield f'<p class="muted">Note: {escape(warning)}.</p>'
+    yield section("Curves", figures.curves_figure(comparison), _curve_note(comparison))
+    groups = to_html(group_table(comparison)) + figures.points_figure(comparison)
+    yield section("Groups", groups, GROUP_NOTE)
     if comparison.tests:
         tests, note = test_table(comparison), " ".join([TEST_NOTE, *power_notes(comparison)])
-        parts.append(section(tests.title, to_html(tests), note))
-    parts.append(
-        section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE)
-    )
+        yield section(tests.title, to_html(tests), note)
+    yield section("Why the populations changed", figures.terms_figure(comparison), TERM_NOTE)
+    operators = figures.operators_figure(comparison)
     if operators:
         note = "An operator's births, those that died included."
-        parts.append(section("What each operator transmitted", operators, note))
+        yield section("What each operator transmitted", operators, note)
     if comparison.tests:
-        title, shown = part_table(comparison).title, to_html(part_table(comparison, None))
-        parts.append(section(title, shown, PART_NOTE))
-    parts.append(section("Runs", _runs_table(comparison)))
-    file = folder / PAGE
-    file.write_text(page(folder.name, parts), encoding="utf-8")
-    return file
+        parts = part_table(comparison, None)
+        yield section(parts.title, to_html(parts), PART_NOTE)
+    yield section("Runs", _runs_table(comparison))
 
 
 GROUP_NOTE = (

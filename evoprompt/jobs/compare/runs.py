@@ -129,7 +129,7 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
     )
 
 
-def flat_config(folder: EvolveFolder) -> dict[str, Any]:
+def flat_config(folder: EvolveFolder) -> Mapping[str, Any]:
     """Return a run's config with dotted keys.
 
     Another program's run has none: its config is the folder's name, less a number at the end, which
@@ -158,7 +158,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _committed(folder: EvolveFolder, name: str) -> Iterator[dict[str, Any]]:
+def _committed(folder: EvolveFolder, name: str) -> Iterator[Mapping[str, Any]]:
     """Yield the lines of a file up to the last committed generation: a run that goes on may be
     writing behind it.
     """
@@ -184,7 +184,7 @@ def _committed(folder: EvolveFolder, name: str) -> Iterator[dict[str, Any]]:
 
 def _births_of(
     rows: Iterable[Mapping[str, Any]], trait: str, path: Path
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Mapping[str, Any]]:
     """Yield births with fitness and the trait alone: prompts and other traits are not needed, and
     may be large.
     """

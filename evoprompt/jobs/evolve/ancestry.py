@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
@@ -25,7 +26,19 @@ def operator_effects(lineage: Sequence[Line], trait: str = "fitness") -> dict[st
     return effects
 
 
-def ancestry(lineage: Sequence[Line], policy_id: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A birth on the way to a policy."""
+
+    generation: int
+    operator: str
+    fitness: float
+    gain: float | None  #: over the mean of its parents by their shares; None without parents
+    num_demonstrations: int
+    change: str  #: against the fitter parent, in words
+
+
+def ancestry(lineage: Sequence[Line], policy_id: str) -> list[Step]:
     """Return the births that lead to a policy's first birth, founder first; of two parents the
     fitter is followed.
     """
@@ -34,23 +47,18 @@ def ancestry(lineage: Sequence[Line], policy_id: str) -> list[dict[str, Any]]:
     birth: Line | None = next(b for b in lineage if b["policy_id"] == policy_id)
     steps = []
     while birth is not None:
-        gain = birth["fitness"] - _mid_parent(birth, fitness) if birth["parent_ids"] else None
+        parents = [by_id[p] for p in birth["parent_ids"]]
+        parent = max(parents, key=lambda b: b["fitness"], default=None)
+        known = parent is not None and "policy" in birth and "policy" in parent
         steps.append(
-            {
-                "generation": birth["generation"],
-                "operator": birth["operator"],
-                "fitness": birth["fitness"],
-                "gain": gain,
-                "num_demonstrations": len(birth.get("policy", {}).get("demonstrations", [])),
-            }
-        )
-        parent = max(
-            (by_id[p] for p in birth["parent_ids"]), key=lambda b: b["fitness"], default=None
-        )
-        steps[-1]["change"] = (
-            what_changed(parent["policy"], birth["policy"])
-            if parent and "policy" in birth and "policy" in parent
-            else ""
+            Step(
+                generation=birth["generation"],
+                operator=birth["operator"],
+                fitness=birth["fitness"],
+                gain=birth["fitness"] - _mid_parent(birth, fitness) if parents else None,
+                num_demonstrations=len(birth.get("policy", {}).get("demonstrations", [])),
+                change=what_changed(parent["policy"], birth["policy"]) if parent and known else "",
+            )
         )
         birth = parent
     return steps[::-1]

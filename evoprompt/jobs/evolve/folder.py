@@ -146,7 +146,7 @@ def with_examples(config: Config, folder: Path, examples: Sequence[Mapping[str, 
     return config.model_copy(update={"task": with_absolute_paths(config.task, folder)})
 
 
-def lineage_line(entry: LineageEntry) -> dict[str, Any]:
+def lineage_line(entry: LineageEntry) -> dict[str, object]:
     """Return a birth as `lineage.jsonl` has it."""
     birth, evaluation = entry.member.birth, entry.member.evaluation
     return {
@@ -164,7 +164,7 @@ def lineage_line(entry: LineageEntry) -> dict[str, Any]:
     }
 
 
-def measurement_line(scores: LabelScores) -> dict[str, Any]:
+def measurement_line(scores: LabelScores) -> dict[str, object]:
     """Return one policy's scores as `measurements.jsonl` has them; absent candidates have null for
     -inf.
     """
@@ -209,7 +209,7 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
     )
 
 
-def _birth_dict(birth: Birth) -> dict[str, Any]:
+def _birth_dict(birth: Birth) -> dict[str, object]:
     return {
         "birth_id": birth.birth_id,
         "parent_ids": list(birth.parent_ids),
@@ -229,5 +229,5 @@ def _birth(row: Mapping[str, Any]) -> Birth:
     )
 
 
-def _evaluation_dict(evaluation: Evaluation) -> dict[str, Any]:
+def _evaluation_dict(evaluation: Evaluation) -> dict[str, object]:
     return {"fitness": evaluation.fitness, "traits": dict(evaluation.traits)}

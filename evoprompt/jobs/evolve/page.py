@@ -19,7 +19,7 @@ from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
-from evoprompt.jobs.evolve.ancestry import ancestry
+from evoprompt.jobs.evolve.ancestry import Step, ancestry
 from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import held_out_table
@@ -102,7 +102,7 @@ def write_lineage_page(folder: Path) -> Path:
     return path
 
 
-def read_lineage(file: Path) -> list[dict[str, Any]]:
+def read_lineage(file: Path) -> list[Mapping[str, Any]]:
     """Return the lines of a lineage.
 
     Raises:
@@ -193,20 +193,20 @@ def _outcome(summary: Summary) -> str:
     return section("Held-out check", to_html(held_out_table(test, labels)), note)
 
 
-def ancestry_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+def ancestry_table(steps: Sequence[Step]) -> Table:
     """Return the births that led to a policy, one a row; those in which it only stayed are left
     out.
     """
     heads = ("generation", "operator", "fitness", "gain", "what changed")
     rows = [
         (
-            str(step["generation"]),
-            step["operator"].replace("_", " "),
-            f"{step['fitness']:.4f}",
-            "" if step["gain"] is None else f"{step['gain']:+.4f}",
-            step.get("change", ""),
+            str(step.generation),
+            step.operator.replace("_", " "),
+            f"{step.fitness:.4f}",
+            "" if step.gain is None else f"{step.gain:+.4f}",
+            step.change,
         )
         for step in steps
-        if step["operator"] != SURVIVE
+        if step.operator != SURVIVE
     ]
     return new_table(heads, rows, align="rlrrl")

@@ -78,12 +78,14 @@ def parallel_figure(
     ]
     for index, row in enumerate(rows):
         chosen = row.number in best
-        style: dict[str, Any] = (
-            {"color": ORANGE, "linewidth": 2, "zorder": 3}
-            if chosen
-            else {"color": GREY, "linewidth": 0.8, "alpha": 0.6}
+        axes.plot(
+            range(len(heights)),
+            [at[index] for at, _ in heights],
+            color=ORANGE if chosen else GREY,
+            linewidth=2 if chosen else 0.8,
+            alpha=1 if chosen else 0.6,
+            zorder=3 if chosen else 2,
         )
-        axes.plot(range(len(heights)), [at[index] for at, _ in heights], **style)
     for place, (_, marks) in enumerate(heights):
         axes.axvline(place, color="black", linewidth=0.6)
         for height, text in marks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ STATUS: Mapping[Status, Emphasis] = {
     "running": "strong",
     "interrupted": "warning",
 }
+EFFECT_NOTE = (
+    "A grey point for each run; in blue the mean at each level with Student's 95 % interval over "
+    "its runs, whatever their other settings."
+)
 #: Pairs of factors that are drawn at most.
 MOST_PAIRS = 6
 
@@ -173,9 +177,10 @@ def _replicates(rows: Sequence[SweepRow]) -> str:
     return section("Over seeds", to_html(new_table(heads, lines)), note)
 
 
-def _figures(state: SweepState, ended: Sequence[SweepRow]) -> list[str]:
+def _figures(state: SweepState, ended: Sequence[SweepRow]) -> Iterator[str]:
+    """Yield the sections of the factors that were varied, where there is something to compare."""
     if len(ended) < 2:
-        return []
+        return
     from evoprompt.jobs.sweep.figures import (
         effect_figure,
         interaction_figures,
@@ -183,42 +188,22 @@ def _figures(state: SweepState, ended: Sequence[SweepRow]) -> list[str]:
         parallel_figure,
     )
 
-    objective, axes = (
-        ("objective", state.objective),
-        [a for a in state.axes if len({json.dumps(r.settings[a]) for r in ended}) > 1],
-    )
-    measures = [objective] + (
-        [("accuracy_after", "accuracy after, test examples")]
-        if not state.objective.startswith("test.champion")
-        else []
-    )
+    objective = ("objective", state.objective)
+    axes = [a for a in state.axes if len({json.dumps(r.settings[a]) for r in ended}) > 1]
+    measures = [objective]
+    if not state.objective.startswith("test.champion"):
+        measures.append(("accuracy_after", "accuracy after, test examples"))
     effects = "".join(effect_figure(ended, axis, measures) for axis in axes)
-    note = (
-        "A grey point for each run; in blue the mean at each level with Student's 95 % "
-        "interval over its runs, whatever their other settings."
-    )
-    sections = [section("Effect of each factor", effects, note)] if effects else []
+    if effects:
+        yield section("Effect of each factor", effects, EFFECT_NOTE)
     levels = [a for a in axes if a != REPLICATES and not is_continuous(ended, a)]
-    maps = (
-        interaction_figures(ended, levels, objective)[:MOST_PAIRS] if state.method == "grid" else []
-    )
-    if maps:
-        sections.append(
-            section(
-                "Pairs of factors",
-                f'<div class="row">{"".join(maps)}</div>',
-                "Means over the runs of each cell.",
-            )
-        )
+    if state.method == "grid":
+        maps = "".join(interaction_figures(ended, levels, objective)[:MOST_PAIRS])
+        note = "Means over the runs of each cell."
+        yield section("Pairs of factors", f'<div class="row">{maps}</div>', note) if maps else ""
     if len(axes) > 1:
-        sections.append(
-            section(
-                "All runs",
-                parallel_figure(ended, axes, objective),
-                "A line for each run; the best settings in colour.",
-            )
-        )
-    return sections
+        note = "A line for each run; the best settings in colour."
+        yield section("All runs", parallel_figure(ended, axes, objective), note)
 
 
 def _page_link(row: SweepRow, folder: Path) -> Cell:

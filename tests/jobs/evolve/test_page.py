@@ -52,13 +52,13 @@ def test_an_operators_effect_is_over_the_mid_parent_and_counts_the_dead():
 
 def test_the_ancestry_follows_the_fitter_parent_to_a_founder():
     steps = ancestry(LINEAGE, "policy-e")
-    assert [(s["generation"], s["operator"], s["fitness"]) for s in steps] == [
+    assert [(s.generation, s.operator, s.fitness) for s in steps] == [
         (0, "found", 3.0),
         (1, "survive", 3.0),
         (2, "cross", 4.0),
     ]
-    assert [s["gain"] for s in steps] == [None, 0, pytest.approx(1.25)]
-    assert [s["num_demonstrations"] for s in steps] == [0, 1, 2]
+    assert [s.gain for s in steps] == [None, 0, pytest.approx(1.25)]
+    assert [s.num_demonstrations for s in steps] == [0, 1, 2]
 
 
 def test_a_step_says_what_changed_slot_by_slot():

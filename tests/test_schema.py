@@ -1,0 +1,71 @@
+"""The schema of what others read holds for the files of tiny runs, and not for other content."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from evoprompt.jobs.boost import session as boost_session
+from evoprompt.jobs.boost.config import load_boost
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.session import start
+
+SCHEMA = json.loads((resources.files("evoprompt") / "schema.json").read_text("utf-8"))
+
+
+def mistakes(definition: str, value: Any) -> list[str]:
+    """What is wrong with a value, each with its place."""
+    validator = Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{definition}"})
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def records(tmp_path: Path, config_file: Path) -> dict[str, list[dict[str, Any]]]:
+    """What a run left, by definition; its policies judge answers, so that evaluators are known."""
+    run = tmp_path / "run"
+    overrides = ["task.judge=true", "task.label_words={}", "evolution.generations=2"]
+    start(load_config(config_file, overrides), run)
+    return {
+        "lineage_line": lines(run / "lineage.jsonl"),
+        "generation_line": lines(run / "generations.jsonl"),
+        "summary": [json.loads((run / "summary.json").read_text(encoding="utf-8"))],
+    }
+
+
+def test_the_files_of_a_run_are_as_the_schema_says(records: dict[str, list[dict[str, Any]]]):
+    assert [len(found) for found in records.values()][1:] == [3, 1]
+    assert records["generation_line"][1]["price"]
+    assert records["summary"][0]["evaluator"]
+    for definition, found in records.items():
+        assert [text for record in found for text in mistakes(definition, record)] == []
+
+
+def test_a_key_too_many_or_too_few_is_against_the_schema(records: dict[str, list[dict[str, Any]]]):
+    """Power twin: a schema that allowed everything would pass the test above."""
+    for definition, found in records.items():
+        assert any("other" in text for text in mistakes(definition, found[-1] | {"other": 1}))
+        for key in SCHEMA["$defs"][definition]["required"]:
+            less = {name: value for name, value in found[-1].items() if name != key}
+            assert mistakes(definition, less) == [f"$: '{key}' is a required property"]
+
+
+def test_the_rounds_of_a_loop_are_as_the_schema_says(boost_file: Path, tmp_path: Path):
+    settings = ["loop.rounds=2", "loop.measure_imitation=1"]
+    boost_session.start(load_boost(boost_file, settings), tmp_path / "loop")
+    rounds = lines(tmp_path / "loop" / "recurrence.jsonl")
+    assert [line["round"] for line in rounds] == [0, 1, 2]
+    assert rounds[0]["imitation"] is not None
+    assert [text for line in rounds for text in mistakes("round_line", line)] == []
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(SCHEMA)
