@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,6 +149,31 @@ class RunFolder:
         committed = (self.read(CHECKPOINT) or {}).get("sizes", {}).get(name)
         content = file.read_bytes()[:committed]
         return [json.loads(line) for line in content.decode().split("\n") if line]
+
+    def committed(self, name: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the lines of a `.jsonl` file one by one up to the last commit: a job that goes on
+        may be writing behind it. A folder without a configuration, of another program, is read
+        whole.
+
+        Raises:
+            UserError: a line is not JSON; the message has its number.
+        """
+        file = self.path / name
+        checkpoint = self.read(CHECKPOINT)
+        if not file.exists() or (checkpoint is None and (self.path / CONFIG).exists()):
+            return
+        left = checkpoint["sizes"][name] if checkpoint else file.stat().st_size
+        with file.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                left -= len(line)
+                if left < 0:
+                    return
+                if not line.strip():
+                    continue
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{file}, line {number}: not JSON ({error.msg})") from None
 
     def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

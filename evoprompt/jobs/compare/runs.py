@@ -8,7 +8,6 @@ there are any. Nothing is written: a run may still be going on.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
-from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING
+from evoprompt.store.folder import CONFIG, SUMMARY, TRACKING
 from evoprompt.tracking.names import flat_parameters
 
 #: What a run's curve can be drawn over.
@@ -96,7 +95,7 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
     """
     folder = EvolveFolder(path)
     try:
-        rows = list(_births_of(_committed(folder, LINEAGE), trait, path))
+        rows = list(_births_of(folder.committed(LINEAGE), trait, path))
         populations = list(generations(sorted(rows, key=lambda row: row["generation"])))
         unselected = next((b.generation for b in populations if not b.selected.any()), None)
         if unselected is not None:
@@ -158,30 +157,6 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _committed(folder: EvolveFolder, name: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the lines of a file up to the last committed generation: a run that goes on may be
-    writing behind it.
-    """
-    file = folder.path / name
-    if not file.exists():
-        return
-    checkpoint = folder.read(CHECKPOINT)
-    left = checkpoint["sizes"][name] if checkpoint else file.stat().st_size
-    if checkpoint is None and (folder.path / CONFIG).exists():
-        return  # a run that has not committed a generation
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            left -= len(line)
-            if left < 0:
-                return
-            if not line.strip():
-                continue
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{file}, line {number}: not JSON ({error.msg})") from None
-
-
 def _births_of(
     rows: Iterable[Mapping[str, Any]], trait: str, path: Path
 ) -> Iterator[Mapping[str, Any]]:
@@ -235,7 +210,7 @@ def _costs(folder: EvolveFolder, populations: Sequence[Births]) -> dict[str, Flo
         "evaluations": np.array(evaluations),
     }
     rows: dict[int, tuple[float, float]] = {}
-    for row in _committed(folder, GENERATIONS):
+    for row in folder.committed(GENERATIONS):
         tokens, seconds = rows.get(row["generation"], (0.0, 0.0))
         rows[row["generation"]] = (
             max(tokens, float(row["tokens"]["floor"])),
