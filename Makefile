@@ -39,8 +39,10 @@ fast: $(VENV)/.installed-dev
 
 check: lint types fast
 
+# the real model by itself: its runs have both cores to themselves
 test: lint types
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m real_model
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

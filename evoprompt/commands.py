@@ -19,9 +19,9 @@ SetOption = Annotated[
 
 
 class Commands(TyperGroup):
-    """The package's commands, and one for each job of an installed plug-in.
+    """The commands that are written out, and one for each other job, of plug-ins too.
 
-    Plug-ins are looked for when a command is none of the package's, so that the others begin fast.
+    Jobs are looked for when a command is none of those, so that the others begin fast.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -31,12 +31,13 @@ class Commands(TyperGroup):
 
 
 def _job_command(name: str) -> Any:
-    """Return the command that starts the job of a plug-in, or None where there is no such job."""
+    """Return the command that starts a job, or None where there is no such job."""
+    from evoprompt.jobs.base import JOBS
     from evoprompt.plugins import find, names
 
-    if name not in names("job", ()):
+    if name not in names("job", JOBS):
         return None
-    job = find("job", name, {}, "evoprompt")
+    job = find("job", name, JOBS, "evoprompt")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     @single.command(name, help=job.start.__doc__)

@@ -12,7 +12,7 @@ Knows names and imports. Does not know what the things are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import Any
 
@@ -25,7 +25,9 @@ GROUP = "evoprompt"
 _given: dict[tuple[str, str], Any] = {}
 
 
-def find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
+def find(
+    kind: str, name: str, table: Mapping[str, Any], where: str, parts: Sequence[str] = ()
+) -> Any:
     """Return what stands for a name. A class is returned as an object of it, made without
     arguments.
 
@@ -35,10 +37,22 @@ def find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
         table: the package's own; a value that is a text is itself "module:name", so that it is
             imported when it is asked for.
         where: the name was given, for errors.
+        parts: attributes that such a thing has; a thing without one of them is none.
 
     Raises:
-        UserError: nothing stands for the name, or it cannot be imported.
+        UserError: nothing stands for the name, it cannot be imported, or it is no such thing.
     """
+    found = _find(kind, name, table, where)
+    missing = [part for part in parts if not hasattr(found, part)]
+    if missing:
+        raise UserError(
+            f"{where} '{name}' is {found!r}, which is no {kind}: it has no {', '.join(missing)}; "
+            f"a {kind} has {', '.join(parts)}"
+        )
+    return found
+
+
+def _find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
     if (kind, name) in _given:
         return _given[kind, name]
     if name in table:

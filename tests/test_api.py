@@ -115,6 +115,32 @@ def test_scores_are_those_of_the_command_line(tiny_model, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda task: ep.Task.from_examples([]), "needs examples"),
+        (lambda task: ep.Task.from_examples([1, 2]), "neither a pair"),
+        (lambda task: ep.evolve([("a", "b")]), "give ep.Task.from_examples"),
+        (lambda task: ep.evolve(task, operators=[object()]), "has no 'name'"),
+        (lambda task: ep.Evolution([("a", "b")]), "give ep.Task.from_examples"),
+        (lambda task: ep.evolve(task, backend=str), "which is no backend"),
+    ],
+)
+def test_a_mistake_costs_a_sentence(task_file, mistake, said):
+    with pytest.raises(ep.UserError, match=said):
+        mistake(ep.Task.from_file(task_file))
+
+
+def test_a_text_is_not_taken_for_a_list_and_a_closed_result_says_so(tiny_model, task_file):
+    task = ep.Task.from_examples(pairs(task_file))
+    result = ep.evolve(task, model=str(tiny_model), settings=SHORT)
+    with pytest.raises(ep.UserError, match="takes a list of inputs"):
+        result.predict("a good film")
+    result.close()
+    with pytest.raises(ep.UserError, match="is gone"):
+        _ = result.test
+
+
 class TestAskAndTell:
     """A scorer of one's own: the number of demonstrations, less a little for the instruction."""
 

@@ -153,7 +153,8 @@ def _strategy_and_founders(
     task: Task, settings: Mapping[str, Any] | None
 ) -> tuple[Strategy, tuple[Policy, ...]]:
     with TemporaryDirectory(prefix="evoprompt-") as folder:
-        config = with_examples(run_config(task, settings=settings), Path(folder), task.examples)
+        examples = getattr(task, "examples", ())
+        config = with_examples(run_config(task, settings=settings), Path(folder), examples)
         known = check_task(config)[0]
         return strategy_of(config, known), known.starting_policies
 

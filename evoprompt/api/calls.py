@@ -25,7 +25,7 @@ def evolve(
     seed: int = 0,
     out: str | Path | None = None,
     settings: Settings | None = None,
-    operators: Mapping[Any, float] | None = None,
+    operators: Mapping[Any, float] | Sequence[Any] | None = None,
     fitness: Any = "auto",
     traits: Mapping[str, Any] | None = None,
     backend: Any = "local",
@@ -43,7 +43,8 @@ def evolve(
         seed: of all random draws.
         out: the run's folder; None makes a temporary one, which goes with the result.
         settings: dotted keys, e.g. `{"evolution.generations": 5}`.
-        operators: weights by operator: a name, "module:name", or a class or object of your own.
+        operators: weights by operator, or a list of operators of weight 1: a name, "module:name",
+            or a class or object of your own.
         fitness: a name, "module:name", or a class or object of your own.
         traits: further traits by name: "module:name", or a function of (policy, scores).
         backend: who scores: a name, "module:name", or a class or object of your own.
@@ -60,7 +61,8 @@ def evolve(
     """
     from evoprompt.jobs.evolve.session import conduct
 
-    weights = {name_of("operator", o): weight for o, weight in (operators or {}).items()}
+    given = operators if isinstance(operators, Mapping) else dict.fromkeys(operators or (), 1.0)
+    weights = {name_of("operator", o): weight for o, weight in given.items()}
     sections = {
         "fitness": {"kind": name_of("fitness", fitness)},
         "budget": {"prefill_tokens": tokens},

@@ -58,7 +58,16 @@ class Result:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` has."""
+        """What `summary.json` has.
+
+        Raises:
+            UserError: the folder is gone.
+        """
+        if not self.folder.exists():
+            raise UserError(
+                f"{self.folder} is gone: it was a temporary folder, and the result was closed; "
+                "save it first, or give evolve an out"
+            )
         found: dict[str, Any] = json.loads((self.folder / "summary.json").read_text("utf-8"))
         return found
 
@@ -95,6 +104,9 @@ class Result:
         """
         from evoprompt.measurement.model import build_asker
         from evoprompt.records import Example
+
+        if isinstance(inputs, str):
+            raise UserError(f"predict takes a list of inputs; for one give [{inputs!r}]")
         from evoprompt.tasks.load import load_task
 
         champion = self._job_champion

@@ -55,6 +55,8 @@ class Task:
         ['complaint', 'question']
         """
         rows = [_row(example) for example in examples]
+        if not rows:
+            raise UserError("a task needs examples; give pairs of (input, target)")
         targets = Counter(str(row.get("target")) for row in rows)
         if choices is None and len(targets) <= min(MOST_CHOICES, len(rows) // 2):
             choices = sorted(targets)
@@ -97,6 +99,11 @@ def run_config(
     from evoprompt.config.reader import put_value
     from evoprompt.jobs.evolve.config import check_config, load_config
 
+    if not isinstance(task, (Task, str, Path)):
+        raise UserError(
+            f"the task is {type(task).__name__}; give ep.Task.from_examples(pairs), "
+            "ep.Task.from_file(path), ep.Task.builtin(name), or the path of a config file"
+        )
     if not isinstance(task, Task):
         return load_config(Path(task), as_overrides(settings))
     values = sections_of(task, model, seed, backend) | dict(sections or {})
@@ -108,7 +115,7 @@ def run_config(
 def _row(example: tuple[str, str] | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(example, Mapping):
         return dict(example)
-    if isinstance(example, str) or len(example) != 2:
+    if not isinstance(example, (tuple, list)) or len(example) != 2:
         raise UserError(
             f"the example {example!r} is neither a pair (input, target) nor a mapping with these "
             "keys"

@@ -17,6 +17,9 @@ BACKENDS: Mapping[str, str] = {
     "local": "evoprompt.backends.local:LocalBackend",
 }
 
+#: What a backend has.
+PARTS = ("identify", "tokenizer", "open")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
@@ -33,7 +36,7 @@ def backend_of(config: JobConfig) -> Backend:
     Raises:
         UserError: there is none of that name.
     """
-    backend: Backend = find("backend", config.workers.backend, BACKENDS, "workers.backend")
+    backend: Backend = find("backend", config.workers.backend, BACKENDS, "workers.backend", PARTS)
     return backend
 
 

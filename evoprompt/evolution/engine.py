@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evoprompt.config.sections import EvolutionConfig
+from evoprompt.errors import UserError
 from evoprompt.policy import Policy
 from evoprompt.records import (
     FOUND,
@@ -211,6 +212,11 @@ def _child(
         )
         operator = strategy.operators[name]
         child = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
+        if child is not None and not isinstance(child, Policy):
+            raise UserError(
+                f"the operator '{name}' returned {child!r}; an operator returns a Policy, or None "
+                "where it has nothing to work on"
+            )
         if child is None or not fits(child):
             continue
         if child.policy_id not in taken:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -261,7 +262,7 @@ def _by_label(scores: LabelScores, labels: Sequence[str]) -> dict[str, float]:
 
 def _own(name: str, function: TraitFunction, policy: Policy, scores: LabelScores) -> float:
     value = function(policy, scores)
-    if not isinstance(value, (int, float)) or not isfinite(value):
+    if not isinstance(value, Real) or not isfinite(value):
         raise UserError(
             f"the trait '{name}' of policy {policy.policy_id} is {value!r}; traits.extra "
             f"functions return a finite number"

@@ -34,8 +34,8 @@ FETCHING = "fetching and converting it, once; this takes about a minute"
 #: Of a sweep, in the folder around the folders of its runs.
 SWEEP = "sweep.json"
 
-#: Every job of the package that has a folder. A new one is a folder here and a line; who asks
-#: first, owns first.
+#: Every job of the package that has a folder. A new one is a folder here and a line before the
+#: last: that one takes every folder with a configuration that nobody else owns.
 JOBS: Mapping[str, str] = {
     "sweep": "evoprompt.jobs.sweep.job:SweepJob",
     "boost": "evoprompt.jobs.boost.job:BoostJob",
@@ -93,7 +93,9 @@ def job_of(folder: Path) -> Job:
     Raises:
         UserError: no job did, or the one that did is not installed.
     """
-    for name in names("job", JOBS):
+    *first, last = JOBS
+    others = [name for name in names("job", JOBS) if name not in JOBS]
+    for name in (*first, *others, last):
         job: Job = find("job", name, JOBS, "jobs")
         if job.owns(folder):
             return job

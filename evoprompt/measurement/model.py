@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from evoprompt.backends.base import Identity, ModelInfo
-from evoprompt.backends.open import in_this_process, open_model
+from evoprompt.backends.open import BACKENDS, in_this_process, open_model
 from evoprompt.config.sections import JobConfig
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import Measurer
@@ -34,7 +34,13 @@ def build_asker(config: JobConfig, *, answer_tokens: int, with_prior: bool = Fal
 
 
 def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], Memo] | None:
-    """Return what opens the memo once the model is loaded, or None where it is off."""
+    """Return what opens the memo once the model is loaded, or None where it is off.
+
+    The package's backends give the same bits for the same weights; one of a plug-in may not, so its
+    scores are kept apart.
+    """
+    own = config.workers.backend in BACKENDS
+    fingerprint = identity.fingerprint + ("" if own else f" {config.workers.backend}")
 
     def memo(info: ModelInfo) -> Memo:
         how = {
@@ -44,7 +50,7 @@ def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], 
             "path": info.path,
         }
         return open_memo(
-            identity.fingerprint,
+            fingerprint,
             **how,
             chunk_tokens=info.chunk_tokens,
             threads=config.workers.threads,

@@ -12,6 +12,9 @@ from evoprompt.plugins import find
 from evoprompt.selection.base import Candidates, Expectation, Scheme, draw_parents, draw_survivors
 from evoprompt.selection.schemes import SCHEMES
 
+#: What a scheme has.
+PARTS = ("chooses_set", "draw", "parent_chances", "survival_chances")
+
 
 def scheme_of(settings: SelectionConfig, where: str = "selection.method") -> Scheme:
     """Return the configured scheme; `where` names the key in errors.
@@ -19,7 +22,7 @@ def scheme_of(settings: SelectionConfig, where: str = "selection.method") -> Sch
     Raises:
         UserError: there is none of that name.
     """
-    scheme: Scheme = find("selection", settings.method, SCHEMES, where)
+    scheme: Scheme = find("selection", settings.method, SCHEMES, where, PARTS)
     return scheme
 
 

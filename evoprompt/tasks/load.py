@@ -98,7 +98,7 @@ def _source(config: TaskConfig) -> Source:
             f"instead of task.source"
         )
     name = config.source or next(s for s, key in KEYS.items() if getattr(config, key) is not None)
-    source: Source = find("source", name, SOURCES, "task.source")
+    source: Source = find("source", name, SOURCES, "task.source", ("read",))
     return source
 
 

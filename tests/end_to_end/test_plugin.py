@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from toys.http_model import ByteModel, served
 
-from evoprompt.config.sections import ModelConfig, TaskConfig
+from evoprompt.config.sections import JobConfig, ModelConfig, TaskConfig, WorkersConfig
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 
@@ -185,3 +185,21 @@ def test_its_things_hold_the_contracts(installed, address, monkeypatch, tmp_path
     task = TaskConfig(source="evoprompt_example.source:Lines", options={"path": str(lines)})
     check_source(Lines(), task)
     check_splits(task)
+
+
+def test_scores_of_its_backend_are_no_answer_for_another(installed, monkeypatch, tiny_model):
+    """The memo keeps them apart, also where a backend gives out the weights as its own."""
+    from evoprompt.backends.open import open_model
+    from evoprompt.measurement.model import memo_opener
+
+    signatures = []
+    place = "evoprompt.measurement.model.open_memo"
+    monkeypatch.setattr(place, lambda fingerprint, **_: signatures.append(fingerprint))
+    for backend in ("local", "ray", "elsewhere"):
+        config = JobConfig.model_validate(
+            {"model": {"name": str(tiny_model)}, "workers": {"backend": backend}}
+        )
+        local = config.model_copy(update={"workers": WorkersConfig(backend="local")})
+        model = open_model(local)
+        memo_opener(config, model.identity)(model.executor.info())
+    assert signatures[0] == signatures[1] != signatures[2]
