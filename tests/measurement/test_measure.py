@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from evoprompt.backends.local import LocalExecutor
 from evoprompt.backends.placement import place
 from evoprompt.config.sections import ModelConfig, WorkersConfig
+from evoprompt.dynamics.account import FitnessAccount, GenerationAccount
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import (
@@ -20,6 +22,7 @@ from evoprompt.jobs.evolve.folder import (
     lineage_line,
     measurement_line,
 )
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.measurement.measure import Measurer, tokenize
 from evoprompt.measurement.units import Wanted
 from evoprompt.policy import Demonstration, Policy, Template
@@ -156,6 +159,11 @@ def sample_entries() -> tuple[State, tuple[LineageEntry, ...], LabelScores]:
     )
 
 
+#: A generation in which one birth is selected.
+ACCOUNT = GenerationAccount(1, 1, 1, FitnessAccount(-1.0, -1.0, -1.0), {"fitness": -1.0})
+LINE = GenerationLine(0, 0, ACCOUNT, None, Ledger().token_summary(), 1.5)
+
+
 def new_folder(path: Path) -> EvolveFolder:
     folder = EvolveFolder.create(path, "x")
     folder.begin(Config.model_validate({"task": {"name": "inbox"}}), {"seed": 5})
@@ -166,12 +174,13 @@ def test_a_committed_generation_comes_back_as_it_was(tmp_path: Path):
     state, entries, scores = sample_entries()
     folder = new_folder(tmp_path / "run")
     ledger = Ledger({"search": TokenCount(10, 9, 2, 1, 3)}, {"scoring": 1.5})
-    folder.commit(state, entries, {"generation": 1}, [scores], ledger)
+    folder.commit(state, entries, LINE, [scores], ledger)
     checkpoint = EvolveFolder.open(tmp_path / "run").restore()
     assert checkpoint is not None
     assert checkpoint.state == state
     assert checkpoint.ledger == ledger
     assert [lineage_line(e) for e in folder.lineage()] == [lineage_line(e) for e in entries]
+    assert folder.generations() == [LINE]
     [again] = folder.measurements().values()
     assert measurement_line(again) == measurement_line(scores)
     assert again.log_likelihood.tolist() == scores.log_likelihood.tolist()
@@ -189,7 +198,7 @@ def test_the_lineage_line_has_the_documented_keys():
 def test_what_was_never_committed_is_cut_off(tmp_path: Path):
     state, entries, scores = sample_entries()
     folder = new_folder(tmp_path / "run")
-    folder.commit(state, entries, {"generation": 1}, [scores], Ledger())
+    folder.commit(state, entries, LINE, [scores], Ledger())
     before = {name: (folder.path / name).read_bytes() for name in (LINEAGE, MEASUREMENTS)}
     for name in before:
         with (folder.path / name).open("a") as file:
@@ -201,7 +210,7 @@ def test_what_was_never_committed_is_cut_off(tmp_path: Path):
 def test_a_folder_that_lost_lines_is_refused(tmp_path: Path):
     state, entries, scores = sample_entries()
     folder = new_folder(tmp_path / "run")
-    folder.commit(state, entries, {"generation": 1}, [scores], Ledger())
+    folder.commit(state, entries, LINE, [scores], Ledger())
     (folder.path / LINEAGE).write_text("")
     with pytest.raises(UserError, match="damaged"):
         folder.restore()
@@ -227,7 +236,7 @@ def test_the_ledger_adds_up_and_survives_json():
     ledger.count("test", TokenCount(1, 1, 1, 1, 1))
     ledger.count("test", TokenCount(2, 2, generated_tokens=40))
     # Prompts: 5 + 5 in the search, 1 + 2 in the test; written: 40 in the test.
-    assert ledger.token_summary() == {
+    assert asdict(ledger.token_summary()) == {
         "prefill": 13,
         "generated": 40,
         "total": 53,
