@@ -134,11 +134,11 @@ def complete_summary(folder: RunFolder) -> Mapping[str, Any]:
 RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
 
 
-def begin(kind: type[F], config: JobConfig, out: Path | None) -> F:
+def begin(kind: type[F], config: JobConfig, out: Path | None, console: Console | None = None) -> F:
     """Return a new folder that says what is done in it; the model is fetched before, where it has
     to be.
     """
-    identity = identify(config, Console())
+    identity = identify(config, console or Console())
     folder = kind.create(out, config.name)
     folder.begin(config, provenance(config, identity))
     return folder

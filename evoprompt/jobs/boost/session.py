@@ -38,7 +38,7 @@ def conduct(config: BoostConfig, out: Path | None, *, show: bool = True) -> Boos
         UserError: as `start`.
     """
     check_boost(config)
-    folder = begin(BoostFolder, config, out)
+    folder = begin(BoostFolder, config, out, Console(quiet=not show))
     with taken_away(folder):
         _carry_out(config, folder, show=show)
     return folder
