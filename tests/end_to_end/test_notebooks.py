@@ -1,4 +1,6 @@
-"""Notebooks read run folders only; each is executed on a tiny run."""
+"""Notebooks are executed from top to bottom: those that read on a tiny run, the one that evolves
+with a tiny model.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_a_notebook_runs_from_top_to_bottom(
-    path: Path, config_file: Path, boost_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    config_file: Path,
+    boost_file: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     import nbformat
     from nbclient import NotebookClient
@@ -30,6 +37,8 @@ def test_a_notebook_runs_from_top_to_bottom(
         monkeypatch.setenv("EVOPROMPT_STUDY", str(tmp_path / "study"))
     else:
         start(load_config(config_file), tmp_path / "run")
+    monkeypatch.setenv("EVOPROMPT_MODEL", str(tiny_model))
+    monkeypatch.setenv("EVOPROMPT_TOKENS", "15000")
     for variable in ("EVOPROMPT_RUN", "EVOPROMPT_LOOP"):
         monkeypatch.setenv(variable, str(tmp_path / "run"))
     notebook = nbformat.read(path, as_version=4)
