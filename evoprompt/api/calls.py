@@ -115,7 +115,7 @@ def sweep(
     out: str | Path,
     settings: Settings | None = None,
     show: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[Mapping[str, Any]]:
     """Run the sweep of a file; return a row for each run, as `sweep.json` has them.
 
     Args:
@@ -139,7 +139,7 @@ def sweep(
     from evoprompt.jobs.sweep.loop import start
 
     start(Path(config), Path(out), as_overrides(settings), Console(quiet=not show))
-    rows: list[dict[str, Any]] = json.loads((Path(out) / SWEEP).read_text("utf-8"))["runs"]
+    rows: list[Mapping[str, Any]] = json.loads((Path(out) / SWEEP).read_text("utf-8"))["runs"]
     return rows
 
 

@@ -57,7 +57,7 @@ class Result:
     _temporary: Any = field(default=None, repr=False)  #: takes the folder away with this object
 
     @property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Mapping[str, Any]:
         """What `summary.json` has.
 
         Raises:
@@ -68,13 +68,13 @@ class Result:
                 f"{self.folder} is gone: it was a temporary folder, and the result was closed; "
                 "save it first, or give evolve an out"
             )
-        found: dict[str, Any] = json.loads((self.folder / "summary.json").read_text("utf-8"))
+        found: Mapping[str, Any] = json.loads((self.folder / "summary.json").read_text("utf-8"))
         return found
 
     @property
-    def test(self) -> dict[str, Any]:
+    def test(self) -> Mapping[str, Any]:
         """The held-out check: baseline, champion and their difference, with intervals."""
-        found: dict[str, Any] = self.summary["test"]
+        found: Mapping[str, Any] = self.summary["test"]
         return found
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -270,7 +270,9 @@ class TransformersLM:
                 {"input_ids": self._tensor(tokens)[None], "use_cache": False}, *scored
             )[0]
 
-    def _score_rows(self, inputs: dict[str, Any], rows: Ints, targets: Ints) -> tuple[Answers, Any]:
+    def _score_rows(
+        self, inputs: Mapping[str, Any], rows: Ints, targets: Ints
+    ) -> tuple[Answers, Any]:
         """Forward the body; return the scores of the targets at these rows of the flattened batch,
         and the body's outputs.
         """
@@ -282,7 +284,7 @@ class TransformersLM:
         hidden, head, outputs = self._hidden(inputs, needed)
         return self._gather(hidden, head, place, targets), outputs
 
-    def _logits(self, inputs: dict[str, Any], rows: Ints) -> tuple[Logits, Any]:
+    def _logits(self, inputs: Mapping[str, Any], rows: Ints) -> tuple[Logits, Any]:
         """Forward the body; return the logits at these rows of the flattened batch, which ascend,
         and the body's outputs.
         """
@@ -293,7 +295,7 @@ class TransformersLM:
         hidden, head, outputs = self._hidden(inputs, rows)
         return head(hidden).float().cpu().numpy(), outputs
 
-    def _hidden(self, inputs: dict[str, Any], needed: Ints) -> tuple[Any, Any, Any]:
+    def _hidden(self, inputs: Mapping[str, Any], needed: Ints) -> tuple[Any, Any, Any]:
         """Forward the body; return what it has at these rows, (needed row, hidden size), the head
         that makes logits of it, and the outputs.
         """

@@ -14,7 +14,7 @@ one only measures.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -76,7 +76,7 @@ class BoostObserver(Protocol):
 
 def boost(
     parts: BoostParts, folder: BoostFolder, observer: BoostObserver, *, startup_seconds: float = 0.0
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """Begin a loop or go on with it, to its end; return its summary, which is also written.
 
     Raises:
@@ -270,7 +270,7 @@ def _threshold(parts: BoostParts, asker: Asker) -> float | None:
 
 def _conclude(
     parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopState, info: ModelInfo
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """Write what is left of the loop: the pairs it accepted as a task's examples, the page, the
     summary.
     """

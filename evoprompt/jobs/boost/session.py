@@ -5,6 +5,7 @@ workers back.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ from evoprompt.jobs.boost.loop import boost
 from evoprompt.store.folder import SUMMARY
 
 
-def start(config: BoostConfig, out: Path | None) -> dict[str, Any]:
+def start(config: BoostConfig, out: Path | None) -> Mapping[str, Any]:
     """Run a loop in a new folder; return the summary.
 
     Raises:
         UserError: before anything is written, where that can be known; a folder without a round is
             taken away again.
     """
-    summary: dict[str, Any] = conduct(config, out).read(SUMMARY)
+    summary: Mapping[str, Any] = conduct(config, out).read(SUMMARY)
     return summary
 
 
@@ -44,7 +45,7 @@ def conduct(config: BoostConfig, out: Path | None, *, show: bool = True) -> Boos
     return folder
 
 
-def resume(path: Path) -> dict[str, Any]:
+def resume(path: Path) -> Mapping[str, Any]:
     """Go on with a loop from its last committed round; return the summary.
 
     Raises:
@@ -59,7 +60,7 @@ def resume(path: Path) -> dict[str, Any]:
     return _carry_out(folder.config(), folder)
 
 
-def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -> dict[str, Any]:
+def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -> Mapping[str, Any]:
     begun = time.perf_counter()
     with BoostDisplay(None if show else Console(quiet=True)) as display:
         parts = build_boost(config, home(folder.path))

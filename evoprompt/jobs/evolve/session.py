@@ -23,7 +23,7 @@ from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.tracking.open import open_tracker
 
 
-def start(config: Config, out: Path | None) -> dict[str, Any]:
+def start(config: Config, out: Path | None) -> Mapping[str, Any]:
     """Run a configuration in a new folder; return the summary.
 
     Raises:
@@ -31,7 +31,7 @@ def start(config: Config, out: Path | None) -> dict[str, Any]:
             generation is taken away again.
     """
     folder = conduct(config, out)
-    summary: dict[str, Any] = folder.read(SUMMARY)
+    summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary
 
 
@@ -70,7 +70,7 @@ def conduct(
     return folder
 
 
-def resume(path: Path) -> dict[str, Any]:
+def resume(path: Path) -> Mapping[str, Any]:
     """Go on with a run from its last committed generation; return the summary.
 
     Raises:
@@ -83,7 +83,7 @@ def resume(path: Path) -> dict[str, Any]:
             f"{path} makes its page again"
         )
     _show(folder.config(), folder)
-    summary: dict[str, Any] = folder.read(SUMMARY)
+    summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary
 
 
