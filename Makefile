@@ -1,4 +1,4 @@
-# make demo: install, fetch the model, run the quickstart.   make test: every check.   make check: the fast ones, without Ray, kills and many draws.
+# make demo: install, fetch the model, run the quickstart.   make test: every check.   make check: the fast ones, without kills and many draws.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,7 +35,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 fast: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (real_model or statistical or slow or cluster)" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (real_model or statistical or slow)" --numprocesses 2 --dist loadfile
 
 check: lint types fast
 

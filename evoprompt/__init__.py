@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from evoprompt.api.calls import evolve as evolve
     from evoprompt.api.calls import score as score
     from evoprompt.api.calls import sweep as sweep
-    from evoprompt.api.result import Champion as Champion
     from evoprompt.api.result import Result as Result
     from evoprompt.api.result import load as load
     from evoprompt.api.task import Task as Task
     from evoprompt.errors import UserError as UserError
+    from evoprompt.jobs.base import Champion as Champion
     from evoprompt.policy import Demonstration as Demonstration
     from evoprompt.policy import Policy as Policy
     from evoprompt.policy import Template as Template
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 #: Where each public name is; it is imported when it is asked for.
 _PLACES = {
     **dict.fromkeys(("Score", "boost", "compare", "evolve", "score", "sweep"), "api.calls"),
-    **dict.fromkeys(("Champion", "Result", "load"), "api.result"),
+    **dict.fromkeys(("Result", "load"), "api.result"),
     **dict.fromkeys(("Demonstration", "Policy", "Template"), "policy"),
+    "Champion": "jobs.base",
     "Evolution": "api.ask_tell",
     "LabelScores": "records",
     "Task": "api.task",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module, metadata
+from itertools import count
 from typing import Any
 
 from evoprompt.errors import UserError, nearest
@@ -84,15 +85,36 @@ def name_of(kind: str, thing: Any) -> str:
     """Return the name under which this process finds an object that a program gave: the text itself
     where it is one.
 
-    Where the object can be imported the name is "module:name", so that another process finds it
-    too.
+    Where importing "module:name" gives the same thing, that is the name, so that another process
+    finds it too. What it would not find there (a lambda, a local function, an object made with
+    arguments) has a number behind the name, and is refused in another process rather than mistaken
+    for something else.
     """
     if isinstance(thing, str):
         return thing
     source = thing if hasattr(thing, "__qualname__") else type(thing)
-    name = f"{source.__module__}:{source.__qualname__}"
-    _given[kind, name] = _made(thing, f"the {kind}")
+    place = f"{source.__module__}:{source.__qualname__}"
+    made = _made(thing, f"the {kind}")
+    name = place
+    if not _stands_for(place, thing):
+        numbered = (f"{place}#{number}" for number in count(1))
+        name = next(n for n in numbered if _given.get((kind, n), made) is made)
+    _given[kind, name] = made
     return name
+
+
+def _stands_for(place: str, thing: Any) -> bool:
+    """Return whether importing a place gives this thing, or, made without arguments, its equal."""
+    try:
+        found = _imported(place, place)
+        if found is thing or isinstance(thing, type):
+            return found is thing
+        made = _made(found, place)
+    except UserError:
+        return False
+    return type(made) is type(thing) and (
+        bool(made == thing) or getattr(made, "__dict__", 0) == getattr(thing, "__dict__", 1)
+    )
 
 
 def _imported(place: str, where: str) -> Any:

@@ -7,12 +7,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import evoprompt as ep
+from evoprompt.jobs.base import job_of
+from evoprompt.jobs.play.dialogue import Dialogue
+from evoprompt.jobs.play.session import player_of, speaker_of
 from evoprompt.scoring import models
 
 ROOT = Path(__file__).parents[1]
@@ -39,13 +43,14 @@ def test_ten_lines_lead_from_examples_to_a_champion(tiny_model, task_file, tmp_p
     again = ep.load(tmp_path / "kept")
     result.close()
     assert not result.folder.exists()
-    assert again.champion == kept.champion
+    assert again.champion.policy == kept.champion.policy
     assert again.predict(["a good film"]) == kept.predict(["a good film"])
     assert again.report().exists(), "a folder that was moved is whole: its examples are in it"
     again.close()
     kept.close()
 
 
+@pytest.mark.slow
 def test_a_config_file_gives_the_lineage_that_the_command_line_gives(config_file, tmp_path):
     result = ep.evolve(config_file, out=tmp_path / "api", settings={"seed": 3})
     command = [sys.executable, "-m", "evoprompt.cli", "run", str(config_file), "--set", "seed=3"]
@@ -99,6 +104,7 @@ def test_what_does_not_go_together_is_said_and_leaves_no_folder(tiny_model, task
         ep.evolve(task, model=str(tiny_model), settings={"evolution.childen": 3})
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_command_line(tiny_model, tmp_path):
     rows = [{"id": "a", "context": "a good", "continuation": " film"}]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -139,6 +145,25 @@ def test_a_text_is_not_taken_for_a_list_and_a_closed_result_says_so(tiny_model, 
     result.close()
     with pytest.raises(ep.UserError, match="is gone"):
         _ = result.test
+
+
+@pytest.mark.parametrize("answers", ["batch", "pmi", "likelihood"])
+def test_a_loop_predicts_as_it_answered_and_as_play_does(boost_file, tmp_path, answers):
+    settings = {"loop.rounds": 1, "loop.answers": answers, "loop.judge": "rivals"}
+    result = ep.boost(boost_file, out=tmp_path / "loop", settings=settings)
+    champion = job_of(result.folder).champion(result.folder)
+    talk = Dialogue(player_of(champion), speaker_of(champion), 0)
+    texts = ["a good film", "a bad meal"]
+    for text, shares in zip(texts, result.probabilities(texts), strict=True):
+        talk.begin_anew()
+        reply = talk.say(text)
+        assert shares == pytest.approx({o.text: o.probability for o in reply.options}, abs=1e-5)
+    raw = replace(champion, answer_prior=None, with_prior=False)
+    other = Dialogue(player_of(raw), speaker_of(raw), 0).say(texts[0]).answer.probability
+    told = max(result.probabilities(texts[:1])[0].values())
+    assert (abs(other - told) < 1e-5) == (answers == "likelihood"), "power twin: freed of something"
+    assert result.plot().svg.startswith("<svg")
+    result.close()
 
 
 class TestAskAndTell:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evoprompt.api.task import Task, run_config
+from evoprompt.api.task import Task, examples_of, run_config
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
@@ -36,7 +36,7 @@ class Evolution:
 
     Args:
         task: its demonstrations, phrases, templates and starting policies are what policies are
-            made of.
+            made of. Instead the path of a run's config file.
         seed: of all random draws.
         settings: dotted keys of a run's configuration, e.g. `{"evolution.population": 4}`.
         state: the population to go on from; None begins with the starting policies.
@@ -56,7 +56,7 @@ class Evolution:
 
     def __init__(
         self,
-        task: Task,
+        task: Task | str | Path,
         *,
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
@@ -150,11 +150,11 @@ class Evolution:
 
 
 def _strategy_and_founders(
-    task: Task, settings: Mapping[str, Any] | None
+    task: Task | str | Path, settings: Mapping[str, Any] | None
 ) -> tuple[Strategy, tuple[Policy, ...]]:
     with TemporaryDirectory(prefix="evoprompt-") as folder:
-        examples = getattr(task, "examples", ())
-        config = with_examples(run_config(task, settings=settings), Path(folder), examples)
+        own = run_config(task, settings=settings)
+        config = with_examples(own, Path(folder), examples_of(task))
         known = check_task(config)[0]
         return strategy_of(config, known), known.starting_policies
 

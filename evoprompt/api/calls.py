@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evoprompt.api.result import Result
-from evoprompt.api.task import Settings, Task, as_overrides, run_config, sections_of
+from evoprompt.api.task import Settings, Task, as_overrides, examples_of, run_config, sections_of
 from evoprompt.plugins import name_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def evolve(
     folder = conduct(
         config,
         place,
-        examples=task.examples if isinstance(task, Task) else (),
+        examples=examples_of(task),
         on_generation=on_generation,
         show=show,
     )

@@ -12,18 +12,8 @@ from typing import TYPE_CHECKING, Any
 from evoprompt.errors import UserError
 
 if TYPE_CHECKING:
-    from evoprompt.jobs.base import Champion as JobChampion
+    from evoprompt.jobs.base import Champion
     from evoprompt.measurement.asker import Asker
-    from evoprompt.policy import Policy
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The policy that a run ended with."""
-
-    policy: Policy
-    prompt: str  #: the whole prompt, with a placeholder for the input
-    label_words: Mapping[str, str]  #: the word that stands for each choice, where it is another
 
 
 @dataclass(frozen=True)
@@ -79,12 +69,7 @@ class Result:
 
     @property
     def champion(self) -> Champion:
-        """The policy that the run ended with."""
-        summary, policy = self.summary, self._job_champion.policy
-        return Champion(policy, summary["champion"]["prompt"], dict(policy.label_words))
-
-    @property
-    def _job_champion(self) -> JobChampion:
+        """The policy that the run ended with, its prompt, and how it answers."""
         from evoprompt.jobs.base import job_of
 
         return job_of(self.folder).champion(self.folder)
@@ -99,41 +84,57 @@ class Result:
         return [max(shares, key=lambda a: shares[a]) for shares in self.probabilities(inputs)]
 
     def probabilities(self, inputs: Sequence[str]) -> list[dict[str, float]]:
-        """Return the probability of each choice for each input; in free form that of the answer
-        alone, per token.
+        """Return the probability of each choice for each input, freed of what a loop's answers were
+        freed of; in free form that of the answer alone, per token.
+
+        Raises:
+            UserError: the inputs are one text, or a prompt does not fit the model's window.
         """
+        from evoprompt.jobs.play.session import player_of
+        from evoprompt.measurement.asker import freed
         from evoprompt.measurement.model import build_asker
         from evoprompt.records import Example
 
         if isinstance(inputs, str):
             raise UserError(f"predict takes a list of inputs; for one give [{inputs!r}]")
-        from evoprompt.tasks.load import load_task
-
-        champion = self._job_champion
+        champion = self.champion
         if self._asker is None:
             self._asker = build_asker(
                 champion.config,
                 answer_tokens=champion.answer_tokens,
                 with_prior=champion.with_prior,
             )
-        task = load_task(champion.config.task) if champion.config.task is not None else None
-        choices = task.choices if task is not None else None
+        choices = player_of(champion).offer.choices
         target = choices[0] if choices else "?"
         asked = [Example(str(i), text, target, choices) for i, text in enumerate(inputs)]
         answers = self._asker.answers(champion.policy, asked, "predict")
         if choices is None:
             return [{a.text: a.probability} for a in answers]
-        return [dict(zip(choices, a.probabilities, strict=True)) for a in answers]
+        prior = champion.answer_prior or {}
+        return [
+            dict(zip(choices, freed(a.probabilities, prior, choices), strict=True)) for a in answers
+        ]
 
     def plot(self) -> Picture:
-        """Return the fitness by generation."""
+        """Return the fitness by generation, or a loop's error rate by round.
+
+        Raises:
+            UserError: nothing of a loop's error is known.
+        """
+        from evoprompt.jobs.boost.figures import error_figure
+        from evoprompt.jobs.boost.folder import BoostFolder
         from evoprompt.jobs.evolve.figures import fitness_figure
         from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
 
-        folder = EvolveFolder.open(self.folder)
-        kind = self.summary["fitness"]["kind"]
-        accounts = [line.account for line in folder.generations()]
-        return Picture(fitness_figure(accounts, folder.lines(LINEAGE), kind))
+        if "fitness" in self.summary:
+            folder = EvolveFolder.open(self.folder)
+            accounts = [line.account for line in folder.generations()]
+            kind = self.summary["fitness"]["kind"]
+            return Picture(fitness_figure(accounts, folder.lines(LINEAGE), kind))
+        figure = error_figure(BoostFolder.open(self.folder).rounds())
+        if figure is None:
+            raise UserError(f"nothing is known of the error of the loop in {self.folder}")
+        return Picture(figure)
 
     def report(self) -> Path:
         """Write the page again; return its path."""

@@ -84,6 +84,11 @@ class Task:
         return cls({"name": name, **(settings or {})})
 
 
+def examples_of(task: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the examples that a task was given in memory; none of a config file."""
+    return task.examples if isinstance(task, Task) else ()
+
+
 def run_config(
     task: Task | str | Path,
     *,

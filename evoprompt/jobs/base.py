@@ -25,6 +25,7 @@ from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
 from evoprompt.store.folder import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.tasks.render import render_prompt
 
 F = TypeVar("F", bound=RunFolder)
 
@@ -60,6 +61,16 @@ class Champion:
     answer_prior: Mapping[str, float] | None = None  #: nats that each choice has whatever the input
     #: nats that the judge's log-odds have for each choice
     verdict_prior: Mapping[str, float] | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The whole prompt, with a placeholder for the input."""
+        return render_prompt(self.policy)
+
+    @property
+    def label_words(self) -> Mapping[str, str]:
+        """The word that stands for each choice, where it is another."""
+        return dict(self.policy.label_words)
 
 
 class Job(Protocol):

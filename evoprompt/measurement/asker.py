@@ -215,6 +215,15 @@ def _width(examples: Sequence[Example]) -> int:
     return max(len(e.candidates) for e in examples)
 
 
+def freed(probabilities: Sequence[float], prior: Prior, choices: Sequence[str]) -> list[float]:
+    """Return the probabilities of these choices less what a prior takes from each:
+    p_c exp(-prior_c) over the sum of that.
+    """
+    weights = np.asarray(probabilities) * np.exp(-prior_of(prior, choices))
+    shares: list[float] = (weights / weights.sum()).tolist()
+    return shares
+
+
 def prior_of(prior: Prior, choices: Sequence[str]) -> NDArray[np.float64]:
     """Return what a prior takes from each of these choices, shape (choice,): nothing unless it
     knows all of them, for then none is comparable.

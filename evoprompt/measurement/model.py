@@ -30,7 +30,8 @@ def build_asker(config: JobConfig, *, answer_tokens: int, with_prior: bool = Fal
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(alone, model.identity)
     wanted = Wanted(prior=with_prior)
     measurer = Measurer(model.tokenizer, model.executor, wanted, open_memo=opener, writer=writer)
-    return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens)
+    answered_by = "pmi" if with_prior else "likelihood"
+    return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens, answered_by=answered_by)
 
 
 def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], Memo] | None:

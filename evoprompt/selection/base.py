@@ -5,6 +5,7 @@ Knows fitness and draws. Does not know DEAP, policies or generations.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
@@ -94,16 +95,16 @@ class Scheme(Protocol):
         """Return the probability that each candidate is among `num` survivors; it sums to `num`."""
 
 
-class SimulatedScheme:
+class SimulatedScheme(ABC):
     """A scheme that nobody has a closed form for: a subclass draws, and its chances are found by
     drawing again and again. Its draws of parents have to be independent of each other.
     """
 
     chooses_set: ClassVar[bool] = False
 
+    @abstractmethod
     def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
         """Return `num` indices, as `Scheme.draw`."""
-        raise NotImplementedError
 
     def parent_chances(
         self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator

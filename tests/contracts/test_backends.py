@@ -18,6 +18,7 @@ def test_the_model_in_this_process_holds_the_contract(tiny_model: Path):
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_workers_on_ray_hold_the_contract(tiny_model: Path, ray_session):
     model = ModelConfig(name=str(tiny_model), chunk_tokens=64)
     check_backend(RayBackend(), model, WorkersConfig(count=2, gpus_per_worker=0))

@@ -144,6 +144,7 @@ def test_standard_errors_are_those_of_a_bootstrap_over_examples():
         )
 
 
+@pytest.mark.statistical
 def test_intervals_over_examples_cover_at_their_rate():
     """2,000 samples of 60 examples: coverage of value +- 1.96 errors within 0.93 and 0.97 (a true
     0.95 leaves this with probability 4e-5).

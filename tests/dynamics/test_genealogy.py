@@ -306,6 +306,7 @@ def test_effective_size_of_single_parents_is_crow_and_kimuras(seed, n):
     )
 
 
+@pytest.mark.statistical
 def test_without_selection_two_lines_meet_after_n_generations_and_the_effective_size_is_n():
     """N = 8, 120 lineages of 80 generations; the mean time over pairs within 4 errors (6e-5) of N,
     an error being under 8 % of it.

@@ -216,6 +216,7 @@ def test_fitting_again_without_each_parent_gives_the_same_slope_and_error(two):
 
 
 @pytest.mark.parametrize("two", [False, True])
+@pytest.mark.statistical
 def test_the_slopes_interval_covers_the_heritability_at_its_rate(two):
     """1,500 simulations (600 with two parents) of 40 parents, whose scores are noisy so that
     siblings are alike.

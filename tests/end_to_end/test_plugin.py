@@ -74,6 +74,7 @@ def evoprompt(*arguments: object, site: Path | None) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_its_things_are_found_run_resumed_and_reported(installed, config, address, tmp_path):
     out = tmp_path / "run"
     done = evoprompt("run", config, "--out", out, site=installed)
@@ -166,6 +167,7 @@ def test_a_job_of_its_own_is_a_command_and_owns_its_folder(installed, tmp_path):
     played = evoprompt("play", out, site=installed)
     assert (played.returncode, "has no champion" in played.stderr) == (2, True)
     assert evoprompt("greet", tmp_path / "who.txt", "--out", out, site=None).returncode == 2
+    assert evoprompt("evolve", "--help", site=None).returncode == 0, "the package's jobs too"
 
 
 def test_its_things_hold_the_contracts(installed, address, monkeypatch, tmp_path):

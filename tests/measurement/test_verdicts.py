@@ -266,6 +266,7 @@ def test_a_runs_fitness_counts_verdicts_everywhere_alike(config_file: Path, tmp_
     assert summary["champion"]["validation_fitness"] < 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_spends_and_finds_the_same(config_file: Path, tmp_path: Path):
     """The verdicts of the first part are read back; else an evaluator would be charged again, and a
     budget would end the run earlier.

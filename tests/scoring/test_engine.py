@@ -104,6 +104,7 @@ def test_a_child_pays_from_its_first_changed_segment():
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), min_size=1, max_size=8),
     st.sampled_from([0, 25, 50, 90, 1000]),
 )
+@pytest.mark.slow
 def test_scores_do_not_depend_on_what_the_store_holds(prompts, limit):
     scorer = Scorer(ToyLM(), path="packed", store=PrefixStore(limit))
     for salt, length in prompts:

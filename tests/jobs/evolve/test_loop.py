@@ -281,6 +281,7 @@ def test_free_form_tasks_run_too(config_file: Path, tmp_path: Path):
     assert CHECKPOINT in {p.name for p in (tmp_path / "run").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_run_again_is_all_memo_and_the_same_to_the_byte(config_file: Path, tmp_path: Path):
     tokens = {}
     for name, memo in (("without", "false"), ("first", "true"), ("again", "true")):
@@ -300,6 +301,7 @@ def test_a_run_again_is_all_memo_and_the_same_to_the_byte(config_file: Path, tmp
     )
 
 
+@pytest.mark.slow
 def test_the_lineage_does_not_depend_on_the_prefix_store(config_file: Path, tmp_path: Path):
     for mib in (0, 1, 256):
         start(load_config(config_file, [f"model.prefix_store_mib={mib}"]), tmp_path / str(mib))

@@ -350,6 +350,7 @@ def test_every_value_and_end_of_a_proposed_axis_is_checked_beforehand(
 # --- whole sweeps
 
 
+@pytest.mark.slow
 def test_each_run_of_a_sweep_is_the_run_that_it_would_be_alone_on_a_model_loaded_once(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -757,6 +758,7 @@ def test_a_mean_has_its_interval_where_values_differ():
     assert mean_of([SweepRow(1, "1", {})], "objective") is None
 
 
+@pytest.mark.statistical
 def test_students_interval_covers_as_often_as_it_says_and_the_normal_one_does_not():
     """2000 samples of 3: the count that cover is binomial(2000, 0.95), sd 9.7; 5 sd is a false
     alarm below 1e-6. The twin takes 1.96 for t.
