@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from math import isnan
 from typing import Any, Protocol
 
 import numpy as np
@@ -147,7 +148,7 @@ def tell(parts: BoostParts, state: LoopState, judged: Sequence[Judged]) -> LoopS
     """
     loop = parts.config.loop
     buffer = fill_buffer(state.buffer, judged, loop.buffer, loop.least_buffer)
-    context = state.context
+    context, believed = state.context, believed_error(judged)
     if len(buffer) >= loop.least_buffer:
         rng = generator(state.seed, Stream.CONTEXT, state.round + 1)
         context = choose(
@@ -158,7 +159,7 @@ def tell(parts: BoostParts, state: LoopState, judged: Sequence[Judged]) -> LoopS
         round=state.round + 1,
         buffer=buffer,
         context=context,
-        believed=(*state.believed, believed_error(judged)),
+        believed=(*state.believed, *([] if isnan(believed) else [believed])),
     )
 
 

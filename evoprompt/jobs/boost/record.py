@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isnan
 from typing import Any, Self
 
 import numpy as np
@@ -163,6 +164,7 @@ def round_line(
     s, c = sensitivity(counts, config.alpha), specificity(counts, config.alpha)
     answered = [r for j, r in zip(measured.judged, measured.right, strict=True) if not j.abstained]
     error_rate, ends = _error(measured.tested, config.alpha)
+    believed = believed_error(measured.judged)
     line = RoundLine(
         round=state.round,
         error_rate=error_rate,
@@ -184,7 +186,7 @@ def round_line(
         accepted=sum(j.accepted for j in measured.judged),
         abstained=sum(j.abstained for j in measured.judged),
         batch_error_rate=_share_wrong(answered),
-        believed_error=believed_error(measured.judged) if answered else None,
+        believed_error=None if isnan(believed) else believed,
         threshold=threshold,
         imitation=measured.imitation,
     )

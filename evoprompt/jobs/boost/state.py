@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan, nan
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class LoopState:
     context: tuple[Judged, ...] = ()  #: those of the buffer that the prompt shows, in its order
     believed: tuple[
         float, ...
-    ] = ()  #: by round, the error rate that the model itself expects: see `believed_error`
+    ] = ()  #: by round that gave answers, the error rate that the model itself expects of them
     #: of the work so far, distinct prefixes once and what was written, whatever store and memo
     #: spared: the budget counts them
     tokens: int = 0
@@ -115,12 +116,15 @@ def accept(
         threshold: accept log-odds above this; None accepts a share instead.
         share: of the answers that did not abstain, those with the greatest log-odds (rounded to a
             whole number of them; ties in order).
+
+    An answer whose log-odds are NaN is never accepted, nor is it one of those of the share.
     """
-    given = [i for i, j in enumerate(judged) if not j.abstained]
+    given = [i for i, j in enumerate(judged) if not j.abstained and not isnan(j.log_odds)]
     if threshold is not None:
         chosen = {i for i in given if judged[i].log_odds > threshold}
     else:
-        chosen = set(sorted(given, key=lambda i: -judged[i].log_odds)[: round(share * len(given))])
+        ranked = sorted(given, key=lambda i: -judged[i].log_odds)
+        chosen = set(ranked[: round(share * len(given))])
     return tuple(replace(j, accepted=i in chosen) for i, j in enumerate(judged))
 
 
@@ -128,11 +132,11 @@ def believed_error(judged: Sequence[Judged]) -> float:
     """Return the mean of p(FALSE) / (p(TRUE) + p(FALSE)) over the answers that did not abstain: the
     error rate that the model expects.
 
-    It is not an estimate of the error rate unless the evaluator is calibrated. NaN where all
-    abstained.
+    It is not an estimate of the error rate unless the evaluator is calibrated. Answers whose
+    log-odds are NaN are left out. NaN where none is left.
     """
-    log_odds = np.array([j.log_odds for j in judged if not j.abstained])
-    return float(np.mean(1 / (1 + np.exp(log_odds)))) if len(log_odds) else float("nan")
+    log_odds = np.array([j.log_odds for j in judged if not j.abstained and not isnan(j.log_odds)])
+    return float(np.mean(np.exp(-np.logaddexp(0.0, log_odds)))) if len(log_odds) else nan
 
 
 def fill_buffer(
@@ -199,10 +203,13 @@ def in_context(policy: Policy, context: Sequence[Judged]) -> Policy:
 def goes_on(state: LoopState, *, rounds: int, patience: int, max_tokens: int | None) -> bool:
     """Return whether there is another round: not after `rounds`, beyond the budget, or `patience`
     rounds without a lower believed error.
+
+    A round that believes nothing (NaN) is none of these rounds, wherever it stands.
     """
     if state.round >= rounds or (max_tokens is not None and state.tokens >= max_tokens):
         return False
-    latest, before = state.believed[-patience:], state.believed[:-patience]
+    known = [error for error in state.believed if not isnan(error)]
+    latest, before = known[-patience:], known[:-patience]
     return not before or min(latest) < min(before)
 
 

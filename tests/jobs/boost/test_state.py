@@ -4,6 +4,7 @@ context shows, when it ends.
 
 from __future__ import annotations
 
+from itertools import permutations
 from math import log
 
 import numpy as np
@@ -101,6 +102,15 @@ def test_the_believed_error_is_the_mean_probability_of_false():
         [judged(log(3)), judged(0.0), judged(-9.0, abstained=True)]
     ) == pytest.approx(0.375)
     assert np.isnan(believed_error([judged(1.0, abstained=True)]))
+    assert np.isnan(believed_error([judged(float("nan"))]))
+    assert believed_error([judged(1_000.0), judged(-1_000.0), judged(float("nan"))]) == 0.5
+
+
+def test_an_answer_that_could_not_be_judged_is_never_accepted_wherever_it_stands():
+    numbers = [3.0, float("nan"), 1.0, 2.0, float("nan")]
+    for order in permutations(numbers):
+        accepted = accept([judged(x) for x in order], threshold=None, share=2 / 3)
+        assert sorted(j.log_odds for j in accepted if j.accepted) == [2.0, 3.0]
 
 
 def test_a_replaced_buffer_holds_the_newest_round_and_older_pairs_only_to_make_up_the_least():
@@ -216,3 +226,19 @@ def test_the_loop_ends_with_its_rounds_its_budget_or_its_patience():
     assert not on(state(0.5, 0.4, tokens=100))
     assert not on(state(0.5, 0.4, 0.3, 0.2, 0.1))
     assert goes_on(state(0.5, 0.4, tokens=10**9), rounds=5, patience=2, max_tokens=None)
+
+
+@given(
+    st.lists(st.floats(0, 1), max_size=6),
+    st.lists(st.integers(0, 6), max_size=4),
+    st.integers(1, 4),
+)
+def test_rounds_that_believe_nothing_change_nothing_wherever_they_stand(known, places, patience):
+    with_gaps = list(known)
+    for place in places:
+        with_gaps.insert(min(place, len(with_gaps)), float("nan"))
+    goes = [
+        goes_on(LoopState(0, 3, believed=tuple(b)), rounds=9, patience=patience, max_tokens=None)
+        for b in (known, with_gaps)
+    ]
+    assert goes[0] == goes[1]
