@@ -1,0 +1,126 @@
+"""Text files of users: how they are read, whoever reads them.
+
+Files are UTF-8, with or without a byte order mark. Lines end at a line feed, which a carriage
+return may precede, and nowhere else: U+2028, U+2029, U+0085, vertical tab and form feed are
+characters like any other. Text is taken as it is, control characters included.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any, NoReturn
+
+from evoprompt.errors import UserError
+
+MARK = "\ufeff"
+
+#: Of encodings that are not read. That of UTF-32 begins with that of UTF-16, so it comes first.
+MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+def read_text(path: Path, what: str) -> str:
+    """Return the text of a file, without its byte order mark; line ends are as in the file.
+
+    Args:
+        path: of the file.
+        what: it is, for errors, as in "cannot read the {what} x.jsonl".
+
+    Raises:
+        UserError: there is no such file, it may not be read, it is a folder or a pipe, or it is not
+            UTF-8 (with the line).
+    """
+    name = f"the {what} {shown(str(path))}"
+    content = _content(path, name)
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            raise UserError(f"{name} is {encoding}; save it as UTF-8")
+    if b"\0" in content[:2]:
+        raise UserError(f"{name} looks like UTF-16 or UTF-32 without a mark; save it as UTF-8")
+    try:
+        return content.decode("utf-8").removeprefix(MARK)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{name}, line {line}: the byte 0x{content[error.start]:02x} is not UTF-8; save the "
+            f"file as UTF-8"
+        ) from None
+
+
+def read_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file that are not blank, each with its number, from 1.
+
+    Raises:
+        UserError: as `read_text`.
+    """
+    for number, line in enumerate(read_text(path, what).split("\n"), 1):
+        line = line.removesuffix("\r").removeprefix(MARK)  # of files that were put together
+        if line.strip():
+            yield number, line
+
+
+def parse_json(line: str, where: str) -> Any:
+    """Return the value of a line of JSON; `where` begins the sentence of an error.
+
+    Raises:
+        UserError: it is not JSON, a key stands twice in an object, a number is not finite, or a
+            text has half a surrogate pair, which is no character.
+    """
+    try:
+        value = json.loads(line, object_pairs_hook=_unique, parse_constant=_not_json)
+        if "\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where}: \\u{ord(error.object[error.start]):04x} is half a surrogate pair and no "
+            f"character; write the pair, or leave it out"
+        ) from None
+    except RecursionError:
+        raise UserError(f"{where}: the JSON is nested too deep") from None
+    except ValueError as error:  # of the hooks; also a number with thousands of digits
+        raise UserError(f"{where}: {str(error).split(';')[0]}") from None
+    return value
+
+
+def shown(text: str) -> str:
+    """Return text for a sentence: control characters and what is no character are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _content(path: Path, name: str) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if S_ISDIR(mode):
+            raise UserError(f"cannot read {name}: it is a folder; give a file")
+        if not S_ISREG(mode):
+            raise UserError(f"cannot read {name}: it is a pipe or a device; give a file")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {name}: {error.strerror}") from None
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {name}: that is no path ({error})") from None
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in an object")
+    return value
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"not JSON ({constant} is no number there)")
