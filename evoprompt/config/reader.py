@@ -11,7 +11,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from evoprompt.config.sections import PolicyConfig, Section
-from evoprompt.errors import UserError, nearest
+from evoprompt.config.yaml_text import (
+    MAX_DEPTH,
+    Mistake,
+    Values,
+    dump_yaml,
+    parse_yaml,
+    read_yaml,
+)
+from evoprompt.errors import UserError, clip, nearest, quoted
 
 S = TypeVar("S", bound=Section)
 
@@ -19,16 +27,21 @@ S = TypeVar("S", bound=Section)
 Place = Callable[[list[str]], tuple[list[str], Sequence[str]]]
 
 
-def read_values(path: Path, overrides: Iterable[str]) -> dict[str, Any]:
+#: Mistakes of one configuration that are told at once.
+MAX_SENTENCES = 5
+
+
+def read_values(path: Path, overrides: Iterable[str]) -> Values:
     """Return the plain values of a config file with overrides applied; they are not checked yet."""
     values = read_mapping(path, "config", "task: {name: inbox}")
     for override in overrides:
         key, value = parse_override(override)
-        put_value(values, key, value, f"--set {override!r}")
+        put_value(values, key, value, f"--set {quoted(override)}")
+        values.changed(key)
     return values
 
 
-def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
+def read_mapping(path: Path, what: str, shortest: str) -> Values:
     """Return the mapping in a YAML file, named after the file where it has no name.
 
     Args:
@@ -39,23 +52,14 @@ def read_mapping(path: Path, what: str, shortest: str) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, not YAML (with its line), or not a mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(
-            f"the {what} {path}{where} is not YAML: {getattr(error, 'problem', error)}"
-        ) from None
+    values, root = read_yaml(path, what)
     if not isinstance(values, dict):
+        wrong = "empty" if values is None else "not a mapping of keys to values"
         raise UserError(
-            f"the {what} {path} is not a mapping of keys to values; the shortest one is "
-            f"'{shortest}'"
+            f"the {what} {clip(str(path), 1000)} is {wrong}; the shortest one is '{shortest}'"
         )
     values.setdefault("name", path.stem)
-    return values
+    return Values(values, root)
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -67,12 +71,14 @@ def parse_override(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(
-            f"--set {text!r}: expected dotted.key=value, e.g. --set evolution.generations=5"
+            f"--set {quoted(text)}: expected dotted.key=value, e.g. --set evolution.generations=5"
         )
     try:
-        return key, yaml.safe_load(value)
+        return key, parse_yaml(value)[0]
+    except Mistake as mistake:
+        raise UserError(f"--set {quoted(text)}: {mistake.problem}") from None
     except yaml.YAMLError:
-        raise UserError(f"--set {text!r}: {value!r} is not a YAML value") from None
+        raise UserError(f"--set {quoted(text)}: {quoted(value)} is not a YAML value") from None
 
 
 def put_value(values: MutableMapping[str, Any], key: str, value: object, source: str) -> None:
@@ -83,12 +89,14 @@ def put_value(values: MutableMapping[str, Any], key: str, value: object, source:
             sentence.
     """
     *parents, last = key.split(".")
+    if len(parents) > MAX_DEPTH:
+        raise UserError(f"{source}: a key of {len(parents) + 1} parts, and none has so many")
     for name in parents:
         child = values.get(name)
         if child is None:
             child = values[name] = {}
         if not isinstance(child, dict):
-            raise UserError(f"{source}: '{name}' is a value, not a section")
+            raise UserError(f"{source}: '{clip(name)}' is a value, not a section")
         values = child
     values[last] = value
 
@@ -112,28 +120,42 @@ def check_section(
         return schema.model_validate(values)
     except ValidationError as error:
         place = place or (lambda location: (location, _keys_at(schema, location[:-1])))
-        sentences = "; ".join(_sentence(each, place) for each in error.errors())
-        raise UserError(f"{source}: {sentences}") from None
+        errors = error.errors(include_url=False, include_context=False)
+        sentences = [_sentence(each, place, values) for each in errors[:MAX_SENTENCES]]
+        if len(errors) > MAX_SENTENCES:
+            sentences.append(f"and {len(errors) - MAX_SENTENCES} more mistakes")
+        raise UserError(f"{source}: {'; '.join(sentences)}") from None
 
 
 def dump_config(config: Section) -> str:
     """Return the configuration as YAML that is read back to an equal one."""
-    return yaml.safe_dump(
-        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120
-    )
+    return dump_yaml(config.model_dump(mode="json"))
 
 
-def _sentence(error: ErrorDetails, place: Place) -> str:
+def _sentence(error: ErrorDetails, place: Place, values: Mapping[str, Any]) -> str:
     location, valid = place([str(part) for part in error["loc"]])
-    key = ".".join(location)
+    is_key = location[-1:] == ["[key]"]
+    location = location[:-1] if is_key else location
+    number = values.line(location) if isinstance(values, Values) else None
+    line = f"line {number}: " if number is not None else ""
+    key = clip(".".join(location))
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; {nearest(location[-1], valid)}"
+        return f"{line}unknown key '{key}'; {nearest(location[-1], valid)}"
     if error["type"] == "missing":
-        return f"'{key}' is missing"
+        return f"{line}'{key}' is missing"
+    given = error["input"]
+    if error["type"] in ("string_type", "invalid_key") and _is_no_text(given):
+        what = "the key" if is_key or error["type"] == "invalid_key" else f"{key}:"
+        return f"{line}{what} {quoted(given)} is not a text without quotes; put it in quotes"
     where, message = f"{key}: " if key else "", error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{where}{message}"
-    return f"{where}{message[:1].lower()}{message[1:]} (given: {error['input']!r})"
+        return f"{line}{where}{clip(message, 1000)}"
+    message = f"{message[:1].lower()}{message[1:]}"
+    return f"{line}{where}{clip(message)} (given: {quoted(given)})"
+
+
+def _is_no_text(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float)
 
 
 def _keys_at(schema: type[Section], location: list[str]) -> list[str]:

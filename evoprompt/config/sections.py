@@ -10,12 +10,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from evoprompt.policy import SLOTS
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0)]
+#: The most of anything that is counted, the largest seed (the most that a store's integers hold),
+#: and the largest weight or number of seconds.
+MOST, LARGEST_SEED, LARGEST = 1_000_000, 2**63 - 1, 1e9
+
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, not {str(value).lower()}")
+    return value
+
+
+#: Said of every number: YAML's true and false are none.
+NUMBER = BeforeValidator(_no_truth_value)
+Positive = Annotated[int, NUMBER, Field(ge=1, le=MOST)]
+Count = Annotated[int, NUMBER, Field(ge=0, le=MOST)]
+Few = Annotated[int, NUMBER, Field(ge=1, le=10_000)]
+Seed = Annotated[int, NUMBER, Field(ge=0, le=LARGEST_SEED)]
+Tokens = Annotated[int, NUMBER, Field(ge=1, le=10**15)]
+Share = Annotated[float, NUMBER, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Level = Annotated[float, NUMBER, Field(ge=1e-9, le=1 - 1e-9)]
+Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -32,9 +51,9 @@ class ModelConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     #: the most tokens in one forward pass; None sizes it to device and memory
-    chunk_tokens: Annotated[int, Field(ge=16)] | None = None
+    chunk_tokens: Annotated[int, NUMBER, Field(ge=16, le=10_000_000)] | None = None
     #: of each worker, for what was computed for the beginnings of prompts
-    prefix_store_mib: Annotated[int, Field(ge=0)] = 256
+    prefix_store_mib: Count = 256
     memo: bool = True  #: answer from the memo of earlier runs what was scored before
 
 
@@ -86,16 +105,16 @@ class TaskConfig(Section):
     options: dict[str, Any] = {}
     test_path: Path | None = None
     #: of arithmetic and scramble; None is 2
-    difficulty: Annotated[int, Field(ge=1, le=5)] | None = None
+    difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     judge: bool = False
     fitness_examples: Positive = 48
     validation_examples: Positive = 64
     test_examples: Positive = 200
-    demonstration_pool: Annotated[int, Field(ge=0)] = 200
+    demonstration_pool: Count = 200
     starting_policies: list[PolicyConfig] = []
     #: of the pool, added to each starting policy: the search starts from every policy with each of
     #: these numbers
-    starting_demonstrations: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    starting_demonstrations: Annotated[list[Count], Field(min_length=1)] = [0]
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
     #: added to the task's bank of steps, questions that the model answers in writing before it
@@ -153,10 +172,10 @@ class SelectionConfig(Section):
 
     #: tournament, truncation, sus, epsilon_lexicase, nsga2, or a scheme of a plug-in
     method: str = "tournament"
-    tournament_size: Positive = 2
+    tournament_size: Few = 2
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
     weights: Literal["rank", "boltzmann"] = "rank"
-    temperature: Annotated[float, Field(gt=0)] = 0.1
+    temperature: Extent = 0.1
 
 
 class EvolutionConfig(Section):
@@ -165,10 +184,10 @@ class EvolutionConfig(Section):
     """
 
     scheme: Literal["plus", "comma"] = "plus"
-    population: Positive = 6  #: mu, the births selected in each generation
-    children: Positive = 8  #: lambda, the new births of each generation
+    population: Few = 6  #: mu, the births selected in each generation
+    children: Few = 8  #: lambda, the new births of each generation
     generations: Positive = 10
-    max_demonstrations: Annotated[int, Field(ge=0)] = 8
+    max_demonstrations: Count = 8
     parent_selection: SelectionConfig = SelectionConfig()
     survival_selection: SelectionConfig = SelectionConfig(method="truncation")
     #: how often each operator is drawn, relative to the others; operators that are not named keep
@@ -191,23 +210,23 @@ class BudgetConfig(Section):
     """
 
     #: forwarded by the search, an author's work included, and the validation
-    prefill_tokens: Positive | None = None
+    prefill_tokens: Tokens | None = None
     #: of the search; a run that stops by the clock is not reproducible
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Extent | None = None
 
 
 class WorkersConfig(Section):
     """How the scoring is spread. On CPU the cores are divided among the workers."""
 
     backend: str = "ray"  #: who scores, a name of `backends.open.BACKENDS` or of a plug-in
-    count: Positive | None = None  #: default: one per GPU, or per `threads` cores
-    threads: Positive | None = 1  #: of each worker on CPU; None: all cores, in this process only
+    count: Few | None = None  #: default: one per GPU, or per `threads` cores
+    threads: Few | None = 1  #: of each worker on CPU; None: all cores, in this process only
     #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
     gpus_per_worker: Share | None = None
     #: of a running cluster; default: a local one that ends with the run
     ray_address: str | None = None
     #: of all workers together, before the run gives up
-    max_restarts: Annotated[int, Field(ge=0)] = 3
+    max_restarts: Count = 3
 
 
 class FinalConfig(Section):
@@ -215,8 +234,8 @@ class FinalConfig(Section):
     goes to the test.
     """
 
-    candidates: Positive = 3
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05  #: intervals cover 1 - alpha
+    candidates: Few = 3
+    alpha: Level = 0.05  #: intervals cover 1 - alpha
 
 
 class TrackingConfig(Section):
@@ -231,7 +250,7 @@ class JobConfig(Section):
     """What the configurations of all jobs have."""
 
     name: str = "run"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     model: ModelConfig = ModelConfig()
     task: TaskConfig | None = None
     workers: WorkersConfig = WorkersConfig()

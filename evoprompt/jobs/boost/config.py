@@ -11,10 +11,15 @@ from pydantic import AfterValidator, Field, model_validator
 from evoprompt.choices import COMPARISONS
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import (
+    LARGEST,
+    NUMBER,
+    Count,
     JobConfig,
+    Level,
     PolicyConfig,
     Positive,
     Section,
+    Tokens,
     WorkersConfig,
     with_absolute_paths,
 )
@@ -22,7 +27,8 @@ from evoprompt.errors import nearest
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.state import BUFFERS, RULES
 
-Probability = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, NUMBER, Field(ge=0, le=1)]
+Number = Annotated[float, NUMBER, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 
 
 def _name_of(table: Mapping[str, Any]) -> AfterValidator:
@@ -56,7 +62,7 @@ class LoopConfig(Section):
     share: Probability = (
         0.5  #: of each round's answers that are accepted: those with the greatest log-odds
     )
-    threshold: float | None = None  #: instead of a share: accept log-odds above this
+    threshold: Number | None = None  #: instead of a share: accept log-odds above this
     #: instead of both: the threshold that is best on the task's validation examples, before the
     #: first round; the one use of labels
     calibrate: bool = False
@@ -69,12 +75,12 @@ class LoopConfig(Section):
     #: the order in which accepted pairs are offered to the context, see `state.choose`
     choose: Annotated[str, _name_of(RULES)] = "balanced"
     patience: Positive = 3  #: rounds without a lower believed error before the loop ends
-    prefill_tokens: Positive | None = None  #: the budget: no round begins beyond it
+    prefill_tokens: Tokens | None = None  #: the budget: no round begins beyond it
     #: contexts of labelled pairs that are all right, and as many all wrong, in which the test
     #: examples are answered before the first round: how far the model follows its context.
     #: Predictions go by it then, else by a model that is wrong as often as its context. The loop
     #: sees nothing of it
-    measure_imitation: Annotated[int, Field(ge=0)] = 0
+    measure_imitation: Count = 0
     answer_tokens: Positive = 16  #: written at most for an answer, where the task has no choices
 
 
@@ -97,7 +103,7 @@ class BoostConfig(JobConfig):
         None  #: instead: the folder of a run on a judging task, whose champion judges
     )
     loop: LoopConfig = LoopConfig()
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05  #: intervals cover 1 - alpha
+    alpha: Level = 0.05  #: intervals cover 1 - alpha
     workers: WorkersConfig = WorkersConfig(
         backend="local"
     )  #: one policy is scored at a time, so a fleet has no work for more than one worker

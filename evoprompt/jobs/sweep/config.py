@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,11 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
-from evoprompt.config.sections import Positive, Section
+from evoprompt.config.sections import NUMBER, Section, Seed
+from evoprompt.config.yaml_text import MAX_DEPTH, dump_yaml
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.config import Config, check_config, load_config
 from evoprompt.jobs.sweep.record import Settings
@@ -30,6 +32,8 @@ from evoprompt.seeding import Stream, generator
 SEED = "seed"  #: the axis whose runs are replicates of each other
 PATH_KEYS = ("task.path", "task.test_path")
 LABEL_CHARACTERS = 40
+#: The most runs of a sweep, and the largest end of a range.
+MOST_RUNS, LARGEST_END = 100_000, 1e18
 #: What can be maximised: keys of `summary.json`; `champion.traits.<trait>` too.
 OBJECTIVES = (
     *("fitness.best", "fitness.last", "champion.fitness", "champion.validation_fitness"),
@@ -42,8 +46,8 @@ class Range(Section):
     factor is as likely, not every step.
     """
 
-    low: float
-    high: float
+    low: Annotated[float, NUMBER, Field(ge=-LARGEST_END, le=LARGEST_END)]
+    high: Annotated[float, NUMBER, Field(ge=-LARGEST_END, le=LARGEST_END)]
     log: bool = False
 
     @model_validator(mode="after")
@@ -69,12 +73,13 @@ class SweepConfig(Section):
     set: dict[str, Any] = Field(default_factory=dict)  #: dotted keys for all runs
     method: Literal["grid", "random", "bayes"] = "grid"
     axes: dict[str, Axis]  #: dotted keys that vary: a list of values, or a range
-    runs: Positive | None = None  #: of random and bayes; a grid has all combinations
+    #: of random and bayes; a grid has all combinations
+    runs: Annotated[int, NUMBER, Field(ge=1, le=MOST_RUNS)] | None = None
     #: what is maximised; `test.*` makes the test examples a part of the search, so that the best
     #: run's accuracy is no longer held out
     objective: str = "fitness.best"
     #: of the draws of random and bayes; the runs' own is the axis or key `seed`
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -93,15 +98,18 @@ class SweepConfig(Section):
                 raise ValueError(f"axes.{key} has no values; list at least one")
             elif len({canonical(v) for v in axis}) < len(axis):
                 raise ValueError(f"axes.{key} has a value twice; name each once")
+        if self.method == "grid" and (num := self._combinations()) > MOST_RUNS:
+            raise ValueError(
+                f"the grid has {num:,} runs, and {MOST_RUNS:,} is the most; list fewer values, or "
+                f"set method to random and runs to their number"
+            )
         if (self.runs is None) != (self.method == "grid"):
             raise ValueError(
                 "runs goes with random and bayes; a grid has all combinations"
                 if self.runs
                 else f"method {self.method} needs runs"
             )
-        for first, second in itertools.permutations([*self.axes, *self.set], 2):
-            if second == first or second.startswith(f"{first}."):
-                raise ValueError(f"'{first}' and '{second}' set the same key; keep one of them")
+        _each_key_once([*self.axes, *self.set])
         if self.objective not in OBJECTIVES and not self.objective.startswith("champion.traits."):
             raise ValueError(
                 f"objective '{self.objective}' is nothing of summary.json to be maximised; "
@@ -115,6 +123,9 @@ class SweepConfig(Section):
                         f"set objective to test.champion"
                     )
         return self
+
+    def _combinations(self) -> int:
+        return math.prod(len(axis) for axis in self.axes.values() if isinstance(axis, list))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +176,7 @@ def dump_sweep(sweep: Sweep, base: str) -> str:
         k: [_absolute(k, v, sweep.folder) for v in a] if isinstance(a, list) else a
         for k, a in values["axes"].items()
     }
-    return yaml.safe_dump(
-        {k: v for k, v in values.items() if v is not None},
-        sort_keys=False,
-        allow_unicode=True,
-        width=120,
-    )
+    return dump_yaml({k: v for k, v in values.items() if v is not None})
 
 
 def settle(sweep: Sweep, settings: Settings, name: str) -> Config:
@@ -309,6 +315,16 @@ def label(number: int, settings: Settings) -> str:
 def canonical(value: Any) -> str:
     """Return a text that is equal for equal values only; true is not 1."""
     return json.dumps(value, sort_keys=True, default=str)
+
+
+def _each_key_once(keys: Sequence[str]) -> None:
+    known = Counter(keys)
+    for key in keys:
+        parts = key.split(".")
+        above = (".".join(parts[:count]) for count in range(1, min(len(parts), MAX_DEPTH)))
+        twice = [key] if known[key] > 1 else [k for k in above if k in known]
+        if twice:
+            raise ValueError(f"'{twice[0]}' and '{key}' set the same key; keep one of them")
 
 
 def _check(values: Mapping[str, Any], source: str) -> SweepConfig:
