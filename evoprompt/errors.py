@@ -1,5 +1,6 @@
-"""The one exception that means the user can mend it; the command line prints its sentence and exits
-with 2. And how what a user gave is quoted in a sentence.
+"""The exception that means the user can mend it; the command line prints its sentence and exits
+with 2. How what a user gave is quoted in a sentence. And the exception that means a run has to
+begin again.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def quoted(value: object) -> str:
     if isinstance(value, list | tuple | set | dict) and len(value) > QUOTED:
         return f"a {type(value).__name__} of {len(value)} parts"
     return clip(repr(value))
+
+
+class InexactScoringError(Exception):
+    """The way of scoring gives other numbers than the plain forward on a run's own requests."""
 
 
 def nearest(given: str, valid: Iterable[str]) -> str:

@@ -71,6 +71,11 @@ class Executor(Protocol):
     ) -> dict[Hashable, TokenScores]:
         """Return the scores by key; `on_result` is called as each is done."""
 
+    def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
+        """Return the scores of requests, in order, each sequence forwarded by itself: what the
+        others are held against. None where there is no way but that of `score`.
+        """
+
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""
 

@@ -11,8 +11,9 @@ from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.models import model_fingerprint, resolve_model
+from evoprompt.scoring.reference import score_plain
 from evoprompt.scoring.tokenizer import Tokenizer
-from evoprompt.scoring.trie import Tokens
+from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
 class LocalExecutor:
@@ -34,6 +35,10 @@ class LocalExecutor:
             results[unit.key] = self._scorer.score(unit.requests, unit.cuts)
             on_result(unit.key, results[unit.key])
         return results
+
+    def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
+        """Return the scores of requests, in order, each sequence forwarded by itself."""
+        return score_plain(self._scorer.model, requests)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""

@@ -27,8 +27,9 @@ from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.load import load_scorer
+from evoprompt.scoring.reference import joined, score_plain
 from evoprompt.scoring.tokenizer import Tokenizer
-from evoprompt.scoring.trie import Tokens
+from evoprompt.scoring.trie import TokenRequest, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,23 @@ class RayFleet:
 
         self._work_off(self._spread(units), lambda actor, unit: actor.score.remote(unit), on_done)
         return results
+
+    def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
+        """Return the scores of requests, in order, each sequence forwarded by itself; every worker
+        does a part.
+
+        Raises:
+            UserError, RuntimeError: as `score`.
+        """
+        shares = [range(w, len(requests), len(self._actors)) for w in range(len(self._actors))]
+        queues = {a: deque([s] if s else []) for a, s in zip(self._actors, shares, strict=True)}
+        parts: list[tuple[range, TokenScores]] = []
+        self._work_off(
+            queues,
+            lambda actor, share: actor.score_plain.remote([requests[i] for i in share]),
+            lambda share, scores: parts.append((share, scores)),
+        )
+        return joined(parts, len(requests))
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order; a group of requests lost with
@@ -269,6 +287,10 @@ class Worker:
     def score(self, unit: WorkUnit) -> TokenScores:
         """Return the scores of one unit."""
         return self._scorer.score(unit.requests, unit.cuts)
+
+    def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
+        """Return the scores of requests, each sequence forwarded by itself."""
+        return score_plain(self._scorer.model, requests)
 
     def generate(self, group: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request of a group."""

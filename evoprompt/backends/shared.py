@@ -11,7 +11,7 @@ from evoprompt.backends.open import OpenModel, backend_of
 from evoprompt.config.sections import JobConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
-from evoprompt.scoring.trie import Tokens
+from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
 class BorrowedExecutor:
@@ -29,6 +29,10 @@ class BorrowedExecutor:
     ) -> dict[Hashable, TokenScores]:
         """As the executor's."""
         return self._executor.score(units, on_result)
+
+    def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
+        """As the executor's."""
+        return self._executor.score_plain(requests)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """As the executor's."""

@@ -50,6 +50,8 @@ class ModelConfig(Section):
     revision: str | None = None  #: of a hub id
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: `auto`: the fastest way that is exact on the model; `plain`: every sequence by itself
+    scoring: Literal["auto", "plain"] = "auto"
     #: the most tokens in one forward pass; None sizes it to device and memory
     chunk_tokens: Annotated[int, NUMBER, Field(ge=16, le=10_000_000)] | None = None
     #: of each worker, for what was computed for the beginnings of prompts

@@ -20,7 +20,7 @@ from evoprompt.about import __version__
 from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
 from evoprompt.config.sections import JobConfig
-from evoprompt.errors import UserError
+from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
@@ -28,6 +28,7 @@ from evoprompt.store.folder import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRAC
 from evoprompt.tasks.render import render_prompt
 
 F = TypeVar("F", bound=RunFolder)
+C = TypeVar("C", bound=JobConfig)
 
 #: What is said before a model is fetched.
 FETCHING = "fetching and converting it, once; this takes about a minute"
@@ -165,6 +166,36 @@ def identify(config: JobConfig, console: Console) -> Identity:
     if not is_fetched(config.model.name):
         console.print(f"{config.model.name}: {FETCHING}")
     return backend_of(config).identify(config.model)
+
+
+def begin_again(folder: RunFolder, config: C, found: InexactScoringError, *kept: str) -> C:
+    """Put aside all that a job has measured; return its configuration, and have it in the folder,
+    as one that forwards every sequence by itself.
+
+    Args:
+        folder: of the job.
+        config: that found its scores wrong.
+        found: why.
+        kept: files of the folder that the configuration names.
+
+    Raises:
+        InexactScoringError: every sequence was forwarded by itself already, which is a bug.
+    """
+    if config.model.scoring == "plain":
+        raise found
+    values, begun = folder.config_values(), folder.read(PROVENANCE)
+    folder.set_aside(CONFIG, PROVENANCE, *kept)
+    values["model"]["scoring"] = "plain"
+    folder.begin(type(config).model_validate(values), {**begun, "begun_again": str(found)})
+    return config.model_copy(update={"model": config.model.model_copy(update={"scoring": "plain"})})
+
+
+def begun_again(found: Exception) -> str:
+    """Return what is said where the standing check found a wrong score."""
+    return (
+        f"{found}; so no score of this run is kept: it begins again and forwards every sequence "
+        f"by itself (model.scoring=plain), which is slower and exact"
+    )
 
 
 @contextmanager

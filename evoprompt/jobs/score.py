@@ -15,17 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from evoprompt.backends.base import Executor, TextTokenizer, WorkUnit
 from evoprompt.backends.open import open_model
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import UserError
 from evoprompt.measurement.model import memo_opener
-from evoprompt.records import TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.trie import TokenRequest, count_rows
+from evoprompt.scoring.trie import TokenRequest
 
 
 def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None) -> None:
@@ -100,23 +97,11 @@ def score_with_memo(
     """Return the scores of requests: those that the memo has from there, the others scored and kept
     in it.
     """
-    known = memo.find(requests).scores if memo is not None else {}
-    new = [i for i in range(len(requests)) if i not in known]
-    [scored] = executor.score(
-        [WorkUnit("requests", tuple(requests[i] for i in new))], lambda *_: None
-    ).values()
-    if memo is not None:
-        memo.keep([requests[i] for i in new], scored)
-    log_likelihood, is_greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=bool)
-    log_likelihood[new], is_greedy[new] = scored.log_likelihood, scored.is_greedy
-    for index, (value, greedy) in known.items():
-        log_likelihood[index], is_greedy[index] = value, greedy
-    floor = TokenCount(
-        floor_body_tokens=count_rows(requests) - scored.count.floor_body_tokens,
-        requests=len(known),
-        memo_requests=len(known),
-    )
-    return TokenScores(log_likelihood, is_greedy, scored.count + floor)
+
+    def score(asked: Sequence[TokenRequest]) -> TokenScores:
+        return executor.score([WorkUnit("requests", tuple(asked))], lambda *_: None)["requests"]
+
+    return score(requests) if memo is None else memo.complete(requests, score)
 
 
 def harness_requests(

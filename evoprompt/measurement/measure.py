@@ -13,6 +13,7 @@ from itertools import islice
 
 from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
 from evoprompt.errors import UserError
+from evoprompt.measurement.standing import StandingCheck
 from evoprompt.measurement.steps import (
     STEP_TOKENS,
     StepAnswers,
@@ -36,6 +37,7 @@ from evoprompt.records import Example, LabelScores, Query, QueryKind, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.trie import TokenRequest, count_rows, trunk_cuts
+from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import judgement, verdict_queries
 from evoprompt.tasks.render import (
     CONTENT_FREE,
@@ -79,11 +81,16 @@ class Measurer:
         self.tokenizer = tokenizer
         self.executor = executor
         self.wanted = wanted
+        self._check: StandingCheck | None = None
         self._open_memo = open_memo
         self._memo: Memo | None = None
         self._steps = StepWriter(writer) if writer is not None else None
         self._verdicts = Verdicts()
         self._prompt_tokens: dict[str, int] = {}
+
+    def watch(self, seed: int, ledger: Ledger) -> None:
+        """Check from now on a sample of what is measured; the ledger gets what is found."""
+        self._check = StandingCheck(self.executor, seed, ledger, self._open_memo)
 
     def prompt_tokens(self, policy: Policy) -> int:
         """Return how many tokens a policy's prompt has before the input."""
@@ -215,8 +222,11 @@ class Measurer:
         """Return each policy's scores and what they cost, by policy id. An evaluator's cost is that
         of the first policy that has it.
 
-        `on_policy` is called as each is done; `timed` is given the phases `tokenization`, `memo`
-        and `scoring`, and `writing` where there are steps.
+        `on_policy` is called as each is done; `timed` is given the phases `tokenization`, `memo`,
+        `scoring` and `check`, and `writing` where there are steps.
+
+        Raises:
+            InexactScoringError: the standing check found a wrong score.
         """
         with timed("writing") if any(p.steps for p in policies) else nullcontext():
             written = {p.policy_id: self._answer_steps(p, self._texts(examples)) for p in policies}
@@ -269,7 +279,11 @@ class Measurer:
 
         with timed("scoring"):
             done = self.executor.score([unit.work for unit in sent.values()], on_result)
-        return scores | {unit.key: done[unit.key] for unit in sent.values()}
+        scores |= {unit.key: done[unit.key] for unit in sent.values()}
+        if self._check is not None:
+            with timed("check"):
+                self._check.look(units, scores)
+        return scores
 
     def recall_verdicts(self, policy: Policy, scores: LabelScores) -> None:
         """Remember the verdicts of an earlier measurement, so that its evaluator is not asked

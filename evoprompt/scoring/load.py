@@ -22,7 +22,12 @@ def load_scorer(model: ModelConfig, threads: int | None) -> Scorer:
     folder = resolve_model(model.name, model.revision)
     network = TransformersLM(folder, dtype=model.dtype, device=model.device, threads=threads)
     store = PrefixStore(model.prefix_store_mib * 2**20) if model.prefix_store_mib else None
-    return Scorer(network, chunk_tokens=model.chunk_tokens or network.chunk_tokens(), store=store)
+    return Scorer(
+        network,
+        chunk_tokens=model.chunk_tokens or network.chunk_tokens(),
+        path=None if model.scoring == "auto" else model.scoring,
+        store=store,
+    )
 
 
 def open_memo(

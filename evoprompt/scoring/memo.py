@@ -12,7 +12,7 @@ import hashlib
 import logging
 import sqlite3
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,33 @@ class Memo:
         return TokenScores(
             np.array([v for v, _ in values]), np.array([g for _, g in values], dtype=bool), count
         )
+
+    def complete(
+        self,
+        requests: Sequence[TokenRequest],
+        score: Callable[[Sequence[TokenRequest]], TokenScores],
+    ) -> TokenScores:
+        """Return the scores of requests, in order: those that are known, in whatever company, and
+        the others by `score`, which are kept.
+        """
+        known = self.find(requests).scores
+        new = [i for i in range(len(requests)) if i not in known]
+        log_likelihood, is_greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=bool)
+        count = TokenCount()
+        if new:
+            asked = [requests[i] for i in new]
+            scored = score(asked)
+            self.keep(asked, scored)
+            log_likelihood[new], is_greedy[new] = scored.log_likelihood, scored.is_greedy
+            count = scored.count
+        for index, (value, greedy) in known.items():
+            log_likelihood[index], is_greedy[index] = value, greedy
+        count += TokenCount(
+            floor_body_tokens=count_rows(requests) - count.floor_body_tokens,
+            requests=len(known),
+            memo_requests=len(known),
+        )
+        return TokenScores(log_likelihood, is_greedy, count)
 
     def keep(self, requests: Sequence[TokenRequest], scores: TokenScores) -> None:
         """Write the scores of requests that were scored together, all or none."""

@@ -84,6 +84,17 @@ class RunFolder:
         _replace(self.path / CONFIG, dump_config(config))
         _replace(self.path / PROVENANCE, _pretty(provenance))
 
+    def set_aside(self, *kept: str) -> Path:
+        """Move all that was written into a folder beside, `set_aside`, numbered where that exists,
+        but for the files named here; return it.
+        """
+        aside = _unused(self.path / "set_aside")
+        aside.mkdir()
+        for file in sorted(self.path.iterdir()):
+            if file.is_file() and file.name not in kept:
+                file.rename(aside / file.name)
+        return aside
+
     def config_values(self) -> dict[str, Any]:
         """Return the plain values of the configuration."""
         import yaml

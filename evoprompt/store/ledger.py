@@ -1,5 +1,5 @@
-"""What a run has cost so far, by phase: tokens and seconds. Counts are of work done in this run,
-resumed parts included.
+"""What a run has cost so far, by phase: tokens and seconds; and what its standing check has found.
+Counts are of work done in this run, resumed parts included.
 """
 
 from __future__ import annotations
@@ -32,12 +32,26 @@ class TokenSummary:
     by_phase: Mapping[str, int]  #: `total` by phase
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a standing check has found so far."""
+
+    requests: int = 0  #: that were scored again
+    tokens: int = 0  #: forwarded for it
+    measured_tokens: int = 0  #: distinct prefixes of all that was measured
+    longest: int = 0  #: tokens of the longest sequence that was checked
+    difference: float = 0.0  #: the largest, nats, absolute
+    allowed: float = 0.0  #: what is allowed where the largest part of it was used, nats
+    used: float = 0.0  #: the largest difference as a part of what is allowed for its request
+
+
 @dataclass(slots=True)
 class Ledger:
-    """Tokens by phase (`search`, `validation`, `test`) and seconds by phase."""
+    """Tokens by phase (`search`, `validation`, `test`, `check`) and seconds by phase."""
 
     tokens: dict[str, TokenCount] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    checked: Checked = Checked()
 
     def count(self, phase: str, work: TokenCount) -> None:
         """Add work to a phase."""
@@ -87,11 +101,14 @@ class Ledger:
         return {
             "tokens": {p: asdict(w) for p, w in self.tokens.items()},
             "seconds": dict(self.seconds),
+            "checked": asdict(self.checked),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Ledger:
         """Return the ledger of `to_dict`'s values."""
         return cls(
-            {p: TokenCount(**w) for p, w in values["tokens"].items()}, dict(values["seconds"])
+            {p: TokenCount(**w) for p, w in values["tokens"].items()},
+            dict(values["seconds"]),
+            Checked(**values.get("checked", {})),
         )

@@ -37,6 +37,7 @@ def check_backend(
         check_info(executor)
         check_scores(executor, tokenizer)
         check_company(executor, tokenizer)
+        check_plain(executor, tokenizer)
         check_additivity(executor, tokenizer)
         check_generation(executor, tokenizer)
         executor.pin(tokenizer.encode(TEXTS[:1]))
@@ -105,6 +106,16 @@ def check_company(executor: Executor, tokenizer: TextTokenizer) -> None:
     apart = executor.score(units, lambda *_: None)
     values = [apart[unit.key].log_likelihood[0] for unit in units]
     np.testing.assert_allclose(values, together.log_likelihood, atol=TOLERANCE)
+
+
+def check_plain(executor: Executor, tokenizer: TextTokenizer) -> None:
+    """Sequences that are forwarded one by one have the same scores, where there is such a way."""
+    requests = _requests(tokenizer)
+    plain = executor.score_plain(requests)
+    if plain is not None:
+        together = _score(executor, requests)
+        np.testing.assert_allclose(plain.log_likelihood, together.log_likelihood, atol=TOLERANCE)
+        assert plain.count.requests == len(requests), "the requests are not counted"
 
 
 def check_additivity(executor: Executor, tokenizer: TextTokenizer) -> None:

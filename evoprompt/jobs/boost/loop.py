@@ -82,6 +82,7 @@ def boost(
 
     Raises:
         UserError: a prompt does not fit the model.
+        InexactScoringError: the standing check found a wrong score, so all are in doubt.
     """
     loop = parts.config.loop
     state, ledger = restore(folder)
@@ -91,6 +92,7 @@ def boost(
     )
     with ledger.timed("model_load"):
         info = parts.executor.info()
+    parts.measurer.watch(parts.config.seed, ledger)
     with ledger.timed("tracking"):
         _open_tracking(parts, folder)
     observer.loaded(info, parts.config)
@@ -300,6 +302,7 @@ def _conclude(
             "reason": info.reason,
         },
         "tokens": asdict(asker.ledger.token_summary()),
+        "checked": asdict(asker.ledger.checked),
         "mlflow_run_id": (folder.read(TRACKING) or {}).get("run_id"),
     }
     with asker.ledger.timed("report"):

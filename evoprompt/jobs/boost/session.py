@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
-from evoprompt.errors import UserError
-from evoprompt.jobs.base import begin, home, taken_away
+from evoprompt.errors import InexactScoringError, UserError
+from evoprompt.jobs.base import begin, begin_again, begun_again, home, taken_away
 from evoprompt.jobs.boost.build import build_boost, check_boost
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.display import BoostDisplay, print_result
@@ -61,6 +62,19 @@ def resume(path: Path) -> Mapping[str, Any]:
 
 
 def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -> Mapping[str, Any]:
+    """Go round to the end; where the scores turn out to be wrong, begin again and forward every
+    sequence by itself.
+    """
+    try:
+        return _go_round(config, folder, show=show)
+    except InexactScoringError as found:
+        config = begin_again(folder, config, found)
+        if show:
+            Console(stderr=True).print(Text(begun_again(found)))
+    return _go_round(config, folder, show=show)
+
+
+def _go_round(config: BoostConfig, folder: BoostFolder, *, show: bool) -> Mapping[str, Any]:
     begun = time.perf_counter()
     with BoostDisplay(None if show else Console(quiet=True)) as display:
         parts = build_boost(config, home(folder.path))

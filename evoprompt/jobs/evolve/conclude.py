@@ -105,6 +105,7 @@ def summarize(
         seed=config.seed,
         task=parts.task.name,
         model=_model(config.model.name, parts.identity.place, info),
+        checked=journal.ledger.checked,
     )
 
 

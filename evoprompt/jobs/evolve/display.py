@@ -15,13 +15,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
-from evoprompt.store.ledger import TokenSummary
+from evoprompt.store.ledger import Checked, TokenSummary
 from evoprompt.terminal import clock, new_console, program, short_path
 
 #: Starting policies of a task that brings its own; for the forecast of the time left only.
@@ -48,6 +49,9 @@ class QuietObserver:
     def generation(self, line: GenerationLine) -> bool | None:
         """Return what the caller's own function says: False ends the search."""
         return self._on_generation(line.to_dict()) if self._on_generation is not None else None
+
+    def inexact(self, found: Exception) -> None:
+        """Nothing."""
 
 
 class Display:
@@ -131,6 +135,12 @@ class Display:
         )
         return self._on_generation(line.to_dict()) if self._on_generation is not None else None
 
+    def inexact(self, found: Exception) -> None:
+        """Say that the run begins again."""
+        self._tokens = self._policies = 0
+        self._latest = "no generation yet"
+        self.console.print(Text(begun_again(found)))
+
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""
         self._progress.stop()
@@ -186,6 +196,7 @@ def print_result(
     pairs: list[tuple[str, Cell | str]] = [
         *_held_out(summary.test, summary.evaluator),
         *_cost(summary.tokens, summary.seconds),
+        ("scored again, plainly", checked_text(summary.checked)),
         ("Price residual, at most", f"{summary.price_residual_max:.1g}"),
         ("run folder", str(folder)),
         ("report", str(folder / "report.html")),
@@ -220,6 +231,16 @@ def _cost(tokens: TokenSummary, seconds: Mapping[str, float]) -> Iterator[tuple[
         yield "tokens spared", f"{tokens.floor - tokens.prefill:,}  ({', '.join(spared)})"
     scoring = clock(seconds.get("scoring", 0))
     yield "time", f"{clock(seconds['total'])}  (of it scoring {scoring})"
+
+
+def checked_text(checked: Checked) -> str:
+    """Return in a line what the standing check found."""
+    if not checked.requests:
+        return "nothing: this backend has one way of scoring"
+    return (
+        f"{checked.requests} requests; largest difference {checked.difference:.1g} nats "
+        f"({checked.used:.0%} of what is allowed)"
+    )
 
 
 def evaluator_text(evaluator: EvaluatorSummary) -> str:

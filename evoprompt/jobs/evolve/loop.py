@@ -16,6 +16,7 @@ from typing import Protocol
 from evoprompt.backends.base import ModelInfo
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
+from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.budget import exceeds, goes_on
@@ -53,6 +54,9 @@ class Observer(Protocol):
         search.
         """
 
+    def inexact(self, found: InexactScoringError) -> None:
+        """Scores were wrong: the run begins again, and forwards every sequence by itself."""
+
 
 def run(
     parts: Parts, folder: EvolveFolder, observer: Observer, *, startup_seconds: float = 0.0
@@ -63,6 +67,7 @@ def run(
 
     Raises:
         UserError: a prompt does not fit the model, or the model returns NaN.
+        InexactScoringError: the standing check found a wrong score, so all are in doubt.
         ArithmeticError: Price's parts do not add up, which is a bug.
     """
     begun = time.perf_counter()
@@ -73,6 +78,7 @@ def run(
     Thread(target=import_module, args=["evoprompt.report.plots"], daemon=True).start()
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()
+    parts.measurer.watch(parts.config.seed, journal.ledger)
     with journal.ledger.timed("tracking"):
         open_tracking(parts.tracker, folder, parts.config, parts.task)
     observer.loaded(info, parts.config)

@@ -53,6 +53,8 @@ def summary_metrics(summary: Summary) -> dict[str, float]:
     metrics |= {f"tokens/{phase}": tokens for phase, tokens in summary.tokens.by_phase.items()}
     return metrics | {
         "price/residual_max": summary.price_residual_max,
+        "check/largest_difference": summary.checked.difference,
+        "check/requests": summary.checked.requests,
         "time/total": summary.seconds["total"],
     }
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
-from evoprompt.store.ledger import TokenSummary
+from evoprompt.store.ledger import Checked, TokenSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,7 @@ class Summary:
     seed: int
     task: str
     model: ModelSummary
+    checked: Checked  #: what the standing check found
     seconds: Mapping[str, float] = field(default_factory=dict)  #: by phase, and in `total`
 
     def to_dict(self) -> dict[str, object]:
@@ -139,6 +140,7 @@ class Summary:
         evaluators = values.get("evaluator", {}).items()
         nested = {name: kind(**values[name]) for name, kind in NESTED.items()} | {
             "test": HeldOut.from_dict(values["test"]),
+            "checked": Checked(**values.get("checked", {})),
             "evaluator": {name: EvaluatorSummary.from_dict(each) for name, each in evaluators},
         }
         own = {f.name: values[f.name] for f in fields(cls) if f.name in values}

@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from evoprompt.backends.shared import SharedModels
-from evoprompt.errors import UserError
-from evoprompt.jobs.base import home, identify, parent_run, provenance, taken_away
+from evoprompt.errors import InexactScoringError, UserError
+from evoprompt.jobs.base import begin_again, home, identify, parent_run, provenance, taken_away
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.display import Display, QuietObserver, print_result
@@ -92,12 +92,25 @@ def carry_out(
 ) -> tuple[Summary, str]:
     """Begin a run or go on with it, to its end; return the summary, and where the tracker has it.
 
+    Where its scores turn out to be wrong, it begins again and forwards every sequence by itself.
+
     Args:
         config: of the run.
         folder: has the configuration already.
         observer: sees it happen.
         shared: lends workers that are not to end with this run.
     """
+    try:
+        return _carry_out(config, folder, observer, shared)
+    except InexactScoringError as found:
+        config = begin_again(folder, config, found, EXAMPLES)
+        observer.inexact(found)
+    return _carry_out(config, folder, observer, shared)
+
+
+def _carry_out(
+    config: Config, folder: EvolveFolder, observer: Observer, shared: SharedModels | None
+) -> tuple[Summary, str]:
     begun = time.perf_counter()
     parts = build(config, home(folder.path), shared, parent_run(folder.path))
     status = "FAILED"

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.sweep.config import short_names
@@ -94,6 +95,10 @@ class SweepDisplay:
             f"{self._now.split(':')[0]}: generation {line.generation} done, best "
             f"{line.account.fitness.best:.4f}"
         )
+
+    def inexact(self, found: Exception) -> None:
+        """Say that the run begins again."""
+        self.console.print(Text(begun_again(found)))
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""

@@ -68,9 +68,11 @@ def test_a_run_leaves_the_whole_record(finished: Path):
         low, high = summary["test"][part]["ci"]
         assert low <= summary["test"][part]["value"] <= high
     tokens = summary["tokens"]
-    assert (
-        tokens["prefill"] == sum(tokens["by_phase"].values()) == tokens["floor"] - tokens["stored"]
-    )
+    assert tokens["prefill"] == sum(tokens["by_phase"].values())
+    assert tokens["prefill"] - tokens["by_phase"]["check"] == tokens["floor"] - tokens["stored"]
+    assert tokens["by_phase"]["check"] == summary["checked"]["tokens"]
+    assert summary["checked"]["requests"] >= 16
+    assert summary["checked"]["difference"] < 1e-4
     assert tokens["stored"] > 0, "no child began as its parent"
     assert json.loads((finished / "provenance.json").read_text())["model"]["fingerprint"]
 
@@ -311,3 +313,21 @@ def test_the_lineage_does_not_depend_on_the_prefix_store(config_file: Path, tmp_
         for mib in (0, 256)
     ]
     assert stored[0] == 0 < stored[1]
+
+
+def test_a_run_whose_scores_are_wrong_begins_again_and_is_exact(config_file: Path, tmp_path: Path):
+    """A way that is wrong for long prompts passes the probe; the run's own requests tell."""
+    exact = load_config(config_file, ["model.scoring=plain"])
+    start(exact, tmp_path / "exact")
+    start(
+        load_config(config_file, ["workers.backend=toys.inexact:InexactBackend"]), tmp_path / "run"
+    )
+    record = ("lineage.jsonl", "measurements.jsonl")
+    for name in record:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "exact" / name).read_bytes()
+    summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
+    assert summary["model"]["path"] == "plain"
+    assert summary["checked"]["requests"] >= 16
+    assert summary["checked"]["difference"] == 0
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert "packed scoring gave" in provenance["begun_again"]

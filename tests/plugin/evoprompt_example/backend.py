@@ -14,7 +14,7 @@ from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
-from evoprompt.scoring.trie import Tokens, count_rows
+from evoprompt.scoring.trie import TokenRequest, Tokens, count_rows
 
 END = 0  #: the token that ends a text
 
@@ -79,6 +79,9 @@ class HttpExecutor:
             )
             on_result(unit.key, results[unit.key])
         return results
+
+    def score_plain(self, requests: Sequence[TokenRequest]) -> None:
+        """The server has one way of scoring."""
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""
