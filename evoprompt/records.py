@@ -36,6 +36,8 @@ class Example:
     input: str
     target: str
     choices: tuple[str, ...] | None = None
+    #: where it stands, as "file:line", for sentences alone; empty where it stands in no file
+    origin: str = field(default="", compare=False, repr=False)
 
     @property
     def candidates(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from evoprompt.tasks.load import SOURCES, load_task
 from evoprompt.tasks.render import render_prompt, render_queries
 from evoprompt.tasks.sources.base import Raw
 from evoprompt.tasks.sources.builtin import builtin_names
-from evoprompt.tasks.sources.jsonl import read_jsonl
+from evoprompt.tasks.sources.jsonl import read_jsonl, read_questions
 
 EVERYTHING = {
     "fitness_examples": 999,
@@ -52,7 +52,7 @@ def test_a_task_of_the_package_is_large_and_without_repetition(name: str):
 
 
 @pytest.mark.parametrize("name", ["inbox", "sense"])
-def test_a_task_with_shared_choices_is_balanced_as_a_whole_and_in_the_used_part_of_each_split(
+def test_a_task_with_shared_choices_is_balanced_as_a_whole_and_in_what_is_learned_from(
     name: str,
 ):
     labels = Counter(
@@ -62,7 +62,7 @@ def test_a_task_with_shared_choices_is_balanced_as_a_whole_and_in_the_used_part_
     task = load_task(
         TaskConfig(name=name, fitness_examples=48, validation_examples=36, test_examples=100)
     )
-    for split in (task.fitness, task.validation, task.test):
+    for split in (task.fitness, task.validation):
         counts = Counter(e.target for e in split).values()
         assert max(counts) - min(counts) <= 1
 
@@ -149,6 +149,43 @@ def test_with_a_test_file_nothing_of_it_is_used_elsewhere(tmp_path: Path, task_f
         ('{"input": "a"}', "line 2: expected"),
         ('{"input": "a", "target": "b", "choices": ["b"]}', "line 2: 'choices' must be"),
         ('{"input": "a", "target": ""}', "line 2: the target is empty"),
+        ('{"input": "a", "target": " \\t"}', "line 2: the target is blank"),
+        (
+            '{"input": "a", "target": "b", "choices": ["b", "\\u2003"]}',
+            "line 2: a choice is blank",
+        ),
+        (
+            '{"input": "a", "target": "b", "choices": ["b", "c", " b"]}',
+            "line 2: 'choices' must be at least two that differ by more than blanks",
+        ),
+        (
+            '{"input": "a", "target": 1}',
+            """line 2: 'target' must be a text.*quotes: "1" .given: 1""",
+        ),
+        (
+            '{"input": "a", "target": true}',
+            """'target' must be a text; put it in quotes: "true" """,
+        ),
+        ('{"input": "a", "target": ["b"]}', "line 2: 'target' must be a text .given"),
+        ('{"input": 3.5, "target": "b"}', """'input' must be a text; put it in quotes: "3.5" """),
+        (
+            '{"input": "a", "target": "1", "choices": ["1", 2]}',
+            """'choices' must be texts; put it in quotes: "2" """,
+        ),
+        ('{"input": "a", "target": "b", "choices": {"b": 1}}', "'choices' must be null or a list"),
+        ('{"input": "a", "target": "b", "id": ["x"]}', "'id' must be a text or a number"),
+        ('{"input": "a", "target": "b", "target": "c"}', "line 2: the key 'target' stands twice"),
+        ('{"input": "a \\udc9f", "target": "b"}', r"line 2: \\udc9f is half a surrogate pair"),
+        ('["a", "b"]', "line 2: expected an object of the form"),
+        ('{"text": "a", "target": "b"}', "the key 'text' is not known; did you mean 'input'"),
+        ('{"input": "a", "label": "b"}', "the key 'label' is not known; did you mean 'target'"),
+        ('{"input": "a", "Target": "b"}', "the key 'Target' is not known; .* 'target'"),
+        ('{"input": "a", "traget": "b"}', "the key 'traget' is not known; .* 'target'"),
+        (
+            '{"input": "a", "target": "b", "options": ["b", "c"]}',
+            "line 2: the key 'options' is not known; did you mean 'choices'",
+        ),
+        ('{"input": "a", "target": "b", "ID": 7}', "the key 'ID' is not known; .* 'id'"),
     ],
 )
 def test_a_malformed_line_is_named_by_its_number(tmp_path: Path, line: str, message: str):
@@ -156,6 +193,43 @@ def test_a_malformed_line_is_named_by_its_number(tmp_path: Path, line: str, mess
     path.write_text('{"input": "a", "target": "b"}\n' + line + "\n")
     with pytest.raises(UserError, match=message):
         load_task(TaskConfig(path=path))
+
+
+def test_keys_of_others_are_passed_over(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"input": "a", "target": "b", "answer": "c", "source": {"deep": [1]}}\n')
+    [example] = read_jsonl(path)
+    assert (example.input, example.target, example.choices) == ("a", "b", None)
+
+
+def test_questions_stand_once_with_the_last_target_that_is_known(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    rows = [
+        {"input": "a", "choices": ["x", "y"], "id": "1"},
+        {"input": "a", "choices": ["y", "x"], "target": "y", "id": "2"},
+        {"input": "a", "choices": ["x", "y"], "target": None, "id": "3"},
+        {"input": "b", "choices": ["x", "y"], "id": "4"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_questions(path) == (
+        Example("2", "a", "y", ("y", "x")),
+        Example("4", "b", "", ("x", "y")),
+    )
+
+
+def test_an_example_knows_its_line_and_zero_is_an_id(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('\n{"input": "a", "target": "b", "id": 0}\n')
+    [example] = read_jsonl(path)
+    assert (example.origin, example.example_id) == (f"{path}:2", "0")
+
+
+def test_a_file_without_a_line_is_refused(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    for text in ("", "\n \r\n", "\ufeff"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="have no line"):
+            read_jsonl(path)
 
 
 def test_a_missing_file_an_empty_split_and_an_unknown_task_are_said(tmp_path: Path):

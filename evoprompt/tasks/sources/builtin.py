@@ -67,8 +67,8 @@ def _examples(name: str, source: str, difficulty: int | None) -> tuple[Example, 
     if name in GENERATORS:
         return GENERATORS[name](difficulty or DEFAULT_DIFFICULTY, MAX_EXAMPLES)
     file = resources.files("evoprompt.tasks") / "builtin" / f"{source}.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return tuple(read_example(line, f"{source}.jsonl, line {n}") for n, line in enumerate(lines, 1))
+    lines = enumerate(file.read_text(encoding="utf-8").removesuffix("\n").split("\n"), 1)
+    return tuple(read_example(line, f"{source}.jsonl, line {n}") for n, line in lines)
 
 
 def _answered(settings: Mapping[str, Any], example: Example) -> Example:

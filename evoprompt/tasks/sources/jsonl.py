@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Never
 
 from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.records import Example
 from evoprompt.tasks.sources.base import Raw
+from evoprompt.text_files import parse_json, read_lines, shown
+
+KEYS = ("input", "target", "choices", "id")
+
+#: What a line is, for errors.
+FORM = '{"input": text, "target": text, "choices": list or null}'
+
+#: What other programs call these keys. A line that has such a key and lacks ours is a mistake;
+#: other keys are passed over.
+OTHER_NAMES: Mapping[str, Sequence[str]] = {
+    "input": ("text", "question", "prompt", "sentence", "query", "context"),
+    "target": ("label", "labels", "answer", "output", "completion", "response", "gold", "expected"),
+    "choices": ("options", "candidates", "classes"),
+}
 
 
 class JsonlSource:
@@ -27,90 +44,73 @@ def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
     missing or null, and is empty then.
 
     Raises:
-        UserError: the file cannot be read, or a line is malformed; the message has the line's
-            number.
+        UserError: the file cannot be read, has no line, or a line is malformed; the message has the
+            line's number.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read the examples {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
     examples = []
     known: dict[str, tuple[int, Example]] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            example = read_example(line, f"{path}, line {number}", labelled=labelled)
-            first, same = known.setdefault(example.example_id, (number, example))
-            if same != example:
-                raise UserError(
-                    f"{path}, line {number}: the id {example.example_id!r} is that of line "
-                    f"{first}, another example; give each an own id"
-                )
-            examples.append(example)
+    for number, line in read_lines(path, "examples"):
+        where = f"{shown(str(path))}, line {number}"
+        example = read_example(line, where, labelled=labelled, origin=f"{path}:{number}")
+        first, same = known.setdefault(example.example_id, (number, example))
+        if content_of(same) != content_of(example):
+            raise UserError(
+                f"{where}: the id {example.example_id!r} is that of line {first}, another example; "
+                f"give each an own id"
+            )
+        examples.append(example)
+    if not examples:
+        raise UserError(f"the examples {shown(str(path))} have no line; give some, one a line")
     return examples
 
 
 def read_questions(path: Path) -> tuple[Example, ...]:
-    """Return the questions of a JSONL file, each once. A target may be missing or null, and is
-    empty then.
+    """Return the questions of a JSONL file, each once, whatever the order of its choices, with the
+    last target that it has there. A target may be missing or null, and is empty then.
 
     Raises:
-        UserError: as `read_jsonl`; there is no question, or some have choices and some have none.
+        UserError: as `read_jsonl`; some questions have choices and some have none.
     """
-    questions = tuple({(e.input, e.choices): e for e in read_jsonl(path, labelled=False)}.values())
+    unique: dict[object, Example] = {}
+    for example in read_jsonl(path, labelled=False):
+        text, _, offered = content_of(example)
+        if example.target or (text, offered) not in unique:
+            unique[text, offered] = example
+    questions = tuple(unique.values())
     if len({e.choices is None for e in questions}) != 1:
-        raise UserError(
-            f"{path}: expected questions that all have choices or all have none, and at least "
-            f"one of them"
-        )
+        raise UserError(f"{shown(str(path))}: expected questions that all have choices or all none")
     return questions
 
 
-def read_example(line: str, where: str, *, labelled: bool = True) -> Example:
+def read_example(line: str, where: str, *, labelled: bool = True, origin: str = "") -> Example:
     """Return the example of a line; `where` names the line in errors.
 
     Raises:
         UserError: the line is malformed.
     """
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
-    if isinstance(row, dict) and not labelled and row.get("target") is None:
-        row["target"] = ""
-    if (
-        not isinstance(row, dict)
-        or not isinstance(row.get("input"), str)
-        or not isinstance(row.get("target"), str)
-    ):
-        raise UserError(
-            f'{where}: expected {{"input": text, "target": text, "choices": list or null}}, got '
-            f"{line[:80]!r}"
-        )
-    choices = row.get("choices")
-    if choices is not None and not (
-        isinstance(choices, list)
-        and all(isinstance(c, str) for c in choices)
-        and len(set(choices)) > 1
-    ):
-        raise UserError(
-            f"{where}: 'choices' must be null or a list of at least two different texts, got "
-            f"{choices!r}"
-        )
-    if choices is not None and row["target"] not in choices and (labelled or row["target"]):
-        raise UserError(
-            f"{where}: the target {row['target']!r} is not among the choices {choices}; "
-            f"{nearest(row['target'], choices)}"
-        )
-    if not row["target"] and labelled:
-        raise UserError(f"{where}: the target is empty, and an empty answer has no likelihood")
-    example = Example(
-        "", row["input"], row["target"], tuple(choices) if choices is not None else None
-    )
-    return Example(
-        str(row.get("id") or content_hash(example)), example.input, example.target, example.choices
-    )
+    row = parse_json(line, where)
+    if not isinstance(row, dict):
+        _refuse(where, f"expected an object of the form {FORM} in each line", row)
+    _check_keys(row, where, labelled=labelled)
+    text, target, choices = row["input"], row.get("target"), row.get("choices")
+    if not isinstance(text, str):
+        _refuse(where, f"'input' must be a text{_quoted(text)}", text)
+    if target is None and not labelled:
+        target = ""
+    if not isinstance(target, str):
+        _refuse(where, f"'target' must be a text{_quoted(target)}", target)
+    if (labelled or target) and not target.strip():
+        what = "blank" if target else "empty"
+        _refuse(where, f"the target is {what}, and such an answer has no likelihood", target)
+    if choices is not None:
+        _check_choices(choices, where)
+        if target not in choices and (labelled or target):
+            raise UserError(
+                f"{where}: the target {_short(target)} is not among the choices {_short(choices)}; "
+                f"{shown(nearest(target, choices))}"
+            )
+    example = Example("", text, target, tuple(choices) if choices is not None else None)
+    return Example(_id(row, where) or content_hash(example), text, target, example.choices, origin)
 
 
 def content_hash(example: Example) -> str:
@@ -118,3 +118,62 @@ def content_hash(example: Example) -> str:
     return hashlib.blake2b(
         json.dumps([example.input, example.target]).encode(), digest_size=8
     ).hexdigest()
+
+
+def content_of(example: Example) -> tuple[str, str, frozenset[str] | None]:
+    """Return what makes two lines one example: input, target and choices, these in any order."""
+    offered = frozenset(example.choices) if example.choices is not None else None
+    return example.input, example.target, offered
+
+
+def _check_keys(row: Mapping[str, Any], where: str, *, labelled: bool) -> None:
+    """Refuse a line without what it needs, or with another name or spelling of a key of ours."""
+    plain = {key.strip().lower(): key for key in row if key not in KEYS}
+    for key in KEYS:
+        if key in row:
+            continue
+        names = (key, *OTHER_NAMES.get(key, ()))
+        near = get_close_matches(key, plain, n=1, cutoff=0.8) if key in OTHER_NAMES else []
+        found = [name for name in (*names, *near) if name in plain]
+        if found:
+            raise UserError(
+                f"{where}: the key {_short(plain[found[0]])} is not known; did you mean '{key}'? "
+                f"expected {FORM}"
+            )
+        if key == "input" or (key == "target" and labelled):
+            _refuse(where, f"expected {FORM}, and '{key}' is missing", dict(row))
+
+
+def _check_choices(choices: object, where: str) -> None:
+    if not isinstance(choices, list):
+        _refuse(where, "'choices' must be null or a list of texts", choices)
+    for choice in choices:
+        if not isinstance(choice, str):
+            _refuse(where, f"'choices' must be texts{_quoted(choice)}", choices)
+        if not choice.strip():
+            _refuse(where, "a choice is blank, and such an answer has no likelihood", choices)
+    plain = [choice.strip() for choice in choices]
+    if len(set(plain)) < max(len(plain), 2):
+        _refuse(where, "'choices' must be at least two that differ by more than blanks", choices)
+
+
+def _id(row: Mapping[str, Any], where: str) -> str:
+    given = row.get("id")
+    if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int, float))):
+        _refuse(where, "'id' must be a text or a number", given)
+    return "" if given is None else str(given)
+
+
+def _quoted(value: object) -> str:
+    """Return how a number or a truth value is made a text."""
+    plain = isinstance(value, (bool, int, float))
+    return f'; put it in quotes: "{json.dumps(value)}"' if plain else ""
+
+
+def _short(value: object) -> str:
+    text = shown(repr(value))
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _refuse(where: str, expected: str, given: object) -> Never:
+    raise UserError(f"{where}: {expected} (given: {_short(given)})")
