@@ -35,6 +35,7 @@ Tokens = Annotated[int, NUMBER, Field(ge=1, le=10**15)]
 Share = Annotated[float, NUMBER, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Level = Annotated[float, NUMBER, Field(ge=1e-9, le=1 - 1e-9)]
 Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False)]
+Balance = Literal["balanced", "proportional"]
 
 
 class Section(BaseModel):
@@ -92,9 +93,10 @@ class TaskConfig(Section):
     draw from.
 
     `name` is a task of the package; `path` is JSONL that is split by the hash of each line's
-    content. With `test_path`, all of that file is the test split and the rest is split among the
-    other three. `difficulty` goes with the tasks that are made by rule. `source` is that of a
-    plug-in, which reads `options`.
+    content, lines with one input together. With `test_path`, that file is the test split and the
+    rest is split among the other three. The test is all of its split, or `test_examples` of it with
+    labels in proportion. `difficulty` goes with the tasks that are made by rule. `source` is that
+    of a plug-in, which reads `options`.
 
     With `judge`, it is the judging task of that task: is a proposed answer right? Starting
     policies, phrases, label words (of TRUE and FALSE) and steps that are given here are then those
@@ -113,6 +115,9 @@ class TaskConfig(Section):
     validation_examples: Positive = 64
     test_examples: Positive = 200
     demonstration_pool: Count = 200
+    #: of the labels in all splits but the test: each as often as the others, or as in the data;
+    #: None is balanced for a run, and proportional for the questions of a loop
+    balance: Balance | None = None
     starting_policies: list[PolicyConfig] = []
     #: of the pool, added to each starting policy: the search starts from every policy with each of
     #: these numbers

@@ -1,20 +1,42 @@
-"""A task: examples in four splits that share no content, and what policies for it start from.
+"""A task: examples in four splits that share no input, and what policies for it start from.
 
 Knows nothing of models or fitness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
+from evoprompt.text_files import shown
+
+#: Labels whose shares are told in a line.
+MOST_LABELS = 4
+
+
+def share_choices(examples: Sequence[Example]) -> bool:
+    """Return whether all have the same choices, in any order."""
+    return bool(examples and examples[0].choices) and (
+        len({frozenset(e.choices or ()) for e in examples}) == 1
+    )
+
+
+def label_shares(examples: Sequence[Example]) -> dict[str, float]:
+    """Return the share of each choice among the targets; empty where choices differ or there are
+    none.
+    """
+    if not share_choices(examples):
+        return {}
+    counts = Counter(e.target for e in examples)
+    return {c: counts[c] / len(examples) for c in sorted(examples[0].choices or ())}
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Examples and starting points. The splits serve one purpose each and share no example."""
+    """Examples and starting points. The splits serve one purpose each and share no input."""
 
     name: str
     demonstrations: tuple[Demonstration, ...]  #: what operators may put into a prompt
@@ -27,6 +49,37 @@ class Task:
     label_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pool: tuple[Example, ...] = ()  #: the examples that the demonstrations are
     steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  #: what is not as it may be thought, a sentence each
+
+    @property
+    def splits(self) -> Mapping[str, tuple[Example, ...]]:
+        """The examples of each split by its name."""
+        return {
+            "demonstrations": self.pool,
+            "fitness": self.fitness,
+            "validation": self.validation,
+            "test": self.test,
+        }
+
+    def account(self) -> dict[str, object]:
+        """Return what is recorded of the data: of each split how many examples it has and the share
+        of each label, where all have the same choices; and the notes.
+        """
+        splits = {
+            name: {"examples": len(split), "labels": label_shares(split)}
+            for name, split in self.splits.items()
+        }
+        return {"name": self.name, "splits": splits, "notes": list(self.notes)}
+
+    def summary(self) -> str:
+        """Return the splits in a line: sizes, and label shares where there are few labels."""
+        parts = []
+        for name, split in self.splits.items():
+            shares = label_shares(split)
+            told = ", ".join(f"{shown(label)} {share:.2f}" for label, share in shares.items())
+            few = f" ({told})" if 0 < len(shares) <= MOST_LABELS else ""
+            parts.append(f"{len(split)} {name}{few}")
+        return f"examples: {'; '.join(parts)}"
 
     @property
     def choices(self) -> tuple[str, ...] | None:

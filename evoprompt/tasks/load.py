@@ -2,7 +2,11 @@
 
 A line is `{"input", "target", "choices" (list, or null for free form), "id" (optional)}`. The split
 of an example follows from the hash of its content alone: it does not change when lines are added,
-removed or reordered, and equal lines never part.
+removed or reordered. Examples with one input never part: they go where the least of their hashes
+says.
+
+Fitness, validation and demonstrations have each label as often as the others (`balanced`) or as
+often as the data has it (`proportional`). The test is always as the data is.
 
 A task of the package is a file of settings, `builtin/<name>.json`, and its examples: those of
 `<name>.jsonl`, those that a generator makes, or those of another task with other targets. The last
@@ -14,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evoprompt.config.sections import PolicyConfig, TaskConfig
+from evoprompt.config.sections import Balance, PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.plugins import find
 from evoprompt.policy import Demonstration, Policy
@@ -30,7 +34,13 @@ from evoprompt.tasks.base import Task
 from evoprompt.tasks.generators import GENERATORS
 from evoprompt.tasks.judge import check_judgements, judge_task
 from evoprompt.tasks.sources.base import Raw, Source
-from evoprompt.tasks.sources.splits import SPLITS, balanced, split_by_content
+from evoprompt.tasks.sources.splits import (
+    SPLITS,
+    balanced,
+    notes_on_labels,
+    proportional,
+    split_by_input,
+)
 
 #: Every source of the package. A new one is a file in `sources/` and a line here.
 SOURCES: Mapping[str, str] = {
@@ -42,14 +52,19 @@ SOURCES: Mapping[str, str] = {
 KEYS: Mapping[str, str] = {"builtin": "name", "jsonl": "path"}
 
 
-def load_task(config: TaskConfig) -> Task:
+def load_task(config: TaskConfig, balance: Balance = "balanced") -> Task:
     """Return the task that a configuration asks for, its splits cut to the configured sizes.
+
+    Args:
+        config: of the task.
+        balance: of the labels where something is learned, where the configuration does not say.
 
     Raises:
         UserError: the name is unknown, a difficulty is given for a task that has none, a file is
             missing or malformed (with its line number), a target is not among its choices, or a
             split is empty.
     """
+    config = config.model_copy(update={"balance": config.balance or balance})
     task = _judging(config) if config.judge else _plain(config)
     if max(config.starting_demonstrations) > len(task.pool):
         raise UserError(
@@ -72,7 +87,7 @@ def _plain(config: TaskConfig) -> Task:
             f"task '{raw.name}' has no difficulty (given: {config.difficulty}); leave "
             f"task.difficulty out, or use {' or '.join(GENERATORS)}"
         )
-    demonstrations, fitness, validation, test = _splits(raw, config)
+    (demonstrations, fitness, validation, test), notes = _splits(raw, config)
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
     task = Task(
         name=raw.name,
@@ -86,6 +101,7 @@ def _plain(config: TaskConfig) -> Task:
         templates=(*raw.templates, *GENERAL_TEMPLATES),
         label_words=_label_words(raw.label_words, config),
         steps=(*raw.steps, *config.steps, *GENERAL_STEPS),
+        notes=notes,
     )
     _check(task)
     return task if given else replace(task, starting_policies=default_policies(task.choices))
@@ -102,25 +118,35 @@ def _source(config: TaskConfig) -> Source:
     return source
 
 
-def _splits(raw: Raw, config: TaskConfig) -> list[tuple[Example, ...]]:
-    """Return the demonstrations, fitness, validation and test examples, cut to their sizes."""
+def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tuple[str, ...]]:
+    """Return the demonstrations, fitness, validation and test examples, cut to their sizes, and
+    notes.
+    """
     sizes = (
         config.demonstration_pool,
         config.fitness_examples,
         config.validation_examples,
         config.test_examples,
     )
-    cut = []
-    splits = split_by_content(raw.examples, raw.test)
-    for split, size in zip(SPLITS, sizes, strict=True):
-        cut.append(balanced([raw.answered(e) for e in splits[split]], size))
-        if not cut[-1] and split != SPLITS[0]:
+    splits, notes = split_by_input(raw.examples, raw.test)
+    whole = [[raw.answered(e) for e in splits[name]] for name in SPLITS]
+    for name, split in zip(SPLITS[1:], whole[1:], strict=True):
+        if not split:
             raise UserError(
-                f"task '{raw.name}': the {split} split is empty "
-                f"({len(raw.examples) + len(raw.test)} examples in all); give more examples or a "
-                "test_path"
+                f"task '{raw.name}': the {name} split is empty "
+                f"({len(raw.examples) + len(raw.test)} examples in all); give more examples with "
+                "different inputs, or a test_path"
             )
-    return cut
+    cut = proportional if config.balance == "proportional" else balanced
+    learned = [cut(s, size) for s, size in zip(whole[:-1], sizes[:-1], strict=True)]
+    sample = proportional(whole[-1], config.test_examples)
+    if raw.test and len(sample) < len(whole[-1]):
+        notes += (
+            f"the test is a sample of {len(sample)} of the {len(whole[-1])} examples of the test "
+            f"file, labels in proportion; task.test_examples={len(whole[-1])} takes all",
+        )
+    test = balanced(sample, len(sample))  # in turns, as the recorded runs have it
+    return [*learned, test], (*notes, *notes_on_labels(learned[1], test))
 
 
 def _judging(config: TaskConfig) -> Task:
@@ -150,6 +176,7 @@ def _judging(config: TaskConfig) -> Task:
         phrases=(*task.phrases, *config.phrases),
         label_words=_label_words(task.label_words, config),
         steps=tuple(config.steps),
+        notes=judged.notes,
     )
     _check(task)
     return task

@@ -13,7 +13,7 @@ from __future__ import annotations
 from evoprompt.config.sections import TaskConfig
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.base import Raw, Source
-from evoprompt.tasks.sources.jsonl import content_hash
+from evoprompt.tasks.sources.splits import input_key
 
 
 def check_source(source: Source, config: TaskConfig) -> None:
@@ -48,10 +48,10 @@ def check_examples(raw: Raw) -> None:
 
 
 def check_splits(config: TaskConfig) -> None:
-    """The four splits of the task share no content. The source is found by the configuration."""
+    """The four splits of the task share no input. The source is found by the configuration."""
     task = load_task(config)
     splits = (task.pool, task.fitness, task.validation, task.test)
-    hashes = [{content_hash(e) for e in split} for split in splits]
-    for i, one in enumerate(hashes):
-        for other in hashes[i + 1 :]:
-            assert not one & other, "an example is in two splits"
+    inputs = [{input_key(e) for e in split} for split in splits]
+    for i, one in enumerate(inputs):
+        for other in inputs[i + 1 :]:
+            assert not one & other, "an input is in two splits"

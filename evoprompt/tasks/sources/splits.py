@@ -1,33 +1,78 @@
-"""Examples -> four splits that share no content."""
+"""Examples -> four splits that share no input; what is told about them."""
 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import floor
 
 from evoprompt.records import Example
-from evoprompt.tasks.sources.jsonl import content_hash
+from evoprompt.tasks.base import label_shares, share_choices
+from evoprompt.tasks.sources.jsonl import content_hash, content_of
+from evoprompt.text_files import shown
 
 SPLITS = ("demonstrations", "fitness", "validation", "test")
 
+#: Total variation distance between the labels of fitness and test above which that is told.
+MOST_DISTANCE = 0.1
 
-def split_by_content(rows: Iterable[Example], test: Sequence[Example]) -> dict[str, list[Example]]:
-    """Split by content: equal content is taken once; what is in a given test file is in no other
-    split.
+#: The pairs of examples that a note is about.
+Pairs = Sequence[tuple[Example, Example]]
+
+
+def split_by_input(
+    rows: Iterable[Example], test: Sequence[Example]
+) -> tuple[dict[str, list[Example]], tuple[str, ...]]:
+    """Return the splits, each in the order of content hashes, and notes on what is not as it may
+    be thought.
+
+    The same example (input, target, and choices in any order) is taken once. All examples with one
+    input are in one split, that of the least of their content hashes; what is in a given test file
+    is in no other split.
     """
-    unique: dict[str, Example] = {}
-    for example in rows:
-        unique.setdefault(content_hash(example), example)
-    held_out = {content_hash(e): e for e in test}
-    order = sorted(h for h in unique if h not in held_out)
+    learning, again = _once(rows)
+    held_out, again_in_test = _once(test)
+    tested = {input_key(e): e for e in reversed(held_out)}
+    leaked = [(e, tested[input_key(e)]) for e in learning if input_key(e) in tested]
+    learning = [e for e in learning if input_key(e) not in tested]
     # Content hashes are uniform, so their order is a fixed random one; a quarter each of the range,
     # three where test is given.
+    learning.sort(key=content_hash)
+    least: dict[str, str] = {}
+    for example in learning:
+        least.setdefault(input_key(example), content_hash(example))
     splits: dict[str, list[Example]] = {s: [] for s in SPLITS}
-    parts = SPLITS[:3] if held_out else SPLITS
-    for h in order:
-        splits[parts[_bucket(h, held_out)]].append(unique[h])
-    splits["test"] += [held_out[h] for h in sorted(held_out)]
-    return splits
+    for example in learning:
+        splits[SPLITS[_bucket(least[input_key(example)], held_out)]].append(example)
+    splits["test"] += sorted(held_out, key=content_hash)
+    notes = (
+        _note([*again, *again_in_test], "an example repeats another one and is taken once"),
+        conflicts([*learning, *held_out]),
+        _note(leaked, "an example has an input of the test file and is used in the test alone"),
+    )
+    return splits, tuple(note for note in notes if note)
+
+
+def input_key(example: Example) -> str:
+    """Return what inputs have in common that are the same but for blanks and the way in which
+    accents are encoded.
+    """
+    return unicodedata.normalize("NFC", " ".join(example.input.split()))
+
+
+def conflicts(examples: Iterable[Example]) -> str:
+    """Return a note on inputs that stand with different targets; empty where there is none. Targets
+    that are not known are passed over.
+    """
+    first: dict[str, Example] = {}
+    found: dict[str, tuple[Example, Example]] = {}
+    for example in examples:
+        key = input_key(example)
+        if example.target and first.setdefault(key, example).target != example.target:
+            found.setdefault(key, (example, first[key]))
+    return _note(list(found.values()), "an example has the input of another one and another target")
 
 
 def balanced(examples: Sequence[Example], size: int) -> tuple[Example, ...]:
@@ -37,7 +82,7 @@ def balanced(examples: Sequence[Example], size: int) -> tuple[Example, ...]:
     Where choices differ, most targets occur once, and taking them in turn would leave out the ones
     that occur often.
     """
-    if len({frozenset(e.choices or ()) for e in examples}) != 1 or not examples[0].choices:
+    if not share_choices(examples):
         return tuple(examples[:size])
     turns: dict[str, int] = {}
     ranked = []
@@ -45,6 +90,80 @@ def balanced(examples: Sequence[Example], size: int) -> tuple[Example, ...]:
         turn = turns[example.target] = turns.get(example.target, -1) + 1
         ranked.append((turn, position, example))
     return tuple(example for _, _, example in sorted(ranked, key=lambda r: r[:2])[:size])
+
+
+def proportional(examples: Sequence[Example], size: int) -> tuple[Example, ...]:
+    """Return `size` examples, the first of each target, as many of each as its share of all; where
+    choices differ, the first of all. Places that rounding leaves go to the largest remainders.
+    """
+    if size >= len(examples) or not share_choices(examples):
+        return tuple(examples[:size])
+    counts = Counter(e.target for e in examples)
+    due = {target: size * count / len(examples) for target, count in counts.items()}
+    quota = {target: floor(share) for target, share in due.items()}
+    by_remainder = sorted(due, key=lambda t: (quota[t] - due[t], -counts[t], t))
+    for target in by_remainder[: size - sum(quota.values())]:
+        quota[target] += 1
+    taken: Counter[str] = Counter()
+    chosen = []
+    for example in examples:
+        taken[example.target] += 1
+        if taken[example.target] <= quota[example.target]:
+            chosen.append(example)
+    return tuple(chosen)
+
+
+def notes_on_labels(fitness: Sequence[Example], test: Sequence[Example]) -> tuple[str, ...]:
+    """Return notes on splits whose labels make results say less than they seem to.
+
+    The total variation distance of two splits is the share of examples that would need another
+    label for their label shares to be equal.
+    """
+    notes = []
+    for name, split in (("fitness", fitness), ("test", test)):
+        if len(split) > 1 and len({e.target for e in split}) == 1:
+            notes.append(
+                f"all {len(split)} {name} examples have the target {split[0].target!r}: a prompt "
+                f"that always says it makes no mistake there"
+            )
+        if len(split) == 1:
+            notes.append(f"the {name} split has one example; nothing can be learned from that")
+    one, other = label_shares(fitness), label_shares(test)
+    labels = sorted(one.keys() | other.keys())
+    distance = sum(abs(one.get(c, 0) - other.get(c, 0)) for c in labels) / 2
+    if one and other and distance > MOST_DISTANCE:
+        label = max(labels, key=lambda c: abs(one.get(c, 0) - other.get(c, 0)))
+        notes.append(
+            f"labels are shared out otherwise in fitness than in test (total variation "
+            f"{distance:.2f}, told above {MOST_DISTANCE}): {label!r} is {one.get(label, 0):.2f} "
+            f"of the one and {other.get(label, 0):.2f} of the other; task.balance=proportional "
+            f"takes them as the data has them"
+        )
+    return tuple(shown(note) for note in notes)
+
+
+def _once(examples: Iterable[Example]) -> tuple[list[Example], list[tuple[Example, Example]]]:
+    """Return each example once, and those that come again, each with its first."""
+    first: dict[object, Example] = {}
+    again = []
+    for example in examples:
+        known = first.setdefault(content_of(example), example)
+        if known is not example:
+            again.append((example, known))
+    return list(first.values()), again
+
+
+def _note(pairs: Pairs, what: str) -> str:
+    """Return a sentence with how often it is so and where first; empty where it is never so."""
+    if not pairs:
+        return ""
+    (example, other), number = pairs[0], len(pairs)
+    times = f"{number} time{'s' if number > 1 else ''}"
+    return f"{what}: {times} (first {_place(example)} and {_place(other)})"
+
+
+def _place(example: Example) -> str:
+    return shown(example.origin or repr(example.example_id))
 
 
 def _bucket(content: str, held_out: object) -> int:
