@@ -9,8 +9,10 @@ from typing import Annotated, Optional
 import typer
 
 from evoprompt.commands import Commands, SetOption
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, printable
+from evoprompt.exits import exit_status
 from evoprompt.interrupt import install_signal_handlers
+from evoprompt.streams import take_any_text
 
 app = typer.Typer(
     cls=Commands,
@@ -159,7 +161,7 @@ def report_command(
     """
     from evoprompt.jobs.base import job_of
 
-    typer.echo(job_of(run).report(run))
+    typer.echo(printable(str(job_of(run).report(run))))
 
 
 @app.command("compare")
@@ -352,31 +354,8 @@ def main() -> None:
     Ctrl-C.
     """
     install_signal_handlers()
-    try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except UserError as error:
-        typer.echo(f"evoprompt: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
-        sys.exit(_other(error))
-
-
-def _other(error: Exception) -> int:
-    """Print what ended the command and return its exit status; usage errors of the command line are
-    the user's (2).
-    """
-    show = getattr(error, "show", None)
-    if show is not None:  # click's own errors: an unknown option, a missing argument
-        show()
-        return int(getattr(error, "exit_code", 2))
-    if isinstance(error, typer.Abort):
-        return 130
-    import traceback
-
-    traceback.print_exception(error)
-    return 1
+    take_any_text()
+    sys.exit(exit_status(lambda: app(standalone_mode=False)))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,43 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from evoprompt.errors import printable
 
 #: Of lines that go to a file or a pipe: no table is broken that another program may read.
 PIPE_WIDTH = 200
 
 
-def new_console() -> Console:
+class PlainConsole(Console):
+    """A console that shows text as it is: no markup, no emoji codes, and no character of a text
+    acts on the terminal.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print as any console does; texts first lose what rich would drop without a word."""
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **settings)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is shown of anything; every character of a text can be seen."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
+
+
+def new_console(*, quiet: bool = False) -> Console:
     """Return where a command prints: as wide as the terminal is, or `PIPE_WIDTH` without one."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return PlainConsole(width=None if sys.stdout.isatty() else PIPE_WIDTH, quiet=quiet)
 
 
 def program() -> str:

@@ -133,12 +133,11 @@ def sweep(
     >>> [row["status"] for row in rows]
     ['done', 'done', 'done', 'done']
     """
-    from rich.console import Console
-
     from evoprompt.jobs.base import SWEEP
     from evoprompt.jobs.sweep.loop import start
+    from evoprompt.terminal import new_console
 
-    start(Path(config), Path(out), as_overrides(settings), Console(quiet=not show))
+    start(Path(config), Path(out), as_overrides(settings), new_console(quiet=not show))
     rows: list[Mapping[str, Any]] = json.loads((Path(out) / SWEEP).read_text("utf-8"))["runs"]
     return rows
 

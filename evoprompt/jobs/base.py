@@ -26,6 +26,7 @@ from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
 from evoprompt.store.folder import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
 from evoprompt.tasks.render import render_prompt
+from evoprompt.terminal import new_console
 
 F = TypeVar("F", bound=RunFolder)
 C = TypeVar("C", bound=JobConfig)
@@ -150,7 +151,7 @@ def begin(kind: type[F], config: JobConfig, out: Path | None, console: Console |
     """Return a new folder that says what is done in it; the model is fetched before, where it has
     to be.
     """
-    identity = identify(config, console or Console())
+    identity = identify(config, console or new_console())
     folder = kind.create(out, config.name)
     folder.begin(config, provenance(config, identity))
     return folder

@@ -15,6 +15,8 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from evoprompt.errors import printable
+
 Emphasis = Literal["plain", "strong", "muted", "good", "bad", "warning"]
 
 #: How the terminal shows an emphasis.
@@ -115,7 +117,7 @@ def to_rich(table: Table, *, padding: int = 2) -> RichTable:
     broken over lines.
     """
     shown = RichTable(
-        title=Text(table.title, style="bold") if table.title else None,
+        title=Text(printable(table.title), style="bold") if table.title else None,
         title_justify="left",
         box=None,
         padding=(0, padding, 0, 0),
@@ -124,7 +126,7 @@ def to_rich(table: Table, *, padding: int = 2) -> RichTable:
     )
     for column in table.columns:
         shown.add_column(
-            Text(column.head),
+            Text(printable(column.head)),
             justify=column.align,
             vertical="top",
             overflow="fold",
@@ -170,5 +172,7 @@ def _markdown_text(text: str) -> str:
 
 
 def _rich_cell(cell: Cell) -> Text:
-    style = Style.parse(STYLES.get(cell.emphasis, "")) + Style(link=cell.link or None)
-    return Text.assemble((cell.value, style), (f"\n{cell.below}" if cell.below else "", "dim"))
+    link = printable(cell.link) or None
+    style = Style.parse(STYLES.get(cell.emphasis, "")) + Style(link=link)
+    below = f"\n{printable(cell.below)}" if cell.below else ""
+    return Text.assemble((printable(cell.value), style), (below, "dim"))

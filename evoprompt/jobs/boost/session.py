@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.base import begin, begin_again, begun_again, home, taken_away
 from evoprompt.jobs.boost.build import build_boost, check_boost
@@ -20,6 +17,7 @@ from evoprompt.jobs.boost.display import BoostDisplay, print_result
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
 from evoprompt.store.folder import SUMMARY
+from evoprompt.terminal import PlainConsole, new_console
 
 
 def start(config: BoostConfig, out: Path | None) -> Mapping[str, Any]:
@@ -40,7 +38,7 @@ def conduct(config: BoostConfig, out: Path | None, *, show: bool = True) -> Boos
         UserError: as `start`.
     """
     check_boost(config)
-    folder = begin(BoostFolder, config, out, Console(quiet=not show))
+    folder = begin(BoostFolder, config, out, new_console(quiet=not show))
     with taken_away(folder):
         _carry_out(config, folder, show=show)
     return folder
@@ -70,13 +68,13 @@ def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -
     except InexactScoringError as found:
         config = begin_again(folder, config, found)
         if show:
-            Console(stderr=True).print(Text(begun_again(found)))
+            PlainConsole(stderr=True).print(begun_again(found))
     return _go_round(config, folder, show=show)
 
 
 def _go_round(config: BoostConfig, folder: BoostFolder, *, show: bool) -> Mapping[str, Any]:
     begun = time.perf_counter()
-    with BoostDisplay(None if show else Console(quiet=True)) as display:
+    with BoostDisplay(None if show else new_console(quiet=True)) as display:
         parts = build_boost(config, home(folder.path))
         status, summary = "FAILED", None
         try:

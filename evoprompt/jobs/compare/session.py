@@ -9,7 +9,6 @@ from math import isfinite
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from evoprompt.dynamics.comparison import median
 from evoprompt.jobs.compare.comparison import Comparison, Settings, compare_runs
@@ -49,21 +48,21 @@ def compare(
     print_comparison(console, comparison)
     folder = RunFolder.create(out, _name(comparison), _around(records) / "comparisons").path
     page = write_comparison(comparison, folder)
-    console.print(Text(f"page {page}"), soft_wrap=True)
+    console.print(f"page {page}", soft_wrap=True)
     if mlflow:
-        console.print(Text(_track(comparison, records, folder)), soft_wrap=True)
+        console.print(_track(comparison, records, folder), soft_wrap=True)
     return folder
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the tables of a comparison, its warnings first."""
     for warning in comparison.warnings:
-        console.print(Text(f"note: {warning}"), soft_wrap=True)
+        console.print(f"note: {warning}", soft_wrap=True)
     console.print(to_rich(group_table(comparison), padding=1))
     if comparison.tests:
         console.print(to_rich(test_table(comparison), padding=1))
     for note in power_notes(comparison):
-        console.print(Text(note))
+        console.print(note)
     parts = part_table(comparison)
     if parts.rows:
         console.print(to_rich(parts, padding=1))

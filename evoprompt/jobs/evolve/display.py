@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.errors import printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
@@ -72,9 +73,9 @@ class Display:
         self._latest = "no generation yet"
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=18),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             TimeElapsedColumn(),
         )
         self._progress = Progress(
@@ -190,7 +191,7 @@ def print_result(
     """Print the table at the end of a run; `runs` is the folder with the MLflow store."""
     console.print()
     console.print(Text("Champion prompt", style="bold"))
-    console.print(Text(summary.champion.prompt))
+    console.print(Text(printable(summary.champion.prompt)))
     console.print()
     see = f"{program()} ui --runs {short_path(runs)}"
     pairs: list[tuple[str, Cell | str]] = [

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from evoprompt.backends.shared import SharedModels
 from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.base import begin_again, home, identify, parent_run, provenance, taken_away
@@ -20,6 +18,7 @@ from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.store.folder import SUMMARY, TRACKING
+from evoprompt.terminal import new_console
 from evoprompt.tracking.open import open_tracker
 
 
@@ -57,7 +56,7 @@ def conduct(
     """
     if not examples:
         check_task(config)
-    identity = identify(config, Console(quiet=not show))
+    identity = identify(config, new_console(quiet=not show))
     folder = EvolveFolder.create(out, config.name)
     with taken_away(folder, EXAMPLES):
         settled = with_examples(config, folder.path, examples)

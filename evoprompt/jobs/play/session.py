@@ -26,7 +26,7 @@ from evoprompt.records import Example
 from evoprompt.scoring.models import is_fetched
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_questions
-from evoprompt.terminal import short_path
+from evoprompt.terminal import PlainConsole, short_path
 
 FEEDBACK = "feedback.jsonl"  #: in the run's folder, where no other file is given
 
@@ -48,7 +48,7 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     player = player_of(champion, choices)
     files = FeedbackFiles(feedback if feedback is not None else run / FEEDBACK)
     files.check()
-    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    console = PlainConsole(soft_wrap=not sys.stdout.isatty())
     name = champion.config.model.name
     if console.is_terminal or not is_fetched(name):
         console.print(f"loading {name} {'' if is_fetched(name) else FETCHING}".rstrip())
@@ -116,7 +116,7 @@ class Session:
         self._dialogue = dialogue
         self._files = files
         self._console = console
-        self._errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._errors = PlainConsole(stderr=True, soft_wrap=True)
         self._begun = time.time_ns() // 1_000_000
         self._mark = Mark()
         self._num_answers = 0

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.errors import printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.record import GenerationLine
@@ -75,9 +76,7 @@ class SweepDisplay:
             )
             words = "  ".join(f"{name} {text}" for name, text in pairs if text)
             reason = f"  {row.reason}" if row.reason else ""
-            self.console.print(
-                f"{self._now}  {row.status}  {words}{reason}", markup=False, soft_wrap=True
-            )
+            self.console.print(f"{self._now}  {row.status}  {words}{reason}", soft_wrap=True)
 
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """Nothing: it is the same for every run."""
@@ -113,7 +112,8 @@ class SweepDisplay:
         room = max(5, self.console.size.height - 8)
         latest = max((i for i, row in enumerate(self._rows) if row.status != "waiting"), default=0)
         start = min(max(0, latest - room + 3), max(0, len(self._rows) - room))
-        return Group(rows_table(self._rows[start : start + room], self._axes), Text(self._now))
+        now = Text(printable(self._now))
+        return Group(rows_table(self._rows[start : start + room], self._axes), now)
 
 
 def rows_table(
@@ -134,7 +134,7 @@ def print_end(console: Console, state: SweepState, folder: Path, runs: Path) -> 
     console.print()
     for row in rows:
         if row.status == "failed":
-            console.print(f"{row.folder} failed: {row.reason}", markup=False, soft_wrap=True)
+            console.print(f"{row.folder} failed: {row.reason}", soft_wrap=True)
     console.print(to_rich(pairs_table([*_best(state, folder), *_places(folder, runs)])))
 
 

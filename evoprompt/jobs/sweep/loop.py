@@ -103,7 +103,7 @@ def start(
     for config in {
         (c.model.name, c.model.revision, c.workers.backend): c for c in configs
     }.values():
-        identify(config, console or Console())
+        identify(config, console or new_console())
     folder = RunFolder.create(out, sweep.config.name).path
     (folder / BASE).write_text(
         dump_config(

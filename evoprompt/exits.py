@@ -1,0 +1,74 @@
+"""How a command ended -> its exit status, and what is said of it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+
+import typer
+
+from evoprompt.errors import UserError, printable
+from evoprompt.streams import leave_closed_pipe
+
+#: Said where the machine fails.
+KEPT = (
+    "What was committed is kept; once that is mended, go on with a run, sweep or loop by "
+    "evoprompt resume FOLDER"
+)
+
+
+def exit_status(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit status: 0 on success, 2 for a user's mistake, 1 for a
+    failure, 130 after Ctrl-C. A failure of the machine is a sentence; one of the program itself is
+    shown whole.
+    """
+    try:
+        status = command() or 0
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return _say(str(error), 2)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        leave_closed_pipe()
+        return 1
+    except (OSError, MemoryError) as error:
+        return _say(f"{_of_machine(error)}. {KEPT}", 1)
+    except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
+        return _other(error)
+
+
+def _of_machine(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "memory ran out"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    place = f": {error.filename}" if error.filename else ""
+    reason = f"{error.strerror or error}{place}"
+    return f"{'the disk is full' if full else 'the machine refuses'} ({reason})"
+
+
+def _other(error: Exception) -> int:
+    """Print what ended the command and return its exit status; usage errors of the command line are
+    the user's (2).
+    """
+    show = getattr(error, "show", None)
+    if show is not None:  # click's own errors: an unknown option, a missing argument
+        error.message = printable(getattr(error, "message", ""))  # type: ignore[attr-defined]
+        show()
+        return int(getattr(error, "exit_code", 2))
+    if isinstance(error, typer.Abort):
+        return 130
+    import sqlite3
+    import traceback
+
+    if isinstance(error, sqlite3.Error):
+        return _say(f"a database cannot be written or read ({error}). {KEPT}", 1)
+    traceback.print_exception(error)
+    return 1
+
+
+def _say(sentence: str, status: int) -> int:
+    typer.echo(f"evoprompt: {printable(sentence)}", err=True)
+    return status
