@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, NoReturn
+from typing import Any, Never
 
 from evoprompt.errors import UserError
 
@@ -92,6 +93,58 @@ def parse_json(line: str, where: str) -> Any:
     return value
 
 
+def check_keys(
+    row: object, where: str, form: str, keys: Mapping[str, Sequence[str]], needed: Collection[str]
+) -> dict[str, Any]:
+    """Return a line's value, which must be an object with what is needed in it. Keys of others are
+    passed over.
+
+    Args:
+        row: the value.
+        where: begins the sentence of an error.
+        form: what a line should be, for errors.
+        keys: those that are read, each with what other programs call it: where one of ours is
+            missing, and another name or spelling of it is there, that is a mistake.
+        needed: must be there.
+
+    Raises:
+        UserError: it is not so.
+    """
+    if not isinstance(row, dict):
+        refuse(where, f"expected an object of the form {form} in each line", row)
+    plain = {key.strip().lower(): key for key in row if key not in keys}
+    for key, others in keys.items():
+        if key in row:
+            continue
+        near = get_close_matches(key, plain, n=1, cutoff=0.8) if others else []
+        found = [plain[name] for name in (key, *others, *near) if name in plain]
+        if found:
+            raise UserError(
+                f"{where}: the key {short(found[0])} is not known; did you mean '{key}'? expected "
+                f"{form}"
+            )
+        if key in needed:
+            refuse(where, f"expected {form}, and '{key}' is missing", row)
+    return row
+
+
+def refuse(where: str, expected: str, given: object) -> Never:
+    """Raise `UserError` for a line that is not what is expected."""
+    raise UserError(f"{where}: {expected} (given: {short(given)})")
+
+
+def quoted(value: object) -> str:
+    """Return, for a sentence, how a number or a truth value is made a text."""
+    plain = isinstance(value, (bool, int, float))
+    return f'; put it in quotes: "{json.dumps(value)}"' if plain else ""
+
+
+def short(value: object) -> str:
+    """Return a value for a sentence: printable, and at most 80 characters of it."""
+    text = shown(repr(value))
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def shown(text: str) -> str:
     """Return text for a sentence: control characters and what is no character are escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -122,5 +175,5 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _not_json(constant: str) -> NoReturn:
+def _not_json(constant: str) -> Never:
     raise ValueError(f"not JSON ({constant} is no number there)")

@@ -23,6 +23,11 @@ from evoprompt.measurement.model import memo_opener
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.trie import TokenRequest
+from evoprompt.text_files import check_keys, parse_json, quoted, read_lines, refuse, shown
+
+#: What a line of requests is, for errors; what is read of it, with what other programs call it.
+FORM = '{"id", "context": text, "continuation": text}'
+KEYS = {"id": (), "context": ("prompt", "input"), "continuation": ("completion", "target")}
 
 
 def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None) -> None:
@@ -38,7 +43,7 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
         UserError: a file cannot be read or already exists, a line is malformed, or a request does
             not fit the model's window.
     """
-    rows = _read(source)
+    rows = read_requests(source)
     for file in (target, stats):
         if file is not None and file.exists():
             raise UserError(f"{file} exists, and nothing is overwritten; give another name")
@@ -133,31 +138,21 @@ def harness_requests(
     return requests
 
 
-def _read(source: Path) -> list[dict[str, Any]]:
-    try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read the requests {source}: {getattr(error, 'strerror', None) or error}"
-        ) from None
+def read_requests(source: Path) -> list[dict[str, Any]]:
+    """Return the requests of a JSONL file.
+
+    Raises:
+        UserError: the file cannot be read, has no line, or a line is malformed; the message has the
+            line's number.
+    """
     rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{source}, line {number}: not JSON ({error.msg} at column {error.colno})"
-            ) from None
-        if (
-            not isinstance(row, dict)
-            or "id" not in row
-            or not all(isinstance(row.get(k), str) for k in ("context", "continuation"))
-        ):
-            raise UserError(
-                f'{source}, line {number}: expected {{"id", "context": text, "continuation": '
-                f"text}}, got {line[:80]!r}"
-            )
+    for number, line in read_lines(source, "requests"):
+        where = f"{shown(str(source))}, line {number}"
+        row = check_keys(parse_json(line, where), where, FORM, KEYS, KEYS)
+        for key in ("context", "continuation"):
+            if not isinstance(row[key], str):
+                refuse(where, f"'{key}' must be a text{quoted(row[key])}", row[key])
         rows.append(row)
+    if not rows:
+        raise UserError(f"the requests {shown(str(source))} have no line; give some, one a line")
     return rows

@@ -318,6 +318,9 @@ def test_what_was_scored_before_is_answered_by_the_memo_which_models_shows_and_c
     [
         ("{", "line 2: not JSON"),
         ('{"id": 1, "context": "a"}', "line 2: expected"),
+        ('{"id": 1, "prompt": "a", "continuation": "b"}', "did you mean 'context'"),
+        ('{"id": 1, "context": "a", "continuation": 2}', 'put it in quotes: "2"'),
+        ('{"id": 1, "id": 2, "context": "a", "continuation": "b"}', "stands twice"),
         ('{"id": 1, "context": "a", "continuation": ""}', "has no tokens of its own"),
     ],
 )

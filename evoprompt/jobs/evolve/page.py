@@ -27,6 +27,7 @@ from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.store.ledger import Checked
+from evoprompt.text_files import read_lines
 
 
 def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
@@ -107,14 +108,15 @@ def read_lineage(file: Path) -> list[Mapping[str, Any]]:
     """Return the lines of a lineage.
 
     Raises:
-        UserError: there is none, or a line is not JSON.
+        UserError: there is none, or it is not text of JSON lines.
     """
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in read_lines(file, "lineage"):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{file}, line {number} is not JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", None) or error
+            raise UserError(f"{file}, line {number} is not JSON: {reason}") from None
     if not rows:
         raise UserError(
             f"{file} has no births; a line each, as the documentation of lineage.jsonl says"

@@ -53,7 +53,8 @@ class FeedbackFiles:
             UserError: they cannot.
         """
         folder = self.path.parent
-        if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        odd = any(f.exists() and not f.is_file() for f in (self.path, self.unlabelled))
+        if odd or not folder.is_dir() or not os.access(folder, os.W_OK):
             raise UserError(
                 f"feedback cannot be written to {self.path}; give --feedback a file in a folder "
                 f"that exists and can be written to"
@@ -104,7 +105,7 @@ def _drop_earlier(file: Path, line_id: str, *, keep_last: bool) -> None:
     """Take the lines with an id out of a file, but for the last one where it is to stay, in one
     step; a file without lines goes.
     """
-    lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = file.read_bytes().removesuffix(b"\n").split(b"\n")
     found = [number for number, line in enumerate(lines) if _id_of(line) == line_id]
     dropped = set(found[:-1] if keep_last else found)
     kept = [line for number, line in enumerate(lines) if number not in dropped]
@@ -112,13 +113,13 @@ def _drop_earlier(file: Path, line_id: str, *, keep_last: bool) -> None:
         file.unlink()
         return
     scratch = file.with_name(f".{file.name}.new")
-    scratch.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    scratch.write_bytes(b"".join(line + b"\n" for line in kept))
     scratch.replace(file)
 
 
-def _id_of(line: str) -> object:
+def _id_of(line: bytes) -> object:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError:  # a line of somebody else's: it stays
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):  # a line of somebody else's, or no text: it stays
         return None
     return row.get("id") if isinstance(row, dict) else None

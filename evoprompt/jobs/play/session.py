@@ -27,6 +27,7 @@ from evoprompt.scoring.models import is_fetched
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_questions
 from evoprompt.terminal import PlainConsole, short_path
+from evoprompt.text_files import MARK
 
 FEEDBACK = "feedback.jsonl"  #: in the run's folder, where no other file is given
 
@@ -242,11 +243,19 @@ def typed(stream: TextIO, console: Console) -> Iterator[str]:
     Raises:
         UserError: what comes in is not text.
     """
+    try:
+        for number, line in enumerate(_lines(stream, console)):
+            line.encode()  # a terminal or pipe of ASCII gives bytes as halves of surrogate pairs
+            yield line if number else line.removeprefix(MARK)
+    except UnicodeError as error:
+        raise UserError(
+            f"the input is not UTF-8 text ({getattr(error, 'reason', error)})"
+        ) from None
+
+
+def _lines(stream: TextIO, console: Console) -> Iterator[str]:
     if not (stream.isatty() and console.is_terminal):
-        try:
-            yield from stream
-        except UnicodeDecodeError as error:
-            raise UserError(f"the input is not UTF-8 text ({error.reason})") from None
+        yield from stream
         return
     with suppress(ImportError):  # not on every system: then lines are typed without editing
         import readline  # noqa: F401

@@ -5,17 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 from evoprompt.config.sections import TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.records import Example
 from evoprompt.tasks.sources.base import Raw
-from evoprompt.text_files import parse_json, read_lines, shown
+from evoprompt.text_files import (
+    check_keys,
+    parse_json,
+    quoted,
+    read_lines,
+    refuse,
+    short,
+    shown,
+)
 
-KEYS = ("input", "target", "choices", "id")
+#: What is read of a line, with what other programs call it.
+KEYS: Mapping[str, Sequence[str]] = {
+    "input": ("text", "question", "prompt", "sentence", "query", "context"),
+    "target": ("label", "labels", "answer", "output", "completion", "response", "gold", "expected"),
+    "choices": ("options", "candidates", "classes"),
+    "id": (),
+}
 
 #: What a line is, for errors.
 FORM = '{"input": text, "target": text, "choices": list or null}'
@@ -88,25 +101,23 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
     Raises:
         UserError: the line is malformed.
     """
-    row = parse_json(line, where)
-    if not isinstance(row, dict):
-        _refuse(where, f"expected an object of the form {FORM} in each line", row)
-    _check_keys(row, where, labelled=labelled)
+    needed = ("input", "target") if labelled else ("input",)
+    row = check_keys(parse_json(line, where), where, FORM, KEYS, needed)
     text, target, choices = row["input"], row.get("target"), row.get("choices")
     if not isinstance(text, str):
-        _refuse(where, f"'input' must be a text{_quoted(text)}", text)
+        refuse(where, f"'input' must be a text{quoted(text)}", text)
     if target is None and not labelled:
         target = ""
     if not isinstance(target, str):
-        _refuse(where, f"'target' must be a text{_quoted(target)}", target)
+        refuse(where, f"'target' must be a text{quoted(target)}", target)
     if (labelled or target) and not target.strip():
         what = "blank" if target else "empty"
-        _refuse(where, f"the target is {what}, and such an answer has no likelihood", target)
+        refuse(where, f"the target is {what}, and such an answer has no likelihood", target)
     if choices is not None:
         _check_choices(choices, where)
         if target not in choices and (labelled or target):
             raise UserError(
-                f"{where}: the target {_short(target)} is not among the choices {_short(choices)}; "
+                f"{where}: the target {short(target)} is not among the choices {short(choices)}; "
                 f"{shown(nearest(target, choices))}"
             )
     example = Example("", text, target, tuple(choices) if choices is not None else None)
@@ -126,54 +137,21 @@ def content_of(example: Example) -> tuple[str, str, frozenset[str] | None]:
     return example.input, example.target, offered
 
 
-def _check_keys(row: Mapping[str, Any], where: str, *, labelled: bool) -> None:
-    """Refuse a line without what it needs, or with another name or spelling of a key of ours."""
-    plain = {key.strip().lower(): key for key in row if key not in KEYS}
-    for key in KEYS:
-        if key in row:
-            continue
-        names = (key, *OTHER_NAMES.get(key, ()))
-        near = get_close_matches(key, plain, n=1, cutoff=0.8) if key in OTHER_NAMES else []
-        found = [name for name in (*names, *near) if name in plain]
-        if found:
-            raise UserError(
-                f"{where}: the key {_short(plain[found[0]])} is not known; did you mean '{key}'? "
-                f"expected {FORM}"
-            )
-        if key == "input" or (key == "target" and labelled):
-            _refuse(where, f"expected {FORM}, and '{key}' is missing", dict(row))
-
-
 def _check_choices(choices: object, where: str) -> None:
     if not isinstance(choices, list):
-        _refuse(where, "'choices' must be null or a list of texts", choices)
+        refuse(where, "'choices' must be null or a list of texts", choices)
     for choice in choices:
         if not isinstance(choice, str):
-            _refuse(where, f"'choices' must be texts{_quoted(choice)}", choices)
+            refuse(where, f"'choices' must be texts{quoted(choice)}", choices)
         if not choice.strip():
-            _refuse(where, "a choice is blank, and such an answer has no likelihood", choices)
+            refuse(where, "a choice is blank, and such an answer has no likelihood", choices)
     plain = [choice.strip() for choice in choices]
     if len(set(plain)) < max(len(plain), 2):
-        _refuse(where, "'choices' must be at least two that differ by more than blanks", choices)
+        refuse(where, "'choices' must be at least two that differ by more than blanks", choices)
 
 
 def _id(row: Mapping[str, Any], where: str) -> str:
     given = row.get("id")
     if given is not None and (isinstance(given, bool) or not isinstance(given, (str, int, float))):
-        _refuse(where, "'id' must be a text or a number", given)
+        refuse(where, "'id' must be a text or a number", given)
     return "" if given is None else str(given)
-
-
-def _quoted(value: object) -> str:
-    """Return how a number or a truth value is made a text."""
-    plain = isinstance(value, (bool, int, float))
-    return f'; put it in quotes: "{json.dumps(value)}"' if plain else ""
-
-
-def _short(value: object) -> str:
-    text = shown(repr(value))
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _refuse(where: str, expected: str, given: object) -> Never:
-    raise UserError(f"{where}: {expected} (given: {_short(given)})")

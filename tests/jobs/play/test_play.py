@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -567,6 +568,33 @@ def test_input_that_is_not_text_is_the_users_mistake():
     stream = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8")
     with pytest.raises(UserError, match="not UTF-8"):
         list(typed(stream, Console(file=io.StringIO())))
+    ascii_pipe = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), "ascii", errors="surrogateescape")
+    with pytest.raises(UserError, match="not UTF-8"):
+        list(typed(ascii_pipe, Console(file=io.StringIO())))
+
+
+def test_a_byte_order_mark_before_the_first_line_is_no_input():
+    stream = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfone\ntwo\n"), encoding="utf-8")
+    assert list(typed(stream, Console(file=io.StringIO()))) == ["one\n", "two\n"]
+
+
+def test_lines_of_others_in_the_feedback_file_stay_byte_for_byte(tmp_path: Path):
+    path = tmp_path / "f.jsonl"
+    others = b'\xef\xbb\xbf{"id": "x"}\r\ncaf\xe9\n' + b"[" * 100_000 + b"\n"
+    path.write_bytes(others)
+    files = FeedbackFiles(path)
+    for note in ("a", "b"):
+        files.save(Feedback("in", "x", None, "1", "x", "good", note, 0.0, 1.0, "now"))
+    content = path.read_bytes()
+    assert content.startswith(others)
+    [line] = content.removeprefix(others).splitlines()
+    assert json.loads(line)["note"] == "b"
+
+
+def test_feedback_to_what_is_no_file_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "f.unlabelled.jsonl")
+    with pytest.raises(UserError, match="feedback cannot be written"):
+        FeedbackFiles(tmp_path / "f.jsonl").check()
 
 
 # --- with a model, through the command line

@@ -1,0 +1,45 @@
+"""Files of requests: what is read of them, and what is said of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.score import read_requests
+
+ROWS = [
+    {"id": 1, "context": "a\u2028b\x85c", "continuation": "\x0b\x0cd"},
+    {"id": "two", "context": "", "continuation": "\x00e", "source": "is passed over"},
+]
+
+
+@pytest.mark.parametrize(("mark", "end"), [("", "\n"), ("\ufeff", "\r\n"), ("", "\n\n \n")])
+def test_lines_end_at_a_line_feed_alone(tmp_path: Path, mark: str, end: str):
+    file = tmp_path / "r.jsonl"
+    text = mark + "".join(json.dumps(row, ensure_ascii=False) + end for row in ROWS)
+    file.write_bytes(text.encode())
+    assert read_requests(file) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the requests .* have no line"),
+        (b'{"id": 1, "context": "a", "completion": "b"}', "line 1: .*did you mean 'continuation'"),
+        (b'{"context": "a", "continuation": "b"}', "line 1: expected .*'id' is missing"),
+        (b'{"id": 1, "context": "a", "continuation": true}', """in quotes: "true" """),
+        (b'{"id": 1, "context": null, "continuation": "a"}', "'context' must be a text"),
+        (b'{"id": 1, "context": "\\ud800", "continuation": "a"}', "half a surrogate pair"),
+        (b"[1]", "line 1: expected an object of the form"),
+        ('{"id": 1}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b'\n{"id": 1, "context": "caf\xe9"}', "line 2: the byte 0xe9 is not UTF-8"),
+    ],
+)
+def test_what_is_no_request_is_a_sentence(tmp_path: Path, content: bytes, message: str):
+    file = tmp_path / "r.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_requests(file)
