@@ -13,7 +13,8 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a config key, e.g. evolution.generations=5. Repeatable.",
+        help="Override a config key, e.g. evolution.generations=5; paths are read from the "
+        "config's folder. Repeatable.",
     ),
 ]
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from evoprompt.api.task import as_overrides
 from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
 from evoprompt.jobs.boost.build import check_boost
@@ -105,3 +106,79 @@ def test_paths_are_relative_to_the_config(tmp_path: Path):
         load_config(write(tmp_path, "task: {path: data/x.jsonl}")).task.path
         == tmp_path / "data/x.jsonl"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task:\n  name: inbox\n  phrses: [a]", "line 3: unknown key 'task.phrses'; did you mean"),
+        ("task: {name: inbox}\nseed: three", "line 2: seed: .*integer"),
+        (
+            "task:\n  name: inbox\n  phrases:\n  - a\n  - 5",
+            "line 5: task.phrases.1: 5 is not a text",
+        ),
+        ("task: {name: inbox, phrases: [true]}", "True is not a text.* quotes"),
+        ("task:\n  name: inbox\n  label_words:\n    1: [a]", "the key 1 is not a text"),
+        ("1: x\ntask: {name: inbox}", "the key 1 is not a text"),
+        ('task: {path: "a\\0b"}', "is no path"),
+        ("task: {path: ''}", "is no path"),
+        ('task: {name: inbox, phrases: ["\\ud800"]}', "line 1: half a surrogate pair"),
+        (
+            "task: {name: inbox}\n" + "\n".join(f"k{n}: 1" for n in range(100)),
+            "and 95 more mistakes",
+        ),
+    ],
+)
+def test_a_mistake_has_its_line(tmp_path: Path, text: str, message: str):
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(write(tmp_path, text))
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_mistake_of_an_override_has_no_line_of_the_file(tmp_path: Path):
+    path = write(tmp_path, "task: {name: inbox}\nseed: 1")
+    with pytest.raises(UserError) as caught:
+        load_config(path, ["seed=x"])
+    assert "line" not in str(caught.value)
+    for override, message in [
+        ("name=no", "no without quotes is true or false"),
+        ("task.phrases=[&a [*a]]", "stands inside"),
+        ("seed={a: 1, a: 2}", "stands twice"),
+        ("task." * 100 + "x=1", "a key of 101 parts"),
+        ("name=" + "[" * 10000, "more than 40 deep"),
+        ("name=\ud800", "not a YAML value"),
+        ("seed=" + "9" * 30, "seed: "),
+    ]:
+        with pytest.raises(UserError, match=message) as caught:
+            load_config(path, [override])
+        assert len(str(caught.value)) < 1000
+
+
+def test_an_emoji_is_read_as_json_writes_it(tmp_path: Path):
+    config = load_config(write(tmp_path, 'task: {name: inbox, phrases: ["\\ud83d\\udc4d"]}'))
+    assert config.task.phrases == ["👍"]
+    text = "👍\u2028\x85\x00 é"
+    (override,) = as_overrides({"task.phrases": [text]})
+    assert load_config(write(tmp_path, "task: {name: inbox}"), [override]).task.phrases == [text]
+
+
+def test_a_model_folder_is_found_from_the_config_and_from_anywhere_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Beside the config first, then where the program runs; a name that is no folder stays."""
+    (tmp_path / "sub" / "m").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "sub" / "c.yaml"
+    path.write_text("task: {name: inbox}\nmodel: {name: ./m}")
+    assert load_config(path).model.name == str(tmp_path / "sub" / "m")
+    for given, expected in [
+        ("m", str(tmp_path / "sub" / "m")),
+        ("here", str(tmp_path / "here")),
+        ("smollm2-135m", "smollm2-135m"),
+        ("owner/name", "owner/name"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+    ]:
+        assert load_config(path, [f"model.name={given}"]).model.name == expected
+    (tmp_path / "sub" / "smollm2-135m").mkdir()
+    assert load_config(path, ["model.name=smollm2-135m"]).model.name == "smollm2-135m"

@@ -10,7 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 
 from evoprompt.policy import SLOTS
 
@@ -36,6 +44,15 @@ Share = Annotated[float, NUMBER, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Level = Annotated[float, NUMBER, Field(ge=1e-9, le=1 - 1e-9)]
 Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False)]
 Balance = Literal["balanced", "proportional"]
+
+
+def _possible(path: Path) -> Path:
+    if "\0" in str(path) or str(path) in ("", "."):
+        raise ValueError(f"{str(path)!r} is no path of a file or a folder")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_possible)]
 
 
 class Section(BaseModel):
@@ -104,10 +121,10 @@ class TaskConfig(Section):
     """
 
     name: str | None = None
-    path: Path | None = None
+    path: FilePath | None = None
     source: str | None = None
     options: dict[str, Any] = {}
-    test_path: Path | None = None
+    test_path: FilePath | None = None
     #: of arithmetic and scramble; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     judge: bool = False

@@ -156,6 +156,11 @@ class _Loader(yaml.SafeLoader):
     def compose_scalar_node(self, anchor: Any) -> ScalarNode:
         """Return the next scalar, unless YAML reads it as what it does not look like."""
         node: ScalarNode = super().compose_scalar_node(anchor)
+        try:  # JSON writes a character beyond the first 65,536 as two halves
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            line = node.start_mark.line + 1
+            raise Mistake("half a surrogate pair is no character; write both", line) from None
         if node.style is None and (problem := _surprise(node)):
             raise Mistake(problem, node.start_mark.line + 1)
         return node

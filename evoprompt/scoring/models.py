@@ -144,6 +144,19 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
         ) from None
 
 
+def place_model(name: str, folder: Path) -> str:
+    """Return a model's name so that it means the same from anywhere: a folder as seen from this
+    one, or else from where the program runs, as an absolute path; any other name as it is.
+    """
+    if name in EMBEDDED or not name or "\0" in name:
+        return name
+    path = Path(name).expanduser()
+    for place in (folder / path, path):
+        if place.is_dir():
+            return str(place.resolve())
+    return name
+
+
 def embedded_folder(name: str) -> Path:
     """Return where the cache keeps an embedded model; the folder's name has the pinned hash, so a
     new pin is a new folder.

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from evoprompt.config.reader import dump_config
+from evoprompt.config.reader import dump_config, read_mapping
 from evoprompt.config.sections import Section
 from evoprompt.errors import UserError
+from evoprompt.store.names import folder_name
 
 CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = (
     "checkpoint.json",
@@ -39,12 +40,12 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path | None, name: str, runs: Path = Path("runs")) -> Self:
-        """Make a new folder: `out`, or `runs/<name>`, numbered where that exists.
+        """Make a new folder: `out`, or that of the name in `runs`, numbered where that exists.
 
         Raises:
             UserError: `out` is in use (exists and is not an empty folder), or cannot be made.
         """
-        path = out if out is not None else _unused(runs / name)
+        path = out if out is not None else _unused(runs / folder_name(name))
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 hint = (
@@ -58,6 +59,10 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the output folder {path}: {error.strerror}") from None
+        except ValueError as error:  # a character that no path may have
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"cannot make the output folder {str(path)!r}: {error}") from None
         return cls(path.resolve())
 
     @classmethod
@@ -97,10 +102,7 @@ class RunFolder:
 
     def config_values(self) -> dict[str, Any]:
         """Return the plain values of the configuration."""
-        import yaml
-
-        values: dict[str, Any] = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        return values
+        return dict(read_mapping(self.path / CONFIG, "config", "task: {name: inbox}"))
 
     def read(self, name: str) -> Any:
         """Return the content of one of the folder's JSON files, or None where it does not exist
@@ -195,7 +197,7 @@ class RunFolder:
 
 def _unused(path: Path) -> Path:
     number, candidate = 1, path
-    while candidate.exists():
+    while candidate.exists() or candidate.is_symlink():
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate

@@ -14,6 +14,7 @@ from evoprompt.config.sections import (
     LARGEST,
     NUMBER,
     Count,
+    FilePath,
     JobConfig,
     Level,
     PolicyConfig,
@@ -26,6 +27,7 @@ from evoprompt.config.sections import (
 from evoprompt.errors import nearest
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.state import BUFFERS, RULES
+from evoprompt.jobs.evolve.config import with_absolute_model
 
 Probability = Annotated[float, NUMBER, Field(ge=0, le=1)]
 Number = Annotated[float, NUMBER, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
@@ -93,13 +95,13 @@ class BoostConfig(JobConfig):
     """
 
     name: str = "boost"
-    questions: Path | None = None
+    questions: FilePath | None = None
     policy: PolicyConfig | None = None  #: what answers; by default the task's first starting policy
-    policy_run: Path | None = None  #: instead: the folder of a run, whose champion answers
+    policy_run: FilePath | None = None  #: instead: the folder of a run, whose champion answers
     evaluator: PolicyConfig | None = (
         None  #: what judges, a policy of the judging task; by default the policy's own clause
     )
-    evaluator_run: Path | None = (
+    evaluator_run: FilePath | None = (
         None  #: instead: the folder of a run on a judging task, whose champion judges
     )
     loop: LoopConfig = LoopConfig()
@@ -145,10 +147,11 @@ def load_boost(path: Path, overrides: Iterable[str] = ()) -> BoostConfig:
     """
     config = check_section(BoostConfig, read_values(path, overrides), str(path))
     folder = path.resolve().parent
-    places = {
+    places: dict[str, Any] = {
         key: (folder / place).resolve()
         for key in ("questions", "policy_run", "evaluator_run")
         if (place := getattr(config, key)) is not None
     }
+    places["model"] = with_absolute_model(config.model, folder)
     task = {"task": with_absolute_paths(config.task, folder)} if config.task is not None else {}
     return config.model_copy(update=places | task)

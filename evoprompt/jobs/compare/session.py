@@ -22,6 +22,7 @@ from evoprompt.jobs.compare.tables import (
 )
 from evoprompt.report.table import to_markdown, to_rich
 from evoprompt.store.folder import RunFolder
+from evoprompt.store.names import folder_name
 from evoprompt.terminal import new_console
 from evoprompt.tracking.mlflow import MlflowTracker, default_uri
 
@@ -73,8 +74,8 @@ def comparison_metrics(comparison: Comparison) -> dict[str, float]:
     side.
     """
     metrics: dict[str, float] = {}
-    for result in comparison.groups:
-        slug = _slug(result.group.name)
+    slugs = _slugs([result.group.name for result in comparison.groups])
+    for result, slug in zip(comparison.groups, slugs, strict=True):
         for name, estimate in result.estimates.items():
             metrics[f"{name}/{slug}"] = estimate.value
         times = [run.values["time_to_target"] for run in result.runs]
@@ -139,7 +140,7 @@ def _name(comparison: Comparison) -> str:
         if len(comparison.groups) > 1
         else ""
     )
-    return _slug(f"by-{keys}")[:NAME_CHARACTERS] if keys else "replicates"
+    return folder_name(f"by-{keys}"[:NAME_CHARACTERS]) if keys else "replicates"
 
 
 def _around(records: Sequence[RunRecord]) -> Path:
@@ -147,6 +148,10 @@ def _around(records: Sequence[RunRecord]) -> Path:
     return records[0].folder.parent
 
 
-def _slug(text: str) -> str:
-    """Return text that may be a metric's or a folder's name."""
-    return re.sub(r"[^\w.+-]+", "-", text).strip("-") or "group"
+def _slugs(names: Sequence[str]) -> list[str]:
+    """Return a text for each name that may stand in a metric's; numbered where others have it."""
+    slugs: list[str] = []
+    for name in names:
+        slug = re.sub(r"[^\w.+-]+", "-", name).strip("-") or "group"
+        slugs.append(slug if slug not in slugs else f"{slug}-{len(slugs) + 1}")
+    return slugs

@@ -13,10 +13,12 @@ from evoprompt.config.sections import (
     FinalConfig,
     FitnessConfig,
     JobConfig,
+    ModelConfig,
     TaskConfig,
     TraitsConfig,
     with_absolute_paths,
 )
+from evoprompt.scoring.models import place_model
 
 
 class Config(JobConfig):
@@ -39,9 +41,18 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             not valid.
     """
     config = check_config(read_values(path, overrides), str(path))
+    folder = path.resolve().parent
     return config.model_copy(
-        update={"task": with_absolute_paths(config.task, path.resolve().parent)}
+        update={
+            "task": with_absolute_paths(config.task, folder),
+            "model": with_absolute_model(config.model, folder),
+        }
     )
+
+
+def with_absolute_model(model: ModelConfig, folder: Path) -> ModelConfig:
+    """Return a model whose name, where it is a folder's, means the same from anywhere."""
+    return model.model_copy(update={"name": place_model(model.name, folder)})
 
 
 def check_config(values: Mapping[str, Any], source: str) -> Config:

@@ -22,11 +22,12 @@ import numpy as np
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
-from evoprompt.config.sections import NUMBER, Section, Seed
+from evoprompt.config.sections import NUMBER, FilePath, Section, Seed
 from evoprompt.config.yaml_text import MAX_DEPTH, dump_yaml
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.config import Config, check_config, load_config
 from evoprompt.jobs.sweep.record import Settings
+from evoprompt.scoring.models import place_model
 from evoprompt.seeding import Stream, generator
 
 SEED = "seed"  #: the axis whose runs are replicates of each other
@@ -69,7 +70,7 @@ class SweepConfig(Section):
     """Which runs a sweep has."""
 
     name: str
-    base: Path  #: a run config, relative to the sweep's file
+    base: FilePath  #: a run config, relative to the sweep's file
     set: dict[str, Any] = Field(default_factory=dict)  #: dotted keys for all runs
     method: Literal["grid", "random", "bayes"] = "grid"
     axes: dict[str, Axis]  #: dotted keys that vary: a list of values, or a range
@@ -347,6 +348,8 @@ def _place(location: list[str]) -> tuple[list[str], Sequence[str]]:
 
 
 def _absolute(key: str, value: Any, folder: Path) -> Any:
+    if key == "model.name" and isinstance(value, str):
+        return place_model(value, folder)
     return str((folder / value).resolve()) if key in PATH_KEYS and isinstance(value, str) else value
 
 
