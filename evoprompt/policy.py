@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -87,6 +87,20 @@ class Policy:
     def word(self, choice: str) -> str:
         """Return the label word of a choice."""
         return dict(self.label_words).get(choice, choice)
+
+    def mistake_in_words(self, choices: Iterable[str]) -> str | None:
+        """Return what is wrong with the words of choices that are compared, a clause; None where
+        each has a word of its own, white space around it aside, which is not blank.
+        """
+        owners: dict[str, str] = {}
+        for choice in choices:
+            word = self.word(choice).strip()
+            if not word:
+                return f"the choice {choice!r} has the word {self.word(choice)!r}, which is blank"
+            if word in owners:
+                return f"the choices {owners[word]!r} and {choice!r} have the same word, {word!r}"
+            owners[word] = choice
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the slots that differ from their defaults, as plain JSON values."""

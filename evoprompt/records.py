@@ -242,3 +242,5 @@ class Materials:
     #: edit
     evaluator: Materials | None = None
     author: Author | None = None  #: writes demonstrations; None where nobody does
+    #: every different set of choices that an example offers
+    choices: tuple[tuple[str, ...], ...] = ()

@@ -125,3 +125,14 @@ def test_an_evaluator_has_no_evaluator_or_steps_of_its_own():
 def test_a_step_that_ends_in_a_space_is_refused():
     with pytest.raises(UserError, match="do not end in white space"):
         Policy(steps=("What is asked? ",))
+
+
+def test_choices_that_are_compared_have_words_of_their_own():
+    choices = ("yes", "no", "maybe")
+    assert Policy().mistake_in_words(choices) is None
+    swapped = Policy(label_words=(("yes", "no"), ("no", "yes")))
+    assert swapped.mistake_in_words(choices) is None
+    shared = Policy(label_words=(("yes", "no "),))
+    assert shared.mistake_in_words(choices) == "the choices 'yes' and 'no' have the same word, 'no'"
+    blank = Policy(label_words=(("maybe", " "),))
+    assert "'maybe' has the word ' ', which is blank" in str(blank.mistake_in_words(choices))

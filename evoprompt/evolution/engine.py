@@ -37,6 +37,7 @@ from evoprompt.selection.select import (
     select_survivors,
     survival_probabilities,
 )
+from evoprompt.tasks.judge import mistake_in_words
 from evoprompt.variation.base import Operator
 
 #: How often a child is drawn again when it cannot be made, does not fit the model's window, or has
@@ -111,7 +112,8 @@ def vary(
     """Return the next brood: a child for each mating, and with the plus scheme each member again by
     the operator `survive`.
 
-    A child that cannot be made, does not fit, or has been seen is drawn again, from the second half
+    A child that cannot be made, has one word for two choices, does not fit, or has been seen is
+    drawn again, from the second half
     of the attempts on by any one-parent operator; after `MAX_ATTEMPTS` the last that fits is taken,
     or the parent itself: its score is known and costs nothing.
 
@@ -217,7 +219,9 @@ def _child(
                 f"the operator '{name}' returned {child!r}; an operator returns a Policy, or None "
                 "where it has nothing to work on"
             )
-        if child is None or not fits(child):
+        if child is None or mistake_in_words(child, strategy.materials.choices):
+            continue
+        if not fits(child):
             continue
         if child.policy_id not in taken:
             return child, name

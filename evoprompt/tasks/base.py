@@ -90,6 +90,12 @@ class Task:
         return next(iter(shared)) if len(shared) == 1 else None
 
     @property
+    def offers(self) -> tuple[tuple[str, ...], ...]:
+        """Every different set of choices that an example offers, in the order of the examples."""
+        examples = (e for split in self.splits.values() for e in split if e.choices)
+        return tuple({frozenset(e.choices or ()): e.choices or () for e in examples}.values())
+
+    @property
     def has_choices(self) -> bool:
         """Whether every example offers choices."""
         return all(
@@ -107,4 +113,5 @@ class Task:
             label_words=self.label_words,
             max_demonstrations=max_demonstrations,
             steps=self.steps,
+            choices=self.offers,
         )

@@ -9,7 +9,7 @@ verdicts weighs sensitivity and specificity alike.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from evoprompt.errors import UserError
@@ -91,6 +91,21 @@ def judgements(examples: Sequence[Example]) -> tuple[Example, ...]:
 def evaluator_of(policy: Policy) -> Policy:
     """Return what judges a policy's answers: its own clause, or the package's."""
     return policy.evaluator or DEFAULT_EVALUATOR
+
+
+def mistake_in_words(policy: Policy, offers: Iterable[Sequence[str]]) -> str | None:
+    """Return what is wrong with the words of a policy, or of its evaluator, a clause; None where no
+    two choices that are compared share a word and none is blank.
+
+    Args:
+        policy: any.
+        offers: the different sets of choices that examples have.
+    """
+    found = next(filter(None, map(policy.mistake_in_words, offers)), None)
+    if found is None and policy.evaluator is not None:
+        judged = policy.evaluator.mistake_in_words(VERDICTS)
+        found = judged and f"in its evaluator {judged}"
+    return found
 
 
 def verdict_queries(evaluator: Policy, examples: Sequence[Example]) -> tuple[Query, ...]:

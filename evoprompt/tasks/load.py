@@ -32,7 +32,7 @@ from evoprompt.tasks.banks import (
 )
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.generators import GENERATORS
-from evoprompt.tasks.judge import check_judgements, judge_task
+from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
 from evoprompt.tasks.sources.base import Raw, Source
 from evoprompt.tasks.sources.splits import (
     SPLITS,
@@ -219,3 +219,13 @@ def _check(task: Task) -> None:
                 else "but the examples share no choices"
             )
             raise UserError(f"label words are given for '{choice}'; {hint}")
+        if any(not word.strip() for word in task.label_words.get(choice, ())):
+            raise UserError(
+                f"task.label_words gives the choice '{choice}' a word that is blank; leave it out"
+            )
+    for policy in task.starting_policies:
+        if mistake := mistake_in_words(policy, task.offers):
+            raise UserError(
+                f"task.starting_policies: {mistake}, so that they cannot be told apart; give each "
+                f"choice a label word of its own (the policy is {policy.canonical_json})"
+            )

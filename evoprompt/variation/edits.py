@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -15,10 +16,23 @@ from evoprompt.variation.base import Need, pick
 
 
 def split_phrases(instruction: str) -> list[str]:
-    """Return the phrases of an instruction: its sentences, and the parts of a sentence between
-    commas or after a colon.
+    """Return the phrases of an instruction: its lines, their sentences, and the parts of a sentence
+    between commas or after a colon.
     """
-    return [p for p in re.split(r"(?<=[.!?:,;])\s+", instruction.strip()) if p]
+    return _pieces(instruction)[0]
+
+
+def _pieces(instruction: str) -> tuple[list[str], list[str]]:
+    """Return the phrases and what stands between them, one less: white space with a line end as it
+    is, any other as a space.
+    """
+    parts = re.split(r"((?<=[.!?:,;])\s+|\s*\n\s*)", instruction.strip())
+    gaps = [gap if "\n" in gap else " " for gap in parts[1::2]]
+    return ([] if parts == [""] else parts[::2]), gaps
+
+
+def _joined(phrases: Sequence[str], gaps: Sequence[str]) -> str:
+    return "".join(chain.from_iterable(zip(phrases, [*gaps, ""], strict=True))) if phrases else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +48,15 @@ class InstructionDelete:
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
     ) -> Policy | None:
         """Return the child, or None where there is no instruction."""
-        phrases = split_phrases(parents[0].instruction)
+        phrases, gaps = _pieces(parents[0].instruction)
         if not phrases:
             return None
-        del phrases[int(rng.integers(len(phrases)))]
-        return replace(parents[0], instruction=" ".join(phrases))
+        place = int(rng.integers(len(phrases)))
+        del phrases[place]
+        beside = gaps[max(0, place - 1) : place + 1]
+        # of two gaps that meet, the line end stays
+        gaps[max(0, place - 1) : place + 1] = sorted(beside, key=lambda g: "\n" in g)[1:]
+        return replace(parents[0], instruction=_joined(phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +72,12 @@ class InstructionSwap:
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
     ) -> Policy | None:
         """Return the child, or None where there are fewer than two phrases."""
-        phrases = split_phrases(parents[0].instruction)
+        phrases, gaps = _pieces(parents[0].instruction)
         if len(phrases) < 2:
             return None
         a, b = rng.choice(len(phrases), size=2, replace=False)
         phrases[a], phrases[b] = phrases[b], phrases[a]
-        return replace(parents[0], instruction=" ".join(phrases))
+        return replace(parents[0], instruction=_joined(phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +93,11 @@ class InstructionReplace:
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
     ) -> Policy | None:
         """Return the child, or None where there is no instruction or no bank."""
-        phrases = split_phrases(parents[0].instruction)
+        phrases, gaps = _pieces(parents[0].instruction)
         if not phrases or not materials.phrases:
             return None
         phrases[int(rng.integers(len(phrases)))] = pick(materials.phrases, rng)
-        return replace(parents[0], instruction=" ".join(phrases))
+        return replace(parents[0], instruction=_joined(phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +115,12 @@ class InstructionInsert:
         """Return the child, or None where there is no bank."""
         if not materials.phrases:
             return None
-        phrases = split_phrases(parents[0].instruction)
-        phrases.insert(int(rng.integers(len(phrases) + 1)), pick(materials.phrases, rng))
-        return replace(parents[0], instruction=" ".join(phrases))
+        phrases, gaps = _pieces(parents[0].instruction)
+        place = int(rng.integers(len(phrases) + 1))
+        if phrases:
+            gaps.insert(place, " ")
+        phrases.insert(place, pick(materials.phrases, rng))
+        return replace(parents[0], instruction=_joined(phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +155,13 @@ class LabelWordChange:
         """Return the child, or None where no choice has another word that is free."""
         parent = parents[0]
         words = {choice: parent.word(choice) for choice in materials.label_words}
+        offered = dict.fromkeys([*words, *chain.from_iterable(materials.choices)])
+        taken = {parent.word(choice).strip() for choice in offered}
         moves = [
             (c, w)
             for c, bank in materials.label_words.items()
             for w in bank
-            if w not in words.values()
+            if w.strip() and w.strip() not in taken
         ]
         if not moves:
             return None

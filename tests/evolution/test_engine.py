@@ -153,3 +153,24 @@ def test_where_no_child_can_be_made_the_parent_is_born_again():
     births = [e.member.birth for e in history[1][1] if e.member.birth.operator != SURVIVE]
     assert {b.policy for b in births} <= set(FOUNDERS)
     assert {b.operator for b in births} == {"demonstration_add"}
+
+
+class Twin:
+    """Gives both choices one word, as an operator of another package may."""
+
+    name, num_parents, slot, needs = "twin", 1, "label_words", frozenset()
+
+    def apply(self, parents, materials, rng):
+        return replace(parents[0], label_words=(("yes", "no"),), instruction=str(rng.random()))
+
+
+def test_a_child_that_has_one_word_for_two_choices_is_never_born():
+    def children(choices):
+        materials = Materials(choices=choices)
+        twins = replace(
+            strategy(), operators={"twin": Twin()}, weights={"twin": 1.0}, materials=materials
+        )
+        return [e.member.birth.policy for e in evolve(twins, 1)[1][1]]
+
+    assert set(children((("yes", "no"),))) == set(FOUNDERS)
+    assert len(set(children((("yes", "maybe"),)))) == 3 + 6  # power: these differ, and are born

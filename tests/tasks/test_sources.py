@@ -381,3 +381,23 @@ def test_a_new_source_takes_a_line(numbers: str, monkeypatch: pytest.MonkeyPatch
     assert load_task(TaskConfig(source="numbers")) == load_task(TaskConfig(source=numbers))
     with pytest.raises(UserError, match="did you mean 'numbers'"):
         load_task(TaskConfig(source="nmbers"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"good": "bad"}, "have the same word, 'bad'"),
+        ({"good": "fine", "bad": " fine"}, "have the same word, 'fine'"),
+        ({"good": "  "}, "which is blank"),
+    ],
+)
+def test_starting_policies_whose_choices_share_a_word_are_refused(task_file: Path, words, said):
+    starting = [{"label_words": words}]
+    with pytest.raises(UserError, match="label word of its own") as refused:
+        load_task(TaskConfig(path=task_file, starting_policies=starting))
+    assert said in str(refused.value)
+    with pytest.raises(UserError, match="a word that is blank"):
+        load_task(TaskConfig(path=task_file, label_words={"good": ["fine", " "]}))
+    judge = {"evaluator": {"label_words": {"TRUE": "FALSE"}}}
+    with pytest.raises(UserError, match="in its evaluator the choices 'TRUE' and 'FALSE'"):
+        load_task(TaskConfig(path=task_file, starting_policies=[judge]))

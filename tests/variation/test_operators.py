@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Materials
@@ -55,6 +57,25 @@ def test_phrases_are_sentences_and_their_parts():
         "Now!",
     ]
     assert split_phrases("  ") == []
+
+
+def test_line_ends_of_an_instruction_stay_where_they_are():
+    lines = Policy("Pick one:\n- red\n\n- blue. Now.")
+    assert split_phrases(lines.instruction) == ["Pick one:", "- red", "- blue.", "Now."]
+    assert {c.instruction for c in apply("instruction_delete", lines)} == {
+        "- red\n\n- blue. Now.",
+        "Pick one:\n\n- blue. Now.",
+        "Pick one:\n- red\n\nNow.",
+        "Pick one:\n- red\n\n- blue.",
+    }
+    swapped = {c.instruction for c in apply("instruction_swap", lines)}
+    assert "Now.\n- red\n\n- blue. Pick one:" in swapped
+    assert all(text.count("\n") == 3 for text in swapped)
+    for name in ("instruction_replace", "instruction_insert"):
+        assert all(c.instruction.count("\n") == 3 for c in apply(name, lines))
+    assert "Be kind. Pick one:\n- red\n\n- blue. Now." in {
+        c.instruction for c in apply("instruction_insert", lines)
+    }
 
 
 def test_instruction_edits_by_hand():
@@ -252,3 +273,29 @@ def test_a_full_prompt_or_a_small_pool_is_not_stuffed():
     few = Materials(demonstrations=POOL[: NUM_SHOWN + NUM_HELD_OUT], author=ToyAuthor(gain=1.0))
     assert None not in apply("context_stuffing", Policy(), materials=few)
     assert apply("context_stuffing", Policy(demonstrations=POOL[:1]), materials=few) == {None}
+
+
+COLOURS = ("red", "blue", "grey")
+BANKS = {"red": ("red", "blue", "rot", " "), "blue": ("rot", "blau"), "grey": ("grey", "blau ")}
+OFFERED = Materials(label_words=BANKS, choices=(COLOURS,), phrases=("Look.",))
+
+
+def test_a_label_word_is_never_that_of_another_choice_though_the_other_has_no_bank():
+    sole = Materials(label_words={"red": ("red", "grey", "blue", "rot")}, choices=(COLOURS,))
+    [child] = apply("label_word_change", Policy(), materials=sole)
+    assert child.label_words == (("red", "rot"),)
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(BY_NAME)), st.integers(0, 99)), max_size=12))
+def test_after_any_sequence_of_operators_no_two_choices_share_a_word(drawn):
+    swapped = Policy(label_words=(("red", "blue"), ("blue", "red")))
+    population = [Policy(), swapped, Policy(label_words=(("red", "rot"),))]
+    for name, seed in drawn:
+        operator, rng = BY_NAME[name], np.random.default_rng(seed)
+        parents = [population[int(i)] for i in rng.integers(len(population), size=2)]
+        child = operator.apply(parents[: operator.num_parents], OFFERED, rng)
+        if child is not None:
+            words = [child.word(c).strip() for c in COLOURS]
+            assert len(set(words)) == len(words)
+            assert all(words)
+            population.append(child)
