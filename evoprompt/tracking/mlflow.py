@@ -16,15 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, clip
 from evoprompt.tracking.base import Dataset
+from evoprompt.tracking.names import store_key, store_value
 
 logger = logging.getLogger(__name__)
 
-#: What MLflow takes of a parameter's or a tag's value; the rest would be cut off without a word.
-MAX_VALUE = 6000
-#: Metrics that MLflow takes in one call.
-MAX_METRICS = 1000
+#: Metrics and parameters that MLflow takes in one call.
+MAX_METRICS, MAX_PARAMETERS = 1000, 100
 
 
 def default_uri(runs: Path) -> str:
@@ -83,13 +82,13 @@ class MlflowTracker:
         """Record metrics. Values that are not finite are left out: a chart with them shows nothing
         else.
         """
-        from_caller = {k: float(v) for k, v in metrics.items() if math.isfinite(v)}
+        from_caller = {store_key(k): float(v) for k, v in metrics.items() if math.isfinite(v)}
         self._later(lambda client: self._log(client, from_caller, step, timestamp_ms))
 
     def describe(self, text: str) -> None:
         """Set the description that the UI shows on top of the run, in Markdown."""
         self._later(
-            lambda client: client.set_tag(self._run_id, "mlflow.note.content", text[:MAX_VALUE])
+            lambda client: client.set_tag(self._run_id, "mlflow.note.content", store_value(text))
         )
 
     def attach(self, files: Sequence[Path]) -> None:
@@ -170,17 +169,16 @@ class MlflowTracker:
         run = client.create_run(
             experiment.experiment_id,
             run_name=name,
-            tags={k: str(v)[:MAX_VALUE] for k, v in own.items()},
+            tags={store_key(k): store_value(v) for k, v in own.items()},
         )
         self._run_id = run.info.run_id
-        client.log_batch(
-            self._run_id,
-            params=[entities.Param(k, str(v)[:MAX_VALUE]) for k, v in parameters.items()],
-        )
+        rows = [entities.Param(store_key(k), store_value(v)) for k, v in parameters.items()]
+        for part in batched(rows, MAX_PARAMETERS):
+            client.log_batch(self._run_id, params=part)
         inputs = [
             entities.DatasetInput(
                 entities.Dataset(
-                    d.name,
+                    clip(d.name),
                     d.digest,
                     "local",
                     d.source,

@@ -165,3 +165,30 @@ def test_the_store_is_where_the_environment_says_else_beside_the_runs(
 
 def test_parameters_are_flat_and_metrics_are_grouped():
     assert flat_parameters({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+
+
+def test_labels_of_any_characters_are_told(config_file: Path, runs: Path, tmp_path: Path):
+    """Labels that differ in what a key cannot have, and more label words than a call takes."""
+    labels = ["yes/no?", "yes/no!", "a:b//", "[bold] é", "👍\tx"]
+    rows = [{"input": f"text {n}", "target": labels[n % 5], "choices": labels} for n in range(400)]
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = {label: [f"w{n}"] for n, label in enumerate(labels)}
+    overrides = [f"task.path={file}", f"task.label_words={json.dumps(words)}", "name=a/b c"]
+    config = tracked(config_file, *overrides, "evolution.generations=1")
+    summary = start(config, runs / "run")
+    run = client(runs).get_run(summary["mlflow_run_id"])
+    assert run.info.status == "FINISHED"
+    told = [k for k in run.data.params if k.startswith("task.label_words.")]
+    assert len(told) == 5
+    assert len({k for k in run.data.metrics if k.startswith("traits/")}) > 5
+
+
+def test_more_parameters_than_a_call_takes_are_told(runs: Path):
+    tracker = MlflowTracker(runs, "evoprompt")
+    parameters = {f"label.{n}?": "x" * 7000 for n in range(230)}
+    identity = tracker.begin("x" * 2000, parameters, {"evoprompt.task": "a\0"}, [])
+    tracker.finish("FINISHED")
+    run = client(runs).get_run(identity["run_id"])
+    assert (run.info.status, len(run.data.params)) == ("FINISHED", 230)
+    assert {len(value) for value in run.data.params.values()} == {6000}
