@@ -267,9 +267,7 @@ def score_command(
     ] = None,
     chunk_tokens: Annotated[
         Optional[int],
-        typer.Option(
-            help="The most tokens in one forward pass; default: what fits device and memory."
-        ),
+        typer.Option(help="The most tokens in one forward pass; default: what suits the device."),
     ] = None,
     memo: Annotated[bool, typer.Option(help="Answer from the memo what was scored before.")] = True,
     backend: Annotated[

@@ -70,7 +70,7 @@ class ModelConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     #: `auto`: the fastest way that is exact on the model; `plain`: every sequence by itself
     scoring: Literal["auto", "plain"] = "auto"
-    #: the most tokens in one forward pass; None sizes it to device and memory
+    #: the most tokens in one forward pass; None is the device's own. Last bits depend on it
     chunk_tokens: Annotated[int, NUMBER, Field(ge=16, le=10_000_000)] | None = None
     #: of each worker, for what was computed for the beginnings of prompts
     prefix_store_mib: Count = 256

@@ -210,26 +210,27 @@ class Decoder:
         """Return whether tokens one at a time after a prompt give what the plain forward gives; an
         architecture may also refuse them.
         """
-        tokens = generator(0, Stream.PROBE, 1).integers(
-            0, self.model.vocabulary, size=min(16, self.model.window)
-        )
+        limits = [limit for limit in self.model.limits if limit + 2 < self.model.window]
+        return all(self._step_past(n) for n in (min(14, self.model.window - 2), *limits))
+
+    def _step_past(self, length: int) -> bool:
+        """Return whether the tokens at this length, one at a time, are as in the plain forward."""
+        tokens = generator(0, Stream.PROBE, 1).integers(0, self.model.vocabulary, size=length + 3)
         rows = np.arange(len(tokens) - 1)
-        plain = self.model.forward_plain(tokens[:-1], (rows, tokens[1:])).log_prob[-4:]
         self.model.begin()
         try:
-            logits = [
-                self.model.extend(part)
-                for part in np.split(
-                    tokens[:-1], [len(tokens) - 4, len(tokens) - 3, len(tokens) - 2]
-                )
-            ]
+            first, *others = np.split(tokens[:-1], np.arange(max(1, length - 1), length + 2))
+            logits = [self.model.extend(part) for part in (first, *others)]
         except REFUSALS:
             return False
-        found = np.array(
-            [log_softmax(row)[token] for row, token in zip(logits, tokens[-4:], strict=True)]
-        )
         absolute, relative = self._tolerance
-        return bool((np.abs(found - plain) <= absolute + relative * np.abs(plain)).all())
+        for row, end in zip(logits, range(len(first), len(tokens)), strict=True):
+            # each against a forward of its own length: a longer one may compute otherwise
+            plain = self.model.forward_plain(tokens[:end], (rows[end - 1 : end], tokens[end][None]))
+            error = abs(log_softmax(row)[tokens[end]] - plain.log_prob[0])
+            if not error <= absolute + relative * abs(plain.log_prob[0]):
+                return False
+        return True
 
 
 def _new_rows(group: Sequence[Decoding]) -> list[int]:

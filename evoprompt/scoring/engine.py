@@ -9,6 +9,9 @@ kept, and a wrong number is never silent:
 - `branched`: the state after a prompt (keys and values, or the state of a recurrent model) is
   copied to a batch of its branches.
 - `plain`: every distinct sequence is forwarded by itself.
+
+Where packing is exact up to a length only (frequencies that switch with it), longer requests are
+plain.
 """
 
 from __future__ import annotations
@@ -26,17 +29,15 @@ from evoprompt.records import TokenCount
 from evoprompt.scoring.decoder import Decoder
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.language_model import (
-    DENSE_CHUNK,
     LEAST_CHUNK,
     NOT_A_NUMBER,
-    REFUSALS,
     Answers,
     Ints,
     LanguageModel,
     OutOfMemoryError,
 )
 from evoprompt.scoring.prefix_store import PrefixStore
-from evoprompt.scoring.probe import probe_blocks, probe_requests
+from evoprompt.scoring.probe import PROBE_TOLERANCE, Verdict, probe
 from evoprompt.scoring.trie import (
     Pass,
     TokenRequest,
@@ -49,12 +50,6 @@ from evoprompt.scoring.trie import (
 )
 
 logger = logging.getLogger(__name__)
-
-#: A way may differ from the plain forward by this many nats per token plus as many parts of its
-#: log-probability, or the next is taken. On the probe's random tokens (log-probabilities near -20)
-#: the order of summation alone moves SmolLM2 by 1.3e-4 nats. On text the limit of 1e-4 nats is held
-#: by a test with the real model. The limits of the 16-bit types are chosen, not measured.
-PROBE_TOLERANCE = {"float32": (1e-4, 2e-5), "float16": (0.1, 0.01), "bfloat16": (0.3, 0.03)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ class _Sheet:
 
 class Scorer:
     """Scores requests with one model. `path` says how (`packed`, `branched` or `plain`), `reason`
-    why.
+    why; both are `verdict`'s, which is found by a probe where none is given.
     """
 
     def __init__(
@@ -102,13 +97,22 @@ class Scorer:
         chunk_tokens: int = 256,
         path: str | None = None,
         store: PrefixStore | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         self.model = model
         self.chunk_tokens = chunk_tokens
-        self.store = store
+        self.store: PrefixStore | None = None
         self._ways = {"packed": self._packed, "branched": self._branched, "plain": self._plain}
-        self.path, self.reason = (path, "asked for") if path is not None else self._probe()
-        self._decoder = Decoder(model, self.path, PROBE_TOLERANCE[model.dtype])
+        if path is not None:
+            verdict = Verdict(path, "asked for", block_masks=model.block_masks)
+        self.verdict = verdict or probe(model, self._log_probs, chunk_tokens)
+        model.block_masks = self.verdict.block_masks
+        self.chunk_tokens = min(chunk_tokens, self.verdict.chunk_tokens or chunk_tokens)
+        self.store = store
+        self.path, self.reason = self.verdict.path, self.verdict.reason
+        tolerance = PROBE_TOLERANCE[model.dtype]
+        self._decoder = Decoder(model, self.path, tolerance)
+        self._long_decoder = Decoder(model, "plain", tolerance)
 
     def score(self, requests: Sequence[TokenRequest], cuts: Sequence[int] = ()) -> TokenScores:
         """Return the log-likelihood of every request, in order.
@@ -126,6 +130,24 @@ class Scorer:
         if not requests:
             return TokenScores(np.zeros(0), np.zeros(0, dtype=bool), TokenCount())
         self._check_window(max(len(r.fed) for r in requests), "")
+        most = self.verdict.packed_length
+        is_long = np.array([most is not None and len(r.fed) > most for r in requests])
+        log_likelihood = np.zeros(len(requests))
+        is_greedy = np.zeros(len(requests), dtype=bool)
+        count = TokenCount()
+        for path, which in ((self.path, ~is_long), ("plain", is_long)):
+            if which.any():
+                part = [requests[i] for i in np.flatnonzero(which).tolist()]
+                scores = self._score_by(path, part, cuts)
+                log_likelihood[which], is_greedy[which] = scores.log_likelihood, scores.is_greedy
+                count += scores.count
+        if np.isnan(log_likelihood).any():
+            raise UserError(NOT_A_NUMBER)
+        return TokenScores(log_likelihood, is_greedy, count)
+
+    def _score_by(
+        self, path: str, requests: Sequence[TokenRequest], cuts: Sequence[int]
+    ) -> TokenScores:
         log_likelihood = np.zeros(len(requests))
         is_greedy = np.zeros(len(requests), dtype=bool)
         if self.model.block_masks and self.path == "packed":
@@ -137,7 +159,7 @@ class Scorer:
         while len(left):
             sheet = _Sheet(trie)
             try:
-                spent += self._ways[self.path](trie, sheet)
+                spent += self._ways[path](trie, sheet)
             except OutOfMemoryError as error:
                 spent += self._halve(error)
             answered = (
@@ -151,8 +173,6 @@ class Scorer:
             left = left[~answered]
             if len(left):
                 trie = plan([requests[i] for i in left], self.chunk_tokens, cuts)
-        if np.isnan(log_likelihood).any():
-            raise UserError(NOT_A_NUMBER)
         return TokenScores(log_likelihood, is_greedy, floor + spent)
 
     def score_units(
@@ -188,13 +208,22 @@ class Scorer:
                 len(request.prompt) + request.max_tokens,
                 f" with the {request.max_tokens} that may be written",
             )
+        most = self.verdict.packed_length
+        is_long = [most is not None and len(r.prompt) + r.max_tokens > most for r in requests]
+        decoded: dict[Decoding, Decoded] = {}
+        for decoder, group in ((self._decoder, False), (self._long_decoder, True)):
+            some = [r for r, long in zip(requests, is_long, strict=True) if long == group]
+            decoded |= self._decode(decoder, some)
+        return in_order(requests, decoded)
+
+    def _decode(self, decoder: Decoder, requests: Sequence[Decoding]) -> dict[Decoding, Decoded]:
         decoded: dict[Decoding, Decoded] = {}
         waiting = group_requests(requests)
         lost = TokenCount()
         while waiting:
             group = waiting.pop(0)
             try:
-                first, *others = self._decoder.decode(group, self.chunk_tokens)
+                first, *others = decoder.decode(group, self.chunk_tokens)
             except OutOfMemoryError as error:
                 lost += self._halve(error) if len(group) == 1 else TokenCount(halvings=1)
                 half = len(group) // 2
@@ -202,7 +231,7 @@ class Scorer:
                 continue
             decoded |= zip(group, (replace(first, count=first.count + lost), *others), strict=True)
             lost = TokenCount()
-        return in_order(requests, decoded)
+        return decoded
 
     def _check_window(self, length: int, what: str) -> None:
         if length > self.model.window:
@@ -335,54 +364,20 @@ class Scorer:
         return count
 
     def _plain(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
-        """Forward every sequence that is not the beginning of another by itself."""
-        count = TokenCount()
-        for branch in branches(trie, Pass(0, trie.num_rows, (), keep=False)):
-            wanted = sheet.of_rows(branch.first, int(branch.rows[-1]) + 1)
-            scored = (trie.depth[trie.scored_row[wanted]], trie.scored_token[wanted])
-            sheet.write(wanted, self.model.forward_plain(trie.tokens[branch.rows], scored))
-            count += _one_pass(trie, wanted, len(branch.rows))
-        return count
-
-    def _probe(self) -> tuple[str, str]:
-        """Score a random tree in every way, down the ladder; return the first that is exact, and
-        why those above it are not.
+        """Forward every distinct sequence by itself, also one that begins another: some models
+        compute the beginning of a long sequence otherwise than alone.
         """
-        requests = probe_requests(
-            self.model.vocabulary, self.model.sliding_window, self.model.window
-        )
-        # small passes, so that keeping and dropping are probed too
-        trie = plan(requests, budget=24)
-        plain = self._log_probs("plain", trie)
-        absolute, relative = PROBE_TOLERANCE[self.model.dtype]
-        refused = ""
-        budget, self.chunk_tokens, store, self.store = self.chunk_tokens, 24, self.store, None
-        try:
-            for path in ("packed", "branched"):
-                try:
-                    errors = np.abs(self._log_probs(path, trie) - plain)
-                except REFUSALS as error:
-                    refused += (
-                        f"; {path} passes are refused by this architecture "
-                        f"({type(error).__name__}: {str(error)[:120]})"
-                    )
-                    continue
-                if (errors <= absolute + relative * np.abs(plain)).all():  # never when NaN
-                    if path == "packed" and self.model.block_masks:
-                        refused += probe_blocks(self.model, self._log_probs, absolute)
-                        budget = budget if self.model.block_masks else min(budget, DENSE_CHUNK)
-                    return (
-                        path,
-                        f"{path} passes reproduce the plain forward within {errors.max():.1g} "
-                        f"nats{refused}",
-                    )
-                refused += (
-                    f"; {path} passes differ from the plain forward by {errors.max():.2g} "
-                    f"nats on this model"
-                )
-        finally:
-            self.chunk_tokens, self.store = budget, store
-        return "plain", refused.removeprefix("; ")
+        count = TokenCount()
+        last = np.zeros(trie.num_requests, dtype=np.int64)
+        np.maximum.at(last, trie.scored_request, trie.scored_row)
+        ends = last[trie.scored_request]  # (scored token,)
+        for end in np.unique(last).tolist():
+            rows = np.flatnonzero(trie.subtree_end[: end + 1] > end)
+            wanted = np.flatnonzero(ends == end)
+            scored = (trie.depth[trie.scored_row[wanted]], trie.scored_token[wanted])
+            sheet.write(wanted, self.model.forward_plain(trie.tokens[rows], scored))
+            count += _one_pass(trie, wanted, len(rows))
+        return count
 
     def _log_probs(self, path: str, trie: TriePlan) -> NDArray[np.float64]:
         """Return what a way gives for the scored tokens, nats, shape (scored token,)."""

@@ -70,7 +70,8 @@ class LanguageModel(Protocol):
     vocabulary: int
     dtype: str
     device: str
-    sliding_window: int | None
+    #: lengths below the window past which it may compute otherwise: each is probed
+    limits: tuple[int, ...]
     reads_ends: bool  #: the mask of a pass is made on its device
     #: long passes attend under block masks; the scorer turns that off where it is not exact
     block_masks: bool

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.errors import UserError
 from evoprompt.scoring.fusion import fuse_modules
 from evoprompt.scoring.head import score_rows
 from evoprompt.scoring.language_model import (
     DENSE_CHUNK,
     LEAST_CHUNK,
+    REFUSALS,
     Answers,
     Ints,
     Logits,
@@ -28,7 +30,13 @@ from evoprompt.scoring.language_model import (
 )
 from evoprompt.scoring.packing import pack_linear_layers
 from evoprompt.scoring.tree_mask import MaskForm, block_attention
-from evoprompt.scoring.weights import load_network, sliding_window_of, window_of
+from evoprompt.scoring.weights import (
+    bytes_per_token,
+    limits_of,
+    load_network,
+    sliding_window_of,
+    window_of,
+)
 
 #: Bytes of logits at once: rows go through the vocabulary head in chunks of this size (64 rows of
 #: Gemma's 262,144 words in float32).
@@ -82,10 +90,10 @@ class TransformersLM:
         self._kernels = f"{kernels}, {changed} {'packed layers' if on_cpu else 'fused modules'}"
         self.vocabulary = int(text.vocab_size)
         self.window = window_of(text)
-        self.sliding_window = sliding_window_of(text)
+        self.limits = limits_of(self.network, self.window)
         self._eager = text._attn_implementation == "eager"
         self._form = MaskForm(
-            self.sliding_window,
+            sliding_window_of(text),
             bool(getattr(text, "layer_types", None)),
             self.network.dtype if self._eager else None,
         )
@@ -106,32 +114,36 @@ class TransformersLM:
         return self._kernels + (", block masks" if self.block_masks else "")
 
     def chunk_tokens(self) -> int:
-        """Return how long passes may be: what is fast on this device, or less where a quarter of
-        its free memory does not hold that.
+        """Return how long passes are: what is fast on this device, or on a GPU less where a quarter
+        of all its memory does not hold that. It does not depend on what is free.
         """
-        text = self.network.config.get_text_config()
-        size = self.network.dtype.itemsize
-        hidden, heads = text.hidden_size, getattr(text, "num_attention_heads", 0)
-        inner = getattr(text, "intermediate_size", None) or 4 * hidden
-        # attention weights, which only eager attention holds in memory
-        scores = 2 * heads * self.window if self._eager else 0
-        per_token = size * (8 * hidden + 3 * inner + scores) + self.window
-        tokens = CPU_CHUNK
-        if self.reads_ends:
-            tokens = CUDA_CHUNK if self.block_masks else DENSE_CHUNK
-            grouped = (getattr(text, "num_key_value_heads", None) or heads) / max(1, heads)
-            # Keys and values.
-            per_token += int(2 * size * text.num_hidden_layers * hidden * grouped)
-        while tokens > LEAST_CHUNK and tokens * per_token > self._free_bytes() / 4:
+        if not self.reads_ends:
+            return CPU_CHUNK
+        tokens = CUDA_CHUNK if self.block_masks else DENSE_CHUNK
+        total = int(self._torch.cuda.get_device_properties(self._device).total_memory)
+        while tokens > LEAST_CHUNK and tokens * self._bytes_per_token() > total / 4:
             tokens //= 2
         return tokens
 
-    def _free_bytes(self) -> int:
+    def check_memory(self, chunk_tokens: int) -> None:
+        """Raise a `UserError` where what is free now surely does not hold a pass."""
         if self._device.type == "cuda":
-            return int(self._torch.cuda.mem_get_info(self._device)[0])
-        import psutil
+            free = int(self._torch.cuda.mem_get_info(self._device)[0])
+        else:
+            import psutil
 
-        return int(psutil.virtual_memory().available)
+            free = int(psutil.virtual_memory().available)
+        needed = chunk_tokens * self._bytes_per_token()
+        if needed > free:
+            raise UserError(
+                f"passes of {chunk_tokens} tokens take {needed >> 20} MiB with this model, and "
+                f"{free >> 20} MiB are free on the {self.device}; set model.chunk_tokens to "
+                f"{max(16, int(chunk_tokens * free / needed / 2))}, for the whole run, or use "
+                "fewer workers (workers.count)"
+            )
+
+    def _bytes_per_token(self) -> int:
+        return bytes_per_token(self.network, self.window, self._eager, self.reads_ends)
 
     @property
     def end_tokens(self) -> frozenset[int]:
@@ -335,11 +347,15 @@ class TransformersLM:
         head = self.network.get_output_embeddings()
         if head is None:
             return None
-        with self._guarded():
-            own = self.network(input_ids=tokens, use_cache=False).logits
-            alone = head(
-                self.network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-            )
+        try:
+            with self._guarded():
+                own = self.network(input_ids=tokens, use_cache=False).logits
+                body = self.network.base_model(input_ids=tokens, use_cache=False)
+                alone = head(body.last_hidden_state)
+        except OutOfMemoryError:
+            raise
+        except REFUSALS:  # some bodies are not called alone
+            return None
         return head if own.shape == alone.shape and self._torch.equal(own, alone) else None
 
     @contextmanager

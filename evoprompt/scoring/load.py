@@ -7,27 +7,40 @@ from importlib import metadata
 from evoprompt.config.sections import ModelConfig
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.models import memo_file, resolve_model
+from evoprompt.scoring.models import memo_file, model_fingerprint, resolve_model
 from evoprompt.scoring.prefix_store import PrefixStore
+from evoprompt.scoring.verdicts import keep_verdict, read_verdict, verdict_file
 
 
 def load_scorer(model: ModelConfig, threads: int | None) -> Scorer:
     """Return a scorer with its model, loaded in this process.
 
+    How the model is scored is found by a probe once, and read from the cache from then on.
+
     Raises:
-        UserError: as `resolve_model` and `TransformersLM`.
+        UserError: as `resolve_model` and `TransformersLM`, or there is no memory for passes.
     """
     from evoprompt.scoring.lm import TransformersLM
 
     folder = resolve_model(model.name, model.revision)
     network = TransformersLM(folder, dtype=model.dtype, device=model.device, threads=threads)
+    chunk_tokens = model.chunk_tokens or network.chunk_tokens()
+    network.check_memory(chunk_tokens)
     store = PrefixStore(model.prefix_store_mib * 2**20) if model.prefix_store_mib else None
-    return Scorer(
-        network,
-        chunk_tokens=model.chunk_tokens or network.chunk_tokens(),
-        path=None if model.scoring == "auto" else model.scoring,
-        store=store,
-    )
+    if model.scoring != "auto":
+        return Scorer(network, chunk_tokens=chunk_tokens, path=model.scoring, store=store)
+    # all that the verdict depends on; the package's own code too
+    signature = (model_fingerprint(folder), network.dtype, network.device, network.arithmetic)
+    file = verdict_file((*map(str, signature), str(chunk_tokens), *_versions()))
+    known = read_verdict(file)
+    scorer = Scorer(network, chunk_tokens=chunk_tokens, store=store, verdict=known)
+    if known is None:
+        keep_verdict(file, scorer.verdict)
+    return scorer
+
+
+def _versions() -> list[str]:
+    return [f"{name} {metadata.version(name)}" for name in ("torch", "transformers")]
 
 
 def open_memo(
@@ -43,13 +56,12 @@ def open_memo(
     """Return the memo of a model as it is loaded: all that the bits of a score depend on, but its
     tokens, goes into the signature.
     """
-    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers")]
     return Memo(
         memo_file(),
         " | ".join(
             map(
                 str,
-                (fingerprint, dtype, device, arithmetic, path, chunk_tokens, threads, *versions),
+                (fingerprint, dtype, device, arithmetic, path, chunk_tokens, threads, *_versions()),
             )
         ),
     )

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from evoprompt.errors import UserError
+from evoprompt.scoring.language_model import REFUSALS
 
 #: Tokens that a model reads where its configuration names no limit.
 NO_LIMIT = 2**20
+#: Columns of a pass, for an estimate of the memory that it takes: few prompts are longer.
+COLUMNS = 4096
+#: Names of whole numbers that are lengths, whatever else is in the name.
+LENGTHS = re.compile(r"(window|chunk|block|floor|original_max|topk|span)(?!.*layers)")
+#: Names of those that are none: widths, numbers of things, tokens, factors.
+WIDTHS = re.compile(
+    r"hidden|intermediate|vocab|dim|embd|embed|embedding_size|head|layer|expert|token|rank|ffn|dff"
+    r"|num_|\bn_(?!positions)|group|seed|width|kernel|state|channel|scal|theta|factor|base|multipl"
+    r"|divis|version|period|interval|iter|cycles|offset|bucket|inner|d_model|moe|_id\b|index$|idx"
+    r"|label|^n[xf]$|conv|expan|rotary|features|split_size|eps\b|sampling|image|altup|mult\b"
+)
+#: Buffers in old checkpoints, that are computed and not learned.
+HARMLESS = re.compile(r"inv_freq|rotary_emb|masked_bias|(attn|attention)\.bias$|position_ids$")
+#: Difference of logits, as a part of the greatest, that is no influence of later tokens.
+CAUSAL_TOLERANCE = 1e-3
 
 
 def load_network(folder: Path, dtype: str, device: Any) -> Any:
     """Return the causal language model of a folder, on a torch device, ready to be forwarded.
 
     Raises:
-        UserError: there is none that transformers can read.
+        UserError: there is none that transformers can read, some of its weights are missing, not a
+            number or of another shape, or it is no decoder that stands alone.
     """
     import transformers
 
@@ -23,13 +42,147 @@ def load_network(folder: Path, dtype: str, device: Any) -> Any:
     transformers.logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(folder)
+        if config.is_encoder_decoder:
+            raise ValueError(
+                f"it is an encoder with a decoder ({config.model_type}), of which the decoder says "
+                "nothing by itself; give a decoder-only model"
+            )
+        config.get_text_config()
         kind = _pick_dtype(config, dtype, device)
-        network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
-    except (OSError, ValueError, KeyError) as error:
+        network, info = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=kind, output_loading_info=True
+        )
+        if fault := _loading_fault(info):
+            raise ValueError(fault)
+        network = network.to(device).eval()
+        if fault := _forward_fault(network, device):
+            raise ValueError(fault)
+    except Exception as error:  # noqa: BLE001  a folder may hold anything, and break any reader
         raise UserError(
-            f"cannot load a causal language model from {folder}: {str(error).splitlines()[0]}"
+            f"cannot load a causal language model from {folder}: {told(error)}"
         ) from None
-    return network.to(device).eval()
+    return network
+
+
+def told(error: Exception) -> str:
+    """Return what an error says, in a line, for people."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, (UserError, ValueError, OSError)) and text:
+        return text[:300]
+    return f"{type(error).__name__}: {text}"[:300].removesuffix(": ")
+
+
+def _loading_fault(info: Any) -> str:
+    """Return what is wrong with the weights that were found, or nothing.
+
+    Heads that are tied to the embedding are not missing, and what an architecture knows to be
+    superfluous is left out by transformers.
+    """
+    kinds = {
+        "missing": sorted(info["missing_keys"]),
+        "unexpected": sorted(key for key in info["unexpected_keys"] if not HARMLESS.search(key)),
+        "of another shape": sorted(
+            key if isinstance(key, str) else str(key[0]) for key in info["mismatched_keys"]
+        ),
+    }
+    faults = [
+        f"{len(names)} {'weights' if len(names) > 1 else 'weight'} {kind} "
+        f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in kinds.items()
+        if names
+    ]
+    if not faults:
+        return ""
+    return (
+        f"its files have {' and '.join(faults)}, so the scores would be those of another model; "
+        "give the folder of a complete causal language model with its head"
+    )
+
+
+def _forward_fault(network: Any, device: Any) -> str:
+    """Return what is wrong with the logits of a few tokens, or nothing: they must be numbers, and
+    none may depend on a later token.
+    """
+    import torch
+
+    size = int(network.config.get_text_config().vocab_size)
+    first = (torch.arange(3, 15, device=device) * 7 % size)[None]
+    second = first.clone()
+    second[0, -4:] = (second[0, -4:] + 1) % size
+    with torch.inference_mode():
+        one, other = (
+            network(input_ids=tokens, use_cache=False).logits[0].float()
+            for tokens in (first, second)
+        )
+    if not bool(torch.isfinite(one).all()):
+        return (
+            "its weights make NaN or infinite logits; check its files, or try model.dtype=float32"
+        )
+    difference = float((one[:-4] - other[:-4]).abs().max())
+    if difference > CAUSAL_TOLERANCE * float(one.abs().max()):
+        return (
+            f"{type(network).__name__} is no causal model: what it predicts depends on later "
+            "tokens; give a decoder-only model"
+        )
+    return ""
+
+
+def limits_of(network: Any, window: int) -> tuple[int, ...]:
+    """Return the lengths past which a network may compute otherwise, ascending: windows, chunks,
+    lengths of earlier training.
+
+    They are all whole numbers in its configuration and its modules but those whose name says a
+    width, a number of things or a token: what nobody knows the meaning of costs a longer probe, not
+    a wrong score. Numbers below 16 are passed by every probe.
+    """
+    numbers = dict(_numbers(network.config.get_text_config().to_dict()))
+    widths = {value for name, value in numbers.items() if not _may_be_length(name)}
+    for module in network.modules():
+        if not type(module).__module__.startswith(("torch.", "evoprompt.")):
+            own = {k: v for k, v in vars(module).items() if not k.startswith("_")}
+            numbers |= {k: v for k, v in _numbers(own) if v not in widths}
+    static = _rope_is_static(network)
+    found = {
+        value
+        for name, value in numbers.items()
+        if _may_be_length(name) and not (static and "original_max" in name)
+    }
+    return tuple(sorted(value for value in found if 16 <= value < window))
+
+
+def _may_be_length(name: str) -> bool:
+    return bool(LENGTHS.search(name)) or not WIDTHS.search(name)
+
+
+def _numbers(values: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Return the whole numbers of a configuration, by name, those inside it too."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _numbers({str(k): v for k, v in value.items()}, f"{prefix}{name}.")
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield f"{prefix}{name}", value
+
+
+def _rope_is_static(network: Any) -> bool:
+    """Return whether the rotation of early positions is the same beside the last ones; False where
+    that cannot be asked.
+    """
+    import torch
+
+    ropes = [m for m in network.modules() if type(m).__name__.endswith("RotaryEmbedding")]
+    last = window_of(network.config.get_text_config()) - 1
+    early = torch.arange(8, device=network.device)[None]
+    late = torch.cat([early, torch.tensor([[last]], device=network.device)], dim=1)
+    rows = torch.zeros(1, 1, 1, dtype=network.dtype, device=network.device)
+    try:
+        with torch.inference_mode():
+            return bool(ropes) and all(
+                torch.equal(a, b[:, :8])
+                for rope in ropes
+                for a, b in zip(rope(rows, early), rope(rows, late), strict=True)
+            )
+    except REFUSALS:
+        return False
 
 
 def window_of(text: Any) -> int:
@@ -47,6 +200,33 @@ def sliding_window_of(text: Any) -> int | None:
         return None
     width: int | None = getattr(text, "sliding_window", None)
     return width
+
+
+def bytes_per_token(network: Any, window: int, eager: bool, with_kept: bool) -> int:
+    """Return about how much memory a token of a pass takes.
+
+    Args:
+        network: what is forwarded.
+        window: its longest sequence, in tokens.
+        eager: attention weights are held in memory.
+        with_kept: keys and values count too.
+    """
+    text = network.config.get_text_config()
+    size = network.dtype.itemsize
+
+    def number(name: str, default: int) -> int:
+        value = getattr(text, name, None)
+        return int(max(value) if isinstance(value, list) else value or default)
+
+    hidden = number("hidden_size", 0)
+    heads = number("num_attention_heads", 1)
+    columns = min(window, COLUMNS)
+    scores = 2 * heads * columns if eager else 0
+    per_token = size * (8 * hidden + 3 * number("intermediate_size", 4 * hidden) + scores) + columns
+    if with_kept:
+        grouped = number("num_key_value_heads", heads) / heads
+        per_token += int(2 * size * number("num_hidden_layers", 1) * hidden * grouped)
+    return int(per_token)
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

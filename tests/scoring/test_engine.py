@@ -4,6 +4,8 @@ forwarded twice.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +14,11 @@ from toys.requests import request_lists
 from toys.toy_lm import ToyLM
 
 from evoprompt.errors import UserError
-from evoprompt.scoring.engine import Scorer, probe_requests
+from evoprompt.scoring.decoding import Decoding
+from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.prefix_store import PrefixStore
-from evoprompt.scoring.trie import TokenRequest
+from evoprompt.scoring.probe import limit_requests, probe_requests
+from evoprompt.scoring.trie import TokenRequest, plan
 
 
 @given(request_lists, st.integers(1, 40))
@@ -175,16 +179,113 @@ def test_a_model_that_computes_wrongly_is_found_out_and_the_next_way_taken(fault
     assert scorer.path == path
     assert "packed passes differ from the plain forward" in scorer.reason
     assert ("branched passes differ" in scorer.reason) == (path == "plain")
-    requests = probe_requests(ToyLM.vocabulary, None, ToyLM.window)
+    requests = probe_requests(ToyLM.vocabulary, ToyLM.window)
     np.testing.assert_allclose(
         scorer.score(requests).log_likelihood,
         Scorer(ToyLM(), path="plain").score(requests).log_likelihood,
     )
 
 
-def test_the_probe_is_longer_than_a_sliding_window_and_no_longer_than_the_model():
-    assert min(len(r.fed) for r in probe_requests(17, 40, 512)) > 40
-    assert max(len(r.fed) for r in probe_requests(17, 4096, 64)) <= 64
+@pytest.mark.parametrize(("limit", "window"), [(20, 512), (300, 512), (500, 512), (2000, 8192)])
+def test_the_probe_has_answers_on_both_sides_of_a_limit_and_stays_inside_the_window(limit, window):
+    requests = limit_requests(17, window, limit)
+    lengths = [len(r.fed) for r in requests]
+    assert min(lengths) < limit < max(lengths) <= window
+    assert (max(lengths) > 2 * limit) == (2 * limit + 40 < window and limit <= 512)
+    trie = plan(requests, 10**6)
+    short = [i for i, r in enumerate(requests) if len(r.fed) < limit]
+    rows = trie.scored_row[np.isin(trie.scored_request, short)]
+    # a window by index, not by depth, would take the first tokens from these
+    assert rows.max() > limit > trie.depth[rows].max()
+
+
+def test_limits_beyond_the_window_are_not_probed():
+    assert limit_requests(17, 64, 64) == limit_requests(17, 64, 4096) == []
+
+
+@dataclass
+class Windowed(ToyLM):
+    """Sees the last `width` columns of a pass with what is kept, by their index."""
+
+    width: int = 256
+    limits: tuple[int, ...] = (256,)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def _read(self, tokens, depth, past_depth, visible):
+        num_columns = len(past_depth) + len(tokens)
+        distance = np.arange(num_columns)[-len(tokens) :, None] - np.arange(num_columns)
+        return super()._read(tokens, depth, past_depth, visible & (distance < self.width))
+
+    def _log_probs(self, columns):
+        return super()._log_probs(columns[-self.width :])
+
+
+def test_a_window_by_index_is_found_out_though_no_tree_of_the_short_probe_reaches_it():
+    scorer = Scorer(Windowed())
+    assert scorer.path == "branched"
+    assert "packed passes differ from the plain forward" in scorer.reason
+    assert Scorer(Windowed(limits=())).path == "packed"  # power: this is what the limit is for
+
+
+class Switching(ToyLM):
+    """Computes otherwise once the longest sequence of a pass is longer than 100 tokens."""
+
+    limits = (100,)
+
+    def _switch(self, longest: int) -> None:
+        if longest > 100:
+            self._table = -np.abs(self._tables)
+        else:
+            self._table = self._tables
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tables = self._table
+
+    def _read(self, tokens, depth, past_depth, visible):
+        self._switch(1 + max([*past_depth.tolist(), *depth.tolist()]))
+        return super()._read(tokens, depth, past_depth, visible)
+
+    def forward_plain(self, tokens, scored):
+        self._switch(len(tokens))
+        return super().forward_plain(tokens, scored)
+
+    def branch(self, tokens, scored):
+        self._switch(len(self._states[-1]) + tokens.shape[1])
+        return super().branch(tokens, scored)
+
+    def extend(self, tokens):
+        self._switch(len(self._states[-1]) + len(tokens))
+        return super().extend(tokens)
+
+    def grow(self, tokens, scored):
+        self._switch(len(self._states[-1]) + len(tokens))
+        return super().grow(tokens, scored)
+
+
+def test_where_the_longest_sequence_decides_short_requests_are_packed_and_long_ones_plain():
+    scorer = Scorer(Switching())
+    assert (scorer.path, scorer.verdict.packed_length) == ("packed", 100)
+    rng = np.random.default_rng(5)
+    trunk = tuple(rng.integers(0, 17, size=80).tolist())
+    requests = [
+        TokenRequest(trunk + tuple(rng.integers(0, 17, size=n).tolist()), (3, 4))
+        for n in (3, 5, 19, 20, 21, 40, 60)
+    ]
+    requests.append(TokenRequest(requests[-1].context[:90], (1, 2)))  # begins a longer one
+    alone = [Scorer(Switching(), path="plain").score([r]).log_likelihood[0] for r in requests]
+    np.testing.assert_allclose(scorer.score(requests).log_likelihood, alone, atol=1e-9)
+    wrong = Scorer(Switching(), path="packed").score(requests).log_likelihood
+    assert np.abs(wrong - alone).max() > 0.1  # power: packed together they are wrong
+
+
+def test_what_is_written_past_such_a_length_is_what_the_plain_forward_writes():
+    prompts = [(1, 2) * 20, (1, 2) * 49, (3, 1) * 60]
+    requests = [Decoding(prompt, 6) for prompt in prompts]
+    written = [d.drawn for d in Scorer(Switching()).generate(requests)]
+    assert written == [d.drawn for d in Scorer(Switching(), path="plain").generate(requests)]
 
 
 def test_a_prompt_longer_than_the_window_is_refused_and_never_cut():

@@ -11,10 +11,11 @@ import pytest
 from toys.tiny_models import architectures, save_model
 
 from evoprompt.errors import UserError
-from evoprompt.scoring.engine import Scorer, probe_requests
+from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.language_model import OutOfMemoryError
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.prefix_store import PrefixStore
+from evoprompt.scoring.probe import limit_requests, probe_requests
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest
 
@@ -23,6 +24,7 @@ from evoprompt.scoring.trie import TokenRequest
 #: anew.
 WAYS = {
     "bloom": "branched",
+    "gpt-neo (window by index)": "branched",
     "mamba2": "branched",
     "lfm2 (hybrid)": "branched",
     "falcon-h1 (hybrid)": "branched",
@@ -40,7 +42,7 @@ def oracle(network, request) -> float:
 
     whole = torch.tensor([request.context + request.continuation])
     with torch.no_grad():
-        log_probs = network(whole, use_cache=False).logits.float().log_softmax(-1)[0]
+        log_probs = network(whole[:, :-1], use_cache=False).logits.float().log_softmax(-1)[0]
     at = range(len(request.context) - 1, whole.shape[1] - 1)
     return float(sum(log_probs[p, whole[0, p + 1]].double() for p in at))
 
@@ -50,13 +52,17 @@ def test_scores_equal_the_plain_forward_on_every_architecture(name: str, tmp_pat
     model = TransformersLM(save_model(tmp_path / "model", name), threads=1)
     scorer = Scorer(model, chunk_tokens=24)
     assert scorer.path == WAYS.get(name, "packed"), scorer.reason
-    requests = probe_requests(model.vocabulary, model.sliding_window, model.window)
+    requests = [
+        *probe_requests(model.vocabulary, model.window),
+        *(r for n in model.limits for r in limit_requests(model.vocabulary, model.window, n)),
+    ]
     scores = scorer.score(requests)
     unpacked = architectures()[name]()  # as it was saved, none of its layers packed
     np.testing.assert_allclose(
         scores.log_likelihood, [oracle(unpacked, r) for r in requests], atol=1e-4
     )
-    if name not in WAYS:
+    assert scorer.verdict.packed_length == (100 if name == "phi3 (longrope)" else None)
+    if name not in WAYS and scorer.verdict.packed_length is None:
         assert scores.count.body_tokens == scores.count.floor_body_tokens
         assert scores.count.head_rows == scores.count.floor_head_rows
 
@@ -94,7 +100,7 @@ def test_a_head_that_is_not_the_last_step_is_left_to_the_model(tmp_path: Path):
 
 def test_logits_are_made_in_chunks_of_rows_that_fit_the_limit(tiny_model: Path, monkeypatch):
     model = TransformersLM(tiny_model, threads=1)
-    requests = probe_requests(model.vocabulary, None, model.window)
+    requests = probe_requests(model.vocabulary, model.window)
     whole = Scorer(model, path="packed").score(requests).log_likelihood
     monkeypatch.setattr("evoprompt.scoring.lm.HEAD_BYTES", 4 * model.vocabulary * 3)
     heights = []
@@ -132,7 +138,7 @@ def test_tokens_and_head_rows_are_those_that_hooks_on_the_model_count(tiny_model
         lambda _m, args, _o: seen.__setitem__("head", seen["head"] + args[0].shape[-2])
     )
     scorer = Scorer(model, chunk_tokens=16, path="packed")
-    count = scorer.score(probe_requests(model.vocabulary, None, model.window)).count
+    count = scorer.score(probe_requests(model.vocabulary, model.window)).count
     assert (count.body_tokens, count.head_rows) == (seen["body"], seen["head"])
 
 

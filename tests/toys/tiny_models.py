@@ -126,6 +126,43 @@ def architectures() -> dict[str, Callable[[], Any]]:
                 mamba_dt_rank=4,
             ),
         ),
+        "gpt-neo (window by index)": (
+            "GPTNeoForCausalLM",
+            lambda: t.GPTNeoConfig(
+                **{k: base[k] for k in ("vocab_size", "hidden_size", "initializer_range")},
+                num_layers=2,
+                num_heads=6,
+                attention_types=[[["global", "local"], 1]],
+                window_size=64,
+                max_position_embeddings=256,
+            ),
+        ),
+        "phi3 (longrope)": (
+            "Phi3ForCausalLM",
+            lambda: t.Phi3Config(
+                **base,
+                original_max_position_embeddings=100,
+                rope_parameters={
+                    "rope_type": "longrope",
+                    "rope_theta": 10000.0,
+                    "short_factor": [1.0] * 4,
+                    "long_factor": [4.0] * 4,
+                    "original_max_position_embeddings": 100,
+                },
+            ),
+        ),
+        "qwen2 (yarn)": (
+            "Qwen2ForCausalLM",
+            lambda: t.Qwen2Config(
+                **base,
+                rope_parameters={
+                    "rope_type": "yarn",
+                    "rope_theta": 10000.0,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 64,
+                },
+            ),
+        ),
         "granite (scaled logits)": (
             "GraniteForCausalLM",
             lambda: t.GraniteConfig(**base, logits_scaling=4.0),

@@ -24,7 +24,7 @@ class ToyLM:
     dtype = "float32"
     device = "cpu"
     arithmetic = "numpy"
-    sliding_window = None
+    limits: tuple[int, ...] = ()
     reads_ends = block_masks = False
     end_tokens = frozenset({16})
 
@@ -132,6 +132,7 @@ class ToyLM:
 
     def _log_probs(self, columns: list[tuple[int, int]]) -> NDArray[np.float64]:
         logits = sum(self._table[t] * (d + 1) for t, d in columns)
+        logits = logits - np.max(logits)
         return np.asarray(logits - np.log(np.exp(logits).sum())) * (np.nan if self._nan else 1)
 
     def _gather(self, rows: list[NDArray[np.float64]], scored: tuple[Ints, Ints]) -> RowScores:
