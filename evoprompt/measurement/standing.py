@@ -18,8 +18,9 @@ import numpy as np
 from evoprompt.backends.base import Executor, ModelInfo
 from evoprompt.errors import InexactScoringError
 from evoprompt.measurement.units import Unit, UnitKey
-from evoprompt.scoring.engine import PROBE_TOLERANCE, TokenScores
+from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
+from evoprompt.scoring.probe import PROBE_TOLERANCE
 from evoprompt.scoring.trie import TokenRequest
 from evoprompt.store.ledger import Ledger
 
