@@ -61,6 +61,21 @@ def resume_command(
     raise typer.Exit(job_of(run).resume(run))
 
 
+@app.command("sync")
+def sync_command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of runs, sweeps or loops."),
+    ],
+) -> None:
+    """Tell MLflow what it was not told of runs: while its store did not answer, or after a kill.
+    Exit 1 when it still does not answer.
+    """
+    from evoprompt.commands import show_sync
+
+    raise typer.Exit(max([show_sync(run) for run in runs]))
+
+
 @app.command("sweep")
 def sweep_command(
     config: Annotated[
@@ -237,7 +252,7 @@ def ui_command(
     """Open the MLflow UI on the runs."""
     import os
 
-    from evoprompt.tracking.mlflow import serve
+    from evoprompt.tracking.server import serve
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
         raise UserError(

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Optional
 import typer
 from typer.core import TyperGroup
 
+from evoprompt.errors import UserError
+
 SetOption = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -29,6 +31,25 @@ class Commands(TyperGroup):
         """Return the command of a name, or None."""
         own = super().get_command(ctx, cmd_name)
         return own if own is not None else _job_command(cmd_name)
+
+
+def show_sync(run: Path) -> int:
+    """Tell the tracker of a run what it was not told, and say how that went; return 0 where it
+    knows all, 1 where it does not answer.
+
+    Raises:
+        UserError: there is no such run, or its store cannot be used.
+    """
+    from evoprompt.jobs.base import sync_folder
+
+    reasons = sync_folder(run)
+    for reason in reasons:
+        if isinstance(reason, UserError):
+            raise UserError(f"{run}: {reason}")
+        typer.echo(f"evoprompt: {run}: {reason}", err=True)
+    if not reasons:
+        typer.echo(f"{run}: MLflow has all of it")
+    return 1 if reasons else 0
 
 
 def _job_command(name: str) -> Any:

@@ -89,6 +89,11 @@ class Job(Protocol):
     def resume(self, folder: Path) -> int:
         """Go on with what did not end; return the exit status."""
 
+    def sync(self, folder: Path) -> list[Exception]:
+        """Tell the tracker all that it was not told of a folder; return why that was not possible,
+        nothing where it knows all.
+        """
+
     def report(self, folder: Path) -> Path:
         """Write the page of a folder again, from what is in it alone; return its path."""
 
@@ -116,6 +121,19 @@ def job_of(folder: Path) -> Job:
         f"there is no run in {folder}: it has no {CONFIG} that a job here knows; give the folder "
         f"that evoprompt run printed"
     )
+
+
+def sync_folder(folder: Path) -> list[Exception]:
+    """Tell the tracker all that it was not told of a folder; return why that was not possible,
+    nothing where it knows all.
+
+    Raises:
+        UserError: no job made the folder, or this job tells nobody.
+    """
+    job = job_of(folder)
+    if not hasattr(job, "sync"):
+        raise UserError(f"there is nothing to tell of {folder}: its job has no tracker")
+    return job.sync(folder)
 
 
 def champion_policy(folder: Path) -> Policy:
@@ -234,7 +252,9 @@ def home(run: Path) -> Path:
 
 def parent_run(run: Path) -> str | None:
     """Return the id of the MLflow run of the sweep that a run belongs to."""
-    identity = (RunFolder(run.parent).read(SWEEP) or {}).get("tracking") or {}
+    if not (run.parent / SWEEP).exists():
+        return None
+    identity: Mapping[str, str] = RunFolder(run.parent).read(TRACKING) or {}
     return identity.get("run_id")
 
 

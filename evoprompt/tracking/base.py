@@ -19,9 +19,56 @@ class Dataset:
     num_examples: int
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a tracker is told when a run begins."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    tags: Mapping[str, str]
+    datasets: Sequence[Dataset] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> About:
+        """Return the reverse of `dataclasses.asdict`."""
+        datasets = [Dataset(**row) for row in values["datasets"]]
+        return cls(values["name"], values["parameters"], values["tags"], datasets)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Metrics of one moment of a run. The same moment always has the same time, so that it can be
+    told twice.
+    """
+
+    metrics: Mapping[str, float]
+    step: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a tracker is told when a run is complete."""
+
+    description: str
+    point: Point | None = None
+    folder: Path | None = None
+    champion: str | None = None
+    files: Sequence[Path] = ()
+
+
+class StoreDownError(Exception):
+    """Whoever is told does not answer now; the same call may succeed later. The message says in
+    what way.
+    """
+
+
 class Tracker(Protocol):
-    """Tells a run's story to somebody. No call waits for the outside world but `begin` and
-    `finish`.
+    """Tells a run's story to somebody, and waits until they know it: `courier.Courier` calls it
+    from a thread of its own, one call after another, and calls again what failed.
+
+    A call raises `StoreDownError` where nobody answers, and `UserError` where what the user gave
+    cannot work; whatever else it raises is reported, and the next is told.
     """
 
     def begin(
@@ -34,7 +81,7 @@ class Tracker(Protocol):
         """Open the run; return what identifies it: a later `resume` is given the same."""
 
     def resume(self, identity: Mapping[str, str]) -> None:
-        """Open a run again that did not end."""
+        """Open a run again that began earlier."""
 
     def log(self, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
         """Record metrics; the same call again changes nothing."""

@@ -1,9 +1,4 @@
-"""MLflow, by its client: every call names its run, nothing relies on an active one.
-
-All calls go through one thread in order, so the search does not wait for the store and a slow
-import of mlflow is hidden behind the loading of the model. Telling goes wrong without harm to the
-search: the run folder has everything, and the trouble is reported at the end.
-"""
+"""MLflow, by its client: every call names its run, nothing relies on an active one."""
 
 from __future__ import annotations
 
@@ -11,26 +6,31 @@ import getpass
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from evoprompt.errors import UserError, clip
-from evoprompt.tracking.base import Dataset
+from evoprompt.masking import without_secrets
+from evoprompt.tracking.base import Dataset, StoreDownError
+from evoprompt.tracking.courier import CONTACT_SECONDS, KEY
 from evoprompt.tracking.names import store_key, store_value
-
-logger = logging.getLogger(__name__)
+from evoprompt.tracking.stores import ARTIFACTS, SQLITE, candidates, database_file, explained, probe
 
 #: Metrics and parameters that MLflow takes in one call.
 MAX_METRICS, MAX_PARAMETERS = 1000, 100
-
-
-def default_uri(runs: Path) -> str:
-    """Return the store to use: MLFLOW_TRACKING_URI where it is set, else SQLite in the folder of
-    the runs.
-    """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.resolve() / 'mlflow.db'}"
+#: Seconds for a new SQLite store to be made, which takes a few on a busy machine.
+NEW_STORE_SECONDS = 60.0
+#: MLflow's own patience is minutes for each call; here who calls tries again.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}
 
 
 class MlflowTracker:
@@ -43,14 +43,36 @@ class MlflowTracker:
     """
 
     def __init__(self, runs: Path, experiment: str, parent: str | None = None) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         self._parent = {"mlflow.parentRunId": parent} if parent else {}
         self._runs = runs
-        self._uri = default_uri(runs)
         self._experiment = experiment
+        self._stores = candidates(runs, None)
+        self._no_store: StoreDownError | None = None
+        self._uri = self._stores[0]
         self._run_id: str | None = None
-        self._problem: Exception | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
-        self._client: Future[Any] = self._thread.submit(self._connect)
+        self._client: Any = None
+        # seconds of imports, while the model is loaded
+        Thread(target=import_module, args=["mlflow"], daemon=True).start()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a run waits for the first answer."""
+        return NEW_STORE_SECONDS if self._uri.startswith(SQLITE) else CONTACT_SECONDS
+
+    def settle(self, known: Mapping[str, Any]) -> dict[str, str]:
+        """Find where the run may be, given what is kept of an earlier part of it; return its
+        store, without secrets.
+        """
+        address = known.get("tracking_uri")
+        try:
+            self._stores = candidates(self._runs, address)
+            self._uri = self._stores[0]
+        except StoreDownError as error:
+            self._no_store = error
+            return {"tracking_uri": str(address)}
+        return {"tracking_uri": without_secrets(self._uri)}
 
     def begin(
         self,
@@ -59,176 +81,181 @@ class MlflowTracker:
         tags: Mapping[str, str],
         datasets: list[Dataset],
     ) -> dict[str, str]:
-        """Open the run; return its ids.
+        """Open the run; return its ids. The same call again finds the run that the first made.
 
         Raises:
-            UserError: the store cannot be reached.
+            StoreDownError: the store does not answer.
+            UserError: the store cannot be used.
         """
-        identity: dict[str, str] = self._now(
-            lambda client: self._begin(client, name, parameters, tags, datasets)
-        )
-        return identity
+        if self._no_store is not None:
+            raise self._no_store
+        with self._telling():
+            client = self._connect(self._uri)
+            experiment_id = self._experiment_id(client)
+            own = {
+                "mlflow.user": _user(),
+                "mlflow.source.name": "evoprompt",
+                "mlflow.source.type": "LOCAL",
+                **self._parent,
+                **tags,
+            }
+            texts = {store_key(k): store_value(without_secrets(str(v))) for k, v in own.items()}
+            run_id = _made_before(client, experiment_id, tags.get(KEY))
+            if run_id is None:
+                run = client.create_run(experiment_id, run_name=name, tags=texts)
+                run_id = run.info.run_id
+            _log_inputs(client, run_id, parameters, datasets)
+            self._client, self._run_id = client, run_id
+        return {
+            "tracking_uri": without_secrets(self._uri),
+            "experiment_id": experiment_id,
+            "run_id": run_id,
+        }
 
     def resume(self, identity: Mapping[str, str]) -> None:
-        """Open a run again that did not end; it must be in the same store.
+        """Open a run again that began earlier, in the first of the stores that has it.
 
         Raises:
-            UserError: the store cannot be reached or does not know the run.
+            StoreDownError: a store where it may be does not answer.
+            UserError: no store has it, or it is deleted there.
         """
-        self._run_id = identity["run_id"]
-        self._now(lambda client: client.update_run(self._run_id, status="RUNNING"))
+        if self._no_store is not None:
+            raise self._no_store
+        reasons: list[Exception] = []
+        for uri in self._stores:
+            try:
+                self._reopen(uri, identity["run_id"])
+            except (StoreDownError, UserError) as error:
+                reasons.append(error)
+            else:
+                return
+        raise next((r for r in reasons if isinstance(r, StoreDownError)), reasons[-1])
 
     def log(self, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
-        """Record metrics. Values that are not finite are left out: a chart with them shows nothing
-        else.
+        """Record metrics; the same again changes nothing. Values that are not finite are left out:
+        a chart with them shows nothing else.
         """
-        from_caller = {store_key(k): float(v) for k, v in metrics.items() if math.isfinite(v)}
-        self._later(lambda client: self._log(client, from_caller, step, timestamp_ms))
+        from mlflow import entities
+
+        finite = {store_key(k): float(v) for k, v in metrics.items() if math.isfinite(v)}
+        rows = [entities.Metric(k, v, timestamp_ms, step) for k, v in finite.items()]
+        with self._telling():
+            for part in batched(rows, MAX_METRICS):
+                self._client.log_batch(self._run_id, metrics=part)
 
     def describe(self, text: str) -> None:
         """Set the description that the UI shows on top of the run, in Markdown."""
-        self._later(
-            lambda client: client.set_tag(self._run_id, "mlflow.note.content", store_value(text))
-        )
+        with self._telling():
+            self._client.set_tag(self._run_id, "mlflow.note.content", store_value(text))
 
     def attach(self, files: Sequence[Path]) -> None:
         """Keep files as artifacts."""
-        self._later(lambda client: [client.log_artifact(self._run_id, str(file)) for file in files])
+        with self._telling():
+            self._check_artifacts()
+            for file in files:
+                self._client.log_artifact(self._run_id, str(file))
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
-        """Close the run, with artifacts; waits until all is told. Trouble is logged, not raised:
-        the run itself is done.
-        """
-        if self._run_id is None:
-            self._thread.shutdown(wait=True)
-            return
-        if champion is not None:
-            self._later(lambda client: client.log_text(self._run_id, champion, "champion.txt"))
-        if folder is not None:
-            self._later(lambda client: client.log_artifacts(self._run_id, str(folder), "run"))
-        self._later(lambda client: client.set_terminated(self._run_id, status=status))
-        self._thread.shutdown(wait=True)
-        if self._problem is not None:
-            logger.warning(
-                "MLflow was not told everything (%s: %s); the run folder is complete",
-                type(self._problem).__name__,
-                self._problem,
-            )
+        """Close the run, with artifacts."""
+        with self._telling():
+            try:
+                if folder is not None or champion is not None:
+                    self._check_artifacts()
+                if champion is not None:
+                    self._client.log_text(self._run_id, champion, "champion.txt")
+                # file by file: MLflow's own way for folders has threads that an exit waits for
+                for file in sorted(folder.rglob("*") if folder is not None else ()):
+                    if file.is_file() and not file.name.startswith("."):
+                        under = Path("run", file.relative_to(folder or file).parent).as_posix()
+                        self._client.log_artifact(self._run_id, str(file), under)
+            finally:
+                self._client.set_terminated(self._run_id, status=status)
 
     def location(self) -> str:
         """Return the store and the run's id."""
-        return f"{self._uri}, run {self._run_id}"
+        place = without_secrets(self._uri)
+        return f"{place}, run {self._run_id}" if self._run_id else f"{place}, not told yet"
 
-    def _connect(self) -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # MLflow's own seven take minutes to say that nobody answers
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        with explained(self._uri):
+            yield
+
+    def _connect(self, uri: str, *, may_be_new: bool = True) -> Any:
         import mlflow
         from filelock import FileLock
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        self._runs.mkdir(parents=True, exist_ok=True)
-        with FileLock(
-            self._runs / ".mlflow.lock"
-        ):  # two processes that create one database at once break it
-            client = mlflow.MlflowClient(tracking_uri=self._uri)
-            if client.get_experiment_by_name(self._experiment) is None:
-                local = (
-                    (self._runs.resolve() / "mlartifacts").as_uri()
-                    if self._uri.startswith("sqlite")
-                    else None
-                )
-                # The tag makes the UI open on the runs and their charts rather than on its pages
-                # for traces.
-                client.create_experiment(
+        for name in ("alembic", "mlflow", "urllib3"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised
+        probe(uri, may_be_new=may_be_new)
+        if not uri.startswith(SQLITE):
+            return mlflow.MlflowClient(tracking_uri=uri)
+        file = database_file(uri)
+        # two processes that create one database at once break it
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=NEW_STORE_SECONDS):
+            return mlflow.MlflowClient(tracking_uri=uri)
+
+    def _experiment_id(self, client: Any) -> str:
+        """Return the id of the experiment, which is made where there is none."""
+        found = client.get_experiment_by_name(self._experiment)
+        if found is None:
+            local = (self._runs.resolve() / ARTIFACTS).as_uri()
+            # The tag makes the UI open on the runs and their charts rather than on its pages for
+            # traces.
+            try:
+                made: str = client.create_experiment(
                     self._experiment,
-                    artifact_location=local,
+                    artifact_location=local if self._uri.startswith("sqlite") else None,
                     tags={"mlflow.experimentKind": "custom_model_development"},
                 )
-        return client
-
-    def _begin(
-        self,
-        client: Any,
-        name: str,
-        parameters: Mapping[str, Any],
-        tags: Mapping[str, str],
-        datasets: list[Dataset],
-    ) -> dict[str, str]:
-        from mlflow import entities
-
-        experiment = client.get_experiment_by_name(self._experiment)
-        own = {
-            "mlflow.user": getpass.getuser(),
-            "mlflow.source.name": "evoprompt",
-            "mlflow.source.type": "LOCAL",
-            **self._parent,
-            **tags,
-        }
-        run = client.create_run(
-            experiment.experiment_id,
-            run_name=name,
-            tags={store_key(k): store_value(v) for k, v in own.items()},
-        )
-        self._run_id = run.info.run_id
-        rows = [entities.Param(store_key(k), store_value(v)) for k, v in parameters.items()]
-        for part in batched(rows, MAX_PARAMETERS):
-            client.log_batch(self._run_id, params=part)
-        inputs = [
-            entities.DatasetInput(
-                entities.Dataset(
-                    clip(d.name),
-                    d.digest,
-                    "local",
-                    d.source,
-                    profile=f'{{"num_examples": {d.num_examples}}}',
-                ),
-                [entities.InputTag("mlflow.data.context", d.context)],
+            except Exception as error:
+                if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                made = client.get_experiment_by_name(self._experiment).experiment_id
+            return made
+        if found.lifecycle_stage == "deleted":
+            raise UserError(
+                f"the experiment '{self._experiment}' is deleted in the MLflow store "
+                f"{without_secrets(self._uri)}; restore it (mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}), or set tracking.experiment"
             )
-            for d in datasets
-        ]
-        client.log_inputs(self._run_id, datasets=inputs)
-        return {
-            "tracking_uri": self._uri,
-            "experiment_id": experiment.experiment_id,
-            "run_id": self._run_id,
-        }
+        experiment_id: str = found.experiment_id
+        return experiment_id
 
-    def _log(self, client: Any, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
-        from mlflow import entities
-
-        rows = [entities.Metric(k, v, timestamp_ms, step) for k, v in metrics.items()]
-        for part in batched(rows, MAX_METRICS):
-            client.log_batch(self._run_id, metrics=part)
-
-    def _now(self, call: Callable[[Any], Any]) -> Any:
-        import sqlite3
-
-        try:
-            return self._thread.submit(lambda: call(self._client.result())).result()
-        except Exception as error:
-            # Whatever the store's client raises, the user's store is at fault and the search has
-            # not begun.
-            if isinstance(error, (sqlite3.Error, OSError)) or type(error).__module__.startswith(
-                ("mlflow", "sqlalchemy", "requests", "urllib3")
-            ):
-                self._thread.shutdown(wait=False, cancel_futures=True)
-                reason = str(error).splitlines()[0][:200]
-                raise UserError(
-                    f"the MLflow store {self._uri} does not answer ({reason}); mend "
-                    f"MLFLOW_TRACKING_URI or set tracking.enabled=false"
-                ) from None
-            raise
-
-    def _later(self, call: Callable[[Any], Any]) -> None:
-        def guarded() -> None:
+    def _reopen(self, uri: str, run_id: str) -> None:
+        with explained(uri):
+            client = self._connect(uri, may_be_new=False)
             try:
-                call(self._client.result())
-            except Exception as error:  # noqa: BLE001 (kept, and reported by `finish`)
-                self._problem = self._problem or error
+                run = client.get_run(run_id)
+            except Exception as error:
+                if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise UserError(
+                    f"the MLflow store {without_secrets(uri)} has no run {run_id}; it was deleted "
+                    f"for good, or is in another store (set MLFLOW_TRACKING_URI). Without "
+                    f"tracking.json in its folder it is told as a new run"
+                ) from None
+            if run.info.lifecycle_stage == "deleted":
+                raise UserError(
+                    f"the run {run_id} is deleted in the MLflow store {without_secrets(uri)}; "
+                    f"restore it: mlflow runs restore --run-id {run_id}"
+                )
+            client.update_run(run_id, status="RUNNING")
+            for name, value in self._parent.items():
+                client.set_tag(run_id, name, value)
+        self._client, self._run_id, self._uri = client, run_id, uri
 
-        self._thread.submit(guarded)
+    def _check_artifacts(self) -> None:
+        """Refuse to make a folder of artifacts where the runs are no more."""
+        place = urlsplit(self._client.get_run(self._run_id).info.artifact_uri)
+        if place.scheme in ("", "file"):
+            artifacts = Path(unquote(place.path)).parent.parent
+            root = artifacts.parent
+            if artifacts.name == ARTIFACTS and not root.exists():
+                raise UserError(
+                    f"MLflow keeps the artifacts of this run below {root}, which is no more; they "
+                    f"are in the run folder"
+                )
 
 
 def open_mlflow(runs: Path, experiment: str, parent: str | None) -> MlflowTracker:
@@ -241,42 +268,44 @@ def batched(rows: list[Any], size: int) -> list[list[Any]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def serve(runs: Path, host: str, port: int) -> int:
-    """Run the MLflow UI on the store of these runs until it is interrupted; return its exit
-    status.
-    """
-    import subprocess
-    import sys
-
-    environment = {
-        **os.environ,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        default_uri(runs),
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += [
-        "--allowed-hosts",
-        f"localhost:{port},127.0.0.1:{port}",
-        "--default-artifact-root",
-        (runs.resolve() / "mlartifacts").as_uri(),
-    ]
-    process = subprocess.Popen(command, env=environment)
+def _user() -> str:
+    """Return who runs this; the number where the machine has no name for it."""
     try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait(timeout=10)
-        return 0
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
+
+
+def _made_before(client: Any, experiment_id: str, key: str | None) -> str | None:
+    """Return the id of the run that an earlier call made, whose answer was lost."""
+    if key is None:
+        return None
+    found = client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
+    return found[0].info.run_id if found else None
+
+
+def _log_inputs(
+    client: Any, run_id: str, parameters: Mapping[str, Any], datasets: Sequence[Dataset]
+) -> None:
+    from mlflow import entities
+
+    rows = [
+        entities.Param(store_key(k), store_value(without_secrets(str(v))))
+        for k, v in parameters.items()
+    ]
+    for part in batched(rows, MAX_PARAMETERS):
+        client.log_batch(run_id, params=part)
+    inputs = [
+        entities.DatasetInput(
+            entities.Dataset(
+                clip(d.name),
+                d.digest,
+                "local",
+                without_secrets(d.source),
+                profile=f'{{"num_examples": {d.num_examples}}}',
+            ),
+            [entities.InputTag("mlflow.data.context", d.context)],
+        )
+        for d in datasets
+    ]
+    client.log_inputs(run_id, datasets=inputs)

@@ -8,6 +8,7 @@ from pathlib import Path
 from evoprompt.config.sections import JobConfig
 from evoprompt.plugins import find
 from evoprompt.tracking.base import NullTracker, Tracker
+from evoprompt.tracking.courier import Courier
 
 #: Every tracker of the package, each a function of the runs' folder, the experiment and the parent.
 #: A new one is a file of this folder and a line here.
@@ -30,7 +31,7 @@ def opener_of(config: JobConfig) -> Opener:
     return opener
 
 
-def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tracker:
+def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Courier:
     """Return what tells MLflow of a job, if the configuration wants it told; its imports go on
     beside what follows.
 
@@ -42,4 +43,4 @@ def open_tracker(config: JobConfig, runs: Path, parent: str | None = None) -> Tr
     Raises:
         UserError: there is no such tracker.
     """
-    return opener_of(config)(runs, config.tracking.experiment, parent)
+    return Courier(opener_of(config)(runs, config.tracking.experiment, parent))

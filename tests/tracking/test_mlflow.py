@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.tracking.base import Dataset
-from evoprompt.tracking.mlflow import MlflowTracker, default_uri
+from evoprompt.tracking.mlflow import MlflowTracker
 from evoprompt.tracking.names import flat_parameters
+from evoprompt.tracking.stores import default_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -143,24 +143,6 @@ def test_more_metrics_than_mlflow_takes_in_one_call_all_arrive(runs: Path):
     tracker.log({f"x/{i}": i for i in range(2300)}, 0, 1)
     tracker.finish("FINISHED")
     assert len(client(runs).get_run(identity["run_id"]).data.metrics) == 2300
-
-
-def test_a_store_that_does_not_answer_is_the_users_to_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////dev/null/m.db")
-    tracker = MlflowTracker(tmp_path, "evoprompt")
-    with pytest.raises(UserError, match="does not answer.*tracking.enabled=false"):
-        tracker.begin("x", {}, {}, [])
-
-
-def test_the_store_is_where_the_environment_says_else_beside_the_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert default_uri(tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert default_uri(tmp_path) == "http://127.0.0.1:5000"
 
 
 def test_parameters_are_flat_and_metrics_are_grouped():

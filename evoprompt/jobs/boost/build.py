@@ -25,7 +25,7 @@ from evoprompt.tasks.judge import DEFAULT_EVALUATOR
 from evoprompt.tasks.load import load_task, policy_of
 from evoprompt.tasks.render import render_answer, render_input
 from evoprompt.tasks.sources.jsonl import read_questions
-from evoprompt.tracking.base import Tracker
+from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 
 
@@ -43,7 +43,7 @@ class BoostParts:
     measurer: Measurer
     writer: Writer
     executor: Executor
-    tracker: Tracker
+    tracker: Courier
 
     def pair_tokens(self, judged: Judged) -> int:
         """Return how many tokens a pair takes in the context."""

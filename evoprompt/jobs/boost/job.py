@@ -32,6 +32,18 @@ class BoostJob:
         resume(folder)
         return 0
 
+    def sync(self, folder: Path) -> list[Exception]:
+        """Tell the tracker what it was not told of a loop."""
+        from evoprompt.jobs.boost.folder import BoostFolder
+        from evoprompt.jobs.boost.tracked import sync
+
+        loop = BoostFolder.open(folder)
+        config = loop.config()
+        if not config.tracking.enabled:
+            raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
+        reason = sync(config, loop)
+        return [] if reason is None else [reason]
+
     def report(self, folder: Path) -> Path:
         """Write the page of a loop."""
         from evoprompt.jobs.boost.folder import BoostFolder

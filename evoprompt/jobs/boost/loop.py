@@ -31,7 +31,6 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes
-from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.page import write_boost_page
 from evoprompt.jobs.boost.record import Measured, Outcomes, RoundLine, round_line
 from evoprompt.jobs.boost.state import (
@@ -46,6 +45,7 @@ from evoprompt.jobs.boost.state import (
     goes_on,
     in_context,
 )
+from evoprompt.jobs.boost.tracked import open_tracking, point_of
 from evoprompt.jobs.held_out import compare
 from evoprompt.measurement.asker import Asker, Prior, is_right
 from evoprompt.policy import Policy
@@ -55,8 +55,6 @@ from evoprompt.seeding import Stream, generator
 from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_prompt
-from evoprompt.tracking.base import Dataset
-from evoprompt.tracking.names import digest, flat_parameters
 
 
 class BoostObserver(Protocol):
@@ -90,11 +88,13 @@ def boost(
     asker = Asker(
         parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, loop.answers
     )
+    with ledger.timed("tracking"):
+        open_tracking(parts.tracker, folder, parts.config, (parts.task, parts.questions))
     with ledger.timed("model_load"):
         info = parts.executor.info()
     parts.measurer.watch(parts.config.seed, ledger)
     with ledger.timed("tracking"):
-        _open_tracking(parts, folder)
+        parts.tracker.ready()
     observer.loaded(info, parts.config)
     if state is None:
         observer.phase("before the first round")
@@ -222,7 +222,7 @@ def _commit(
     }
     answers = [{**asdict(j), "is_right": r} for j, r in zip(judged, right, strict=True)]
     folder.commit_lines({RECURRENCE: [line.to_dict()], ANSWERS: answers}, content)
-    parts.tracker.log(recurrence_metrics(line), state.round, line.time_ms)
+    parts.tracker.log(point_of(line))
     observer.round(line)
     return state
 
@@ -309,7 +309,6 @@ def _conclude(
         write_boost_page(folder, summary)
     seconds = {name: round(value, 3) for name, value in asker.ledger.seconds.items()}
     summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
-    parts.tracker.describe(boost_description(summary))
     folder.write(SUMMARY, summary)
     return summary
 
@@ -350,36 +349,3 @@ def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, object]:
         "choices": list(choices) if choices else None,
         "id": judged.question_id,
     }
-
-
-def _open_tracking(parts: BoostParts, folder: BoostFolder) -> None:
-    """Open the MLflow run, or open it again and tell the last committed round once more: it may not
-    have arrived.
-    """
-    identity = folder.read(TRACKING)
-    if identity:
-        parts.tracker.resume(identity)
-        for line in folder.rounds()[-1:]:
-            parts.tracker.log(recurrence_metrics(line), line.round, line.time_ms)
-        return
-    config = parts.config
-    source = str(config.questions or (config.task and config.task.origin))
-    datasets = [
-        Dataset(config.name, digest(parts.questions), source, "questions", len(parts.questions))
-    ]
-    datasets += (
-        [Dataset(parts.task.name, digest(parts.task.test), source, "test", len(parts.task.test))]
-        if parts.task
-        else []
-    )
-    tags = {
-        "evoprompt.folder": str(folder.path),
-        "evoprompt.boost": config.loop.buffer,
-        "evoprompt.model": config.model.name,
-    }
-    folder.write(
-        TRACKING,
-        parts.tracker.begin(
-            folder.path.name, flat_parameters(config.model_dump(mode="json")), tags, datasets
-        ),
-    )

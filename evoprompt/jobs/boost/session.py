@@ -16,8 +16,10 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.display import BoostDisplay, print_result
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
+from evoprompt.jobs.boost.tracked import ending_of
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import PlainConsole, new_console
+from evoprompt.tracking.courier import sync_hint, warn_untold
 
 
 def start(config: BoostConfig, out: Path | None) -> Mapping[str, Any]:
@@ -54,7 +56,7 @@ def resume(path: Path) -> Mapping[str, Any]:
     if folder.is_complete:
         raise UserError(
             f"the loop in {path} is complete; its result is in summary.json, and evoprompt "
-            f"report {path} makes its page again"
+            f"report {path} makes its page again{sync_hint(folder)}"
         )
     return _carry_out(folder.config(), folder)
 
@@ -85,8 +87,8 @@ def _go_round(config: BoostConfig, folder: BoostFolder, *, show: bool) -> Mappin
             display.interrupted(folder.path)
             raise
         finally:
-            prompt = summary["champion"]["prompt"] if summary is not None else None
-            parts.tracker.finish(status, folder.path if summary is not None else None, prompt)
+            ending = ending_of(folder) if status == "FINISHED" else None
+            warn_untold(folder.path, parts.tracker.finish(status, ending))
             parts.close()
     print_result(display.console, summary, folder.path, parts.tracker.location())
     return summary

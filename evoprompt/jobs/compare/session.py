@@ -20,13 +20,19 @@ from evoprompt.jobs.compare.tables import (
     power_notes,
     test_table,
 )
+from evoprompt.masking import without_secrets
 from evoprompt.report.table import to_markdown, to_rich
 from evoprompt.store.folder import RunFolder
 from evoprompt.store.names import folder_name
 from evoprompt.terminal import new_console
-from evoprompt.tracking.mlflow import MlflowTracker, default_uri
+from evoprompt.tracking.base import About, Ending, Point
+from evoprompt.tracking.courier import Courier
+from evoprompt.tracking.mlflow import MlflowTracker
+from evoprompt.tracking.stores import default_uri
 
 NAME_CHARACTERS = 60
+#: Seconds that MLflow has to take a comparison.
+TELLING_SECONDS = 45.0
 
 
 def compare(
@@ -103,23 +109,26 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
         if uri.startswith("sqlite:///")
         else _around(tracked)
     )
-    if default_uri(home) != uri:
+    if without_secrets(default_uri(home)) != uri:
         return (
             "MLflow: not recorded, since the runs are in another store; set "
             f"MLFLOW_TRACKING_URI={uri}"
         )
-    tracker = MlflowTracker(home, str(tracked[0].config["tracking.experiment"]))
+    courier = Courier(MlflowTracker(home, str(tracked[0].config["tracking.experiment"])))
     tags = {
         "evoprompt.kind": "comparison",
         "evoprompt.folder": str(folder),
         "evoprompt.compared_runs": " ".join((r.mlflow or {})["run_id"] for r in tracked),
         "evoprompt.compared_folders": " ".join(str(r.folder) for r in records),
     }
-    tracker.begin(f"comparison {folder.name}", _parameters(comparison), tags, [])
-    tracker.log(comparison_metrics(comparison), 0, int(time.time() * 1000))
-    tracker.describe(comparison_description(comparison))
-    tracker.finish("FINISHED", folder)
-    return f"MLflow {tracker.location()}"
+    about = About(f"comparison {folder.name}", _parameters(comparison), tags)
+    courier.open(None, lambda: about)
+    point = Point(comparison_metrics(comparison), 0, int(time.time() * 1000))
+    ending = Ending(comparison_description(comparison), point, folder)
+    reason = courier.finish("FINISHED", ending, TELLING_SECONDS)
+    if reason is not None:
+        return f"MLflow: not recorded in whole ({reason})"
+    return f"MLflow {courier.location()}"
 
 
 def _parameters(comparison: Comparison) -> dict[str, object]:

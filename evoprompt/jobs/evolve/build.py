@@ -29,7 +29,7 @@ from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import check_judgements, judge_task
 from evoprompt.tasks.load import load_task
-from evoprompt.tracking.base import Tracker
+from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 from evoprompt.variation.base import Need, needs_of
 from evoprompt.variation.catalog import drawn_operators
@@ -48,7 +48,7 @@ class Parts:
     strategy: Strategy
     measurer: Measurer
     executor: Executor
-    tracker: Tracker
+    tracker: Courier
     fitness: Fitness
     #: the user's own, by name
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)

@@ -36,6 +36,18 @@ class EvolveJob:
         resume(folder)
         return 0
 
+    def sync(self, folder: Path) -> list[Exception]:
+        """Tell the tracker what it was not told of a run."""
+        from evoprompt.jobs.evolve.folder import EvolveFolder
+        from evoprompt.jobs.evolve.tracked import sync
+
+        run = EvolveFolder.open(folder)
+        config = run.config()
+        if not config.tracking.enabled:
+            raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
+        reason = sync(config, run)
+        return [] if reason is None else [reason]
+
     def report(self, folder: Path) -> Path:
         """Write the page of a run, or of a lineage that another program wrote."""
         from evoprompt.jobs.evolve.folder import EvolveFolder

@@ -25,10 +25,9 @@ from evoprompt.jobs.evolve.conclude import finalists, pick_baseline, pick_champi
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.journal import Journal
-from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
-from evoprompt.jobs.evolve.tracked import open_tracking
+from evoprompt.jobs.evolve.tracked import open_tracking, point_of
 from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Example, LabelScores, State, TokenCount
@@ -76,11 +75,13 @@ def run(
     before = sum(journal.ledger.seconds.values())
     # a second of imports, while the model is loaded
     Thread(target=import_module, args=["evoprompt.report.plots"], daemon=True).start()
+    with journal.ledger.timed("tracking"):
+        open_tracking(parts.tracker, folder, parts.config, parts.task)
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()
     parts.measurer.watch(parts.config.seed, journal.ledger)
     with journal.ledger.timed("tracking"):
-        open_tracking(parts.tracker, folder, parts.config, parts.task)
+        parts.tracker.ready()
     observer.loaded(info, parts.config)
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer, info)
@@ -92,8 +93,6 @@ def run(
     )
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
     summary = replace(summary, seconds=seconds | {"total": round(sum(seconds.values()), 3)})
-    parts.tracker.describe(summary_description(summary))
-    parts.tracker.log(summary_metrics(summary), state.generation, int(time.time() * 1000))
     folder.write(SUMMARY, summary.to_dict())
     return summary
 
@@ -127,7 +126,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             scores = [measured[policy.policy_id] for policy in new]
             journal.folder.commit(state, entries, line, scores, ledger)
         parts.measurer.pin([m.birth.policy for m in state.members])
-        parts.tracker.log(generation_metrics(line), line.generation, line.time_ms)
+        parts.tracker.log(point_of(line))
         if observer.generation(line) is False:
             break
     return state

@@ -17,9 +17,10 @@ from evoprompt.jobs.evolve.display import Display, QuietObserver, print_result
 from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
-from evoprompt.store.folder import SUMMARY, TRACKING
+from evoprompt.jobs.evolve.tracked import ending_of
+from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
-from evoprompt.tracking.open import open_tracker
+from evoprompt.tracking.courier import sync_hint, warn_untold
 
 
 def start(config: Config, out: Path | None) -> Mapping[str, Any]:
@@ -79,7 +80,7 @@ def resume(path: Path) -> Mapping[str, Any]:
     if folder.is_complete:
         raise UserError(
             f"the run in {path} is complete; its result is in summary.json, and evoprompt report "
-            f"{path} makes its page again"
+            f"{path} makes its page again{sync_hint(folder)}"
         )
     _show(folder.config(), folder)
     summary: Mapping[str, Any] = folder.read(SUMMARY)
@@ -113,10 +114,9 @@ def _carry_out(
     begun = time.perf_counter()
     parts = build(config, home(folder.path), shared, parent_run(folder.path))
     status = "FAILED"
-    champion = None
     try:
         summary = run(parts, folder, observer, startup_seconds=time.perf_counter() - begun)
-        status, champion = "FINISHED", summary.champion.prompt
+        status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
@@ -124,25 +124,11 @@ def _carry_out(
         with ThreadPoolExecutor(
             max_workers=1
         ) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
-            thread.submit(
-                parts.tracker.finish,
-                status,
-                folder.path if status == "FINISHED" else None,
-                champion,
-            )
+            ending = ending_of(folder) if status == "FINISHED" else None
+            told = thread.submit(parts.tracker.finish, status, ending)
             parts.close()
+        warn_untold(folder.path, told.result())
     return summary, parts.tracker.location()
-
-
-def tell_end(config: Config, folder: EvolveFolder) -> None:
-    """Tell the tracker of a complete run that it is complete: a kill may have come between
-    the two.
-    """
-    identity = folder.read(TRACKING)
-    if identity:
-        tracker = open_tracker(config, home(folder.path))
-        tracker.resume(identity)
-        tracker.finish("FINISHED", folder.path, folder.read(SUMMARY)["champion"]["prompt"])
 
 
 def _show(

@@ -1,34 +1,75 @@
-"""What a tracker is told of a run when it begins, or goes on."""
+"""What a tracker is told of a run: when it begins, of each generation, when it is complete."""
 
 from __future__ import annotations
 
+from evoprompt.jobs.base import home, parent_run
+from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
-from evoprompt.jobs.evolve.metrics import generation_metrics
-from evoprompt.store.folder import TRACKING
+from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.tasks.base import Task
-from evoprompt.tracking.base import Dataset, Tracker
+from evoprompt.tracking.base import About, Dataset, Ending, Point
+from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
 from evoprompt.tracking.names import digest, flat_parameters
+from evoprompt.tracking.open import open_tracker
 
 
-def open_tracking(tracker: Tracker, folder: EvolveFolder, config: Config, task: Task) -> None:
-    """Open the run, or open it again and tell the last committed generation once more: it may not
-    have arrived.
+def open_tracking(
+    courier: Courier, folder: EvolveFolder, config: Config, task: Task | None = None
+) -> None:
+    """Begin to tell of a run, or go on with all that is committed and not told yet.
+
+    Args:
+        courier: tells it.
+        folder: of the run.
+        config: of the run.
+        task: None is read where it is needed, and nobody is waited for.
     """
-    identity = folder.read(TRACKING)
-    if identity:
-        tracker.resume(identity)
-        for line in folder.generations()[-1:]:
-            tracker.log(generation_metrics(line), line.generation, line.time_ms)
-        return
-    parameters = flat_parameters(config.model_dump(mode="json"))
+    courier.open(
+        folder,
+        lambda: about(folder, config, task or check_task(config)[0]),
+        [point_of(line) for line in folder.generations()],
+        once=task is None,
+    )
+
+
+def sync(config: Config, folder: EvolveFolder) -> Exception | None:
+    """Tell the tracker all that it was not told of a run; return why that was not possible, None
+    where it knows all.
+    """
+    courier = open_tracker(config, home(folder.path), parent_run(folder.path))
+    if is_told(folder):
+        return None
+    open_tracking(courier, folder, config)
+    ending = ending_of(folder)
+    return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
+
+
+def about(folder: EvolveFolder, config: Config, task: Task) -> About:
+    """Return what a tracker is told when a run begins."""
     tags = {
         "evoprompt.folder": str(folder.path),
         "evoprompt.task": task.name,
         "evoprompt.model": config.model.name,
     }
-    name = folder.path.name
-    folder.write(TRACKING, tracker.begin(name, parameters, tags, datasets_of(task, config)))
+    parameters = flat_parameters(config.model_dump(mode="json"))
+    return About(folder.path.name, parameters, tags, datasets_of(task, config))
+
+
+def point_of(line: GenerationLine) -> Point:
+    """Return what a tracker is told of a generation."""
+    return Point(generation_metrics(line), line.generation, line.time_ms)
+
+
+def ending_of(folder: EvolveFolder) -> Ending | None:
+    """Return what a tracker is told of a complete run, from its folder alone; None of another."""
+    summary = folder.summary()
+    if summary is None:
+        return None
+    last = folder.generations()[-1]
+    point = Point(summary_metrics(summary), last.generation, last.time_ms)
+    return Ending(summary_description(summary), point, folder.path, summary.champion.prompt)
 
 
 def datasets_of(task: Task, config: Config) -> list[Dataset]:

@@ -27,6 +27,12 @@ class SweepJob:
 
         return 1 if resume(folder) else 0
 
+    def sync(self, folder: Path) -> list[Exception]:
+        """Tell the tracker what it was not told of a sweep and of its runs."""
+        from evoprompt.jobs.sweep.loop import sync
+
+        return sync(folder.resolve())
+
     def report(self, folder: Path) -> Path:
         """Write the table and the page of a sweep, finished or not."""
         from evoprompt.jobs.sweep.page import write_results

@@ -9,9 +9,8 @@ step at every change), a run folder for each run, and at the end `sweep.csv`, `s
 from __future__ import annotations
 
 import json
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,30 +23,25 @@ from evoprompt.jobs.base import SWEEP, identify, provenance
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
-from evoprompt.jobs.evolve.session import carry_out, tell_end
+from evoprompt.jobs.evolve.session import carry_out
+from evoprompt.jobs.evolve.tracked import sync as sync_run
 from evoprompt.jobs.sweep.bayes import check_installed, propose
 from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
 from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
-from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, write_results
+from evoprompt.jobs.sweep.page import PAGE, TABLE, write_results
 from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
-from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of, result_of
-from evoprompt.store.folder import CHECKPOINT, SUMMARY, RunFolder
+from evoprompt.jobs.sweep.tables import best_group, done, result_of
+from evoprompt.jobs.sweep.tracked import BEST, SETTINGS, about, ending_of
+from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING, RunFolder
 from evoprompt.terminal import new_console
-from evoprompt.tracking.base import NullTracker, Tracker
+from evoprompt.tracking.base import NullTracker
+from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told, warn_untold
 from evoprompt.tracking.open import open_tracker
 
-SETTINGS, BASE, BEST, ERROR = "sweep.yaml", "base.yaml", "best.yaml", "error.txt"
+BASE, ERROR = "base.yaml", "error.txt"
 #: Of the reason that a run failed, at most.
 REASON_CHARACTERS = 300
-
-#: What MLflow is told of the best settings: the mean over their runs.
-METRICS = {
-    "objective": "sweep/objective",
-    "fitness_best": "fitness/best",
-    "accuracy_before": "test/baseline",
-    "accuracy_after": "test/champion",
-}
 
 
 @dataclass(slots=True)
@@ -57,7 +51,6 @@ class Progress:
     path: Path
     sweep: Sweep
     rows: list[SweepRow]  #: by number, from 1
-    tracking: Mapping[str, str] = field(default_factory=dict)
 
     def state(self) -> SweepState:
         """Return the content of `sweep.json`."""
@@ -68,7 +61,6 @@ class Progress:
             config.objective,
             list(config.axes),
             self.rows,
-            self.tracking,
         )
 
     def save(self) -> None:
@@ -141,14 +133,35 @@ def resume(path: Path) -> int:
             f"sweep made"
         )
     state = SweepState.from_dict(json.loads((path / SWEEP).read_text(encoding="utf-8")))
-    progress = Progress(
-        path.resolve(), load_sweep(path / SETTINGS), list(state.rows), state.tracking
-    )
+    progress = Progress(path.resolve(), load_sweep(path / SETTINGS), list(state.rows))
     if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
         raise UserError(
             f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}"
         )
     return _carry_out(progress)
+
+
+def sync(path: Path) -> list[Exception]:
+    """Tell MLflow all that it was not told of a sweep and of its runs; return why that was not
+    possible.
+    """
+    state = SweepState.from_dict(json.loads((path / SWEEP).read_text(encoding="utf-8")))
+    sweep = load_sweep(path / SETTINGS)
+    first = settle(sweep, state.rows[0].settings, "first")
+    courier, folder = open_tracker(first, path.parent), RunFolder(path)
+    reasons: list[Exception | None] = []
+    if not is_told(folder):
+        total = sweep.config.runs or len(state.rows)
+        courier.open(folder, lambda: about(path, sweep, total), once=True)
+        complete = len(done(list(state.rows))) == total
+        ending = ending_of(path, state) if complete else None
+        status = "FINISHED" if complete else "KILLED"
+        reasons.append(courier.finish(status, ending, SYNC_SECONDS))
+    for row in state.rows:
+        if (path / row.folder / CONFIG).exists():
+            run = EvolveFolder.open(path / row.folder)
+            reasons.append(sync_run(run.config(), run))
+    return [reason for reason in reasons if reason is not None]
 
 
 def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
@@ -221,7 +234,7 @@ def _carry_out(progress: Progress, console: Console | None = None) -> int:
             _open(progress, shared, tracker)
             for row in _left(progress):
                 _run(progress, row, shared, display)
-            _conclude(progress, tracker.own)
+            _conclude(progress)
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -229,14 +242,15 @@ def _carry_out(progress: Progress, console: Console | None = None) -> int:
             raise
         finally:
             shared.close()
-            tracker.own.finish(status)
+            ending = ending_of(progress.path, progress.state()) if status == "FINISHED" else None
+            warn_untold(progress.path, tracker.own.finish(status, ending))
     print_end(display.console, progress.state(), progress.path, progress.path.parent)
     return sum(row.status == "failed" for row in progress.rows)
 
 
 @dataclass(slots=True)
 class _LateTracker:
-    own: Tracker = field(default_factory=NullTracker)
+    own: Courier = field(default_factory=lambda: Courier(NullTracker()))
 
 
 def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> None:
@@ -249,21 +263,10 @@ def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> No
     )
     shared.open_model(first)
     tracker.own = open_tracker(first, progress.path.parent)
-    if progress.tracking:
-        tracker.own.resume(progress.tracking)
-        return
-    config = progress.sweep.config
-    parameters: dict[str, object] = {
-        key: json.dumps(axis) for key, axis in config.model_dump(mode="json")["axes"].items()
-    }
-    parameters |= {
-        "sweep.method": config.method,
-        "sweep.objective": config.objective,
-        "sweep.runs": progress.total,
-    }
-    tags = {"evoprompt.folder": str(progress.path), "evoprompt.sweep": config.name}
-    progress.tracking = tracker.own.begin(progress.path.name, parameters, tags, [])
-    progress.save()
+    tracker.own.open(
+        RunFolder(progress.path), lambda: about(progress.path, progress.sweep, progress.total)
+    )
+    tracker.own.ready()
 
 
 def _left(progress: Progress) -> Iterator[SweepRow]:
@@ -324,7 +327,7 @@ def _result(
     folder.path.mkdir(exist_ok=True)
     (folder.path / ERROR).unlink(missing_ok=True)
     if folder.is_complete:
-        tell_end(config, folder)
+        sync_run(config, folder)
     else:
         if folder.read(CHECKPOINT) is None:
             folder.begin(config, provenance(config, identify(config, display.console)))
@@ -343,37 +346,20 @@ def _write_error(folder: Path, error: Exception) -> None:
     (folder / ERROR).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
 
 
-def _conclude(progress: Progress, tracker: Tracker) -> None:
-    """Write table, page and the best run's config, and tell the tracker."""
-    table, page = write_results(progress.path)
-    files = [table, page, progress.path / SETTINGS]
+def _conclude(progress: Progress) -> None:
+    """Write table, page and the best run's config."""
+    write_results(progress.path)
     best = best_group(progress.rows)
-    failed = sum(row.status == "failed" for row in progress.rows)
-    metrics: dict[str, float] = {
-        "sweep/runs_done": len(done(progress.rows)),
-        "sweep/runs_failed": failed,
-    }
     if best:
         config = settle(progress.sweep, best[0].settings, f"{progress.sweep.config.name}-best")
         (progress.path / BEST).write_text(dump_config(config), encoding="utf-8")
-        files.append(progress.path / BEST)
-        metrics |= {
-            metric: mean.value for name, metric in METRICS.items() if (mean := mean_of(best, name))
-        }
-        metrics |= {
-            "tokens/total": sum(column(progress.rows, "tokens")),
-            "time/total": sum(column(progress.rows, "seconds")),
-        }
-    tracker.log(metrics, 0, int(time.time() * 1000))
-    tracker.describe(markdown(progress.state()))
-    tracker.attach(files)
 
 
 def _take_away(folder: Path) -> None:
     """Remove what was written of a sweep that could not start, and the folder if nothing else is in
     it.
     """
-    for name in (SETTINGS, BASE, SWEEP):
+    for name in (SETTINGS, BASE, SWEEP, TRACKING):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

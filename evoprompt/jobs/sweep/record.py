@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
 Status = Literal["waiting", "running", "interrupted", "failed", "done"]
@@ -66,7 +66,6 @@ class SweepState:
     objective: str  #: what is maximised, by its key of `summary.json`
     axes: Sequence[str]  #: the dotted keys that vary
     rows: Sequence[SweepRow]
-    tracking: Mapping[str, str] = field(default_factory=dict)  #: the sweep's place in MLflow
 
     def to_dict(self) -> dict[str, object]:
         """Return the state as `sweep.json` has it."""
@@ -76,7 +75,6 @@ class SweepState:
             "method": self.method,
             "objective": self.objective,
             "axes": list(self.axes),
-            "tracking": dict(self.tracking),
             "runs": [row.to_dict() for row in self.rows],
         }
 
@@ -89,5 +87,4 @@ class SweepState:
             values["objective"],
             values["axes"],
             [SweepRow.from_dict(row) for row in values["runs"]],
-            values["tracking"],
         )

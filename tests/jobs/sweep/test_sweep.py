@@ -615,7 +615,7 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
 ):
     import mlflow
 
-    from evoprompt.tracking.mlflow import default_uri
+    from evoprompt.tracking.stores import default_uri
 
     runs = tmp_path / "runs"
     values = yaml.safe_load(grid.read_text())
@@ -628,7 +628,7 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
     assert sweep.start(grid, runs / "s") == 0
     assert list(tmp_path.rglob("mlflow.db")) == [runs / "mlflow.db"]
     client = mlflow.MlflowClient(default_uri(runs))
-    parent = client.get_run(state(runs / "s")["tracking"]["run_id"])
+    parent = client.get_run(json.loads((runs / "s" / "tracking.json").read_text())["run_id"])
     children = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     )
@@ -642,7 +642,10 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
         a.path for a in client.list_artifacts(parent.info.run_id)
     }
     # a kill between a run's summary and what MLflow is told of it
-    client.set_terminated(children[0].info.run_id, "RUNNING")
+    second = next(c for c in children if c.info.run_name == "002-sus-seed0")
+    client.set_terminated(second.info.run_id, "RUNNING")
+    told = runs / "s" / "002-sus-seed0" / "tracking.json"
+    told.write_text(json.dumps({**json.loads(told.read_text()), "ended": None}))
     content = state(runs / "s")
     content["runs"][1] |= {"status": "running", "result": None}
     (runs / "s" / "sweep.json").write_text(json.dumps(content))
@@ -714,9 +717,9 @@ def test_bayes_without_optuna_says_how_to_get_it(config_file: Path, tmp_path: Pa
 def test_a_state_is_read_back_as_it_was_written_key_for_key():
     ended = SweepRow(1, "001-a", {"seed": 3}, "done", None, {"objective": 0.5, "tokens": None})
     failed = SweepRow(2, "002-b", {METHOD: "sus"}, "failed", "it broke")
-    before = SweepState("s", "grid", "fitness.best", ["seed"], [ended, failed], {"run_id": "x"})
+    before = SweepState("s", "grid", "fitness.best", ["seed"], [ended, failed])
     values = json.loads(json.dumps(before.to_dict()))
-    assert list(values) == ["version", "name", "method", "objective", "axes", "tracking", "runs"]
+    assert list(values) == ["version", "name", "method", "objective", "axes", "runs"]
     assert [list(row) for row in values["runs"]] == [
         ["number", "folder", "settings", "status", "reason", "result"]
     ] * 2

@@ -1,0 +1,83 @@
+"""What a tracker is told of a loop: when it begins, of each round, when it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evoprompt.jobs.base import home
+from evoprompt.jobs.boost.build import check_boost
+from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.folder import BoostFolder
+from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
+from evoprompt.jobs.boost.record import RoundLine
+from evoprompt.records import Example
+from evoprompt.store.folder import SUMMARY
+from evoprompt.tasks.base import Task
+from evoprompt.tracking.base import About, Dataset, Ending, Point
+from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
+from evoprompt.tracking.names import digest, flat_parameters
+from evoprompt.tracking.open import open_tracker
+
+#: The task, whose labels measure, and what the model answers.
+Asked = tuple[Task | None, Sequence[Example]]
+
+
+def open_tracking(
+    courier: Courier, folder: BoostFolder, config: BoostConfig, asked: Asked | None = None
+) -> None:
+    """Begin to tell of a loop, or go on with all that is committed and not told yet.
+
+    Args:
+        courier: tells it.
+        folder: of the loop.
+        config: of the loop.
+        asked: None is read where it is needed, and nobody is waited for.
+    """
+    courier.open(
+        folder,
+        lambda: about(folder, config, asked or check_boost(config)[:2]),
+        [point_of(line) for line in folder.rounds()],
+        once=asked is None,
+    )
+
+
+def sync(config: BoostConfig, folder: BoostFolder) -> Exception | None:
+    """Tell the tracker all that it was not told of a loop; return why that was not possible, None
+    where it knows all.
+    """
+    courier = open_tracker(config, home(folder.path))
+    if is_told(folder):
+        return None
+    open_tracking(courier, folder, config)
+    ending = ending_of(folder)
+    return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
+
+
+def about(folder: BoostFolder, config: BoostConfig, asked: Asked) -> About:
+    """Return what a tracker is told when a loop begins."""
+    task, questions = asked
+    source = str(config.questions or (config.task and config.task.origin))
+    datasets = [Dataset(config.name, digest(questions), source, "questions", len(questions))]
+    if task is not None:
+        datasets.append(Dataset(task.name, digest(task.test), source, "test", len(task.test)))
+    tags = {
+        "evoprompt.folder": str(folder.path),
+        "evoprompt.boost": config.loop.buffer,
+        "evoprompt.model": config.model.name,
+    }
+    parameters = flat_parameters(config.model_dump(mode="json"))
+    return About(folder.path.name, parameters, tags, datasets)
+
+
+def point_of(line: RoundLine) -> Point:
+    """Return what a tracker is told of a round."""
+    return Point(recurrence_metrics(line), line.round, line.time_ms)
+
+
+def ending_of(folder: BoostFolder) -> Ending | None:
+    """Return what a tracker is told of a complete loop, from its folder alone; None of another."""
+    summary = folder.read(SUMMARY)
+    if summary is None:
+        return None
+    prompt = summary["champion"]["prompt"]
+    return Ending(boost_description(summary), folder=folder.path, champion=prompt)
