@@ -16,19 +16,35 @@ from dataclasses import dataclass
 from math import isinf, nan, sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from evoprompt.arrays import Floats
+from evoprompt.arrays import Floats, Integers
 from evoprompt.recurrence.error_rate import as_rates, by_round, impurity
 
-#: (the context's impurity, that of the accepted pairs, rounds before) -> the next context's.
-Law = Callable[[Floats, Floats, int], Floats]
 
-#: What becomes of a round's accepted pairs, by buffer: they take the context's place, or are added
-#: to it.
-CONTEXTS: Mapping[str, Law] = {
-    "replace": lambda context, accepted, step: accepted,
-    "accumulate": lambda context, accepted, step: (context * step + accepted) / (step + 1),
+@dataclass(frozen=True, slots=True)
+class ContextLaw:
+    """What becomes of a round's accepted pairs, where all that is kept is shown, and for pairs one
+    by one.
+    """
+
+    #: (the context's impurity, that of the accepted pairs, rounds before) -> the next context's
+    impurity: Callable[[Floats, Floats, int], Floats]
+    #: (places of the pairs counted from the newest, the newest round's number, the least number)
+    #: -> whether they stay; arrays that broadcast
+    stays: Callable[[Integers, Integers, int], NDArray[np.bool_]]
+
+
+#: By buffer: accepted pairs take the context's place, or are added to it.
+CONTEXTS: Mapping[str, ContextLaw] = {
+    "replace": ContextLaw(
+        lambda context, accepted, step: accepted,
+        lambda place, newest, least: place < np.maximum(newest, least),
+    ),
+    "accumulate": ContextLaw(
+        lambda context, accepted, step: (context * step + accepted) / (step + 1),
+        lambda place, newest, least: place >= 0,
+    ),
 }
 
 
@@ -62,7 +78,15 @@ class ImitationFit:
     ceiling: float
     floor_standard_error: float | None  #: None where it is undefined
     ceiling_standard_error: float | None
-    num_rounds: int
+    num_rounds: int  #: contexts
+    #: by which contexts of the same impurity differ in their true error rates; None where it is
+    #: undefined
+    context_deviation: float | None = None
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Those left to tell how much contexts differ, at least 1."""
+        return max(1, self.num_rounds - 2)
 
     @property
     def imitation(self) -> Imitation:
@@ -79,22 +103,33 @@ class ImitationFit:
 
 def draw_limits(
     fit: ImitationFit, num_draws: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Return floors and ceilings as far as the estimates leave them open, shape (draw,) each.
+) -> tuple[Floats, Floats, Floats]:
+    """Return floors, ceilings and deviations of single contexts as far as the estimates leave them
+    open, shape (draw,) each.
 
-    Normal about each estimate with its standard error (none where that is undefined), kept within
-    [0, 1], a line that falls made level at its middle. Floor and ceiling are drawn independently,
-    as they are estimated where every context is all right or all wrong.
+    With R contexts the spread g ~ sqrt((R - 2) / chi^2_{R-2}) that the estimate of their variance
+    leaves open is drawn once for all three:
+
+        floor ~ Normal(estimate, g SE),   ceiling likewise,   deviation = g context_deviation
+
+    so that floor and ceiling have Student's distribution about their estimates. With one context of
+    each kind nothing tells how much contexts differ: one degree of freedom stands for that.
+    Both are kept within [0, 1], a line that falls made level at its middle. They are drawn
+    independently, as they are estimated where every context is all right or all wrong. An undefined
+    standard error or deviation is 0.
     """
+    df = fit.degrees_of_freedom
+    spread = np.sqrt(df / rng.chisquare(df, num_draws))
     floor, ceiling = (
-        np.clip(rng.normal(value, error or 0.0, num_draws), 0.0, 1.0)
+        np.clip(value + spread * rng.normal(0.0, error or 0.0, num_draws), 0.0, 1.0)
         for value, error in (
             (fit.floor, fit.floor_standard_error),
             (fit.ceiling, fit.ceiling_standard_error),
         )
     )
     middle = (floor + ceiling) / 2
-    return np.minimum(floor, middle), np.maximum(ceiling, middle)
+    deviation = spread * (fit.context_deviation or 0.0)
+    return np.minimum(floor, middle), np.maximum(ceiling, middle), deviation
 
 
 def answer_error(context_impurity: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
@@ -166,7 +201,7 @@ def trajectory(
     rates, context = [float(error_rate)], np.zeros(())
     for step in range(num_rounds):
         accepted = impurity(rates[-1], s[step], c[step])
-        context = CONTEXTS[buffer](context, accepted, step)
+        context = CONTEXTS[buffer].impurity(context, accepted, step)
         rates.append(float(imitation.error_rate(context)))
     return np.array(rates)
 
@@ -228,10 +263,19 @@ def fit_imitation(
 
     The fitted line at x = 0 and x = 1, each a weighted sum of the error rates: sum_r k_r y_r with
     k_r = w_r [1 / sum(w) + (x - mean) (x_r - mean) / S], w the number of answers (or 1), mean =
-    sum(w x_r) / sum(w), S = sum w (x_r - mean)^2. Its standard error is sqrt(sum k_r^2 var_r). With
-    numbers of answers m_r, var_r = p (1 - p) / m_r, p = (wrong + 1/2) / (m_r + 1): chance in the
-    answers alone, not misfit of a line. Without them var_r is that of the residuals (ddof = 2),
-    undefined for two rounds.
+    sum(w x_r) / sum(w), S = sum w (x_r - mean)^2. Its standard error is sqrt(sum k_r^2 var_r).
+
+    With numbers of answers m_r there are two levels: chance in the answers, v_r = p (1 - p) / m_r
+    with p = (wrong + 1/2) / (m_r + 1), and contexts that differ, by tau^2:
+
+        var_r = v_r + tau^2,   tau^2 = max(0, [Q - sum w_r (1 - h_r) v_r] / sum w_r (1 - h_r))
+
+    with Q = sum w_r (residual_r)^2 and h_r = w_r [1 / sum(w) + (x_r - mean)^2 / S], so that tau^2
+    is unbiased but for being kept from below 0. Of two contexts tau is undefined and left out.
+    Without numbers of answers var_r is the variance of the residuals (ddof = 2), and tau its root:
+    undefined for two contexts.
+
+    Source of tau^2: the method of moments, Henderson 1953; DerSimonian and Laird 1986.
 
     The impurity must be that of all pairs in the context: measured on a sample of them it would
     flatten the line.
@@ -261,21 +305,27 @@ def fit_imitation(
     ends = np.array([0.0, 1.0])[:, None]
     k = weight * (1 / weight.sum() + (ends - mean) * (x - mean) / spread)  # (end, round)
     floor, ceiling = (k @ y).tolist()
-    variance = _variance(
-        y - floor - (ceiling - floor) * x, y, None if num_answers is None else weight
-    )
-    errors = [None, None] if variance is None else np.sqrt(k**2 @ variance).tolist()
-    return ImitationFit(floor, ceiling, errors[0], errors[1], len(x))
+    chance = None if num_answers is None else _chance(y, weight)
+    free = weight * (1 - weight * (1 / weight.sum() + (x - mean) ** 2 / spread))
+    squares = float(weight @ (y - floor - (ceiling - floor) * x) ** 2)
+    between = _between(squares, free, np.zeros(len(x)) if chance is None else chance)
+    errors: list[float | None] = [None, None]
+    if chance is not None or between is not None:
+        variance = np.full(len(x), between or 0.0) + (0.0 if chance is None else chance)
+        errors = np.sqrt(k**2 @ variance).tolist()
+    deviation = None if between is None else sqrt(between)
+    return ImitationFit(floor, ceiling, errors[0], errors[1], len(x), deviation)
 
 
-def _variance(residuals: Floats, error_rates: Floats, num_answers: Floats | None) -> Floats | None:
-    """Return the variance of each round's error rate, or None where it is undefined."""
-    if num_answers is not None:
-        p = (error_rates * num_answers + 0.5) / (num_answers + 1)
-        return np.asarray(p * (1 - p) / num_answers, dtype=np.float64)
-    if len(residuals) < 3:
-        return None
-    return np.full(len(residuals), float(residuals @ residuals) / (len(residuals) - 2))
+def _chance(error_rates: Floats, num_answers: Floats) -> Floats:
+    """Return the variance that counting so many answers leaves in each error rate."""
+    p = (error_rates * num_answers + 0.5) / (num_answers + 1)
+    return np.asarray(p * (1 - p) / num_answers, dtype=np.float64)
+
+
+def _between(squares: float, free: Floats, chance: Floats) -> float | None:
+    """Return the variance between contexts beyond chance, or None of two contexts."""
+    return max(0.0, (squares - float(free @ chance)) / float(free.sum())) if len(free) > 2 else None
 
 
 def check_buffer(buffer: str) -> None:

@@ -35,14 +35,17 @@ def binomial_probabilities(num_trials: int, probability: ArrayLike) -> Floats:
     return np.asarray(np.exp(_log_choose(num_trials) + hits + misses), dtype=np.float64)
 
 
-def binomial_test(num_successes: int, num_trials: int, probability: float) -> float:
-    """Return the exact two-sided p-value that successes come with this probability.
+def binomial_test(num_successes: int, num_trials: int, probability: ArrayLike) -> float:
+    """Return the exact two-sided p-value that successes come with this probability, or with one of
+    several that are equally likely.
 
     The probability of all counts that are no more likely than the one observed. It is 1 without
     trials. Raises ValueError for impossible counts or a probability outside [0, 1].
     """
     _check(num_successes, num_trials)
-    return _no_more_likely(binomial_probabilities(num_trials, probability), num_successes)
+    several = np.unique(np.asarray(probability, dtype=np.float64), return_counts=True)
+    likely = binomial_probabilities(num_trials, several[0])
+    return _no_more_likely(several[1] @ likely / several[1].sum(), num_successes)
 
 
 def same_proportion_test(

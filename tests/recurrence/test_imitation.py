@@ -37,22 +37,38 @@ def test_a_partly_imitated_round_worked_by_hand():
 
 
 def test_drawn_limits_have_the_estimates_mean_and_error_and_stay_possible():
-    floor, ceiling = draw_limits(
-        ImitationFit(0.2, 0.7, 0.03, 0.05, 4), 20_000, np.random.default_rng(0)
+    # With 1,000 degrees of freedom Student's distribution is normal.
+    floor, ceiling, deviation = draw_limits(
+        ImitationFit(0.2, 0.7, 0.03, 0.05, 1_002, 0.1), 20_000, np.random.default_rng(0)
     )
-    assert (floor.mean(), ceiling.mean()) == (
+    assert (floor.mean(), ceiling.mean(), deviation.mean()) == (
         pytest.approx(0.2, abs=0.001),
         pytest.approx(0.7, abs=0.002),
+        pytest.approx(0.1, abs=0.001),
     )
     assert (floor.std(), ceiling.std()) == (
         pytest.approx(0.03, rel=0.03),
         pytest.approx(0.05, rel=0.03),
     )
-    floor, ceiling = draw_limits(
+    floor, ceiling, deviation = draw_limits(
         ImitationFit(0.5, 0.48, 0.4, None, 2), 2_000, np.random.default_rng(0)
     )
     assert ((floor >= 0) & (floor <= ceiling) & (ceiling <= 1)).all()
     assert (floor == ceiling).mean() > 0.3, "a line that falls is level"
+    assert not deviation.any()
+
+
+def test_few_contexts_leave_their_spread_open():
+    """With two contexts of each kind 2 degrees of freedom: the quartiles of Student's distribution
+    are at -+.816 and its outer 5 % beyond 4.303.
+    """
+    fit = ImitationFit(0.5, 0.5, 0.01, 0.01, 4, 0.02)
+    floor, ceiling, deviation = draw_limits(fit, 40_000, np.random.default_rng(0))
+    apart = (ceiling - floor) / 0.01 / np.sqrt(2)  # level where it falls: half of |T| is 0
+    assert np.quantile(apart[apart > 0], 0.5) == pytest.approx(0.816, rel=0.03)
+    assert np.quantile(apart[apart > 0], 0.95) == pytest.approx(4.303, rel=0.05)
+    # sqrt(2 / chi^2_2) at the median of chi^2_2, 2 ln 2
+    assert np.median(deviation) == pytest.approx(0.02 / np.sqrt(np.log(2)), rel=0.02)
 
 
 def test_two_rounds_of_an_accumulated_context_worked_by_hand():
@@ -230,6 +246,36 @@ def test_the_regression_weighs_rounds_by_their_answers():
     assert (fit.floor, fit.ceiling) == pytest.approx((0.1, 0.5))
     assert fit.floor_standard_error == pytest.approx(np.sqrt(10.5 / 101 * 90.5 / 101 / 100))
     assert fit.ceiling_standard_error == pytest.approx(np.sqrt(0.25 / 300))
+
+
+def test_contexts_that_differ_are_a_level_of_their_own():
+    """Rates .2 and .4 at impurity 0, .6 and .8 at 1, of 100 answers each: floor .3, ceiling .7,
+    residuals of .1, every h = 1/2. With w = 100: Q = 100 * 4 * .01 = 4, sum w (1 - h) = 200, and
+    v = p (1 - p) / 100 of p = 20.5, 40.5, 60.5, 80.5 over 101 and the mean v of .0020099:
+    tau^2 = 4 / 200 - v. Var of the floor: the mean of its two var_r, halved.
+    """
+    fit = fit_imitation([0, 0, 1, 1], [0.2, 0.4, 0.6, 0.8], [100] * 4)
+    p = np.array([20.5, 40.5, 60.5, 80.5]) / 101
+    v = p * (1 - p) / 100
+    assert v.mean() == pytest.approx(0.0020099, abs=1e-6)
+    tau = np.sqrt(0.02 - v.mean())
+    assert (fit.floor, fit.ceiling) == pytest.approx((0.3, 0.7))
+    assert fit.context_deviation == pytest.approx(tau)
+    assert fit.floor_standard_error == pytest.approx(np.sqrt((v[:2].mean() + tau**2) / 2))
+    alike = fit_imitation([0, 0, 1, 1], [0.3, 0.3, 0.7, 0.7], [100] * 4)
+    assert alike.context_deviation == 0
+    assert fit_imitation([0, 1], [0.3, 0.7], [100] * 2).context_deviation is None
+
+
+def test_the_variance_between_contexts_is_unbiased():
+    """tau = .12, four contexts of each kind with 100 answers each: the mean of tau^2 of 2,000 fits
+    has an sd near .0002; floors and ceilings far from 0 keep it from being cut.
+    """
+    rng, ends = np.random.default_rng(7), np.repeat([0.4, 0.6], 4)
+    rates = rng.binomial(100, np.clip(rng.normal(ends, 0.12, (2_000, 8)), 0, 1)) / 100
+    impurities = np.repeat([0.0, 1.0], 4)
+    found = [fit_imitation(impurities, y, [100] * 8).context_deviation ** 2 for y in rates]
+    assert np.mean(found) == pytest.approx(0.0144, abs=0.001)
 
 
 def test_regressions_that_are_undefined():

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from math import exp
 
 from evoprompt.choices import COMPARISONS
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.record import Outcomes, RoundLine
-from evoprompt.recurrence.error_rate import rounds_needed
 from evoprompt.recurrence.evaluator import without_gold
-from evoprompt.recurrence.imitation import fixed_point
 from evoprompt.recurrence.threshold import coverage_curve
 
 #: A predicted interval of an error rate that is wider than this is said to be so.
@@ -61,6 +58,21 @@ def notes(config: BoostConfig, lines: Sequence[RoundLine]) -> list[str]:
     return said
 
 
+def supposed(lines: Sequence[RoundLine]) -> str:
+    """Return for which loop these rounds are predicted: the end of a sentence.
+
+    A folder of an earlier version does not say for which contexts; there it was these.
+    """
+    said = [line.predicted_for for line in lines if line.predicted_for is not None]
+    contexts = said[-1] if said else "contexts of the newest pairs above a fixed threshold"
+    follows = (
+        "follows its context as far as contexts of labelled pairs told"
+        if lines[0].imitation is not None
+        else "is wrong as often as its context"
+    )
+    return f"for {contexts}, and a model that {follows}"
+
+
 def _known(lines: Sequence[RoundLine]) -> Iterator[str]:
     """Yield what round 0 lets expect and how the rounds went, as far as labels tell."""
     first = lines[0]
@@ -77,8 +89,8 @@ def _known(lines: Sequence[RoundLine]) -> Iterator[str]:
         )
     else:
         yield _hope(first, first.sensitivity, first.specificity)
-        yield from _end(first, first.error_rate, exp(first.ln_lambda.value))
-        yield from _compared([line for line in lines[1:] if line.verdict is not None])
+        yield from _imitated(first)
+        yield from _compared(first, [line for line in lines[1:] if line.verdict is not None])
 
 
 def _hope(first: RoundLine, s: float, c: float) -> str:
@@ -86,34 +98,38 @@ def _hope(first: RoundLine, s: float, c: float) -> str:
     perfect = " under perfect imitation" if first.imitation is not None else ""
     return (
         f"Before the first round the evaluator had sensitivity {s:.2f} and specificity {c:.2f}, "
-        f"a sum of {s + c:.2f} (more than 1 is needed), so the recurrence {lets} the error "
+        f"a sum of {s + c:.2f} (more than 1 is needed), so what it accepts {lets} the error "
         f"fall{perfect}."
     )
 
 
-def _end(first: RoundLine, error_rate: float, likelihood_ratio: float) -> Iterator[str]:
-    """Yield where the loop is expected to end, or how fast it would go there."""
-    imitation = first.imitation
-    if imitation is not None:
-        end = fixed_point(imitation.imitation, likelihood_ratio)
+def _imitated(first: RoundLine) -> Iterator[str]:
+    """Yield how far the model follows its context, where that was measured."""
+    fit = first.imitation
+    if fit is None:
+        return
+    yield (
+        f"With right pairs in its context the model has an error of {fit.floor:.3f}, "
+        f"with wrong ones of {fit.ceiling:.3f}."
+    )
+    if fit.num_rounds < 3:
         yield (
-            f"With right pairs in its context the model has an error of {imitation.floor:.3f}, "
-            f"with wrong ones of {imitation.ceiling:.3f}, "
-            f"so the loop is expected to end near {end:.3f}, wherever it begins."
+            "One context of each kind does not tell how much contexts differ, so predictions are "
+            "left wide; loop.measure_imitation=2 or more tells."
         )
-    elif 0 < error_rate < 1:
-        needed = rounds_needed(error_rate, error_rate / 2, likelihood_ratio)
-        if needed is not None:
-            yield (
-                f"It would halve the error in {needed} round{'s' if needed != 1 else ''}, if the "
-                f"model imitated its context perfectly."
-            )
 
 
-def _compared(predicted: Sequence[RoundLine]) -> Iterator[str]:
-    """Yield how the rounds went beside their predictions."""
+def _compared(first: RoundLine, predicted: Sequence[RoundLine]) -> Iterator[str]:
+    """Yield how the rounds went beside their predictions, and for which loop those were made."""
     if not predicted:
         return
+    last = predicted[-1]
+    if last.predicted is not None and last.predicted_ci is not None:
+        low, high = last.predicted_ci
+        yield (
+            f"Predicted {supposed([first, *predicted])}: an error of {last.predicted:.3f} "
+            f"[{low:.3f}, {high:.3f}] after round {last.round}."
+        )
     verdicts = [(str(line.round), line.verdict) for line in predicted if line.verdict is not None]
     outside = [number for number, verdict in verdicts if not verdict.inside]
     where = (

@@ -79,9 +79,9 @@ class LoopConfig(Section):
     patience: Positive = 3  #: rounds without a lower believed error before the loop ends
     prefill_tokens: Tokens | None = None  #: the budget: no round begins beyond it
     #: contexts of labelled pairs that are all right, and as many all wrong, in which the test
-    #: examples are answered before the first round: how far the model follows its context.
-    #: Predictions go by it then, else by a model that is wrong as often as its context. The loop
-    #: sees nothing of it
+    #: examples are answered before the first round: how far the model follows its context, and from
+    #: 2 on how much contexts differ. Predictions go by it then, else by a model that is wrong as
+    #: often as its context. The loop sees nothing of it
     measure_imitation: Count = 0
     answer_tokens: Positive = 16  #: written at most for an answer, where the task has no choices
 

@@ -32,6 +32,7 @@ from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, RECURRENCE, BoostFold
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes
 from evoprompt.jobs.boost.page import write_boost_page
+from evoprompt.jobs.boost.prediction import against_prediction
 from evoprompt.jobs.boost.record import Measured, Outcomes, RoundLine, round_line
 from evoprompt.jobs.boost.state import (
     Judged,
@@ -202,11 +203,18 @@ def _commit(
     )
     imitation = measure_imitation(parts, asker) if state.round == 0 else None
     measured = Measured(
-        _test(parts, asker, state), tuple(judged), right, buffer_right, context_right, imitation
+        _test(parts, asker, state),
+        tuple(judged),
+        right,
+        buffer_right,
+        context_right,
+        imitation,
+        folder.answers(),
     )
     ledger = asker.ledger
     with ledger.timed("dynamics"):
-        line = round_line(parts.config, folder.rounds(), state, measured, threshold)
+        line = round_line(parts.config, state, measured, threshold)
+        line = against_prediction(parts.config, folder.rounds(), line, measured)
     state = replace(state, tokens=ledger.total.floor_body_tokens + ledger.total.generated_tokens)
     line = replace(
         line,

@@ -11,6 +11,7 @@ from typing import Any
 
 from evoprompt.choices import COMPARISONS
 from evoprompt.errors import UserError
+from evoprompt.jobs.boost.conclude import supposed
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.judges import JUDGES
@@ -27,7 +28,8 @@ FIXED = "\N{NO-BREAK SPACE}"
 
 #: What it means that a round's counts refute an assumption of the prediction.
 FAILED = {
-    Assumption.EVALUATOR: "sensitivity or specificity is no longer that of round 0",
+    Assumption.EVALUATOR: "the judge tells right from wrong answers better or worse than in "
+    "round 0",
     Assumption.IMITATION: "the answers are not wrong as often as their context",
     Assumption.BUFFER: "nothing was accepted, or the context stayed the same",
 }
@@ -36,20 +38,16 @@ BELIEVED_NOTE = (
     "context of that round; it is right only if the judge is calibrated."
 )
 ERROR_NOTE = (
-    "Measured after each round, with the context that the round led to. Predicted "
-    "before it from round 0 alone, for a model that "
+    "Measured after each round, with the context that the round led to. Predicted before it from "
+    "round 0 alone"
 )
-#: What the prediction supposes, by whether the imitation was measured.
-SUPPOSED = {
-    False: "is wrong as often as its context.",
-    True: "follows its context as far as contexts of labelled pairs told.",
-}
 EVALUATOR_NOTE = (
     "What a round accepts is wrong less often than what it answered only where s + c > 1 "
     "(green): there a right answer is accepted more often "
     "than a wrong one. On the line acceptance says nothing; below it the accepted answers are "
     "the worse ones. The purple point is round 0, from "
-    "which every round is predicted. Labels measure this; no round sees them."
+    "which every round is predicted. Where a share is accepted the point moves along with the "
+    "error rate though the evaluator stays the same. Labels measure this; no round sees them."
 )
 ROUNDS_NOTE = (
     "A round's answers, and what the judge makes of them, come with the context of the "
@@ -188,9 +186,8 @@ def _figures(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> l
         evaluator_figure,
     )
 
-    supposed = SUPPOSED[bool(lines[0].imitation)]
     error = (
-        ("Error by round", f"{ERROR_NOTE}{supposed} {BELIEVED_NOTE}")
+        ("Error by round", f"{ERROR_NOTE}, {supposed(lines)}. {BELIEVED_NOTE}")
         if _has_labels(lines)
         else ("Believed error by round", f"Nothing here is measured. {BELIEVED_NOTE}")
     )

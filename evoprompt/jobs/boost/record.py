@@ -7,7 +7,7 @@ test questions. Every later round is predicted from that calibration alone, befo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any, Self
 
@@ -23,10 +23,7 @@ from evoprompt.recurrence.evaluator import (
     sensitivity,
     specificity,
 )
-from evoprompt.recurrence.forecast import Calibration, Loop, predict
 from evoprompt.recurrence.imitation import ImitationFit
-from evoprompt.recurrence.verdict import RoundCounts, failed_assumptions, verdict
-from evoprompt.seeding import Stream, generator
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.stats.significance import Estimate
 
@@ -71,6 +68,7 @@ class RoundLine:
     believed_error: float | None  #: what the judge expects of the answers that were given
     threshold: float | None  #: of the log-odds; None where a share is accepted
     imitation: ImitationFit | None  #: of round 0, where it was measured
+    predicted_for: str | None = None  #: the contexts that the prediction supposes, in words
     verdict: RoundVerdict | None = None
     tokens: int = 0  #: so far
     time_ms: int = 0  #: when it was committed, since 1970
@@ -127,6 +125,8 @@ class Measured:
     context_right: tuple[bool | None, ...]  #: by pair of the context
     #: how far the answers follow a context, measured in round 0 where that is asked for
     imitation: ImitationFit | None = None
+    #: the answers of all rounds before, that of the calibration included, and whether each is right
+    earlier: tuple[tuple[Judged, bool | None], ...] = ()
 
 
 def counts_of(judged: Sequence[Judged], right: Right) -> EvaluatorCounts:
@@ -145,17 +145,12 @@ def counts_of(judged: Sequence[Judged], right: Right) -> EvaluatorCounts:
 
 
 def round_line(
-    config: BoostConfig,
-    before: Sequence[RoundLine],
-    state: LoopState,
-    measured: Measured,
-    threshold: float | None,
+    config: BoostConfig, state: LoopState, measured: Measured, threshold: float | None
 ) -> RoundLine:
-    """Return what is written down of a round, all but its cost.
+    """Return what is written down of a round, all but its prediction and its cost.
 
     Args:
         config: of the loop.
-        before: the lines of the rounds before.
         state: after the round.
         measured: in it.
         threshold: of the log-odds, None where a share is accepted.
@@ -165,7 +160,7 @@ def round_line(
     answered = [r for j, r in zip(measured.judged, measured.right, strict=True) if not j.abstained]
     error_rate, ends = _error(measured.tested, config.alpha)
     believed = believed_error(measured.judged)
-    line = RoundLine(
+    return RoundLine(
         round=state.round,
         error_rate=error_rate,
         ci=ends,
@@ -189,46 +184,6 @@ def round_line(
         believed_error=None if isnan(believed) else believed,
         threshold=threshold,
         imitation=measured.imitation,
-    )
-    return _against_prediction(config, before, line, measured)
-
-
-def _against_prediction(
-    config: BoostConfig, before: Sequence[RoundLine], line: RoundLine, measured: Measured
-) -> RoundLine:
-    """Return a round with its prediction and the verdict on it; as it is in round 0, without test
-    examples, and before there is a context.
-    """
-    if not before or measured.tested is None or not line.context_size:
-        return line
-    first, test = before[0], measured.tested.right
-    assert first.error_rate is not None
-    calibration = Calibration(
-        round(first.error_rate * len(test)), len(test), first.evaluator_counts
-    )
-    imitation = 1.0 if first.imitation is None else first.imitation
-    loop = Loop(line.round, line.context_size, len(test), config.loop.buffer, imitation)
-    rng = generator(config.seed, Stream.PREDICTION, line.round)
-    forecast = predict(calibration, loop, rng, alpha=config.alpha)
-    known = [r for r in measured.context_right if r is not None]
-    counts = RoundCounts(
-        round=line.round,
-        num_wrong=int((~test).sum()),
-        num_answers=len(test),
-        context_wrong=known.count(False),
-        context_size=len(known),
-        evaluator=line.evaluator_counts,
-        num_accepted=line.accepted,
-        context_changed=set(line.context_ids) != set(before[-1].context_ids),
-    )
-    found = verdict(counts, calibration, loop, forecast, config.alpha)
-    # Inside too: a wide interval refutes little, the counts may refute more.
-    failed = failed_assumptions(counts, calibration, loop, config.alpha)
-    return replace(
-        line,
-        predicted=float(forecast.mean[-1]),
-        predicted_ci=(float(forecast.low[-1]), float(forecast.high[-1])),
-        verdict=RoundVerdict(found.inside, tuple(failed), found.surprise_z),
     )
 
 

@@ -37,6 +37,11 @@ class Judged:
         """The question and its answer as the context shows them."""
         return Demonstration(self.input, self.answer)
 
+    @property
+    def words(self) -> frozenset[str]:
+        """The question's words, in lower case."""
+        return frozenset(self.input.lower().split())
+
 
 @dataclass(frozen=True, slots=True)
 class LoopState:
@@ -195,6 +200,11 @@ def choose(
     return tuple(chosen[i] for i in rng.permutation(len(chosen)))
 
 
+def word_distance(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return the Jaccard distance: the share of all words of both that are only in one."""
+    return 1 - len(one & other) / max(1, len(one | other))
+
+
 def in_context(policy: Policy, context: Sequence[Judged]) -> Policy:
     """Return the policy that shows these pairs after its own demonstrations."""
     return replace(policy, demonstrations=(*policy.demonstrations, *(j.pair for j in context)))
@@ -233,7 +243,7 @@ def _balanced(buffer: Sequence[Judged]) -> list[Judged]:
 def _diverse(buffer: Sequence[Judged]) -> list[Judged]:
     """Return them so that each is the farthest from those before it, the most confident first."""
     judged = _confident(buffer)
-    words = [set(j.input.lower().split()) for j in judged]
+    words = [j.words for j in judged]
     left, ranked = list(range(len(judged))), []
     nearest = np.full(len(judged), np.inf)
     while left:
@@ -241,9 +251,7 @@ def _diverse(buffer: Sequence[Judged]) -> list[Judged]:
         left.remove(best)
         ranked.append(judged[best])
         for i in left:
-            nearest[i] = min(
-                nearest[i], 1 - len(words[i] & words[best]) / max(1, len(words[i] | words[best]))
-            )
+            nearest[i] = min(nearest[i], word_distance(words[i], words[best]))
     return ranked
 
 

@@ -21,6 +21,7 @@ from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
 from evoprompt.jobs.boost.measure import labelled_context
 from evoprompt.jobs.boost.metrics import recurrence_metrics
+from evoprompt.jobs.boost.prediction import against_prediction
 from evoprompt.jobs.boost.record import (
     Measured,
     Outcomes,
@@ -31,6 +32,7 @@ from evoprompt.jobs.boost.record import (
 )
 from evoprompt.jobs.boost.state import Judged, LoopState
 from evoprompt.recurrence.evaluator import LogRatio
+from evoprompt.recurrence.imitation import ImitationFit
 
 CONTRACT = (
     *(
@@ -239,7 +241,7 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
         key for a, b in zip(without, measured, strict=True) for key in a if a[key] != b[key]
     }
     assert (
-        {"imitation", "predicted", "predicted_ci", "tokens"}
+        {"imitation", "predicted", "tokens"}
         <= differing
         <= {"imitation", "predicted", "predicted_ci", "tokens", "verdict"}
     )
@@ -377,55 +379,76 @@ def test_the_command_line_makes_resumes_and_reports_a_loop(
     assert (tmp_path / "run" / "summary.json").exists()
 
 
-def line_of(
-    tmp: dict | None = None,
-    *,
-    right: list[bool],
-    before: list[RoundLine],
-    state: LoopState,
-    judged: tuple = (),
-    labels: tuple = (),
-) -> RoundLine:
-    config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
-    tested = Outcomes(np.array(right), np.ones(len(right)))
-    known = tuple(True for _ in state.context)
-    return round_line(
-        config,
-        before,
-        state,
-        Measured(tested, judged, labels, tuple(True for _ in state.buffer), known),
-        None,
-    )
+def first_answers() -> list[tuple[Judged, bool]]:
+    """100 answers, 40 of them wrong; the evaluator gives log-odds above 0 to 54 of 60 right ones
+    (s = 0.9) and to 4 of 40 wrong ones (c = 0.9). The surest 30 are right.
+    """
+    odds = [3.0] * 30 + [1.0] * 24 + [-1.0] * 6 + [1.0] * 4 + [-1.0] * 36
+    return [
+        (Judged(0, str(i), "t", "ab"[i % 2], 0.5, odds[i], accepted=odds[i] > 0), i < 60)
+        for i in range(100)
+    ]
 
 
-def test_a_round_is_predicted_from_the_calibration_before_it(tmp_path: Path):
-    # 40 of 100 answers wrong; the evaluator accepts 54 of 60 right (s = 0.9) and 4 of 40 wrong
-    # answers (c = 0.9). One round: 0.4 * 0.1 / (0.4 * 0.1 + 0.6 * 0.9) = 0.069.
-    judged = tuple(
-        Judged(0, str(i), "t", "a", 0.5, 0.0, accepted=i < 54 or i >= 96) for i in range(100)
+def predicted_round(*settings: str, num_wrong: int, abstained: bool = False) -> RoundLine:
+    """The first round of a loop after `first_answers`: eight right pairs in its context, so many
+    of 100 test answers wrong.
+    """
+    loop = dict(setting.split("=") for setting in settings)
+    config = check_section(BoostConfig, {"task": {"name": "inbox"}, "loop": loop}, "test")
+    threshold = config.loop.threshold
+    first = [(replace(j, abstained=abstained and not r), r) for j, r in first_answers()]
+
+    def line_of(right: list[bool], state: LoopState, judged, earlier=()) -> RoundLine:
+        measured = Measured(
+            Outcomes(np.array(right), np.ones(len(right))),
+            tuple(j for j, _ in judged),
+            tuple(r for _, r in judged),
+            *(tuple(True for _ in group) for group in (state.buffer, state.context)),
+            earlier=tuple(earlier),
+        )
+        line = round_line(config, state, measured, threshold)
+        return against_prediction(config, [before] if earlier else [], line, measured)
+
+    before = line_of([r for _, r in first], LoopState(0), first)
+    batch = [(replace(j, round=1), r) for j, r in first[::3]]
+    pairs = tuple(j for j, _ in batch[:8])
+    right = [False] * num_wrong + [True] * (100 - num_wrong)
+    return line_of(right, LoopState(0, 1, pairs, pairs), batch, first)
+
+
+def test_a_round_is_predicted_from_the_calibration_before_it():
+    # One round: 0.4 * 0.1 / (0.4 * 0.1 + 0.6 * 0.9) = 0.069.
+    loop = ("choose=newest", "threshold=0")
+    line = predicted_round(*loop, num_wrong=7)
+    assert line.predicted == pytest.approx(0.075, abs=0.02)
+    assert line.verdict.inside
+    line = predicted_round(*loop, num_wrong=60)
+    assert not line.verdict.inside
+    assert line.verdict.failed == ("imitation partial",)
+
+
+def test_a_round_is_predicted_for_the_context_that_its_loop_chooses():
+    # Of 34 answers the surest 17 are accepted: 10 % of 60 % are wrong at log-odds 1. The surest
+    # pairs of each answer are right where their log-odds are 3.
+    shown = {
+        rule: predicted_round(f"choose={rule}", num_wrong=0).predicted
+        for rule in ("newest", "balanced", "confident")
+    }
+    assert shown["newest"] == pytest.approx(0.07, abs=0.03)
+    assert max(shown["balanced"], shown["confident"]) < shown["newest"] - 0.015
+    line = predicted_round("abstain_below=0.6", num_wrong=0)
+    assert line.predicted_for == (
+        "contexts of the surest pairs of each answer in turn among the newest round's accepted "
+        "answers (the surest 50% of a round, answers of probability below 0.6 withheld)"
     )
-    labels = tuple(i < 60 for i in range(100))
-    first = line_of(right=list(labels), before=[], state=LoopState(0), judged=judged, labels=labels)
-    assert (first.error_rate, first.sensitivity, first.specificity) == (0.4, 0.9, 0.9)
-    pairs = tuple(replace(j, round=1) for j in judged[:8])
-    second = line_of(
-        right=[True] * 93 + [False] * 7,
-        before=[first],
-        state=LoopState(0, 1, pairs, pairs),
-        judged=judged,
-        labels=labels,
-    )
-    assert second.predicted == pytest.approx(0.08, abs=0.02)
-    assert second.verdict.inside
-    third = line_of(
-        right=[True] * 40 + [False] * 60,
-        before=[first],
-        state=LoopState(0, 1, pairs, pairs),
-        judged=judged,
-        labels=labels,
-    )
-    assert not third.verdict.inside
-    assert third.verdict.failed == ("imitation partial",)
+    assert "(log-odds above 0.00)" in predicted_round("threshold=0", num_wrong=0).predicted_for
+
+
+def test_a_policy_that_abstains_where_it_would_be_wrong_is_predicted_to_be_right():
+    loop = ("choose=newest", "share=1")
+    assert predicted_round(*loop, num_wrong=0).predicted == pytest.approx(0.4, abs=0.03)
+    assert predicted_round(*loop, num_wrong=0, abstained=True).predicted < 0.03
 
 
 def test_counts_leave_out_what_abstained_and_what_has_no_label():
@@ -463,13 +486,39 @@ def test_the_notes_say_which_rounds_were_outside_and_what_their_counts_refute():
     outside = replace(
         base, round=2, predicted_ci=(0.1, 0.7), verdict=RoundVerdict(False, ("a", "b"), 3.0)
     )
-    assert notes(config, [base, inside, outside])[2:] == [
+    assert notes(config, [base, inside, outside])[1:] == [
         "Outside the predicted interval: round 2. The widest interval is 0.60, so being inside "
         "says little.",
         "What the counts refute: b (round 1, 2).",
         "What the counts refute: a (round 2).",
     ]
-    assert notes(config, [base, inside])[2] == "Every round was inside its predicted interval."
+    assert notes(config, [base, inside])[1] == "Every round was inside its predicted interval."
+
+
+def test_the_notes_say_for_which_loop_the_rounds_were_predicted():
+    config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
+    base = replace(
+        unmeasured(), error_rate=0.4, ln_lambda=LogRatio(1.0, 0.1), sensitivity=0.8, specificity=0.4
+    )
+    predicted = replace(
+        base,
+        round=1,
+        predicted=0.14,
+        predicted_ci=(0.1, 0.2),
+        verdict=RoundVerdict(True, (), None),
+    )
+    earlier = notes(config, [base, predicted])[1]
+    assert earlier == (
+        "Predicted for contexts of the newest pairs above a fixed threshold, and a model that is "
+        "wrong as often as its context: an error of 0.140 [0.100, 0.200] after round 1."
+    )
+    said = notes(config, [base, replace(predicted, predicted_for="contexts of x")])[1]
+    assert said.startswith("Predicted for contexts of x, and a model that is wrong as often")
+    fit = ImitationFit(0.1, 0.6, 0.01, 0.01, 2)
+    measured = notes(config, [replace(base, imitation=fit), predicted])
+    assert "an error of 0.100, with wrong ones of 0.600" in measured[1]
+    assert "does not tell how much contexts differ" in measured[2]
+    assert "follows its context as far as contexts of labelled pairs told" in measured[3]
 
 
 def test_a_round_is_read_back_as_it_was_written_key_for_key(boost_file: Path, tmp_path: Path):
@@ -484,7 +533,7 @@ def test_a_round_is_read_back_as_it_was_written_key_for_key(boost_file: Path, tm
 def unmeasured() -> RoundLine:
     """Round 0 of a loop of which nothing is known."""
     config = check_section(BoostConfig, {"task": {"name": "inbox"}}, "test")
-    return round_line(config, [], LoopState(0), Measured(None, (), (), (), ()), None)
+    return round_line(config, LoopState(0), Measured(None, (), (), (), ()), None)
 
 
 def test_answers_over_a_batch_are_said_to_be_so():
