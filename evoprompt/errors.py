@@ -49,6 +49,10 @@ def quoted(value: object) -> str:
     return clip(repr(value))
 
 
+class MachineError(RuntimeError):
+    """What a run needs of the machine failed for good, by nobody's mistake; the message says it."""
+
+
 class InexactScoringError(Exception):
     """The way of scoring gives other numbers than the plain forward on a run's own requests."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from evoprompt.errors import UserError, printable
+from evoprompt.errors import MachineError, UserError, printable
 from evoprompt.streams import leave_closed_pipe
 
 #: Said where the machine fails.
@@ -34,6 +34,8 @@ def exit_status(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         leave_closed_pipe()
         return 1
+    except MachineError as error:
+        return _say(f"{error}. {KEPT}", 1)
     except (OSError, MemoryError) as error:
         return _say(f"{_of_machine(error)}. {KEPT}", 1)
     except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)

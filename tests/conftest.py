@@ -103,9 +103,10 @@ def ray_session() -> Iterator[None]:
     """One Ray for all tests that need it, with four CPUs and two GPUs that exist in its books
     only.
     """
-    import ray
+    from evoprompt.backends.cluster import import_ray
+    from evoprompt.config.sections import WorkersConfig
 
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray = import_ray(WorkersConfig())
     ray.init(
         address="local",
         num_cpus=4,

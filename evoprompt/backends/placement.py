@@ -40,7 +40,8 @@ def place(config: WorkersConfig, cpus: float, gpus: float) -> Placement:
     threads = 1 if share else config.threads or 1
     fit = int(cpus // threads)
     if share:
-        per_gpu = int(1 // share) if share < 1 else 1
+        # a share like 0.2 is a little more than a fifth in binary, and 1 // 0.2 is 4
+        per_gpu = int(1 / share + 1e-9)
         fit = min(fit, int(gpus) * per_gpu if share < 1 else int(gpus // share))
     count = config.count if config.count is not None else max(fit, 1)
     if count > fit:

@@ -1,8 +1,7 @@
-"""A fleet of workers on Ray that score and write, each with the model. The only file that imports
-ray.
+"""A fleet of workers on Ray that score and write, each with the model.
 
 Workers hold no state but the model: work that was lost with its worker is given to another, and
-comes back the same. Ray starts here by itself, bound to this machine, or is joined at an address.
+comes back the same.
 """
 
 from __future__ import annotations
@@ -11,19 +10,19 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
+from evoprompt.backends.cluster import open_ray
 from evoprompt.backends.local import describe, folder_identity
 from evoprompt.backends.placement import place
 from evoprompt.config.sections import ModelConfig, WorkersConfig
-from evoprompt.errors import UserError
+from evoprompt.errors import MachineError, UserError, clip
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.load import load_scorer
@@ -37,9 +36,8 @@ Work = TypeVar("Work")
 
 #: Seconds that a worker may take to load its model.
 LOAD_TIMEOUT = 600
-#: Bytes for objects in shared memory; units and scores are small, and Ray's own choice is 30 % of
-#: the memory.
-OBJECT_STORE_BYTES = 128 * 2**20
+#: Seconds without a result after which the workers are looked at.
+LOOK_SECONDS = 10.0
 
 
 class RayBackend:
@@ -64,15 +62,11 @@ class RayFleet:
     """
 
     def __init__(self, model: ModelConfig, workers: WorkersConfig) -> None:
-        import ray
-
-        self._ray = ray
         self._actors: list[Any] = []
         self._closing = Lock()
         self._info: ModelInfo | None = None
-        self._owns_ray = not ray.is_initialized()
-        if self._owns_ray:
-            _start_ray(ray, workers)
+        self._ray, self._owns_ray = open_ray(workers)
+        ray = self._ray
         total = ray.cluster_resources()
         try:
             self.placement = place(workers, total.get("CPU", 0), total.get("GPU", 0))
@@ -87,6 +81,7 @@ class RayFleet:
         self._restarts_left = workers.max_restarts
         # by worker: hashes of the beginnings that it was given, so that its store may have them
         self._known: dict[Any, set[int]] = {}
+        self._places: dict[Any, Any] = {}  # by worker: its host and process id, to come
         self._actors = [self._spawn() for _ in range(self.placement.count)]
 
     def info(self) -> ModelInfo:
@@ -111,7 +106,7 @@ class RayFleet:
 
         Raises:
             UserError: a worker refused a unit (a prompt too long, NaN from the model).
-            RuntimeError: more workers died than `workers.max_restarts`.
+            MachineError: more workers died than `workers.max_restarts`.
         """
         results: dict[Hashable, TokenScores] = {}
 
@@ -127,7 +122,7 @@ class RayFleet:
         does a part.
 
         Raises:
-            UserError, RuntimeError: as `score`.
+            UserError, MachineError: as `score`.
         """
         shares = [range(w, len(requests), len(self._actors)) for w in range(len(self._actors))]
         queues = {a: deque([s] if s else []) for a, s in zip(self._actors, shares, strict=True)}
@@ -144,7 +139,7 @@ class RayFleet:
         its worker is done again.
 
         Raises:
-            UserError, RuntimeError: as `score`.
+            UserError, MachineError: as `score`.
         """
         groups = sorted(
             group_requests(requests),
@@ -180,10 +175,13 @@ class RayFleet:
                 own = queues[actor] or max(queues.values(), key=len)
                 work = own.popleft() if own is queues[actor] else own.pop()
                 running[submit(actor, work)] = (actor, work)
-            [done], _ = self._ray.wait(list(running), num_returns=1)
-            actor, work = running.pop(done)
+            finished, _ = self._ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
+            if not finished:
+                self._end_stopped(actor for actor, _ in running.values())
+                continue
+            actor, work = running.pop(finished[0])
             try:
-                result = self._ray.get(done)
+                result = self._ray.get(finished[0])
             except self._ray.exceptions.RayError as error:
                 if isinstance(
                     error, self._ray.exceptions.RayTaskError
@@ -197,6 +195,17 @@ class RayFleet:
             else:
                 on_done(work, result)
             idle.append(actor)
+
+    def _end_stopped(self, actors: Iterable[Any]) -> None:
+        """End the processes of those workers on this machine that are stopped, not slow: such a
+        one would be waited for without end. It is replaced as any that died.
+        """
+        for actor in actors:
+            known, _ = self._ray.wait([self._places[actor]], timeout=0)
+            host, pid = self._ray.get(known[0]) if known else ("", 0)
+            if host == socket.gethostname() and is_stopped(pid):
+                logger.warning("a scoring worker is stopped (process %d), so it is ended", pid)
+                os.kill(pid, signal.SIGKILL)
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Prefer to keep what was computed for the beginnings of these prompts; nobody waits for
@@ -233,7 +242,7 @@ class RayFleet:
 
     def worker_pids(self) -> list[int]:
         """Return the process id of each worker."""
-        return list(self._ray.get([a.pid.remote() for a in self._actors]))
+        return [pid for _, pid in self._ray.get([self._places[a] for a in self._actors])]
 
     def close(self) -> None:
         """End the workers, and Ray where it was started here. A second call waits for the first and
@@ -250,14 +259,14 @@ class RayFleet:
     def _spawn(self) -> Any:
         actor = self._worker.remote(*self._arguments)
         self._known[actor] = set()
+        self._places[actor] = actor.place.remote()
         return actor
 
     def _replace(self, actor: Any, error: Exception) -> Any:
         if self._restarts_left == 0:
-            raise RuntimeError(
-                f"a scoring worker died ({type(error).__name__}) and workers.max_restarts is "
-                f"used up; the checkpoint is saved: "
-                "look for the cause (memory?), then resume"
+            raise MachineError(
+                f"a scoring worker died ({type(error).__name__}) and workers.max_restarts is used "
+                f"up; look for the cause (memory?)"
             ) from None
         self._restarts_left -= 1
         logger.warning(
@@ -266,7 +275,7 @@ class RayFleet:
         )
         self._ray.kill(actor)
         self._actors[self._actors.index(actor)] = fresh = self._spawn()
-        del self._known[actor]
+        del self._known[actor], self._places[actor]
         return fresh
 
     def _forget(self, running: dict[Any, Any]) -> None:
@@ -301,9 +310,19 @@ class Worker:
         if self._scorer.store is not None:
             self._scorer.store.pin(prompts)
 
-    def pid(self) -> int:
-        """Return the id of this process."""
-        return os.getpid()
+    def place(self) -> tuple[str, int]:
+        """Return the host, and the id of this process on it."""
+        return socket.gethostname(), os.getpid()
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process of this machine is there and stopped."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 def _cost(unit: WorkUnit, stored: int) -> int:
@@ -318,58 +337,6 @@ def _cost(unit: WorkUnit, stored: int) -> int:
     )
 
 
-def _start_ray(ray: Any, workers: WorkersConfig) -> None:
-    """Start Ray or join a cluster. Ray takes SIGTERM for itself, and its handler would end the
-    process in the middle of a write.
-    """
-    polite = signal.getsignal(signal.SIGTERM)
-    try:
-        _open_ray(ray, workers)
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, polite)
-
-
-def _open_ray(ray: Any, workers: WorkersConfig) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if workers.ray_address:
-        check_reachable(workers.ray_address)
-        if (Path.home() / ".ray" / "auth_token").exists():
-            # a cluster started where a token exists asks for it; Ray alone would not send it
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-        try:
-            ray.init(address=workers.ray_address, **quiet)
-        except (ConnectionError, ValueError) as error:
-            raise UserError(
-                f"no Ray cluster answers at {workers.ray_address} "
-                f"({str(error).splitlines()[0][:150]})"
-            ) from None
-        return
-    # Without this Ray listens on every interface of the machine, even for a run of one process.
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    # `local`, or Ray would join any cluster that it finds running on this machine.
-    ray.init(
-        address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
-    )
-
-
-def check_reachable(address: str) -> None:
-    """Raise UserError where nobody listens at a host:port address; Ray itself takes more than a
-    minute to say so.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # `auto` and the like are Ray's to resolve
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise UserError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}); start one with: "
-            f"ray start --head"
-        ) from None
-
-
 def _cause(error: Exception) -> Exception:
     """Return the user's mistake behind an error of Ray, if there is one, else the error itself."""
     cause = getattr(error, "cause", None)
@@ -380,4 +347,9 @@ def _cause(error: Exception) -> Exception:
     text = str(error)
     if marker in text:
         return UserError(text.split(marker, 1)[1].splitlines()[0])
+    if isinstance(error, TimeoutError):
+        return MachineError(f"no worker has loaded the model within {LOAD_TIMEOUT} s")
+    if cause is None:
+        reason = clip(next((x for x in reversed(text.splitlines()) if x.strip()), ""))
+        return MachineError(f"a scoring worker died while it loaded the model: {reason}")
     return error

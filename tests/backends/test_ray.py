@@ -17,7 +17,7 @@ from evoprompt.backends.base import WorkUnit
 from evoprompt.backends.local import LocalExecutor
 from evoprompt.backends.ray import RayFleet
 from evoprompt.config.sections import ModelConfig, WorkersConfig
-from evoprompt.errors import UserError
+from evoprompt.errors import MachineError, UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import LINEAGE
 from evoprompt.jobs.evolve.session import start
@@ -103,6 +103,18 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_stopped_hangs_nothing(fleet_of, monkeypatch: pytest.MonkeyPatch):
+    """A stopped process answers nobody and dies of nothing; it is ended and its work done again."""
+    monkeypatch.setattr("evoprompt.backends.ray.LOOK_SECONDS", 0.5)
+    fleet = fleet_of(count=2)
+    expected = score(fleet)
+    victim = fleet.worker_pids()[0]
+    os.kill(victim, signal.SIGSTOP)
+    assert score(fleet) == expected
+    assert victim not in fleet.worker_pids()
+
+
+@pytest.mark.slow
 def test_what_is_written_does_not_depend_on_workers_on_order_or_on_a_worker_that_dies(
     fleet_of, tiny_model: Path
 ):
@@ -139,7 +151,7 @@ def test_when_workers_go_on_dying_the_run_gives_up_and_says_what_to_do(fleet_of)
     fleet = fleet_of(count=1, max_restarts=0)
     pids = fleet.worker_pids()
     threading.Timer(0.05, lambda: os.kill(pids[0], signal.SIGKILL)).start()
-    with pytest.raises(RuntimeError, match=r"max_restarts is used up.*resume"):
+    with pytest.raises(MachineError, match=r"max_restarts is used up; look for the cause"):
         for _ in range(1000):
             fleet.score(UNITS, lambda *_: None)
 
