@@ -20,6 +20,7 @@ from evoprompt.policy import Demonstration, Policy, Template
 
 SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
 FOUND = "found"  #: the operator of a birth without parents
+CLONE = "clone"  #: the operator of a birth that is its parent again, since no operator made a child
 
 #: Fitness and traits are rounded to this many digits before anything compares them, so that the
 #: last bits of a score, which depend on the shape of a forward pass, do not decide who survives.

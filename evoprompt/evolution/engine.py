@@ -18,6 +18,7 @@ from evoprompt.config.sections import EvolutionConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Policy
 from evoprompt.records import (
+    CLONE,
     FOUND,
     SURVIVE,
     Birth,
@@ -113,43 +114,35 @@ def vary(
     the operator `survive`.
 
     A child that cannot be made, has one word for two choices, does not fit, or has been seen is
-    drawn again, from the second half
-    of the attempts on by any one-parent operator; after `MAX_ATTEMPTS` the last that fits is taken,
-    or the parent itself: its score is known and costs nothing.
+    drawn again, from the second half of the attempts on by any one-parent operator; after
+    `MAX_ATTEMPTS` the parent itself is taken, by the operator `clone`: its score is known and costs
+    nothing. Where the comma scheme has fewer different policies in the brood than the population,
+    the fittest other members survive, so that it keeps its size.
 
     Args:
         seen: ids of the policies of earlier generations.
         fits: whether a policy's prompt can be scored at all.
     """
     generation = state.generation + 1
-    survivors = state.members if strategy.config.scheme == "plus" else ()
-    births = [
-        Birth(
-            _birth_id(generation, state.island, i),
-            m.birth.policy,
-            (m.birth.birth_id,),
-            (1.0,),
-            SURVIVE,
-        )
-        for i, m in enumerate(survivors)
-    ]
+    births: list[Birth] = []
+
+    def add(policy: Policy, parents: Sequence[Member], operator: str) -> None:
+        birth_id = _birth_id(generation, state.island, len(births))
+        shares = tuple(1.0 / len(parents) for _ in parents)
+        ids = tuple(p.birth.birth_id for p in parents)
+        births.append(Birth(birth_id, policy, ids, shares, operator))
+
+    if strategy.config.scheme == "plus":
+        for member in state.members:
+            add(member.birth.policy, [member], SURVIVE)
     taken = set(seen) | {m.birth.policy.policy_id for m in state.members}
     for index, mating in enumerate(matings):
         policy, operator = _child(state, generation, index, mating, strategy, taken, fits)
         taken.add(policy.policy_id)
-        parents = [
-            state.members[p] for p in mating.parents[: strategy.operators[operator].num_parents]
-        ]
-        shares = tuple(1.0 / len(parents) for _ in parents)
-        births.append(
-            Birth(
-                _birth_id(generation, state.island, len(births)),
-                policy,
-                tuple(p.birth.birth_id for p in parents),
-                shares,
-                operator,
-            )
-        )
+        count = 1 if operator == CLONE else strategy.operators[operator].num_parents
+        add(policy, [state.members[p] for p in mating.parents[:count]], operator)
+    for member in _missing(state.members, births, strategy.config.population):
+        add(member.birth.policy, [member], SURVIVE)
     return Brood(generation, state.island, tuple(births))
 
 
@@ -199,12 +192,13 @@ def _child(
     taken: set[str],
     fits: Callable[[Policy], bool],
 ) -> tuple[Policy, str]:
-    """Return a child of a mating, and the operator that made it in the end."""
+    """Return a child of a mating, and the operator that made it in the end: `clone` where it is the
+    first parent.
+    """
     parents = [state.members[p].birth.policy for p in mating.parents]
     rng = generator(state.seed, Stream.VARIATION, generation, state.island, index)
     simple = [name for name in strategy.weights if strategy.operators[name].num_parents == 1]
     shares = np.array([strategy.weights[n] for n in simple])
-    fallback = (parents[0], mating.operator)
     for attempt in range(MAX_ATTEMPTS):
         again = attempt >= MAX_ATTEMPTS // 2 and len(simple) > 0
         name = (
@@ -221,12 +215,20 @@ def _child(
             )
         if child is None or mistake_in_words(child, strategy.materials.choices):
             continue
-        if not fits(child):
-            continue
-        if child.policy_id not in taken:
+        # known ones first: whether they fit costs nothing to know
+        if child.policy_id not in taken and fits(child):
             return child, name
-        fallback = (child, name)
-    return fallback
+    return parents[0], CLONE
+
+
+def _missing(members: Sequence[Member], births: Sequence[Birth], population: int) -> list[Member]:
+    """Return the fittest members that are not among the births, as many as these have too few
+    different policies for a population.
+    """
+    there = {b.policy.policy_id for b in births}
+    absent = [m for m in members if m.birth.policy.policy_id not in there]
+    absent.sort(key=lambda m: -m.evaluation.fitness)
+    return absent[: max(0, population - len(there))]
 
 
 def _candidates(members: Sequence[Member]) -> Candidates:

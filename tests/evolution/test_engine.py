@@ -11,7 +11,7 @@ import pytest
 from evoprompt.config.sections import EvolutionConfig, SelectionConfig
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
 from evoprompt.policy import Demonstration, Policy
-from evoprompt.records import FOUND, SURVIVE, Evaluation, Materials, State
+from evoprompt.records import CLONE, FOUND, SURVIVE, Evaluation, Materials, State
 from evoprompt.selection.schemes import SCHEMES
 from evoprompt.variation.catalog import OPERATORS
 
@@ -152,7 +152,40 @@ def test_where_no_child_can_be_made_the_parent_is_born_again():
     history = evolve(lonely, 2)
     births = [e.member.birth for e in history[1][1] if e.member.birth.operator != SURVIVE]
     assert {b.policy for b in births} <= set(FOUNDERS)
-    assert {b.operator for b in births} == {"demonstration_add"}
+    assert {b.operator for b in births} == {CLONE}
+    assert all(b.shares == (1.0,) for b in births)
+
+
+@pytest.mark.parametrize(
+    "operator", ["demonstration_drop", "instruction_insert", "uniform_crossover"]
+)
+def test_a_policy_that_is_known_is_never_recorded_as_an_operators_work(operator):
+    # two demonstrations and one phrase: what can be made is soon made
+    materials = Materials(("p.",), POOL[:2], max_demonstrations=2)
+    few = replace(strategy(), materials=materials, weights={operator: 1.0})
+    seen = {p.policy_id for p in FOUNDERS}
+    clones = 0
+    for _, entries in evolve(few, 5)[1:]:
+        made = [e.member.birth for e in entries if e.member.birth.operator not in (SURVIVE, CLONE)]
+        assert not seen & {b.policy.policy_id for b in made}
+        seen |= {b.policy.policy_id for b in made}
+        clones += sum(e.member.birth.operator == CLONE for e in entries)
+    assert clones > 0
+
+
+def test_a_comma_population_keeps_its_size_where_nothing_new_can_be_made():
+    lonely = replace(
+        strategy(scheme="comma", population=3, children=3),
+        materials=Materials(),
+        weights={"demonstration_add": 1.0},
+    )
+    for state, entries in evolve(lonely, 6):
+        policies = [m.birth.policy for m in state.members]
+        assert len(policies) == len(set(policies)) == 3
+        assert all(len(e.member.birth.shares) <= 1 for e in entries)
+    # power: with children enough nobody survives
+    free = evolve(strategy(scheme="comma", population=3, children=3), 6)
+    assert not [e for _, entries in free for e in entries if e.member.birth.operator == SURVIVE]
 
 
 class Twin:
