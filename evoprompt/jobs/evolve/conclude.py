@@ -34,8 +34,11 @@ from evoprompt.tasks.render import render_prompt
 
 
 def finalists(parts: Parts, journal: Journal) -> list[Policy]:
-    """Return the policies that go to the validation: the fittest of all that were ever scored."""
-    return journal.ranked()[: parts.config.final.candidates]
+    """Return the policies that go to the validation: the fittest of all that were ever scored, and
+    the baseline, so that none that is worse than it can be the champion.
+    """
+    fittest = journal.ranked()[: parts.config.final.candidates]
+    return list(dict.fromkeys([*fittest, pick_baseline(parts, journal)]))
 
 
 def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScores]) -> Policy:
@@ -44,16 +47,18 @@ def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScor
     """
 
     def worth(policy: Policy) -> tuple[float, float]:
-        return validation_fitness(parts, validated[policy.policy_id]), journal.evaluations[
-            policy.policy_id
-        ].fitness
+        scores, found = validated[policy.policy_id], journal.evaluations[policy.policy_id]
+        return validation_fitness(parts, policy, scores), found.fitness
 
     return max(finalists(parts, journal), key=worth)
 
 
-def validation_fitness(parts: Parts, scores: LabelScores) -> float:
-    """Return the fitness of one policy on the validation examples, the prompt's length left out."""
-    return round(float(parts.fitness.cases(scores).mean()), FITNESS_DIGITS)
+def validation_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> float:
+    """Return the fitness of one policy on the validation examples, its length counted as in the
+    search.
+    """
+    cases = parts.fitness.cases(scores, parts.measurer.prompt_tokens(policy))
+    return round(float(cases.mean()), FITNESS_DIGITS)
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
@@ -83,7 +88,7 @@ def summarize(
             champion.to_dict(),
             render_prompt(champion),
             evaluations[last].fitness,
-            validation_fitness(parts, validated[last]),
+            validation_fitness(parts, champion, validated[last]),
             dict(evaluations[last].traits),
         ),
         baseline=BaselineSummary(
