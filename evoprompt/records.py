@@ -57,6 +57,8 @@ class QueryKind(StrEnum):
     CANDIDATE = "candidate"  #: the continuation under the prompt with the example's input
     PRIOR = "prior"  #: the same continuation under the prompt with a content-free input
     PROMPT = "prompt"  #: the prompt itself with a content-free input, all tokens but the first
+    #: a token by which an answer in free form ends, right after the answer
+    END = "end"
     VERDICT = "verdict"  #: a verdict on an answer to the example, under the self-evaluation clause
 
 
@@ -71,6 +73,8 @@ class Query:
     context: str
     continuation: str
     answer: int = 0  #: which answer a verdict is on: 0 the right one, 1 a wrong one
+    end: str = "\n"  #: what ends the continuation, where that has to be scored too
+    is_only: bool = False  #: whether nothing is compared with it: an answer in free form
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,9 @@ class LabelScores:
     num_tokens: NDArray[np.int64]  #: of the continuation, shape (policy, example, candidate)
     #: of the continuation in UTF-8, shape (policy, example, candidate)
     num_bytes: NDArray[np.int64]
-    is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
+    #: every token of the continuation is the model's first choice, and in free form one that ends
+    #: it is so after it
+    is_greedy: NDArray[np.bool_]
     #: log-likelihood after a content-free input, same shape; for PMI only
     prior: NDArray[np.float64] | None = None
     #: nats per token of the prompt itself, shape (policy,); where it was asked for

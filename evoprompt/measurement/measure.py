@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from itertools import groupby
 
 from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
 from evoprompt.errors import UserError
+from evoprompt.measurement.requests import requests_of
 from evoprompt.measurement.standing import StandingCheck
 from evoprompt.measurement.steps import (
     STEP_TOKENS,
@@ -33,10 +34,10 @@ from evoprompt.measurement.units import (
 from evoprompt.measurement.verdicts import Verdicts
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
-from evoprompt.records import Example, LabelScores, Query, QueryKind, TokenCount
+from evoprompt.records import Example, LabelScores, Query, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.trie import TokenRequest, count_rows, trunk_cuts
+from evoprompt.scoring.trie import count_rows, trunk_cuts
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import judgement, verdict_queries
 from evoprompt.tasks.render import (
@@ -166,14 +167,12 @@ class Measurer:
                 with_prompt=self.wanted.prompt,
                 written=answers[p.policy_id],
             )
-            for p in policies
+            for p in dict.fromkeys(policies)
         ]
         # one call: it runs in threads
-        asked = iter(self._asked([query for of_policy in queries for query in of_policy]))
-        return [
-            self._unit(UnitKey(policy.policy_id), policy, tuple(islice(asked, len(of_policy))))
-            for policy, of_policy in zip(policies, queries, strict=True)
-        ]
+        asked = self._asked([query for of_policy in queries for query in of_policy])
+        units = {policy_id: tuple(of_one) for policy_id, of_one in groupby(asked, key=_policy_id)}
+        return [self._unit(UnitKey(p.policy_id), p, units[p.policy_id]) for p in policies]
 
     def _judging(self, policies: Sequence[Policy], examples: Sequence[Example]) -> list[Unit]:
         """Return a unit for each evaluator that was not asked about these examples yet; the first
@@ -191,8 +190,7 @@ class Measurer:
         ]
 
     def _asked(self, queries: Sequence[Query]) -> list[Asked]:
-        requests = tokenize(self.tokenizer, queries)
-        return [Asked(query, request) for query, request in zip(queries, requests, strict=True)]
+        return [Asked(query, request) for query, request in requests_of(self.tokenizer, queries)]
 
     def _unit(self, key: UnitKey, policy: Policy, asked: tuple[Asked, ...]) -> Unit:
         longest, window = max(len(a.request.fed) for a in asked), self.executor.info().window
@@ -322,33 +320,5 @@ class Measurer:
         self.executor.close()
 
 
-def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
-    """Return the token request of each query, in order.
-
-    Raises:
-        UserError: the tokens of a context are not a prefix of the tokens of context and
-            continuation.
-    """
-    contexts = tokenizer.encode([q.context for q in queries])
-    wholes = tokenizer.encode([q.context + q.continuation for q in queries])
-    requests = []
-    for query, context, whole in zip(queries, contexts, wholes, strict=True):
-        if query.kind is QueryKind.PROMPT:
-            requests.append(TokenRequest(whole[:1], whole[1:]))  # nothing predicts the first token
-            continue
-        if whole[: len(context)] != context or len(whole) == len(context):
-            at = next(
-                (i for i, (a, b) in enumerate(zip(context, whole, strict=False)) if a != b),
-                min(len(context), len(whole)),
-            )
-            raise UserError(
-                "the tokens of the prompt are not a prefix of the tokens of prompt and answer: "
-                f"prompt ...{query.context[-40:]!r} has "
-                f"{list(context[at:])} where prompt and {query.continuation!r} has "
-                f"{list(whole[at : at + 6])}; "
-                "end the template's output_prefix with a letter or a punctuation mark, and check "
-                "the label words"
-            )
-        begin = context or (tokenizer.begin_token,)
-        requests.append(TokenRequest(begin, whole[len(context) :]))
-    return tuple(requests)
+def _policy_id(asked: Asked) -> str:
+    return asked.query.policy_id

@@ -93,6 +93,7 @@ def label_scores(
     num_tokens, num_bytes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     is_greedy = np.zeros(shape, dtype=bool)
     prompt = None
+    asks_end, ends = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for asked, value, greedy in unit.answered(scores):
         query, length = asked.query, len(asked.request.continuation)
         if query.kind is QueryKind.PROMPT:
@@ -101,6 +102,9 @@ def label_scores(
         at = (0, place[query.example_id], query.candidate)
         if query.kind is QueryKind.PRIOR:
             prior[at] = value
+            continue
+        if query.kind is QueryKind.END:
+            asks_end[at], ends[at] = True, ends[at] or greedy
             continue
         log_likelihood[at], is_greedy[at] = value, greedy
         num_tokens[at], num_bytes[at] = length, len(query.continuation.encode())
@@ -111,7 +115,7 @@ def label_scores(
         log_likelihood=log_likelihood,
         num_tokens=num_tokens,
         num_bytes=num_bytes,
-        is_greedy=is_greedy,
+        is_greedy=is_greedy & (ends | ~asks_end),
         prior=prior if any(a.query.kind is QueryKind.PRIOR for a in unit.asked) else None,
         verdict=verdict,
         prompt_cross_entropy=prompt,

@@ -40,6 +40,14 @@ def render_answer(policy: Policy, target: str) -> str:
     return " " + policy.word(target)
 
 
+def render_end(policy: Policy) -> str:
+    """Return what ends an answer: the separator up to its first line end, the whole of one that has
+    none, or a line end where the separator is blank.
+    """
+    line, line_end, _ = policy.template.separator.partition("\n")
+    return line + line_end if line_end or line.strip() else "\n"
+
+
 def render_prompt(
     policy: Policy, text: str = "{input}", written: Sequence[str] | None = None
 ) -> str:
@@ -90,6 +98,8 @@ def render_queries(
             kind=kind,
             context=render_prompt(policy, text, texts.get(text)),
             continuation=render_answer(policy, candidate),
+            end=render_end(policy),
+            is_only=example.choices is None,
         )
         for kind, replacement in kinds
         for example in examples

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from evoprompt.config.sections import TaskConfig
-from evoprompt.measurement.measure import tokenize
+from evoprompt.measurement.requests import tokenize
 from evoprompt.policy import Policy
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM

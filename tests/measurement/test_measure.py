@@ -23,7 +23,8 @@ from evoprompt.jobs.evolve.folder import (
     measurement_line,
 )
 from evoprompt.jobs.evolve.record import GenerationLine
-from evoprompt.measurement.measure import Measurer, tokenize
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.requests import tokenize
 from evoprompt.measurement.units import Wanted
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import (

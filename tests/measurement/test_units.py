@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from evoprompt.backends.local import LocalExecutor
-from evoprompt.measurement.measure import Measurer, tokenize
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.requests import tokenize
 from evoprompt.measurement.units import (
     Asked,
     Unit,

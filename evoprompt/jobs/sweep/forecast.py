@@ -8,7 +8,7 @@ from evoprompt.backends.base import TextTokenizer
 from evoprompt.backends.open import backend_of
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.measurement.measure import tokenize
+from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Policy
 from evoprompt.records import Example
 from evoprompt.scoring.models import is_fetched
@@ -82,7 +82,10 @@ class Forecaster:
                     render_queries(policy, examples, with_prior=fitness.needs_prior)
                     for policy in task.starting_policies
                 )
-                return tuple(count_rows(tokenize(tokenizer, each)) for each in queries)
+                return tuple(
+                    count_rows([request for _, request in requests_of(tokenizer, each)])
+                    for each in queries
+                )
 
             self._founders[key] = Founders(
                 count(task.fitness),

@@ -1,0 +1,136 @@
+"""Queries -> token requests, and where an answer needs its end to be told from another.
+
+Of answers of which one begins the other in tokens, as " 1" and " 12" where each digit is a token,
+the longer can never be the likelier: log p(" 12") = log p(" 1") + log p("2" | " 1"). So wherever
+that is so of an example's candidates, all of them are scored with their end, `render_end`:
+
+    log p(answer + end | prompt)
+
+It is decided by the tokens, since a text that begins another may be another token. In free form any
+text is a candidate; there the likelihood is that of the target alone, and it is the greedy answer
+if the model's first choice after it is an end too: a line end or a token that is never text, as
+`Writer` ends what it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from evoprompt.backends.base import TextTokenizer
+from evoprompt.errors import UserError
+from evoprompt.records import Query, QueryKind
+from evoprompt.scoring.trie import TokenRequest
+
+#: What a text may go on with after an answer, beside the end of its own prompt.
+LINE_ENDS = ("\n", "\n\n")
+#: Special tokens that are asked about, the first by number: some vocabularies reserve thousands.
+MOST_SPECIAL = 128
+
+#: What is compared: (policy, example, answer that is judged).
+_Group = tuple[str, str, int]
+
+
+def requests_of(
+    tokenizer: TextTokenizer, queries: Sequence[Query]
+) -> list[tuple[Query, TokenRequest]]:
+    """Return each query with its tokens, in order. A query that needs its end has it in its
+    continuation; after the only candidate of an example come those for its ends.
+
+    Raises:
+        UserError: as `tokenize`, or two answers of one example cannot be told apart.
+    """
+    requests = list(tokenize(tokenizer, queries))
+    groups: dict[_Group, list[int]] = {}
+    for i, query in enumerate(queries):
+        if query.kind is not QueryKind.PROMPT:
+            groups.setdefault((query.policy_id, query.example_id, query.answer), []).append(i)
+    unclear = [i for places in groups.values() if _clash(places, queries, requests) for i in places]
+    ended = [
+        replace(queries[i], continuation=queries[i].continuation + queries[i].end, end="")
+        for i in unclear
+    ]
+    asked = list(queries)
+    for i, query, request in zip(unclear, ended, tokenize(tokenizer, ended), strict=True):
+        asked[i], requests[i] = query, request
+    for places in groups.values():
+        if clash := _clash(places, asked, requests):
+            a, b = (queries[i].continuation for i in clash)
+            raise UserError(
+                f"the answers {a!r} and {b!r} cannot be told apart by the model: with their ends "
+                "the tokens of one still begin those of the other; give them other label words"
+            )
+    return _with_ends(tokenizer, asked, requests)
+
+
+def _clash(
+    places: Iterable[int], queries: Sequence[Query], requests: Sequence[TokenRequest]
+) -> tuple[int, int] | None:
+    """Return two places of one kind of which the tokens of the first begin those of the second."""
+    # in this order, all that one begins stand right after it
+    order = sorted(places, key=lambda i: (queries[i].kind, requests[i].continuation))
+    for a, b in pairwise(order):
+        first, second = requests[a].continuation, requests[b].continuation
+        if queries[a].kind is queries[b].kind and second[: len(first)] == first:
+            return a, b
+    return None
+
+
+def _with_ends(
+    tokenizer: TextTokenizer, queries: Sequence[Query], requests: Sequence[TokenRequest]
+) -> list[tuple[Query, TokenRequest]]:
+    asked: list[tuple[Query, TokenRequest]] = []
+    ends: dict[str, list[int]] = {}
+    for query, request in zip(queries, requests, strict=True):
+        asked.append((query, request))
+        if query.is_only and query.kind is QueryKind.CANDIDATE:
+            if query.end not in ends:
+                ends[query.end] = end_tokens(tokenizer, query.end)
+            after = request.context + request.continuation
+            of_end = replace(query, kind=QueryKind.END)
+            asked += [(of_end, TokenRequest(after, (token,))) for token in ends[query.end]]
+    return asked
+
+
+def end_tokens(tokenizer: TextTokenizer, end: str) -> list[int]:
+    """Return the tokens by which an answer ends: those that begin a line end or the prompt's own
+    end, and the special ones.
+    """
+    # after a letter, since some tokenizers put a space before a text
+    letter, *wholes = tokenizer.encode(["x", *("x" + text for text in (*LINE_ENDS, end))])
+    size = len(letter)
+    begun = {tokens[size] for tokens in wholes if tokens[:size] == letter and len(tokens) > size}
+    return sorted(begun | set(sorted(tokenizer.special_tokens)[:MOST_SPECIAL]))
+
+
+def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
+    """Return the token request of each query, in order.
+
+    Raises:
+        UserError: the tokens of a context are not a prefix of the tokens of context and
+            continuation.
+    """
+    contexts = tokenizer.encode([q.context for q in queries])
+    wholes = tokenizer.encode([q.context + q.continuation for q in queries])
+    requests = []
+    for query, context, whole in zip(queries, contexts, wholes, strict=True):
+        if query.kind is QueryKind.PROMPT:
+            requests.append(TokenRequest(whole[:1], whole[1:]))  # nothing predicts the first token
+            continue
+        if whole[: len(context)] != context or len(whole) == len(context):
+            at = next(
+                (i for i, (a, b) in enumerate(zip(context, whole, strict=False)) if a != b),
+                min(len(context), len(whole)),
+            )
+            raise UserError(
+                "the tokens of the prompt are not a prefix of the tokens of prompt and answer: "
+                f"prompt ...{query.context[-40:]!r} has "
+                f"{list(context[at:])} where prompt and {query.continuation!r} has "
+                f"{list(whole[at : at + 6])}; "
+                "end the template's output_prefix with a letter or a punctuation mark, and check "
+                "the label words"
+            )
+        begin = context or (tokenizer.begin_token,)
+        requests.append(TokenRequest(begin, whole[len(context) :]))
+    return tuple(requests)

@@ -1,0 +1,148 @@
+"""Answers of which one begins another are scored with their end, and a free answer is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evoprompt.backends.local import LocalExecutor
+from evoprompt.choices import correct
+from evoprompt.errors import UserError
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.requests import end_tokens, requests_of, tokenize
+from evoprompt.measurement.units import Asked, Unit, UnitKey, Wanted, label_scores
+from evoprompt.policy import Policy, Template
+from evoprompt.records import Example, QueryKind, TokenCount
+from evoprompt.scoring.engine import Scorer, TokenScores
+from evoprompt.scoring.lm import TransformersLM
+from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.store.ledger import Ledger
+from evoprompt.tasks.judge import verdict_queries
+from evoprompt.tasks.render import render_end, render_prompt, render_queries
+
+POLICY = Policy(template=Template("T: ", "\nL:", " ;\n\n"))
+CLASHING = Example("a", "6 + 6", "12", ("1", "12", "7"))
+PLAIN = Example("b", "3 + 4", "7", ("7", "8"))
+
+
+class Letters:
+    """A token for each letter; those of `words` are one token each, as in a real vocabulary."""
+
+    begin_token = 0
+    special_tokens = frozenset({1, 2})
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def encode(self, texts, *, add_special_tokens=True):
+        return [self._encode(text) for text in texts]
+
+    def _encode(self, text):
+        for i, word in enumerate(self._words):
+            text = text.replace(word, chr(0xE000 + i))
+        return tuple(ord(letter) for letter in text)
+
+
+def continuations(tokenizer, policy, *examples, **settings):
+    found = requests_of(tokenizer, render_queries(policy, examples, **settings))
+    return [(q.kind, q.example_id, q.continuation) for q, _ in found]
+
+
+def test_all_candidates_of_an_example_have_their_end_where_one_begins_another():
+    found = continuations(Letters(), POLICY, CLASHING, PLAIN, with_prior=True)
+    texts = [" 1 ;\n", " 12 ;\n", " 7 ;\n"]
+    for kind in (QueryKind.CANDIDATE, QueryKind.PRIOR):
+        assert [t for k, e, t in found if (k, e) == (kind, "a")] == texts
+        assert [t for k, e, t in found if (k, e) == (kind, "b")] == [" 7", " 8"]
+
+
+def test_tokens_decide_and_not_texts():
+    # " 12" is one token here, so that " 1" does not begin it
+    found = continuations(Letters(" 12"), POLICY, CLASHING)
+    assert [text for _, _, text in found] == [" 1", " 12", " 7"]
+
+
+def test_requests_without_such_answers_are_those_of_the_queries_as_they_are():
+    queries = render_queries(POLICY, [PLAIN], with_prior=True, with_prompt=True)
+    found = requests_of(Letters(), queries)
+    assert [q for q, _ in found] == list(queries)
+    assert tuple(r for _, r in found) == tokenize(Letters(), queries)
+
+
+def test_verdicts_of_which_one_begins_the_other_have_their_end():
+    evaluator = Policy(label_words=(("TRUE", "right"), ("FALSE", "right not")))
+    found = requests_of(Letters(), verdict_queries(evaluator, [PLAIN]))
+    assert {q.continuation for q, _ in found} == {" right\n", " right not\n"}
+
+
+@pytest.mark.parametrize("words", [{"1": "a\nb", "12": "a"}, {"1": "A", "12": "a"}])
+def test_answers_that_their_ends_do_not_tell_apart_are_refused(words):
+    class Uncased(Letters):
+        def _encode(self, text):
+            return super()._encode(text.lower())
+
+    policy = Policy(label_words=tuple(words.items()))
+    with pytest.raises(UserError, match="cannot be told apart by the model"):
+        requests_of(Uncased(), render_queries(policy, [CLASHING]))
+
+
+@pytest.mark.parametrize(
+    ("separator", "end"),
+    [("\n\n", "\n"), ("\n", "\n"), (" | ", " | "), ("", "\n"), (" ", "\n"), ("</s>\nX", "</s>\n")],
+)
+def test_the_end_is_the_separator_up_to_its_first_line_end(separator: str, end: str):
+    assert render_end(Policy(template=Template("", ":", separator))) == end
+
+
+def test_the_ends_of_a_free_answer_are_line_ends_the_prompts_own_and_what_is_no_text():
+    assert end_tokens(Letters("\n\n"), " |") == sorted([1, 2, ord("\n"), 0xE000, ord(" ")])
+
+
+def free_form_scores(ended: bool):
+    """Of the targets " 1", " 12" and " 11" of one prompt, after which the model writes " 12"."""
+    examples = [Example(t, "q", t) for t in ("1", "12", "11")]
+    found = requests_of(Letters(), render_queries(Policy(), examples))
+    written = " 12\n" if ended else " 12, I think"
+    greedy = [
+        (written + "\0").startswith(
+            q.continuation + (chr(r.continuation[0]) if q.kind is QueryKind.END else "")
+        )
+        for q, r in found
+    ]
+    unit = Unit(UnitKey(Policy().policy_id), tuple(Asked(q, r) for q, r in found), ())
+    scores = TokenScores(np.full(len(found), -1.0), np.array(greedy), TokenCount())
+    return label_scores(unit, scores, examples)
+
+
+def test_of_targets_that_begin_each_other_at_most_one_is_right():
+    assert correct(free_form_scores(ended=True)).tolist() == [[False, True, False]]
+    assert not correct(free_form_scores(ended=False)).any()
+    # the likelihood is that of the target alone
+    assert free_form_scores(ended=True).num_tokens[0, :, 0].tolist() == [2, 3, 3]
+
+
+@pytest.fixture(scope="module")
+def measurer(tiny_model: Path) -> Measurer:
+    scorer = Scorer(TransformersLM(tiny_model, threads=1), chunk_tokens=64)
+    return Measurer(Tokenizer(tiny_model), LocalExecutor(scorer), Wanted())
+
+
+def test_scores_with_their_end_are_those_of_answer_and_end(measurer: Measurer):
+    import torch
+
+    policy = Policy(template=Template("T: ", "\nL:"))
+    words = [f"w{'x' * n}" for n in range(1, 9)]
+    examples = [Example(w, f"item {w}", w, tuple(words)) for w in words]
+    [(scores, _)] = measurer.measure([policy], examples, lambda _: None, Ledger().timed).values()
+    network = measurer.executor._scorer.model.network
+    prompt = render_prompt(policy, examples[0].input)
+    for c, word in enumerate(words):
+        [context, whole] = measurer.tokenizer.encode([prompt, f"{prompt} {word}\n"])
+        with torch.no_grad():
+            rows = network(torch.tensor([whole])).logits[0].log_softmax(-1)
+        nats = sum(float(rows[i - 1, whole[i]]) for i in range(len(context), len(whole)))
+        assert scores.log_likelihood[0, 0, c] == pytest.approx(nats, abs=1e-4)
+        assert scores.num_tokens[0, 0, c] == len(whole) - len(context)
+        assert scores.num_bytes[0, 0, c] == len(f" {word}\n")
