@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from evoprompt.errors import printable
+
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:60rem;margin:2rem auto;
   padding:0 1rem}
@@ -23,12 +25,12 @@ svg{max-width:100%;height:auto}
 
 
 def page(title: str, sections: Sequence[str]) -> str:
-    """Return a whole page that needs nothing else."""
+    """Return a whole page that needs nothing else, and in which every character can be seen."""
     head = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>evoprompt: '
         f"{escape(title)}</title><style>{STYLE}</style>"
     )
-    return head + "".join(sections) + "</html>\n"
+    return printable(f"{head}{''.join(sections)}</html>\n")
 
 
 def section(title: str, body: str, note: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 #: Colours that people with colour-blindness can tell apart (Okabe and Ito 2008).
@@ -45,16 +47,26 @@ def finish(figure: Figure, axes: Axes, label: str) -> str:
     return svg(figure)
 
 
-def svg(figure: Figure) -> str:
-    """Return a figure as SVG text."""
+def svg(figure: Figure, *, tight: bool = False) -> str:
+    """Return a figure as SVG text, on request with its charts moved so that all texts have room."""
     stream = io.StringIO()
-    with rc_context(
-        {
-            "svg.fonttype": "none",  # letters stay text: smaller, and can be searched
-            "svg.hashsalt": "evoprompt",
-            "font.family": ["DejaVu Sans", "sans-serif"],
-        }
+    for words in figure.findobj(Text):
+        assert isinstance(words, Text)
+        words.set_parse_math(False)  # a dollar sign in a label is a dollar sign
+    with (
+        warnings.catch_warnings(),
+        rc_context(
+            {
+                "text.parse_math": False,
+                "svg.fonttype": "none",  # letters stay text: smaller, and can be searched
+                "svg.hashsalt": "evoprompt",
+                "font.family": ["DejaVu Sans", "sans-serif"],
+            }
+        ),
     ):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's own font has it
+        if tight:
+            figure.tight_layout()
         FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
+T = TypeVar("T")
 Line = Mapping[str, Any]
+
+#: The most dots for births, and the most points of a curve, bars and rows of a table: a page of a
+#: run of any length can be opened.
+DOTS, POINTS = 5000, 500
+
+
+def thinned(rows: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most this many of the rows, evenly spread, the first and the last among them."""
+    if len(rows) <= most:
+        return rows
+    step = (len(rows) - 1) / (most - 1)
+    return [rows[round(place * step)] for place in range(most)]
+
+
+def thinned_note(num: int, most: int, what: str) -> str:
+    """Return what a page says of rows that are not all shown; nothing where they are."""
+    return f"Shown are {most:,} of {num:,} {what}, evenly spread." if num > most else ""
 
 
 class Measured(Protocol):

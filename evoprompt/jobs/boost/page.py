@@ -21,6 +21,7 @@ from evoprompt.jobs.held_out import HeldOut, held_out_table
 from evoprompt.recurrence.verdict import Assumption
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import new_table, to_html
+from evoprompt.report.text import POINTS, thinned, thinned_note
 from evoprompt.store.folder import SUMMARY
 
 #: A space at which a line does not break.
@@ -87,14 +88,15 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
     sections = [
         _head(folder.path.name, config, summary, lines),
         _outcome(summary, lines),
-        *_figures(summary, lines),
+        *_figures(summary, thinned(lines, POINTS)),
     ]
+    shown, fewer = thinned(lines, POINTS), thinned_note(len(lines), POINTS, "rounds")
     note = (
         f"{ROUNDS_NOTE} {LABELS_NOTE} Intervals cover {1 - config.alpha:.0%}."
         if _has_labels(lines)
         else ROUNDS_NOTE
-    )
-    sections.append(section("By round", _rounds(lines, config.alpha) + _meaning(lines), note))
+    ) + f" {fewer}".rstrip()
+    sections.append(section("By round", _rounds(shown, config.alpha) + _meaning(lines), note))
     if summary:
         sections.append(
             section(

@@ -11,6 +11,7 @@ from evoprompt.jobs.evolve import dynamics_figures as figures
 from evoprompt.jobs.evolve.figures import price_figure, trait_figure
 from evoprompt.report.markup import section
 from evoprompt.report.table import Table, new_table, to_html
+from evoprompt.report.text import POINTS, thinned, thinned_note
 
 #: Traits whose terms are drawn, where the run has them; the tables have all.
 DRAWN = ("fitness", "accuracy")
@@ -24,6 +25,8 @@ def dynamics_sections(history: History) -> list[str]:
     if not steps:
         return []
     drawn = [trait for trait in DRAWN if trait in steps[-1].price]
+    shown, lines = thinned(steps, POINTS), thinned(history.lines, POINTS)
+    note = thinned_note(len(steps), POINTS, "generations")
     exact = (
         "Every bar is a term of Price's equation; together they are the change, exactly. "
         "Transmission is over all births, survivors or not."
@@ -31,8 +34,8 @@ def dynamics_sections(history: History) -> list[str]:
     return [
         section(
             "Why the population changed",
-            "".join(price_figure(steps, trait) for trait in drawn),
-            exact,
+            "".join(price_figure(shown, trait) for trait in drawn),
+            f"{exact} {note}".strip(),
         ),
         section(
             "The whole run",
@@ -54,7 +57,7 @@ def dynamics_sections(history: History) -> list[str]:
             "selected. Intervals are 95 %.",
         ),
         _acts(summary),
-        section("Traits of the selected", trait_figure(history.lines)),
+        section("Traits of the selected", trait_figure(lines), note),
         _descent(history, summary),
     ]
 
@@ -92,7 +95,7 @@ def _traits(summary: Mapping[str, Any]) -> Table:
 
 
 def _drift(history: History, summary: Mapping[str, Any]) -> str:
-    figure = figures.drift_figure(history.lines)
+    figure = figures.drift_figure(thinned(history.lines, POINTS))
     if figure is None:
         return ""
     note = (
@@ -183,7 +186,7 @@ def _descent(history: History, summary: Mapping[str, Any]) -> str:
         f"one's line is strong."
     )
     note += f" {tree.num_hidden} further ancestors are not drawn." if tree.num_hidden else ""
-    return section("Diversity", figures.diversity_figure(history.lines)) + section(
+    return section("Diversity", figures.diversity_figure(thinned(history.lines, POINTS))) + section(
         "Descent", figures.tree_figure(tree), note
     )
 

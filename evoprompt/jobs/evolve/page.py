@@ -26,6 +26,7 @@ from evoprompt.jobs.held_out import held_out_table
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import Table, new_table, to_html
+from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
 from evoprompt.store.ledger import Checked
 from evoprompt.text_files import read_lines
 
@@ -38,7 +39,6 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         summary: what `summary.json` will have, where it is not written yet.
     """
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
-    from evoprompt.jobs.evolve.figures import fitness_figure
 
     summary = summary if summary is not None else folder.summary()
     lines, lineage = folder.generations(), folder.lines(LINEAGE)
@@ -50,16 +50,11 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         _outcome(summary)
         if summary
         else "<p>This run has not ended; what follows is what it has committed.</p>",
-        section("Fitness", fitness_figure(history.lines, lineage, fitness.name)),
+        _fitness(history, lineage, fitness.name),
         *dynamics_sections(history),
     ]
     if summary:
-        sections.append(
-            section(
-                "How the champion came about",
-                to_html(ancestry_table(ancestry(lineage, summary.champion.policy_id))),
-            )
-        )
+        sections.append(_ancestry(lineage, summary.champion.policy_id))
         sections.append(section("Champion", preformatted(summary.champion.prompt)))
         sections.append(section("Best starting prompt", preformatted(summary.baseline.prompt)))
     path = folder.path / "report.html"
@@ -76,7 +71,6 @@ def write_lineage_page(folder: Path) -> Path:
             the line or the birth.
     """
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
-    from evoprompt.jobs.evolve.figures import fitness_figure
 
     file = folder / LINEAGE
     lineage = read_lineage(file)
@@ -96,7 +90,7 @@ def write_lineage_page(folder: Path) -> Path:
     ]
     sections = [
         head,
-        section("Fitness", fitness_figure(history.lines, lines, "as recorded")),
+        _fitness(history, lines, "as recorded"),
         *dynamics_sections(history),
     ]
     path = folder / "report.html"
@@ -158,6 +152,24 @@ def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
         name: np.stack([by_policy[policy_id][name] for policy_id in births.policy_ids])
         for name in names
     }
+
+
+def _fitness(history: History, lineage: Sequence[Mapping[str, Any]], kind: str) -> str:
+    from evoprompt.jobs.evolve.figures import fitness_figure
+
+    births = [birth for birth in lineage if birth["operator"] != SURVIVE]
+    figure = fitness_figure(thinned(history.lines, POINTS), thinned(births, DOTS), kind)
+    notes = (
+        thinned_note(len(births), DOTS, "births"),
+        thinned_note(len(history.lines), POINTS, "generations"),
+    )
+    return section("Fitness", figure, " ".join(note for note in notes if note))
+
+
+def _ancestry(lineage: Sequence[Mapping[str, Any]], policy_id: str) -> str:
+    steps = [s for s in ancestry(lineage, policy_id) if s.operator != SURVIVE]
+    table = to_html(ancestry_table(thinned(steps, POINTS)))
+    return section("How the champion came about", table, thinned_note(len(steps), POINTS, "births"))
 
 
 def _head(

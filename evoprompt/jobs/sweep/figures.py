@@ -153,8 +153,7 @@ def _heat_map(rows: Sequence[SweepRow], first: str, second: str, measure: tuple[
     axes.set_xlabel(second.split(".")[-1], fontsize=8)
     axes.set_ylabel(first.split(".")[-1], fontsize=8)
     axes.set_title(f"mean {measure[1]}", fontsize=9, loc="left")
-    figure.tight_layout()
-    return svg(figure)
+    return svg(figure, tight=True)
 
 
 def _heights(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:

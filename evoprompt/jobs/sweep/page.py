@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from evoprompt.errors import clip
 from evoprompt.jobs.base import SWEEP
 from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.record import Status, SweepRow, SweepState
@@ -24,6 +25,7 @@ from evoprompt.jobs.sweep.tables import (
 )
 from evoprompt.report.markup import page, section
 from evoprompt.report.table import Cell, Emphasis, Table, new_table, to_html, to_markdown
+from evoprompt.report.text import POINTS, thinned, thinned_note
 
 TABLE, PAGE = "sweep.csv", "sweep.html"
 
@@ -70,12 +72,14 @@ def page_text(state: SweepState, folder: Path) -> str:
         f"over seeds."
     )
     sections = [head, _best(rows, objective), _replicates(rows), *_figures(state, ended)]
-    runs = runs_table(rows, axes, {row.number: _page_link(row, folder) for row in rows})
-    sections.append(section("Runs", to_html(runs)))
+    shown = thinned(rows, POINTS)
+    runs = runs_table(shown, axes, {row.number: _page_link(row, folder) for row in shown})
+    note = thinned_note(len(rows), POINTS, f"runs; {TABLE} has all")
+    sections.append(section("Runs", to_html(runs), note))
+    failed = [row for row in rows if row.status == "failed"]
     failures = "".join(
-        f"<li>{escape(row.folder)}: {escape(row.reason or '')}</li>"
-        for row in rows
-        if row.status == "failed"
+        f"<li>{escape(row.folder)}: {escape(clip(row.reason or '', 1000))}</li>"
+        for row in failed[:POINTS]
     )
     sections.append(section("Failed", f"<ul>{failures}</ul>") if failures else "")
     return page(state.name, sections)
@@ -203,7 +207,7 @@ def _figures(state: SweepState, ended: Sequence[SweepRow]) -> Iterator[str]:
         yield section("Pairs of factors", f'<div class="row">{maps}</div>', note) if maps else ""
     if len(axes) > 1:
         note = "A line for each run; the best settings in colour."
-        yield section("All runs", parallel_figure(ended, axes, objective), note)
+        yield section("All runs", parallel_figure(thinned(ended, POINTS), axes, objective), note)
 
 
 def _page_link(row: SweepRow, folder: Path) -> Cell:
