@@ -15,7 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, Never
 
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, quoted
 
 MARK = "\ufeff"
 
@@ -39,7 +39,7 @@ def read_text(path: Path, what: str) -> str:
         UserError: there is no such file, it may not be read, it is a folder or a pipe, or it is not
             UTF-8 (with the line).
     """
-    name = f"the {what} {shown(str(path))}"
+    name = f"the {what} {path}"
     content = _content(path, name)
     for mark, encoding in MARKS:
         if content.startswith(mark):
@@ -120,7 +120,7 @@ def check_keys(
         found = [plain[name] for name in (key, *others, *near) if name in plain]
         if found:
             raise UserError(
-                f"{where}: the key {short(found[0])} is not known; did you mean '{key}'? expected "
+                f"{where}: the key {quoted(found[0])} is not known; did you mean '{key}'? expected "
                 f"{form}"
             )
         if key in needed:
@@ -130,24 +130,13 @@ def check_keys(
 
 def refuse(where: str, expected: str, given: object) -> Never:
     """Raise `UserError` for a line that is not what is expected."""
-    raise UserError(f"{where}: {expected} (given: {short(given)})")
+    raise UserError(f"{where}: {expected} (given: {quoted(given)})")
 
 
-def quoted(value: object) -> str:
-    """Return, for a sentence, how a number or a truth value is made a text."""
+def in_quotes(value: object) -> str:
+    """Return, for a sentence, how a number or a truth value is made a text; empty for others."""
     plain = isinstance(value, (bool, int, float))
     return f'; put it in quotes: "{json.dumps(value)}"' if plain else ""
-
-
-def short(value: object) -> str:
-    """Return a value for a sentence: printable, and at most 80 characters of it."""
-    text = shown(repr(value))
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def shown(text: str) -> str:
-    """Return text for a sentence: control characters and what is no character are escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _content(path: Path, name: str) -> bytes:

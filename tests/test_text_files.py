@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evoprompt.errors import UserError
-from evoprompt.text_files import parse_json, read_lines, read_text, shown
+from evoprompt.text_files import parse_json, read_lines, read_text
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 
@@ -112,7 +112,3 @@ def test_json_that_is_none_is_a_sentence(line: str, message: str):
 
 def test_json_keeps_escaped_pairs_and_control_characters():
     assert parse_json('["\\ud83d\\ude00", "\\u0000\\u2028"]', "here") == ["\U0001f600", "\0\u2028"]
-
-
-def test_what_is_shown_of_a_text_can_be_printed():
-    assert shown("née\x1b[1m\ud800\n") == "née\\x1b[1m\\ud800\\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -165,14 +165,26 @@ def complete_summary(folder: RunFolder) -> Mapping[str, Any]:
 RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
 
 
-def begin(kind: type[F], config: JobConfig, out: Path | None, console: Console | None = None) -> F:
-    """Return a new folder that says what is done in it; the model is fetched before, where it has
-    to be.
+def begin(
+    kind: type[F],
+    config: JobConfig,
+    out: Path | None,
+    data: Mapping[str, object],
+    console: Console | None = None,
+) -> F:
+    """Return a new folder that says what is done in it, and with what data; the model is fetched
+    before, where it has to be.
     """
     identity = identify(config, console or new_console())
     folder = kind.create(out, config.name)
-    folder.begin(config, provenance(config, identity))
+    folder.begin(config, provenance(config, identity, data))
     return folder
+
+
+def tell_data(console: Console, summary: str, notes: Iterable[str]) -> None:
+    """Print how many examples there are for what, and what is to be known of them."""
+    for text in (summary, *(f"note: {note}" for note in notes)):
+        console.print(text, soft_wrap=True)
 
 
 def identify(config: JobConfig, console: Console) -> Identity:
@@ -230,13 +242,18 @@ def taken_away(folder: RunFolder, *files: str) -> Iterator[None]:
         raise
 
 
-def provenance(config: JobConfig, identity: Identity) -> dict[str, object]:
-    """Return what a result depends on: versions, git commit, seed, what answers, machine."""
+def provenance(
+    config: JobConfig, identity: Identity, data: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what a result depends on: versions, git commit, seed, what answers, the data as
+    `Task.account` has it, machine.
+    """
     return {
         "evoprompt": __version__,
         "git_commit": _git_commit(),
         "seed": config.seed,
         "model": identity.to_dict() | {"backend": config.workers.backend},
+        "data": dict(data),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in RECORDED},
         "machine": {"system": platform.platform(), "cpus": os.cpu_count()},

@@ -23,7 +23,7 @@ from evoprompt.measurement.model import memo_opener
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.trie import TokenRequest
-from evoprompt.text_files import check_keys, parse_json, quoted, read_lines, refuse, shown
+from evoprompt.text_files import check_keys, in_quotes, parse_json, read_lines, refuse
 
 #: What a line of requests is, for errors; what is read of it, with what other programs call it.
 FORM = '{"id", "context": text, "continuation": text}'
@@ -147,12 +147,12 @@ def read_requests(source: Path) -> list[dict[str, Any]]:
     """
     rows = []
     for number, line in read_lines(source, "requests"):
-        where = f"{shown(str(source))}, line {number}"
+        where = f"{source}, line {number}"
         row = check_keys(parse_json(line, where), where, FORM, KEYS, KEYS)
         for key in ("context", "continuation"):
             if not isinstance(row[key], str):
-                refuse(where, f"'{key}' must be a text{quoted(row[key])}", row[key])
+                refuse(where, f"'{key}' must be a text{in_quotes(row[key])}", row[key])
         rows.append(row)
     if not rows:
-        raise UserError(f"the requests {shown(str(source))} have no line; give some, one a line")
+        raise UserError(f"the requests {source} have no line; give some, one a line")
     return rows

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
-from evoprompt.text_files import shown
 
 #: Labels whose shares are told in a line.
 MOST_LABELS = 4
@@ -25,13 +24,22 @@ def share_choices(examples: Sequence[Example]) -> bool:
 
 
 def label_shares(examples: Sequence[Example]) -> dict[str, float]:
-    """Return the share of each choice among the targets; empty where choices differ or there are
-    none.
+    """Return the share of each choice among the targets that are known; empty where choices differ
+    or there are none.
     """
-    if not share_choices(examples):
+    counts = Counter(e.target for e in examples if e.target)
+    if not share_choices(examples) or not counts:
         return {}
-    counts = Counter(e.target for e in examples)
-    return {c: counts[c] / len(examples) for c in sorted(examples[0].choices or ())}
+    return {c: counts[c] / counts.total() for c in sorted(examples[0].choices or ())}
+
+
+def size_and_labels(name: str, examples: Sequence[Example]) -> str:
+    """Return for a line how many examples there are, and label shares where there are few
+    labels.
+    """
+    shares = label_shares(examples)
+    told = ", ".join(f"{label} {share:.2f}" for label, share in shares.items())
+    return f"{len(examples)} {name}{f' ({told})' if 0 < len(shares) <= MOST_LABELS else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +80,8 @@ class Task:
         return {"name": self.name, "splits": splits, "notes": list(self.notes)}
 
     def summary(self) -> str:
-        """Return the splits in a line: sizes, and label shares where there are few labels."""
-        parts = []
-        for name, split in self.splits.items():
-            shares = label_shares(split)
-            told = ", ".join(f"{shown(label)} {share:.2f}" for label, share in shares.items())
-            few = f" ({told})" if 0 < len(shares) <= MOST_LABELS else ""
-            parts.append(f"{len(split)} {name}{few}")
-        return f"examples: {'; '.join(parts)}"
+        """Return the splits in a line."""
+        return f"examples: {'; '.join(size_and_labels(*split) for split in self.splits.items())}"
 
     @property
     def choices(self) -> tuple[str, ...] | None:

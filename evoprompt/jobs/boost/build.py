@@ -12,6 +12,7 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.base import champion_policy
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.judges import JUDGES
+from evoprompt.jobs.boost.questions import Asked, asked_of
 from evoprompt.jobs.boost.state import Judged
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
@@ -22,9 +23,8 @@ from evoprompt.records import Example
 from evoprompt.tasks.banks import default_policies
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR
-from evoprompt.tasks.load import load_task, policy_of
+from evoprompt.tasks.load import policy_of
 from evoprompt.tasks.render import render_answer, render_input
-from evoprompt.tasks.sources.jsonl import read_questions
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 
@@ -70,7 +70,7 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
     Raises:
         UserError: anything the user gave does not go together.
     """
-    task, questions, policy, evaluator = check_boost(config)
+    asked, policy, evaluator = check_boost(config)
     model = open_model(config)
     tracker = open_tracker(config, runs)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
@@ -82,28 +82,29 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
         writer=writer,
     )
     return BoostParts(
-        config, task, questions, policy, evaluator, measurer, writer, model.executor, tracker
+        config,
+        asked.task,
+        asked.questions,
+        policy,
+        evaluator,
+        measurer,
+        writer,
+        model.executor,
+        tracker,
     )
 
 
-def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], Policy, Policy]:
-    """Return the task, the questions, what answers and what judges; everything that can be wrong
-    with them is found here.
+def check_boost(config: BoostConfig) -> tuple[Asked, Policy, Policy]:
+    """Return the data, what answers and what judges; everything that can be wrong with them is
+    found here.
 
     Raises:
-        UserError: as `load_task` and `read_questions`; there is no such tracker; a run has no
-            champion; there are fewer questions than a round asks, or no choices to judge an answer
-            against.
+        UserError: as `asked_of`; there is no such tracker; a run has no champion; there are fewer
+            questions than a round asks, or no choices to judge an answer against.
     """
     opener_of(config)
-    task = load_task(config.task) if config.task is not None else None
-    questions = (
-        read_questions(config.questions)
-        if config.questions is not None
-        else (*task.pool, *task.fitness)
-        if task is not None
-        else ()
-    )
+    asked = asked_of(config)
+    task, questions = asked.task, asked.questions
     if len(questions) < config.loop.batch:
         raise UserError(
             f"a round asks loop.batch={config.loop.batch} of {len(questions)} questions; give "
@@ -139,4 +140,4 @@ def check_boost(config: BoostConfig) -> tuple[Task | None, tuple[Example, ...], 
             if config.evaluator is not None
             else policy.evaluator or DEFAULT_EVALUATOR
         )
-    return task, questions, policy, evaluator
+    return asked, policy, evaluator

@@ -33,6 +33,7 @@ from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes
 from evoprompt.jobs.boost.page import write_boost_page
 from evoprompt.jobs.boost.prediction import against_prediction
+from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import Measured, Outcomes, RoundLine, round_line
 from evoprompt.jobs.boost.state import (
     Judged,
@@ -90,7 +91,7 @@ def boost(
         parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, loop.answers
     )
     with ledger.timed("tracking"):
-        open_tracking(parts.tracker, folder, parts.config, (parts.task, parts.questions))
+        open_tracking(parts.tracker, folder, parts.config, Asked(parts.task, parts.questions))
     with ledger.timed("model_load"):
         info = parts.executor.info()
     parts.measurer.watch(parts.config.seed, ledger)

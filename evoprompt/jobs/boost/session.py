@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprompt.errors import InexactScoringError, UserError
-from evoprompt.jobs.base import begin, begin_again, begun_again, home, taken_away
+from evoprompt.jobs.base import begin, begin_again, begun_again, home, taken_away, tell_data
 from evoprompt.jobs.boost.build import build_boost, check_boost
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.display import BoostDisplay, print_result
@@ -39,9 +39,11 @@ def conduct(config: BoostConfig, out: Path | None, *, show: bool = True) -> Boos
     Raises:
         UserError: as `start`.
     """
-    check_boost(config)
-    folder = begin(BoostFolder, config, out, new_console(quiet=not show))
+    asked, *_ = check_boost(config)
+    console = new_console(quiet=not show)
+    folder = begin(BoostFolder, config, out, asked.account(), console)
     with taken_away(folder):
+        tell_data(console, asked.summary(), asked.notes)
         _carry_out(config, folder, show=show)
     return folder
 

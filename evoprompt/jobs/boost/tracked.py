@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from evoprompt.jobs.base import home
 from evoprompt.jobs.boost.build import check_boost
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
+from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import RoundLine
-from evoprompt.records import Example
 from evoprompt.store.folder import SUMMARY
-from evoprompt.tasks.base import Task
 from evoprompt.tracking.base import About, Dataset, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
 from evoprompt.tracking.names import digest, flat_parameters
 from evoprompt.tracking.open import open_tracker
-
-#: The task, whose labels measure, and what the model answers.
-Asked = tuple[Task | None, Sequence[Example]]
 
 
 def open_tracking(
@@ -35,7 +29,7 @@ def open_tracking(
     """
     courier.open(
         folder,
-        lambda: about(folder, config, asked or check_boost(config)[:2]),
+        lambda: about(folder, config, asked or check_boost(config)[0]),
         [point_of(line) for line in folder.rounds()],
         once=asked is None,
     )
@@ -55,7 +49,7 @@ def sync(config: BoostConfig, folder: BoostFolder) -> Exception | None:
 
 def about(folder: BoostFolder, config: BoostConfig, asked: Asked) -> About:
     """Return what a tracker is told when a loop begins."""
-    task, questions = asked
+    task, questions = asked.task, asked.questions
     source = str(config.questions or (config.task and config.task.origin))
     datasets = [Dataset(config.name, digest(questions), source, "questions", len(questions))]
     if task is not None:

@@ -10,7 +10,15 @@ from typing import Any
 
 from evoprompt.backends.shared import SharedModels
 from evoprompt.errors import InexactScoringError, UserError
-from evoprompt.jobs.base import begin_again, home, identify, parent_run, provenance, taken_away
+from evoprompt.jobs.base import (
+    begin_again,
+    home,
+    identify,
+    parent_run,
+    provenance,
+    taken_away,
+    tell_data,
+)
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.display import Display, QuietObserver, print_result
@@ -57,12 +65,14 @@ def conduct(
     """
     if not examples:
         check_task(config)
-    identity = identify(config, new_console(quiet=not show))
+    console = new_console(quiet=not show)
+    identity = identify(config, console)
     folder = EvolveFolder.create(out, config.name)
     with taken_away(folder, EXAMPLES):
         settled = with_examples(config, folder.path, examples)
-        check_task(settled)
-        folder.begin(config, provenance(config, identity))
+        task, _ = check_task(settled)
+        folder.begin(config, provenance(config, identity, task.account()))
+        tell_data(console, task.summary(), task.notes)
         if show:
             _show(settled, folder, on_generation)
         else:

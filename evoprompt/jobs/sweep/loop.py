@@ -330,7 +330,9 @@ def _result(
         sync_run(config, folder)
     else:
         if folder.read(CHECKPOINT) is None:
-            folder.begin(config, provenance(config, identify(config, display.console)))
+            task, _ = check_task(config)
+            identity = identify(config, display.console)
+            folder.begin(config, provenance(config, identity, task.account()))
         carry_out(config, folder, display, shared)
     result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
     if result["objective"] is None:

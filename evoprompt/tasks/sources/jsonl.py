@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from evoprompt.config.sections import TaskConfig
-from evoprompt.errors import UserError, nearest
+from evoprompt.errors import UserError, nearest, quoted
 from evoprompt.records import Example
 from evoprompt.tasks.sources.base import Raw
 from evoprompt.text_files import (
     check_keys,
+    in_quotes,
     parse_json,
-    quoted,
     read_lines,
     refuse,
-    short,
-    shown,
 )
 
 #: What is read of a line, with what other programs call it.
@@ -63,7 +61,7 @@ def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
     examples = []
     known: dict[str, tuple[int, Example]] = {}
     for number, line in read_lines(path, "examples"):
-        where = f"{shown(str(path))}, line {number}"
+        where = f"{path}, line {number}"
         example = read_example(line, where, labelled=labelled, origin=f"{path}:{number}")
         first, same = known.setdefault(example.example_id, (number, example))
         if content_of(same) != content_of(example):
@@ -73,7 +71,7 @@ def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
             )
         examples.append(example)
     if not examples:
-        raise UserError(f"the examples {shown(str(path))} have no line; give some, one a line")
+        raise UserError(f"the examples {path} have no line; give some, one a line")
     return examples
 
 
@@ -91,7 +89,7 @@ def read_questions(path: Path) -> tuple[Example, ...]:
             unique[text, offered] = example
     questions = tuple(unique.values())
     if len({e.choices is None for e in questions}) != 1:
-        raise UserError(f"{shown(str(path))}: expected questions that all have choices or all none")
+        raise UserError(f"{path}: expected questions that all have choices or all none")
     return questions
 
 
@@ -105,11 +103,11 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
     row = check_keys(parse_json(line, where), where, FORM, KEYS, needed)
     text, target, choices = row["input"], row.get("target"), row.get("choices")
     if not isinstance(text, str):
-        refuse(where, f"'input' must be a text{quoted(text)}", text)
+        refuse(where, f"'input' must be a text{in_quotes(text)}", text)
     if target is None and not labelled:
         target = ""
     if not isinstance(target, str):
-        refuse(where, f"'target' must be a text{quoted(target)}", target)
+        refuse(where, f"'target' must be a text{in_quotes(target)}", target)
     if (labelled or target) and not target.strip():
         what = "blank" if target else "empty"
         refuse(where, f"the target is {what}, and such an answer has no likelihood", target)
@@ -117,8 +115,8 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
         _check_choices(choices, where)
         if target not in choices and (labelled or target):
             raise UserError(
-                f"{where}: the target {short(target)} is not among the choices {short(choices)}; "
-                f"{shown(nearest(target, choices))}"
+                f"{where}: the target {quoted(target)} is not among the choices {quoted(choices)}; "
+                f"{nearest(target, choices)}"
             )
     example = Example("", text, target, tuple(choices) if choices is not None else None)
     return Example(_id(row, where) or content_hash(example), text, target, example.choices, origin)
@@ -142,7 +140,7 @@ def _check_choices(choices: object, where: str) -> None:
         refuse(where, "'choices' must be null or a list of texts", choices)
     for choice in choices:
         if not isinstance(choice, str):
-            refuse(where, f"'choices' must be texts{quoted(choice)}", choices)
+            refuse(where, f"'choices' must be texts{in_quotes(choice)}", choices)
         if not choice.strip():
             refuse(where, "a choice is blank, and such an answer has no likelihood", choices)
     plain = [choice.strip() for choice in choices]

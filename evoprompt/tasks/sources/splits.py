@@ -11,7 +11,6 @@ from math import floor
 from evoprompt.records import Example
 from evoprompt.tasks.base import label_shares, share_choices
 from evoprompt.tasks.sources.jsonl import content_hash, content_of
-from evoprompt.text_files import shown
 
 SPLITS = ("demonstrations", "fitness", "validation", "test")
 
@@ -34,9 +33,9 @@ def split_by_input(
     """
     learning, again = _once(rows)
     held_out, again_in_test = _once(test)
-    tested = {input_key(e): e for e in reversed(held_out)}
-    leaked = [(e, tested[input_key(e)]) for e in learning if input_key(e) in tested]
-    learning = [e for e in learning if input_key(e) not in tested]
+    learning, leaked = without_inputs(
+        learning, held_out, "an example has an input of the test file"
+    )
     # Content hashes are uniform, so their order is a fixed random one; a quarter each of the range,
     # three where test is given.
     learning.sort(key=content_hash)
@@ -50,7 +49,7 @@ def split_by_input(
     notes = (
         _note([*again, *again_in_test], "an example repeats another one and is taken once"),
         conflicts([*learning, *held_out]),
-        _note(leaked, "an example has an input of the test file and is used in the test alone"),
+        leaked,
     )
     return splits, tuple(note for note in notes if note)
 
@@ -60,6 +59,23 @@ def input_key(example: Example) -> str:
     accents are encoded.
     """
     return unicodedata.normalize("NFC", " ".join(example.input.split()))
+
+
+def without_inputs(
+    examples: Iterable[Example], tested: Sequence[Example], what: str
+) -> tuple[list[Example], str]:
+    """Return the examples whose input is in no test, and a note on the others, which begins with
+    `what` they are; empty where there is none.
+    """
+    known = {input_key(e): e for e in reversed(tested)}
+    kept, leaked = [], []
+    for example in examples:
+        found = known.get(input_key(example))
+        if found is None:
+            kept.append(example)
+        else:
+            leaked.append((example, found))
+    return kept, _note(leaked, f"{what} and is used in the test alone")
 
 
 def conflicts(examples: Iterable[Example]) -> str:
@@ -139,7 +155,7 @@ def notes_on_labels(fitness: Sequence[Example], test: Sequence[Example]) -> tupl
             f"of the one and {other.get(label, 0):.2f} of the other; task.balance=proportional "
             f"takes them as the data has them"
         )
-    return tuple(shown(note) for note in notes)
+    return tuple(notes)
 
 
 def _once(examples: Iterable[Example]) -> tuple[list[Example], list[tuple[Example, Example]]]:
@@ -163,7 +179,7 @@ def _note(pairs: Pairs, what: str) -> str:
 
 
 def _place(example: Example) -> str:
-    return shown(example.origin or repr(example.example_id))
+    return example.origin or repr(example.example_id)
 
 
 def _bucket(content: str, held_out: object) -> int:

@@ -136,12 +136,13 @@ def test_the_loop_goes_the_same_way_whatever_the_labels_are(
     """Every label turned round: what is measured changes, what the loop does may not."""
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     turned = tmp_path / "turned.jsonl"
-    # The split and the order follow from the content, labels included, so the questions are given
-    # by a file of their own.
+    # The split and the order follow from the content, labels included, and what is in the test is
+    # not asked, so the questions are given by a file of their own.
     questions = tmp_path / "questions.jsonl"
-    questions.write_text(
-        "".join(json.dumps({k: row[k] for k in ("input", "choices", "id")}) + "\n" for row in rows)
-    )
+    asked = [
+        {k: row[k] for k in ("choices", "id")} | {"input": f"{row['input']} to"} for row in rows
+    ]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in asked))
     turned.write_text(
         "".join(
             json.dumps(row | {"target": {"bad": "good", "good": "bad"}[row["target"]]}) + "\n"

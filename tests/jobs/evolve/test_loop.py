@@ -74,7 +74,12 @@ def test_a_run_leaves_the_whole_record(finished: Path):
     assert summary["checked"]["requests"] >= 16
     assert summary["checked"]["difference"] < 1e-4
     assert tokens["stored"] > 0, "no child began as its parent"
-    assert json.loads((finished / "provenance.json").read_text())["model"]["fingerprint"]
+    provenance = json.loads((finished / "provenance.json").read_text())
+    assert provenance["model"]["fingerprint"]
+    assert provenance["data"]["splits"]["fitness"] == {
+        "examples": 8,
+        "labels": {"bad": 0.5, "good": 0.5},
+    }
 
 
 def test_every_generation_is_in_the_lineage_with_those_that_died(finished: Path):
