@@ -218,6 +218,11 @@ def begin_again(folder: RunFolder, config: C, found: InexactScoringError, *kept:
     folder.set_aside(CONFIG, PROVENANCE, *kept)
     values["model"]["scoring"] = "plain"
     folder.begin(type(config).model_validate(values), {**begun, "begun_again": str(found)})
+    return plainly(config)
+
+
+def plainly(config: C) -> C:
+    """Return the configuration with every sequence forwarded by itself."""
     return config.model_copy(update={"model": config.model.model_copy(update={"scoring": "plain"})})
 
 

@@ -9,6 +9,7 @@ is the continuation, as in the harness, also where the two do not join cleanly.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,12 +19,19 @@ from typing import Any
 from evoprompt.backends.base import Executor, TextTokenizer, WorkUnit
 from evoprompt.backends.open import open_model
 from evoprompt.config.sections import JobConfig
-from evoprompt.errors import UserError
+from evoprompt.errors import InexactScoringError, UserError
+from evoprompt.jobs.base import plainly
 from evoprompt.measurement.model import memo_opener
+from evoprompt.measurement.standing import LEAST_REQUESTS, StandingCheck
+from evoprompt.measurement.units import Asked, Unit, UnitKey
+from evoprompt.records import Query, QueryKind
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.trie import TokenRequest
+from evoprompt.store.ledger import Ledger
 from evoprompt.text_files import check_keys, in_quotes, parse_json, read_lines, refuse
+
+logger = logging.getLogger(__name__)
 
 #: What a line of requests is, for errors; what is read of it, with what other programs call it.
 FORM = '{"id", "context": text, "continuation": text}'
@@ -69,11 +77,24 @@ def score_pairs(
     config: JobConfig, pairs: Sequence[tuple[str, str]]
 ) -> tuple[list[TokenRequest], TokenScores, dict[str, object]]:
     """Return the requests of (context, continuation) pairs, their scores, and how they came about:
-    seconds, the way of scoring, what answered.
+    seconds, the way of scoring, what answered, what the plain forward gave to a sample of them.
+    Where that is something else, all are scored again plainly, and that is said.
 
     Raises:
         UserError: a continuation has no tokens, or a pair does not fit the model's window.
     """
+    try:
+        return _score_pairs(config, pairs)
+    except InexactScoringError as found:
+        if config.model.scoring == "plain":
+            raise
+        logger.warning("%s; so all requests are scored again, each by itself", found)
+        return _score_pairs(plainly(config), pairs)
+
+
+def _score_pairs(
+    config: JobConfig, pairs: Sequence[tuple[str, str]]
+) -> tuple[list[TokenRequest], TokenScores, dict[str, object]]:
     begun = time.perf_counter()
     model = open_model(config)
     try:
@@ -83,6 +104,10 @@ def score_pairs(
         opener = memo_opener(config, model.identity)
         memo = opener(info) if opener is not None else None
         scores = score_with_memo(model.executor, requests, memo)
+        ledger = Ledger()
+        check = StandingCheck(model.executor, config.seed, ledger, opener, first=LEAST_REQUESTS)
+        unit = _unit(requests)
+        check.look([unit], {unit.key: scores})
     finally:
         model.executor.close()
     about: dict[str, object] = {
@@ -92,8 +117,16 @@ def score_pairs(
         "path_reason": info.reason,
         "chunk_tokens": info.chunk_tokens,
         "model_path": model.identity.place,
+        "checked": asdict(ledger.checked),
     }
     return requests, scores, about
+
+
+def _unit(requests: Sequence[TokenRequest]) -> Unit:
+    """Return requests of no policy and no example as a unit, each known by its place."""
+    queries = (Query("", str(i), 0, QueryKind.CANDIDATE, "", "") for i in range(len(requests)))
+    asked = tuple(Asked(query, request) for query, request in zip(queries, requests, strict=True))
+    return Unit(UnitKey("requests"), asked, ())
 
 
 def score_with_memo(

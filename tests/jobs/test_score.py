@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from evoprompt.config.sections import JobConfig, ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
-from evoprompt.jobs.score import read_requests
+from evoprompt.jobs.score import read_requests, score_pairs
 
 ROWS = [
     {"id": 1, "context": "a\u2028b\x85c", "continuation": "\x0b\x0cd"},
@@ -43,3 +44,20 @@ def test_what_is_no_request_is_a_sentence(tmp_path: Path, content: bytes, messag
     file.write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_requests(file)
+
+
+def test_scores_that_the_plain_forward_does_not_give_are_scored_again(tiny_model: Path, caplog):
+    pairs = [("word " * n, "end") for n in range(1, 40)]
+
+    def scored(backend: str, scoring: str):
+        model = ModelConfig(name=str(tiny_model), memo=False, scoring=scoring)
+        config = JobConfig(name="x", model=model, workers=WorkersConfig(backend=backend))
+        return score_pairs(config, pairs)
+
+    _, exact, about = scored("local", "plain")
+    assert about["checked"]["requests"] == 16
+    assert not caplog.messages
+    _, wrong, about = scored("toys.inexact:InexactBackend", "auto")
+    assert wrong.log_likelihood.tolist() == exact.log_likelihood.tolist()
+    assert about["path"] == "plain"
+    assert "scored again, each by itself" in caplog.text
