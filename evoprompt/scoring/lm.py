@@ -247,12 +247,11 @@ class TransformersLM:
         return np.asarray(logits)
 
     def _state_of(self, outputs: Any) -> Any:
-        self._cache_name = next(
-            name
-            for name in ("past_key_values", "cache_params")
-            if getattr(outputs, name, None) is not None
-        )
-        return getattr(outputs, self._cache_name)
+        for name in ("past_key_values", "cache_params"):
+            if getattr(outputs, name, None) is not None:
+                self._cache_name = name
+                return getattr(outputs, name)
+        raise AttributeError("no state comes back that can be kept")
 
     def shrink(self) -> None:
         """Forget the state on top."""

@@ -1,77 +1,90 @@
-"""Text -> token ids and back, by the tokenizer of a model folder."""
+"""Text -> token ids and back, by the tokenizer of a model folder.
+
+A text is only ever text: where the name of a control token is written in it (`<|im_end|>`), its
+characters are encoded, so no example can end a turn or a prompt. Control tokens come from the
+tokenizer's own template alone, and of that what it puts before a text: the begin token. What it
+puts after a text (some add an end token) is left out, since a prompt goes on. A text that itself
+begins with the name of the begin token that the template adds has that token once, as in the LM
+Evaluation Harness.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evoprompt.errors import UserError
+
 #: Texts whose tokens are remembered: some broods of prompts with all their examples.
 MEMO_TEXTS = 8192
+#: Names of control tokens, also where a tokenizer does not mark them as such.
+CONTROL = re.compile(r"<[|\uff5c].*[|\uff5c]>")
 
 
 class Tokenizer:
-    """Text -> token ids, in batches; token ids -> text."""
+    """Text -> token ids, in batches; token ids -> text.
+
+    Raises:
+        UserError: the folder has no tokenizer that can be read, or one that is not of its weights.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._fast: Any = None
         self._slow: Any = None
         settings = _read_json(folder / "tokenizer_config.json")
-        if (folder / "tokenizer.json").exists() and settings.get(
-            "tokenizer_class"
-        ) == "TokenizersBackend":
-            # This class says that tokenizer.json is the whole tokenizer; reading it alone spares
-            # the 4 s import of transformers.
-            from tokenizers import Tokenizer as Backend
-
-            self._fast = Backend.from_file(str(folder / "tokenizer.json"))
-            self._fast.no_padding()
-            self._fast.no_truncation()
-        else:
-            from transformers import AutoTokenizer
-
-            self._slow = AutoTokenizer.from_pretrained(folder)
         model = _read_json(folder / "config.json")
-        model = model.get("text_config", model)
-        begin = model.get("bos_token_id")
-        self.begin_token: int = int(
-            begin if begin is not None else _first(model.get("eos_token_id", 0))
-        )
+        try:
+            self._load(settings)
+        except Exception as error:  # noqa: BLE001  a folder may hold anything, and break any reader
+            told = (str(error).strip().splitlines() or [""])[0]
+            raise UserError(
+                f"cannot read a tokenizer from the model folder {folder} "
+                f"({type(error).__name__}: {told[:150]}); give a folder with the files of its "
+                "tokenizer, as save_pretrained writes it"
+            ) from None
+        text = model.get("text_config")
+        text = {**model, **text} if isinstance(text, dict) else model
+        self.begin_token = self._begin(settings, (text, model))
+        vocabulary = text.get("vocab_size")
+        self._size = vocabulary if isinstance(vocabulary, int) else None
         #: Tokens with a line end in them, as byte-level vocabularies write it, as it is, and as a
         #: single byte.
         self.break_tokens = frozenset(
             i
-            for t, i in (self._fast or self._slow).get_vocab().items()
+            for t, i in self._vocabulary().items()
             if any(n in t for n in ("\u010a", "\n", "<0x0A>"))
         )
         #: Tokens that are never text: beginnings, ends, the turns of a conversation.
         self.special_tokens = frozenset(self._special())
         self._containing = {"\n": self.break_tokens}
         self._memo: dict[tuple[str, bool], tuple[int, ...]] = {}
+        self._before, self._after = self._template()
 
     def encode(
         self, texts: Sequence[str], *, add_special_tokens: bool = True
     ) -> list[tuple[int, ...]]:
         """Return the token ids of each text; each distinct text is encoded once, also across calls
         while it is remembered.
+
+        Args:
+            texts: any.
+            add_special_tokens: with what the tokenizer puts before a text.
+
+        Raises:
+            UserError: a text has a token that the model does not have, or a control token that this
+                tokenizer cannot write as text.
         """
         new = [t for t in dict.fromkeys(texts) if (t, add_special_tokens) not in self._memo]
-        if self._fast is not None:
-            ids = [
-                tuple(e.ids)
-                for e in self._fast.encode_batch_fast(new, add_special_tokens=add_special_tokens)
-            ]
-        else:
-            ids = (
-                [
-                    tuple(i)
-                    for i in self._slow(new, add_special_tokens=add_special_tokens)["input_ids"]
-                ]
-                if new
-                else []
-            )
-        self._memo |= {(t, add_special_tokens): i for t, i in zip(new, ids, strict=True)}
+        before = self._before if add_special_tokens else ()
+        name = self.decode_name(before[-1]) if before else ""
+        bare = [t.removeprefix(name) if name else t for t in new]
+        for text, ids in zip(new, self._ids(bare, add_special_tokens=False), strict=True):
+            self._check(text, ids)
+            self._memo[text, add_special_tokens] = (*before, *ids)
         encoded = [self._memo[t, add_special_tokens] for t in texts]
         for old in list(self._memo)[: max(0, len(self._memo) - MEMO_TEXTS)]:
             del self._memo[old]
@@ -92,11 +105,115 @@ class Tokenizer:
     def tokens_with(self, text: str) -> frozenset[int]:
         """Return the tokens in whose own text this text stands."""
         if text not in self._containing:
-            vocabulary = (self._fast or self._slow).get_vocab().values()
+            vocabulary = self._vocabulary().values()
             self._containing[text] = frozenset(
                 token for token in vocabulary if text in self.decode([token])
             )
         return self._containing[text]
+
+    def decode_name(self, token: int) -> str:
+        """Return the name of a token, as the vocabulary has it."""
+        if self._fast is not None:
+            return str(self._fast.id_to_token(token) or "")
+        return str(self._slow.convert_ids_to_tokens(token) or "")
+
+    def _load(self, settings: dict[str, Any]) -> None:
+        if (self._folder / "tokenizer.json").exists() and settings.get(
+            "tokenizer_class"
+        ) == "TokenizersBackend":
+            # This class says that tokenizer.json is the whole tokenizer; reading it alone spares
+            # the 4 s import of transformers.
+            from tokenizers import Tokenizer as Backend
+
+            self._fast = Backend.from_file(str(self._folder / "tokenizer.json"))
+        else:
+            from transformers import AutoTokenizer
+
+            self._slow = AutoTokenizer.from_pretrained(self._folder)
+        backend: Any = self._fast or getattr(self._slow, "backend_tokenizer", None)
+        if backend is None:
+            return
+        backend.no_padding()
+        backend.no_truncation()
+        backend.add_special_tokens(
+            [
+                _as_control(token)
+                for token in backend.get_added_tokens_decoder().values()
+                if CONTROL.fullmatch(token.content) and not token.special
+            ]
+        )
+        backend.encode_special_tokens = True
+
+    def _ids(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[int, ...]]:
+        if not texts:
+            return []
+        if self._fast is not None:
+            found = self._fast.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
+            return [tuple(e.ids) for e in found]
+        found = self._slow(
+            list(texts), add_special_tokens=add_special_tokens, split_special_tokens=True
+        )
+        return [tuple(ids) for ids in found["input_ids"]]
+
+    def _template(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return what the tokenizer puts before a text and after it."""
+        [whole], [bare] = (self._ids(["a"], add_special_tokens=add) for add in (True, False))
+        for start in range(len(whole) - len(bare) + 1):
+            if whole[start : start + len(bare)] == bare:
+                return whole[:start], whole[start + len(bare) :]
+        return (), ()
+
+    def _check(self, text: str, ids: Sequence[int]) -> None:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        if ids and self._size is not None and max(ids) >= self._size:
+            raise UserError(
+                f"the text {shown!r} has the token {self.decode_name(max(ids))!r} ({max(ids)}), "
+                f"beyond the {self._size} of the model in {self._folder}: its tokenizer is not of "
+                "its weights"
+            )
+        control = self.special_tokens.intersection(ids) - self._unknown
+        if control:
+            raise UserError(
+                f"the text {shown!r} has the control token {self.decode_name(min(control))!r}, "
+                f"which the tokenizer in {self._folder} cannot write as text; take it out"
+            )
+
+    @property
+    def _unknown(self) -> frozenset[int]:
+        """The token of what the vocabulary does not have."""
+        if self._fast is None:
+            return frozenset({self._slow.unk_token_id} - {None})
+        name = getattr(self._fast.model, "unk_token", None)
+        token = self._fast.token_to_id(name) if name else None
+        return frozenset() if token is None else frozenset({token})
+
+    def _begin(self, settings: dict[str, Any], configs: Sequence[dict[str, Any]]) -> int:
+        """Return the tokenizer's begin token, else its end token, else those of the model."""
+        for key in ("bos_token", "eos_token"):
+            name = settings.get(key) if self._slow is None else getattr(self._slow, key, None)
+            name = name.get("content") if isinstance(name, dict) else name
+            token = self._id_of(name) if isinstance(name, str) else None
+            if token is not None:
+                return token
+        for key in ("bos_token_id", "eos_token_id"):
+            for config in configs:
+                value = config.get(key)
+                value = value[0] if isinstance(value, list) and value else value
+                if isinstance(value, int) and not isinstance(value, bool):
+                    return value
+        raise UserError(
+            f"the model folder {self._folder} names no token that begins or ends a text; name one "
+            "as bos_token in its tokenizer_config.json"
+        )
+
+    def _id_of(self, name: str) -> int | None:
+        found = self._vocabulary().get(name)
+        return None if found is None else int(found)
+
+    def _vocabulary(self) -> dict[str, int]:
+        """Return the tokens of all names."""
+        found: dict[str, int] = (self._slow if self._fast is None else self._fast).get_vocab()
+        return found
 
     def _special(self) -> Sequence[int]:
         if self._fast is not None:
@@ -106,9 +223,22 @@ class Tokenizer:
         return [i for i, token in self._slow.added_tokens_decoder.items() if token.special]
 
 
+def _as_control(token: Any) -> Any:
+    token.special = True
+    return token
+
+
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value
+    """Return an object from a file, or nothing where there is no file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {path} ({str(error).splitlines()[0][:120]}); give the folder of a whole "
+            "model"
+        ) from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object; give the folder of a whole model")
+    return found

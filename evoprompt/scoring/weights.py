@@ -25,6 +25,8 @@ WIDTHS = re.compile(
 )
 #: Buffers in old checkpoints, that are computed and not learned.
 HARMLESS = re.compile(r"inv_freq|rotary_emb|masked_bias|(attn|attention)\.bias$|position_ids$")
+#: Ends of the names of what attends to an encoder.
+CROSS_ATTENTION = ("encoder_attn", "crossattention", "EncDecAttention")
 #: Difference of logits, as a part of the greatest, that is no influence of later tokens.
 CAUSAL_TOLERANCE = 1e-3
 
@@ -105,6 +107,11 @@ def _forward_fault(network: Any, device: Any) -> str:
     """
     import torch
 
+    if any(name.endswith(CROSS_ATTENTION) for name, _ in network.named_modules()):
+        return (
+            f"{type(network).__name__} is the decoder of an encoder-decoder: it attends to an "
+            "encoder that is not there; give a decoder-only model"
+        )
     size = int(network.config.get_text_config().vocab_size)
     first = (torch.arange(3, 15, device=device) * 7 % size)[None]
     second = first.clone()

@@ -21,6 +21,8 @@ from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest
 
+END = 1  # "</s>", which no text has
+
 
 class Script:
     """Stands for an executor: writes the same tokens after every prompt, token i with
@@ -87,7 +89,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write(folder: Path, text: str, *, stop_at: str = "\n", max_tokens: int = 99):
     tokenizer = Tokenizer(folder)
-    [written] = Writer(tokenizer, Script(tokenizer.encode([text])[0])).write(
+    first, *others = tokenizer.encode(text.split("</s>"))
+    script = Script([*first, *(token for part in others for token in (END, *part))])
+    [written] = Writer(tokenizer, script).write(
         ["Q: x\nA:"], max_tokens=max_tokens, stop_at=stop_at
     )
     return written
