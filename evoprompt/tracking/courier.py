@@ -128,8 +128,9 @@ class Courier:
             )
             refused = self._at.refused
             if not answered:
-                self._warn(f"it has not answered within {patience:.0f} seconds")
+                self._warn(str(self._late(patience)))
         if refused is not None and not self._resumes:
+            self._thread = None  # it is said, and there is no end to tell
             raise refused
         if refused is not None:
             self._warn(str(refused))
@@ -251,6 +252,10 @@ class Courier:
         return {**self._known, "ended": status}
 
     # what both do
+
+    def _late(self, seconds: float) -> StoreDownError:
+        store = self._known.get("tracking_uri", "it")
+        return StoreDownError(f"the store {store} has not answered within {seconds:.0f} seconds")
 
     def _put(self, item: _Item) -> None:
         with self._condition:

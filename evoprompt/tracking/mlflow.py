@@ -182,12 +182,12 @@ class MlflowTracker:
             yield
 
     def _connect(self, uri: str, *, may_be_new: bool = True) -> Any:
+        probe(uri, may_be_new=may_be_new)
         import mlflow
         from filelock import FileLock
 
         for name in ("alembic", "mlflow", "urllib3"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised
-        probe(uri, may_be_new=may_be_new)
         if not uri.startswith(SQLITE):
             return mlflow.MlflowClient(tracking_uri=uri)
         file = database_file(uri)

@@ -83,12 +83,14 @@ def database_file(uri: str) -> Path:
 
 
 def probe(uri: str, *, may_be_new: bool = True) -> None:
-    """Ask a database once whether it can be written to; of other stores nothing.
+    """Ask a database once whether it can be written to, and a server whether it answers at all.
 
     Raises:
         UserError: its driver is missing, its address is wrong, it cannot be opened.
         StoreDownError: it does not answer, it is locked, or its file is gone.
     """
+    if uri.startswith(("http://", "https://")):
+        _ask_server(uri)
     if uri.partition(":")[0].partition("+")[0] not in DATABASES:
         return
     import sqlalchemy
@@ -110,6 +112,18 @@ def probe(uri: str, *, may_be_new: bool = True) -> None:
                 connection.rollback()
         finally:
             engine.dispose()
+
+
+def _ask_server(uri: str) -> None:
+    """Notice in a few seconds that nobody answers; whatever is answered, MLflow's client judges."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS, allow_redirects=False)
+    except (requests.Timeout, requests.ConnectionError) as error:
+        raise explain(error, uri) from None
+    except requests.RequestException:
+        pass
 
 
 def _check_folder(file: Path) -> None:

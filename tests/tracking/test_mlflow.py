@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from toys.stores import nobody
 
+from evoprompt.commands import show_sync
+from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
@@ -174,3 +178,99 @@ def test_more_parameters_than_a_call_takes_are_told(runs: Path):
     run = client(runs).get_run(identity["run_id"])
     assert (run.info.status, len(run.data.params)) == ("FINISHED", 230)
     assert {len(value) for value in run.data.params.values()} == {6000}
+
+
+def points(runs: Path, run_id: str, name: str = "fitness/best") -> list[tuple[int, float]]:
+    return sorted((m.step, m.value) for m in client(runs).get_metric_history(run_id, name))
+
+
+def test_a_run_whose_store_was_away_is_told_whole_by_sync_and_twice_is_once(
+    config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, caplog, capsys
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody())
+    start(tracked(config_file), runs / "run")
+    assert f"evoprompt sync {runs / 'run'}" in caplog.text
+    with pytest.raises(UserError, match=r"is complete.*MLflow was not told everything.*sync"):
+        resume(runs / "run")
+    assert show_sync(runs / "run") == 1
+    assert "refuses connections" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
+    for _ in range(2):
+        assert show_sync(runs / "run") == 0
+        assert "MLflow has all of it" in capsys.readouterr().out
+        # as if a kill had come between what was told and the note of it
+        known = json.loads((runs / "run" / "tracking.json").read_text())
+        (runs / "run" / "tracking.json").write_text(json.dumps({**known, "told": 1, "ended": ""}))
+    folder = EvolveFolder.open(runs / "run")
+    told = [(line.generation, generation_metrics(line)["fitness/best"]) for line in
+            folder.generations()]  # fmt: skip
+    assert points(runs, known["run_id"]) == told
+    assert [step for step, _ in points(runs, known["run_id"], "test/champion")] == [4]
+    run = client(runs).get_run(known["run_id"])
+    assert run.info.status == "FINISHED"
+    assert folder.summary().champion.prompt in run.data.tags["mlflow.note.content"]
+    assert len(run.inputs.dataset_inputs) == 3
+    assert "summary.json" in {Path(a.path).name for a in
+                              client(runs).list_artifacts(known["run_id"], "run")}  # fmt: skip
+    assert len(client(runs).search_runs([run.info.experiment_id], "params.seed = '0'")) == 1
+
+
+def test_no_secret_is_shown_or_kept(
+    config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capfd, caplog
+):
+    for secret in ("http://ann:s3cretWord@{}", "http://{}/x?access_token=s3cretWord"):
+        address = secret.format(nobody().removeprefix("http://"))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        out = runs / f"run{len(address)}"
+        start(tracked(config_file, "evolution.generations=1"), out)
+        with pytest.raises(UserError):
+            resume(out)
+        assert show_sync(out) == 1
+        for file in runs.rglob("*"):
+            assert not file.is_file() or b"s3cretWord" not in file.read_bytes(), file
+        assert "***" in (out / "tracking.json").read_text()
+    shown = capfd.readouterr()
+    assert "s3cretWord" not in shown.out + shown.err + caplog.text
+    assert "***" in caplog.text
+
+
+def test_a_run_goes_on_where_its_folder_of_runs_was_moved_to(
+    config_file: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    start(tracked(config_file, "tracking.experiment=own"), runs / "run")
+    known = json.loads((runs / "run" / "tracking.json").read_text())
+    (runs / "run" / "summary.json").unlink()  # as it is before the end
+    moved = runs.rename(tmp_path / "elsewhere")
+    resume(moved / "run")
+    assert [step for step, _ in points(moved, known["run_id"])] == [0, 1, 2, 3, 4]
+    assert client(moved).get_run(known["run_id"]).info.status == "FINISHED"
+    assert f"below {runs}, which is no more" in caplog.text
+    assert not runs.exists()  # nothing is made where the runs were
+
+
+def test_a_run_goes_on_without_a_store_that_is_gone_or_has_lost_it(
+    config_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    start(tracked(config_file), runs / "run")
+    known = json.loads((runs / "run" / "tracking.json").read_text())
+    (runs / "run" / "summary.json").unlink()
+    client(runs).delete_run(known["run_id"])
+    resume(runs / "run")
+    assert f"mlflow runs restore --run-id {known['run_id']}" in caplog.text
+    caplog.clear()
+    (runs / "run" / "summary.json").unlink()
+    (runs / "mlflow.db").unlink()
+    resume(runs / "run")
+    assert "is gone" in caplog.text
+    assert not (runs / "mlflow.db").exists()
+
+
+def test_who_has_no_name_on_this_machine_is_told_by_number(runs: Path, monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    identity = MlflowTracker(runs, "evoprompt").begin("x", {}, {}, [])
+    assert client(runs).get_run(identity["run_id"]).data.tags["mlflow.user"] == str(os.getuid())

@@ -96,7 +96,7 @@ def test_nobody_there_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_silent_server_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr("evoprompt.tracking.stores.PROBE_SECONDS", 1)
     with silent() as address:
         begun = time.monotonic()
         found = failure(tmp_path, address, monkeypatch)
