@@ -223,17 +223,14 @@ class RayFleet:
         """
         queues: dict[Any, deque[WorkUnit]] = {actor: deque() for actor in self._actors}
         load = dict.fromkeys(self._actors, 0)
-        for unit in sorted(units, key=lambda u: -_cost(u, 0)):
+        whole = [(_cost(unit), unit) for unit in units]
+        for cost, unit in sorted(whole, key=lambda pair: -pair[0]):
             beginnings = unit.beginnings()
-            costs = {}
-            for actor, known in self._known.items():
-                costs[actor] = _cost(
-                    unit,
-                    max(
-                        (c for c, b in zip(unit.cuts, beginnings, strict=True) if b in known),
-                        default=0,
-                    ),
-                )
+            ends = list(zip(unit.cuts, beginnings, strict=True))
+            costs = {
+                actor: cost - max((cut for cut, b in ends if b in known), default=0)
+                for actor, known in self._known.items()
+            }
             actor = min(self._actors, key=lambda a: load[a] + costs[a])
             load[actor] += costs[actor]
             self._known[actor].update(beginnings)
@@ -325,16 +322,12 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def _cost(unit: WorkUnit, stored: int) -> int:
-    """Return about how many tokens a unit takes: the shared ones that are not stored, and each
-    example's own.
+def _cost(unit: WorkUnit) -> int:
+    """Return about how many tokens a unit takes where nothing of it is stored: the shared ones, and
+    each example's own.
     """
     shared = unit.cuts[-1] if unit.cuts else 0
-    return (
-        shared
-        - stored
-        + sum(len(context) - shared for context in {r.context for r in unit.requests})
-    )
+    return shared + sum(len(context) - shared for context in {r.context for r in unit.requests})
 
 
 def _cause(error: Exception) -> Exception:

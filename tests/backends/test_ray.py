@@ -226,3 +226,28 @@ def test_a_model_that_does_not_load_is_the_users_mistake_here_too(tmp_path: Path
 def test_more_workers_than_fit_are_refused_at_once(tiny_model: Path):
     with pytest.raises(UserError, match="at most 4 do"):
         RayFleet(ModelConfig(name=str(tiny_model)), WorkersConfig(count=9, gpus_per_worker=0))
+
+
+class CountedTokens(tuple):
+    """A context that counts how often it is hashed."""
+
+    hashed = 0
+
+    def __hash__(self) -> int:
+        type(self).hashed += 1
+        return super().__hash__()
+
+
+@pytest.mark.parametrize("num_workers", [1, 32])
+def test_units_are_spread_at_a_cost_that_does_not_grow_with_the_workers(num_workers: int):
+    fleet = object.__new__(RayFleet)
+    fleet._actors = [f"worker {i}" for i in range(num_workers)]
+    fleet._known = {actor: set() for actor in fleet._actors}
+    units = [
+        WorkUnit(k, tuple(TokenRequest(CountedTokens((k, 7, j)), (9,)) for j in range(5)), (2,))
+        for k in range(4)
+    ]
+    CountedTokens.hashed = 0
+    queues = fleet._spread(units)
+    assert sorted(u.key for queue in queues.values() for u in queue) == [0, 1, 2, 3]
+    assert CountedTokens.hashed == 4 * 5
