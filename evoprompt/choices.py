@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,24 @@ class Comparison:
     words: str  #: for what is chosen, as a page says it
     beyond_prior: bool = False  #: what each choice has after an input without content is taken off
     over_batch: bool = False  #: what each choice has in the mean over all inputs is taken off
+    per: Literal["answer", "token", "byte"] = "answer"  #: what a likelihood is divided by
+
+    def values(self, scores: LabelScores) -> NDArray[np.float64]:
+        """Return what candidates are compared by, shape (policy, example, candidate); the greatest
+        is the answer, and -inf stands where there is none. Without what is taken off over a batch.
+
+        Raises:
+            ValueError: the prior is needed, and it was not measured.
+        """
+        values, here = scores.log_likelihood, scores.present
+        if self.beyond_prior:
+            if scores.prior is None:
+                raise ValueError("this needs the candidates' prior, and it was not measured")
+            return np.where(here, values - np.where(here, scores.prior, 0.0), -np.inf)
+        if self.per != "answer":
+            sizes = scores.num_tokens if self.per == "token" else scores.num_bytes
+            return np.where(here, np.where(here, values, 0.0) / np.maximum(sizes, 1), -np.inf)
+        return values
 
 
 #: Every way to compare choices. A new one is a line here, and what is taken off is taken off by
@@ -32,7 +51,10 @@ COMPARISONS: Mapping[str, Comparison] = {
     "batch": Comparison(
         "the choice likeliest beyond its mean over all inputs asked with it", over_batch=True
     ),
+    "per_token": Comparison("the choice likeliest per token", per="token"),
+    "per_byte": Comparison("the choice likeliest per byte", per="byte"),
 }
+LIKELIHOOD = COMPARISONS["likelihood"]
 
 
 def has_choices(scores: LabelScores) -> bool:
@@ -40,33 +62,33 @@ def has_choices(scores: LabelScores) -> bool:
     return bool((scores.present.sum(axis=2) > 1).all())
 
 
-def predicted(scores: LabelScores) -> NDArray[np.int64]:
-    """Return the index of the likeliest candidate, shape (policy, example). A tie goes to the first
-    of them.
+def predicted(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> NDArray[np.int64]:
+    """Return the index of the candidate that is the answer, shape (policy, example). A tie goes to
+    the first of them.
     """
-    best: NDArray[np.int64] = np.argmax(scores.log_likelihood, axis=2)
+    best: NDArray[np.int64] = np.argmax(comparison.values(scores), axis=2)
     return best
 
 
-def correct(scores: LabelScores) -> NDArray[np.bool_]:
-    """Return which answers are right, shape (policy, example): the right choice is the likeliest,
-    or, in free form, the answer is the model's greedy one.
+def correct(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> NDArray[np.bool_]:
+    """Return which answers are right, shape (policy, example): the right choice is the answer, or,
+    in free form, the target is the model's greedy answer.
     """
     if not has_choices(scores):
         return scores.of_gold(scores.is_greedy)
-    return np.equal(predicted(scores), scores.gold[None, :])
+    return np.equal(predicted(scores, comparison), scores.gold[None, :])
 
 
 def choice_log_probabilities(
-    scores: LabelScores, *, beyond_prior: bool = False
+    scores: LabelScores, comparison: Comparison = LIKELIHOOD
 ) -> NDArray[np.float64]:
     """Return the log-probability of each choice among the choices, nats, shape (policy, example,
     choice); -inf where there is none.
 
-        l_c - log sum over c' of exp(l_c')
+        v_c - log sum over c' of exp(v_c')
 
-    With l the log-likelihood, or, beyond the prior, the log-likelihood less that after a
-    content-free input.
+    With v = `comparison.values`: the log-likelihood, or, beyond the prior, the log-likelihood less
+    that after a content-free input.
 
     Raises:
         ValueError: an example has no choices, or the prior was not measured.
@@ -75,12 +97,7 @@ def choice_log_probabilities(
     """
     if not has_choices(scores):
         raise ValueError("this compares choices, and an example has none")
-    values = scores.log_likelihood
-    if beyond_prior:
-        if scores.prior is None:
-            raise ValueError("this needs the candidates' prior, and it was not measured")
-        here = scores.present
-        values = np.where(here, values - np.where(here, scores.prior, 0.0), -np.inf)
+    values = comparison.values(scores)
     shifted: NDArray[np.float64] = values - values.max(axis=2, keepdims=True)
     normalized: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
     return normalized

@@ -102,7 +102,7 @@ class Result:
             self._asker = build_asker(
                 champion.config,
                 answer_tokens=champion.answer_tokens,
-                with_prior=champion.with_prior,
+                answered_by=champion.answered_by,
             )
         choices = player_of(champion).offer.choices
         target = choices[0] if choices else "?"

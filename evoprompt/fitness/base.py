@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evoprompt.choices import has_choices
+from evoprompt.choices import COMPARISONS, Comparison, has_choices
 from evoprompt.errors import UserError
 from evoprompt.fitness.self_evaluation import verdict_log_likelihood
 from evoprompt.records import LabelScores
@@ -20,6 +20,9 @@ from evoprompt.records import LabelScores
 class FitnessKind(Protocol):
     """How the answers count. A new one is a frozen class like those of `likelihood` and a line in
     `catalog.KINDS`; what it has to hold is in `evoprompt.testing.fitness`.
+
+    It may have `compared_by`, a name of `choices.COMPARISONS`: how an answer is found among choices
+    wherever a policy that was selected by it answers; without, it is the likeliest one.
     """
 
     @property
@@ -64,6 +67,16 @@ class Fitness:
     def needs_choices(self) -> bool:
         """Whether every example has to have choices."""
         return self.kind.needs_choices
+
+    @property
+    def compared_by(self) -> str:
+        """How an answer is found among choices, a name of `choices.COMPARISONS`."""
+        return str(getattr(self.kind, "compared_by", "likelihood"))
+
+    @property
+    def comparison(self) -> Comparison:
+        """How an answer is found among choices."""
+        return COMPARISONS[self.compared_by]
 
     @property
     def needs_verdicts(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from evoprompt.choices import COMPARISONS
 from evoprompt.config.sections import FitnessConfig
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, nearest
 from evoprompt.fitness.base import Fitness, FitnessKind
 from evoprompt.fitness.likelihood import (
     Accuracy,
@@ -41,7 +42,18 @@ def fitness_of(config: FitnessConfig, *, has_choices: bool) -> Fitness:
             f"fitness.kind '{name}' is {kind!r}, which is no fitness: it takes name, needs_prior, "
             f"needs_choices and cases(scores), as evoprompt.fitness.likelihood.Sum has them"
         )
-    return Fitness(name, kind, config.self_evaluation, config.prompt_token_penalty)
+    fitness = Fitness(name, kind, config.self_evaluation, config.prompt_token_penalty)
+    if fitness.compared_by not in COMPARISONS:
+        raise UserError(
+            f"fitness.kind '{name}' compares choices by '{fitness.compared_by}'; "
+            f"{nearest(fitness.compared_by, COMPARISONS)}"
+        )
+    if fitness.comparison.over_batch or fitness.comparison.beyond_prior > kind.needs_prior:
+        raise UserError(
+            f"fitness.kind '{name}' compares choices by '{fitness.compared_by}', which takes a "
+            "prior of its own: say needs_prior for 'pmi'; 'batch' is for answering alone"
+        )
+    return fitness
 
 
 def without_choices() -> list[str]:

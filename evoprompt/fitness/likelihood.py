@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.choices import choice_log_probabilities, correct
+from evoprompt.choices import COMPARISONS, choice_log_probabilities, correct
 from evoprompt.records import LabelScores
 
 
@@ -33,6 +33,7 @@ class PerToken:
     name: str = "per_token"
     needs_prior: bool = False
     needs_choices: bool = False
+    compared_by: str = "per_token"
 
     def cases(self, scores: LabelScores) -> NDArray[np.float64]:
         """Return nats per token, shape (policy, example)."""
@@ -46,6 +47,7 @@ class PerByte:
     name: str = "per_byte"
     needs_prior: bool = False
     needs_choices: bool = False
+    compared_by: str = "per_byte"
 
     def cases(self, scores: LabelScores) -> NDArray[np.float64]:
         """Return nats per byte, shape (policy, example)."""
@@ -76,10 +78,11 @@ class Pmi:
     name: str = "pmi"
     needs_prior: bool = True
     needs_choices: bool = True
+    compared_by: str = "pmi"
 
     def cases(self, scores: LabelScores) -> NDArray[np.float64]:
         """Return nats, shape (policy, example)."""
-        return scores.of_gold(choice_log_probabilities(scores, beyond_prior=True))
+        return scores.of_gold(choice_log_probabilities(scores, COMPARISONS[self.compared_by]))
 
 
 @dataclass(frozen=True)

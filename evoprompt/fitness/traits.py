@@ -22,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats
-from evoprompt.choices import choice_log_probabilities, correct, has_choices, predicted
+from evoprompt.choices import (
+    LIKELIHOOD,
+    Comparison,
+    choice_log_probabilities,
+    correct,
+    has_choices,
+    predicted,
+)
 from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.self_evaluation import verdict_log_likelihood, verdict_log_odds
@@ -33,9 +40,9 @@ from evoprompt.records import FITNESS_DIGITS, Evaluation, LabelScores
 #: Of the policy and the labels.
 StructureTrait = Callable[[Policy, Sequence[str]], float | None]
 #: Of any policies' scores: by example, shape (policy, example).
-CaseTrait = Callable[[LabelScores], NDArray[np.float64] | None]
-#: Of one policy's scores.
-WholeTrait = Callable[[LabelScores], float | None]
+CaseTrait = Callable[[LabelScores, Comparison], NDArray[np.float64] | None]
+#: Of one policy's scores and the labels.
+WholeTrait = Callable[[LabelScores, Comparison, Sequence[str]], float | None]
 #: A user's own trait.
 TraitFunction = Callable[[Policy, LabelScores], float]
 
@@ -70,29 +77,32 @@ def evaluate(
             f"evaluate(policy={policy.policy_id}) was given the scores of {scores.policy_ids}"
         )
     cases = fitness.cases(scores, prompt_tokens)[0]
-    mean = round(float(cases.mean()), FITNESS_DIGITS)
+    mean, comparison = round(float(cases.mean()), FITNESS_DIGITS), fitness.comparison
     traits = {
         "fitness": mean,
         "prompt_tokens": float(prompt_tokens),
         **_defined({name: trait(policy, labels) for name, trait in STRUCTURE.items()}),
-        **case_means(scores),
-        **_defined({name: trait(scores) for name, trait in WHOLE.items()}),
-        **_by_label(scores, labels),
+        **case_means(scores, comparison),
+        **_defined({name: trait(scores, comparison, labels) for name, trait in WHOLE.items()}),
+        **_by_label(scores, comparison, labels),
         **{name: _own(name, trait, policy, scores) for name, trait in (extra or {}).items()},
     }
     rounded = {name: round(value, FITNESS_DIGITS) for name, value in traits.items()}
     return Evaluation(mean, tuple(round(float(c), FITNESS_DIGITS) for c in cases), rounded)
 
 
-def case_traits(scores: LabelScores) -> dict[str, Floats]:
-    """Return the traits that are means over examples, by example: shape (policy, example) each."""
-    found = {name: trait(scores) for name, trait in CASES.items()}
+def case_traits(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> dict[str, Floats]:
+    """Return the traits that are means over examples, by example: shape (policy, example) each;
+    `comparison` is that of the fitness.
+    """
+    found = {name: trait(scores, comparison) for name, trait in CASES.items()}
     return {name: values for name, values in found.items() if values is not None}
 
 
-def case_means(scores: LabelScores) -> dict[str, float]:
+def case_means(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> dict[str, float]:
     """Return the means of `case_traits` of one policy."""
-    return {name: float(values[0].mean()) for name, values in case_traits(scores).items()}
+    found = case_traits(scores, comparison)
+    return {name: float(values[0].mean()) for name, values in found.items()}
 
 
 def extra_traits(places: Mapping[str, str]) -> dict[str, TraitFunction]:
@@ -145,28 +155,29 @@ def demonstration_balance(policy: Policy, labels: Sequence[str]) -> float | None
     return 1 - sum(abs(share - even) for share in shares) / 2
 
 
-def accuracy(scores: LabelScores) -> Floats:
+def accuracy(scores: LabelScores, comparison: Comparison) -> Floats:
     """Return 1 for a right answer, else 0."""
-    return correct(scores).astype(np.float64)
+    return correct(scores, comparison).astype(np.float64)
 
 
-def cross_entropy(scores: LabelScores) -> Floats:
+def cross_entropy(scores: LabelScores, comparison: Comparison) -> Floats:
     """Return nats per token of the right answer."""
     nats: Floats = -scores.of_gold(scores.log_likelihood) / scores.of_gold(scores.num_tokens)
     return nats
 
 
-def margin(scores: LabelScores) -> Floats | None:
-    """Return the lead of the right answer over the best wrong one, nats."""
+def margin(scores: LabelScores, comparison: Comparison) -> Floats | None:
+    """Return the lead of the right answer over the best wrong one, nats, as they are compared."""
     if not has_choices(scores):
         return None
-    wrong = scores.log_likelihood.copy()
+    values = comparison.values(scores)
+    wrong = values.copy()
     np.put_along_axis(wrong, scores.gold[None, :, None], -np.inf, axis=2)
-    lead: Floats = scores.of_gold(scores.log_likelihood) - wrong.max(axis=2)
+    lead: Floats = scores.of_gold(values) - wrong.max(axis=2)
     return lead
 
 
-def sensitivity(scores: LabelScores) -> Floats | None:
+def sensitivity(scores: LabelScores, comparison: Comparison) -> Floats | None:
     """Return 1 where the evaluator accepts the right answer, else 0; log-odds of at least 0
     accept.
     """
@@ -175,44 +186,52 @@ def sensitivity(scores: LabelScores) -> Floats | None:
     return (verdict_log_odds(scores)[..., 0] >= 0).astype(np.float64)
 
 
-def specificity(scores: LabelScores) -> Floats | None:
+def specificity(scores: LabelScores, comparison: Comparison) -> Floats | None:
     """Return 1 where the evaluator rejects the wrong answer, else 0."""
     if scores.verdict is None:
         return None
     return (~(verdict_log_odds(scores)[..., 1] >= 0)).astype(np.float64)
 
 
-def right_verdicts(scores: LabelScores) -> Floats | None:
+def right_verdicts(scores: LabelScores, comparison: Comparison) -> Floats | None:
     """Return the mean log-likelihood of the right verdicts, nats; chance is -log 2."""
     return verdict_log_likelihood(scores) if scores.verdict is not None else None
 
 
-def prompt_cross_entropy(scores: LabelScores) -> float | None:
+def prompt_cross_entropy(
+    scores: LabelScores, comparison: Comparison, labels: Sequence[str]
+) -> float | None:
     """Return nats per token of the prompt itself with a content-free input (fluency)."""
     known = scores.prompt_cross_entropy
     return float(known[0]) if known is not None else None
 
 
-def label_bias(scores: LabelScores) -> float | None:
-    """Return the total variation distance between predicted and true label shares."""
-    if not has_choices(scores):
+def label_bias(scores: LabelScores, comparison: Comparison, labels: Sequence[str]) -> float | None:
+    """Return the total variation distance between predicted and true label shares; None where
+    choices differ by example, so that one place is not one label.
+    """
+    if not has_choices(scores) or not labels:
         return None
     width = scores.log_likelihood.shape[2]
-    predicted_shares = np.bincount(predicted(scores)[0], minlength=width) / len(scores.gold)
+    predicted_shares = np.bincount(predicted(scores, comparison)[0], minlength=width) / len(
+        scores.gold
+    )
     true_shares = np.bincount(scores.gold, minlength=width) / len(scores.gold)
     return float(np.abs(predicted_shares - true_shares).sum() / 2)
 
 
-def calibration_error(scores: LabelScores) -> float | None:
+def calibration_error(
+    scores: LabelScores, comparison: Comparison, labels: Sequence[str]
+) -> float | None:
     """Return the sum over `NUM_BINS` bins of confidence of the share of examples times |accuracy -
     mean confidence|. Source: Guo et al. 2017.
     """
     if not has_choices(scores):
         return None
-    shifted = np.exp(scores.log_likelihood[0] - scores.log_likelihood[0].max(axis=1, keepdims=True))
-    confidence = 1 / shifted.sum(axis=1)  # of the likeliest choice
+    # of the likeliest choice
+    confidence = np.exp(choice_log_probabilities(scores, comparison)[0].max(axis=1))
     place = np.minimum((confidence * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-    gap = np.bincount(place, correct(scores)[0] - confidence, NUM_BINS)
+    gap = np.bincount(place, correct(scores, comparison)[0] - confidence, NUM_BINS)
     return float(np.abs(gap).sum() / len(confidence))
 
 
@@ -246,13 +265,15 @@ def _defined(traits: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in traits.items() if value is not None}
 
 
-def _by_label(scores: LabelScores, labels: Sequence[str]) -> dict[str, float]:
+def _by_label(
+    scores: LabelScores, comparison: Comparison, labels: Sequence[str]
+) -> dict[str, float]:
     """Return for each label the mean of log p(label | the choices) over the examples whose answer
     it is, nats.
     """
     if not labels or not has_choices(scores):
         return {}
-    values = scores.of_gold(choice_log_probabilities(scores))[0]
+    values = scores.of_gold(choice_log_probabilities(scores, comparison))[0]
     return {
         f"log_probability_{plain(label)}": float(values[scores.gold == i].mean())
         for i, label in enumerate(labels)

@@ -55,8 +55,7 @@ class Champion:
     evaluator: Policy | None  #: None judges an answer by its own probability
     questions: Path | None = None  #: asked beside the task's
     answer_tokens: int = 24  #: written at most for an answer
-    #: whether choices are compared beyond what they have after an input without content
-    with_prior: bool = False
+    answered_by: str = "likelihood"  #: how choices are compared, a name of `choices.COMPARISONS`
     among_rivals: bool = False  #: whether an answer is judged against the others that were possible
     threshold: float = 0.0  #: log-odds from which on the judge says TRUE
     abstain_below: float | None = None  #: probability of an answer under which it is not given

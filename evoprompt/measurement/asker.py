@@ -163,7 +163,7 @@ class Asker:
         (example, choice); -inf where there is none.
         """
         scores = self._scores(policy, [blind(e) for e in asked], phase)
-        logs = choice_log_probabilities(scores, beyond_prior=self.comparison.beyond_prior)
+        logs = choice_log_probabilities(scores, self.comparison)
         own: NDArray[np.float64] = logs[0]
         return own
 

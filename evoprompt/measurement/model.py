@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from evoprompt.backends.base import Identity, ModelInfo
 from evoprompt.backends.open import BACKENDS, in_this_process, open_model
+from evoprompt.choices import COMPARISONS
 from evoprompt.config.sections import JobConfig
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import Measurer
@@ -16,21 +17,19 @@ from evoprompt.scoring.memo import Memo
 from evoprompt.store.ledger import Ledger
 
 
-def build_asker(config: JobConfig, *, answer_tokens: int, with_prior: bool = False) -> Asker:
+def build_asker(config: JobConfig, *, answer_tokens: int, answered_by: str = "likelihood") -> Asker:
     """Return what asks a configuration's model one thing after another, without a fleet and MLflow.
 
     Args:
         config: of any job.
         answer_tokens: written at most for an answer.
-        with_prior: whether choices are compared beyond what they have after an input without
-            content.
+        answered_by: how choices are compared, a name of `choices.COMPARISONS`.
     """
     alone = in_this_process(config)
     model = open_model(alone)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(alone, model.identity)
-    wanted = Wanted(prior=with_prior)
+    wanted = Wanted(prior=COMPARISONS[answered_by].beyond_prior)
     measurer = Measurer(model.tokenizer, model.executor, wanted, open_memo=opener, writer=writer)
-    answered_by = "pmi" if with_prior else "likelihood"
     return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens, answered_by=answered_by)
 
 

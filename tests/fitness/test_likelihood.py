@@ -100,6 +100,7 @@ def test_traits_worked_by_hand():
         scores(policy_ids=(Policy("Sort the mail.").policy_id,)),
         fitness("label_normalized", prompt_token_penalty=0.1),
         5,
+        labels=("a", "b", "c"),
     )
     cases = [np.log(0.25 / 0.875) - 0.5, np.log(0.3 / 0.4) - 0.5]
     assert evaluation.case_fitness == pytest.approx(cases, abs=1e-6)
@@ -194,3 +195,36 @@ def test_traits_of_choices_are_absent_without_choices():
 def test_scores_of_another_policy_are_refused():
     with pytest.raises(ValueError, match="was given the scores of"):
         evaluate(Policy("other"), scores(), fitness("sum"), 0)
+
+
+def test_the_accuracy_of_a_fitness_is_that_of_its_own_comparison():
+    # beyond the prior the first example's likelihoods are 1, 2 and 1: its right answer is found;
+    # by likelihood it is not, and per token or byte neither: a tie, which goes to the first
+    found = {
+        kind: evaluate(Policy(), scores(), fitness(kind), 0, labels=("a", "b", "c")).traits
+        for kind in KINDS
+    }
+    assert {kind: traits["accuracy"] for kind, traits in found.items()} == {
+        "sum": 0.5,
+        "per_token": 0.5,
+        "per_byte": 0.5,
+        "label_normalized": 0.5,
+        "pmi": 1.0,
+        "accuracy": 0.5,
+    }
+    # leads beyond the prior: log 2 and log(1.5 / 0.5)
+    assert found["pmi"]["margin"] == pytest.approx((np.log(2) + np.log(3)) / 2, abs=1e-6)
+    assert found["pmi"]["label_bias"] == 0
+
+
+def test_label_bias_is_not_defined_where_choices_differ_by_example():
+    assert "label_bias" not in evaluate(Policy(), scores(), fitness("sum"), 0).traits
+
+
+def test_a_fitness_that_compares_by_nothing_there_is_is_refused(monkeypatch):
+    class Odd(type(KINDS["sum"])):
+        compared_by = "pmj"
+
+    monkeypatch.setattr("evoprompt.fitness.catalog.KINDS", {"odd": Odd(), **KINDS})
+    with pytest.raises(UserError, match="'pmj'; did you mean 'pmi'"):
+        fitness("odd")

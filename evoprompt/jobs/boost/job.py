@@ -74,7 +74,8 @@ class BoostJob:
             Policy.from_dict(summary["evaluator"]["policy"]) if judge.asks_evaluator else None,
             questions=config.questions,
             answer_tokens=loop.answer_tokens,
-            with_prior=COMPARISONS[loop.answers].beyond_prior,
+            # over a batch, by the prior that the loop found
+            answered_by="likelihood" if COMPARISONS[loop.answers].over_batch else loop.answers,
             among_rivals=judge.among_choices,
             threshold=opened.rounds()[0].threshold or 0.0,
             abstain_below=loop.abstain_below,

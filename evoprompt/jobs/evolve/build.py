@@ -64,7 +64,9 @@ class Parts:
         """
         tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
         evaluation = evaluate(policy, scores, self.fitness, tokens, labels, self.extra_traits)
-        cases = {name: values[0] for name, values in case_traits(scores).items()}
+        cases = {
+            name: values[0] for name, values in case_traits(scores, self.fitness.comparison).items()
+        }
         return evaluation, {"fitness": np.array(evaluation.case_fitness)} | cases
 
     def close(self) -> None:

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from evoprompt.backends.base import ModelInfo
-from evoprompt.choices import correct, predicted
+from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
-from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.record import (
     BaselineSummary,
@@ -80,7 +79,8 @@ def summarize(
     config, evaluations = parts.config, journal.evaluations
     first, last = baseline.policy_id, champion.policy_id
     starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
-    right = {policy_id: correct(scores)[0] for policy_id, scores in tested.items()}
+    comparison = parts.fitness.comparison
+    right = {policy_id: correct(scores, comparison)[0] for policy_id, scores in tested.items()}
     return Summary(
         name=journal.folder.path.name,
         champion=ChampionSummary(
@@ -101,7 +101,7 @@ def summarize(
             best=max(e.fitness for e in evaluations.values()),
         ),
         test=compare(right[first], right[last], config.seed, config.final.alpha),
-        evaluator=_evaluators(config, {"baseline": tested[first], "champion": tested[last]}),
+        evaluator=_evaluators(parts, {"baseline": tested[first], "champion": tested[last]}),
         generations=state.generation,
         policies_scored=len(evaluations),
         tokens=journal.ledger.token_summary(),
@@ -127,13 +127,15 @@ def _model(name: str, place: str, info: ModelInfo) -> ModelSummary:
     )
 
 
-def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
+def counts_of(
+    scores: LabelScores, comparison: Comparison = LIKELIHOOD, *, judging: bool
+) -> EvaluatorCounts | None:
     """Return how one policy did as an evaluator: on a judging task itself, else its clause where
     that was measured; None where neither was.
     """
     if judging:
         # the choices are TRUE and FALSE
-        accepted, is_right = predicted(scores)[0] == 0, scores.gold == 0
+        accepted, is_right = predicted(scores, comparison)[0] == 0, scores.gold == 0
     elif scores.verdict is not None:
         accepted = (verdict_log_odds(scores)[0] >= 0).ravel()
         is_right = np.tile([True, False], len(scores.gold))
@@ -143,9 +145,13 @@ def counts_of(scores: LabelScores, *, judging: bool) -> EvaluatorCounts | None:
     return EvaluatorCounts(int(right.sum()), len(right), int(wrong.sum()), len(wrong))
 
 
-def _evaluators(config: Config, tested: Mapping[str, LabelScores]) -> dict[str, EvaluatorSummary]:
+def _evaluators(parts: Parts, tested: Mapping[str, LabelScores]) -> dict[str, EvaluatorSummary]:
     """Return how good each policy is as an evaluator, where that was measured."""
-    counts = {name: counts_of(scores, judging=config.task.judge) for name, scores in tested.items()}
+    config, comparison = parts.config, parts.fitness.comparison
+    counts = {
+        name: counts_of(scores, comparison, judging=config.task.judge)
+        for name, scores in tested.items()
+    }
     return {
         name: evaluator_summary(found, config.final.alpha)
         for name, found in counts.items()

@@ -64,10 +64,16 @@ class EvolveJob:
         return write_page(run)
 
     def champion(self, folder: Path) -> Champion:
-        """Return the champion of a run; its clause judges, or the package's where it has none."""
+        """Return the champion of a run, which answers as its fitness compared choices; its clause
+        judges, or the package's where it has none.
+        """
+        from evoprompt.fitness.catalog import fitness_of
         from evoprompt.jobs.evolve.folder import EvolveFolder
         from evoprompt.tasks.judge import evaluator_of
 
         run = EvolveFolder.open(folder)
-        policy = Policy.from_dict(complete_summary(run)["champion"]["policy"])
-        return Champion(run.config(), policy, evaluator_of(policy))
+        summary, config = complete_summary(run), run.config()
+        policy = Policy.from_dict(summary["champion"]["policy"])
+        kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
+        answered_by = fitness_of(kind, has_choices=True).compared_by
+        return Champion(config, policy, evaluator_of(policy), answered_by=answered_by)

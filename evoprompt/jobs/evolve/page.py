@@ -124,7 +124,7 @@ def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     """
     by_policy = {
         policy_id: {"fitness": fitness.cases(scores)[0]}
-        | {name: values[0] for name, values in case_traits(scores).items()}
+        | {name: values[0] for name, values in case_traits(scores, fitness.comparison).items()}
         for policy_id, scores in folder.measurements().items()
     }
     history = History()

@@ -90,7 +90,7 @@ def speaker_of(champion: Champion) -> Speaker:
     test inputs.
     """
     asker = build_asker(
-        champion.config, answer_tokens=champion.answer_tokens, with_prior=champion.with_prior
+        champion.config, answer_tokens=champion.answer_tokens, answered_by=champion.answered_by
     )
     return Speaker(asker, champion.answer_prior, champion.verdict_prior)
 

@@ -23,7 +23,7 @@ class Measure:
 
     log_likelihood: float  #: nats, summed over the answer's tokens
     num_tokens: int
-    prior: float = 0.0  #: nats that it has whatever the input
+    prior: float = 0.0  #: nats that are taken off where answers are compared
 
 
 class Speaker:
@@ -81,9 +81,8 @@ class Speaker:
             [policy], [example], asker.on_scored, asker.ledger.timed
         ).values()
         asker.ledger.count(PHASE, count)
-        prior = prior_of(self.answer_prior, answers) + (
-            scores.prior[0, 0] if scores.prior is not None else 0.0
-        )
+        beyond = (scores.log_likelihood - asker.comparison.values(scores))[0, 0]
+        prior = prior_of(self.answer_prior, answers) + beyond
         return [
             Measure(float(v), int(n), float(p))
             for v, n, p in zip(
