@@ -110,8 +110,14 @@ def extra_traits(places: Mapping[str, str]) -> dict[str, TraitFunction]:
     a plug-in.
 
     Raises:
-        UserError: one of them cannot be found.
+        UserError: one of them cannot be found, or has the name of a trait of the package.
     """
+    for name in places:
+        if name in OWN or name.startswith(BY_LABEL):
+            raise UserError(
+                f"traits.extra.{name}: the package has a trait of that name, and one would hide "
+                "the other; give yours another name"
+            )
     return {
         name: find("trait", place, {}, f"traits.extra.{name}") for name, place in places.items()
     }
@@ -261,6 +267,11 @@ WHOLE: Mapping[str, WholeTrait] = {
 }
 
 
+#: Names that a user's trait cannot have; nor one that begins as the last.
+OWN = frozenset({"fitness", "prompt_tokens", *STRUCTURE, *CASES, *WHOLE})
+BY_LABEL = "log_probability_"
+
+
 def _defined(traits: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in traits.items() if value is not None}
 
@@ -275,14 +286,20 @@ def _by_label(
         return {}
     values = scores.of_gold(choice_log_probabilities(scores, comparison))[0]
     return {
-        f"log_probability_{plain(label)}": float(values[scores.gold == i].mean())
+        f"{BY_LABEL}{plain(label)}": float(values[scores.gold == i].mean())
         for i, label in enumerate(labels)
         if (scores.gold == i).any()
     }
 
 
 def _own(name: str, function: TraitFunction, policy: Policy, scores: LabelScores) -> float:
-    value = function(policy, scores)
+    try:
+        value = function(policy, scores)
+    except Exception as error:
+        raise UserError(
+            f"the trait '{name}' of policy {policy.policy_id} raised {type(error).__name__}: "
+            f"{error}; traits.extra functions return a finite number for every policy"
+        ) from error
     if not isinstance(value, Real) or not isfinite(value):
         raise UserError(
             f"the trait '{name}' of policy {policy.policy_id} is {value!r}; traits.extra "

@@ -10,7 +10,7 @@ from evoprompt.config.sections import FitnessConfig
 from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import KINDS, fitness_of
-from evoprompt.fitness.traits import case_traits, evaluate
+from evoprompt.fitness.traits import case_traits, evaluate, extra_traits
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import LabelScores
 
@@ -228,3 +228,15 @@ def test_a_fitness_that_compares_by_nothing_there_is_is_refused(monkeypatch):
     monkeypatch.setattr("evoprompt.fitness.catalog.KINDS", {"odd": Odd(), **KINDS})
     with pytest.raises(UserError, match="'pmj'; did you mean 'pmi'"):
         fitness("odd")
+
+
+def test_a_trait_of_your_own_that_raises_is_named_with_what_it_raised():
+    with pytest.raises(UserError, match=r"the trait 'odd' of policy .* raised KeyError: 'x'"):
+        evaluate(Policy(), scores(), fitness("sum"), 0, extra={"odd": lambda p, s: {}["x"]})
+
+
+@pytest.mark.parametrize("name", ["fitness", "accuracy", "label_bias", "log_probability_yes"])
+def test_a_trait_of_your_own_has_a_name_of_its_own(name: str):
+    with pytest.raises(UserError, match=f"traits.extra.{name}: the package has a trait"):
+        extra_traits({name: "math:sqrt"})
+    assert set(extra_traits({"mine": "math:sqrt"})) == {"mine"}
