@@ -25,6 +25,7 @@ MAX_DIGITS = 40
 
 _PLAIN = "tag:yaml.org,2002:"
 _TAGS = frozenset(_PLAIN + kind for kind in ("str", "map", "seq"))
+_KEYS = frozenset((f"{_PLAIN}str", f"{_PLAIN}merge"))
 _TRUTH = frozenset({"true", "false"})
 _OTHER_BASE = re.compile(r"[-+]?0[0-9_]+$|.*:")  # 8, or 60
 
@@ -172,6 +173,12 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, ScalarNode):
                 line = key.start_mark.line + 1
+                if key.tag not in _KEYS:
+                    raise Mistake(
+                        f"the key {quoted(key.value)} is not a text without quotes; put it in "
+                        f"quotes",
+                        line,
+                    )
                 same = (key.tag, key.value)
                 if same in lines:
                     raise Mistake(
