@@ -259,7 +259,6 @@ def ui_command(
             f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the "
             f"folder with --runs"
         )
-    typer.echo(f"MLflow UI on http://{host}:{port} (ready in about ten seconds; Ctrl-C ends it)")
     raise typer.Exit(serve(runs, host, port))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import typer
 
 from evoprompt.errors import MachineError, UserError, printable
+from evoprompt.masking import without_secrets
 from evoprompt.streams import leave_closed_pipe
 
 #: Said where the machine fails.
@@ -67,10 +68,10 @@ def _other(error: Exception) -> int:
 
     if isinstance(error, sqlite3.Error):
         return _say(f"a database cannot be written or read ({error}). {KEPT}", 1)
-    traceback.print_exception(error)
+    typer.echo(without_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
     return 1
 
 
 def _say(sentence: str, status: int) -> int:
-    typer.echo(f"evoprompt: {printable(sentence)}", err=True)
+    typer.echo(f"evoprompt: {printable(without_secrets(sentence))}", err=True)
     return status

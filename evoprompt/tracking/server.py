@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from evoprompt.errors import UserError
+from evoprompt.masking import without_secrets
 from evoprompt.tracking.stores import ARTIFACTS, default_uri
 
 
 def serve(runs: Path, host: str, port: int) -> int:
     """Run the MLflow UI on the store of these runs until it is interrupted; return its exit
     status.
+
+    Raises:
+        UserError: the store is a server, which has pages of its own.
     """
     import subprocess
     import sys
 
+    if default_uri(runs).startswith(("http://", "https://")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI is a server, whose own pages show the runs: open "
+            f"{without_secrets(default_uri(runs))} in a browser"
+        )
+    print(
+        f"MLflow UI on http://{host}:{port} (ready in about ten seconds; Ctrl-C ends it)",
+        flush=True,
+    )
     environment = {
         **os.environ,
         # not in the command, which everybody on the machine can read: it may have a password

@@ -33,6 +33,7 @@ from evoprompt.jobs.sweep.page import PAGE, TABLE, write_results
 from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import best_group, done, result_of
 from evoprompt.jobs.sweep.tracked import BEST, SETTINGS, about, ending_of
+from evoprompt.masking import without_secrets
 from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING, RunFolder
 from evoprompt.terminal import new_console
 from evoprompt.tracking.base import NullTracker
@@ -314,7 +315,7 @@ def _run(
 
 def _reason(error: Exception) -> str:
     """Return why a run failed, in a line."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    first = (without_secrets(str(error)).strip().splitlines() or [""])[0]
     text = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
     return text[:REASON_CHARACTERS]
 
@@ -345,7 +346,8 @@ def _result(
 
 def _write_error(folder: Path, error: Exception) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / ERROR).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    text = without_secrets("".join(traceback.format_exception(error)))
+    (folder / ERROR).write_text(text, encoding="utf-8")
 
 
 def _conclude(progress: Progress) -> None:
