@@ -22,10 +22,10 @@ def mean(values: list[float]) -> float:
 
 
 def check(run: Path) -> tuple[float, float, int]:
-    births = [json.loads(line) for line in (run / "lineage.jsonl").read_text().splitlines()]
+    births = [json.loads(line) for line in (run / "lineage.jsonl").open(encoding="utf-8")]
     recorded = {
         g["generation"]: g
-        for g in map(json.loads, (run / "generations.jsonl").read_text().splitlines())
+        for g in map(json.loads, (run / "generations.jsonl").open(encoding="utf-8"))
     }
     residual = distance = 0.0
     for generation in range(1, max(recorded) + 1):

@@ -126,6 +126,11 @@ def test_scores_are_those_of_the_command_line(tiny_model, tmp_path):
     [
         (lambda task: ep.Task.from_examples([]), "needs examples"),
         (lambda task: ep.Task.from_examples([1, 2]), "neither a pair"),
+        (lambda task: ep.Task.from_examples([("a", "x"), (None, "y")]), "example 2: 'input' must"),
+        (lambda task: ep.Task.from_examples([("a", 1)]), """example 1: 'target' .*quotes: "1" """),
+        (lambda task: ep.Task.from_examples([("a", object())]), "example 1: .* JSON"),
+        (lambda task: ep.Task.from_examples([("a\ud800", "x")]), "half a surrogate pair"),
+        (lambda task: ep.Task.from_examples([{"input": "a", "label": "x"}]), "mean 'target'"),
         (lambda task: ep.evolve([("a", "b")]), "give ep.Task.from_examples"),
         (lambda task: ep.evolve(task, operators=[object()]), "has no 'name'"),
         (lambda task: ep.Evolution([("a", "b")]), "give ep.Task.from_examples"),

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, quoted
 from evoprompt.plugins import name_of
+from evoprompt.tasks.sources.jsonl import read_example
+from evoprompt.text_files import parse_json
 
 if TYPE_CHECKING:
     from evoprompt.jobs.evolve.config import Config
@@ -47,7 +49,7 @@ class Task:
             settings: further keys of the section `task`, e.g. `{"fitness_examples": 24}`.
 
         Raises:
-            UserError: an example is neither a pair nor a mapping.
+            UserError: an example is neither a pair nor a mapping, or is malformed, as in a file.
 
         >>> import evoprompt as ep
         >>> pairs = [("I was charged twice", "complaint"), ("Where is my parcel?", "question")]
@@ -61,8 +63,8 @@ class Task:
         if choices is None and len(targets) <= min(MOST_CHOICES, len(rows) // 2):
             choices = sorted(targets)
         offered = list(choices) if choices is not None and len(choices) > 1 else None
-        lines = tuple({"choices": offered, **row} for row in rows)
-        return cls(dict(settings or {}), lines)
+        lines = [_line({"choices": offered, **row}, n) for n, row in enumerate(rows, 1)]
+        return cls(dict(settings or {}), tuple(lines))
 
     @classmethod
     def from_file(cls, path: str | Path, *, settings: Settings | None = None) -> Self:
@@ -125,7 +127,23 @@ def _row(example: tuple[str, str] | Mapping[str, Any]) -> dict[str, Any]:
             f"the example {example!r} is neither a pair (input, target) nor a mapping with these "
             "keys"
         )
-    return {"input": str(example[0]), "target": str(example[1])}
+    return {"input": example[0], "target": example[1]}
+
+
+def _line(row: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return an example as a task's file has it.
+
+    Raises:
+        UserError: it is malformed.
+    """
+    where = f"example {number}"
+    try:
+        line = json.dumps(row)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{where}: {quoted(row)} is nothing that JSON has ({error})") from None
+    read_example(line, where)
+    values: Mapping[str, Any] = parse_json(line, where)
+    return values
 
 
 def sections_of(task: Task, model: str, seed: int, backend: Any) -> dict[str, Any]:

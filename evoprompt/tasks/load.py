@@ -135,7 +135,7 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
             raise UserError(
                 f"task '{raw.name}': the {name} split is empty "
                 f"({len(raw.examples) + len(raw.test)} examples in all); give more examples with "
-                "different inputs, or a test_path"
+                f"different inputs, or a test_path{''.join(f'; {note}' for note in notes)}"
             )
     cut = proportional if config.balance == "proportional" else balanced
     learned = [cut(s, size) for s, size in zip(whole[:-1], sizes[:-1], strict=True)]

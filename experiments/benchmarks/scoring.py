@@ -94,7 +94,7 @@ class Hooks:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a JSONL file, without line ends in the inputs."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     return [row | {"input": " ".join(row["input"].split())} for row in rows]
 
 

@@ -42,7 +42,7 @@ def runs_of(sweep: Path) -> dict[str, list[dict[str, Any]]]:
     groups = defaultdict(list)
     for row in json.loads((sweep / "sweep.json").read_text())["runs"]:
         folder = sweep / row["folder"]
-        lineage = [json.loads(line) for line in (folder / "lineage.jsonl").read_text().splitlines()]
+        lineage = [json.loads(line) for line in (folder / "lineage.jsonl").open(encoding="utf-8")]
         summary, dynamics = (
             json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "dynamics")
         )

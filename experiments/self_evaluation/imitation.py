@@ -38,10 +38,7 @@ def measure(root: Path, model: str, task: str) -> None:
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     done = (
-        {
-            (line["impurity"], line["draw"])
-            for line in map(json.loads, file.read_text().splitlines())
-        }
+        {(line["impurity"], line["draw"]) for line in map(json.loads, file.open(encoding="utf-8"))}
         if file.exists()
         else set()
     )

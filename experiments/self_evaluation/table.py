@@ -43,7 +43,7 @@ def loops_of(root: Path) -> Loops:
         folder = file.parent
         kind, _, seed = folder.name.partition("-")
         if kind in KINDS and (folder / "summary.json").exists():
-            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            lines = [json.loads(line) for line in file.open(encoding="utf-8")]
             summary = json.loads((folder / "summary.json").read_text())
             loops.setdefault((folder.parts[-3], folder.parts[-2], kind), []).append(
                 {"seed": int(seed), "lines": lines, "summary": summary}
@@ -86,7 +86,7 @@ def imitations_of(root: Path) -> Imitations:
     """Return the fitted imitation by (model, task), of those that were measured."""
     fits: Imitations = {}
     for file in sorted(root.glob("*/*/imitation.jsonl")):
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        lines = [json.loads(line) for line in file.open(encoding="utf-8")]
         rates = [line["num_wrong"] / line["num_answers"] for line in lines]
         fit = fit_imitation(
             [line["impurity"] for line in lines], rates, [line["num_answers"] for line in lines]

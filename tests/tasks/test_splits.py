@@ -240,3 +240,9 @@ def test_examples_with_one_input_alone_fill_no_splits(tmp_path: Path):
         UserError, match=r"split is empty \(50 examples in all\); give more .* diff"
     ):
         load_task(TaskConfig(path=written(tmp_path / "x.jsonl", examples)))
+
+
+def test_a_task_that_is_all_in_its_test_file_says_so(tmp_path: Path):
+    path = written(tmp_path / "x.jsonl", mails(40, 40))
+    with pytest.raises(UserError, match="split is empty .*; an example has an input of the test"):
+        load_task(TaskConfig(path=path, test_path=path))
