@@ -17,7 +17,7 @@ from typing import Any, Self
 from evoprompt.config.reader import dump_config, read_mapping
 from evoprompt.config.sections import Section
 from evoprompt.errors import UserError
-from evoprompt.store.names import folder_name
+from evoprompt.store.names import folder_name, refuse_links
 
 CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = (
     "checkpoint.json",
@@ -70,13 +70,14 @@ class RunFolder:
         """Return an existing run's folder.
 
         Raises:
-            UserError: there is no run in it.
+            UserError: there is no run in it, or a link.
         """
         if not (path / CONFIG).exists():
             raise UserError(
                 f"there is no run in {path}: it has no {CONFIG}; give the folder that evoprompt "
                 f"run printed"
             )
+        refuse_links(path.iterdir())
         return cls(path.resolve())
 
     @property

@@ -1,9 +1,13 @@
-"""Names that users give -> names of folders."""
+"""Names that users give -> names of folders; and no folder that leads elsewhere."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from evoprompt.errors import UserError
 
 #: Bytes of a folder's name: file systems take 255, and numbers and scratch files add some.
 MAX_BYTES = 120
@@ -20,3 +24,18 @@ def folder_name(name: str, default: str = "run") -> str:
     words = re.sub(r"[^\w.+-]+", "-", unicodedata.normalize("NFC", name))
     short = words.strip("-.").encode()[:MAX_BYTES].decode(errors="ignore").rstrip("-.")
     return f"{default}-{short}" if _RESERVED.fullmatch(short) else short or default
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Refuse links among the files of a folder: what is written there would be written elsewhere,
+    and folders are received from others.
+
+    Raises:
+        UserError: one is a link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a link, and what is written there would be written elsewhere; put the "
+                f"file itself there, or remove it"
+            )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import pytest
 
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.page import write_lineage_page
 from evoprompt.store.folder import RunFolder
 from evoprompt.store.names import MAX_BYTES, folder_name
 
@@ -63,3 +65,40 @@ def test_a_path_that_cannot_be_is_refused(tmp_path: Path):
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match="cannot make the output folder"):
             RunFolder.create(out, "x")
+
+
+@pytest.mark.parametrize("name", ["lineage.jsonl", ".checkpoint.json.new", "report.html", "sub"])
+def test_a_received_folder_leads_nowhere_else(tmp_path: Path, name: str):
+    """Power twin: without the link the same folder is opened."""
+    target = tmp_path / "target"
+    target.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("task: {name: inbox}")
+    assert RunFolder.open(run).path == run
+    (run / name).symlink_to(target)
+    with pytest.raises(UserError, match=f"{name} is a link"):
+        RunFolder.open(run)
+    assert target.read_text() == "mine"
+
+
+def test_the_page_of_a_lineage_is_not_written_through_a_link(tmp_path: Path):
+    target = tmp_path / "target"
+    target.write_text("mine")
+    birth = {
+        "generation": 0,
+        "birth_id": "a",
+        "policy_id": "a",
+        "parent_ids": [],
+        "shares": [],
+        "operator": "found",
+        "selected": True,
+        "fitness": 1.0,
+        "traits": {"fitness": 1.0},
+    }
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lineage.jsonl").write_text(json.dumps(birth) + "\n")
+    (tmp_path / "run" / "report.html").symlink_to(target)
+    with pytest.raises(UserError, match="is a link"):
+        write_lineage_page(tmp_path / "run")
+    assert target.read_text() == "mine"

@@ -28,6 +28,7 @@ from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
 from evoprompt.store.ledger import Checked
+from evoprompt.store.names import refuse_links
 from evoprompt.text_files import read_lines
 
 
@@ -94,6 +95,7 @@ def write_lineage_page(folder: Path) -> Path:
         *dynamics_sections(history),
     ]
     path = folder / "report.html"
+    refuse_links([path])
     path.write_text(page(folder.resolve().name, sections), encoding="utf-8")
     return path
 

@@ -35,6 +35,7 @@ from evoprompt.jobs.sweep.tables import best_group, done, result_of
 from evoprompt.jobs.sweep.tracked import BEST, SETTINGS, about, ending_of
 from evoprompt.masking import without_secrets
 from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.names import refuse_links
 from evoprompt.terminal import new_console
 from evoprompt.tracking.base import NullTracker
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told, warn_untold
@@ -133,6 +134,7 @@ def resume(path: Path) -> int:
             f"there is no sweep in {path}: it has no {SWEEP}; give the folder that evoprompt "
             f"sweep made"
         )
+    refuse_links(path.iterdir())
     state = SweepState.from_dict(json.loads((path / SWEEP).read_text(encoding="utf-8")))
     progress = Progress(path.resolve(), load_sweep(path / SETTINGS), list(state.rows))
     if len(done(progress.rows)) == progress.total and (path / PAGE).exists():

@@ -26,6 +26,7 @@ from evoprompt.jobs.sweep.tables import (
 from evoprompt.report.markup import page, section
 from evoprompt.report.table import Cell, Emphasis, Table, new_table, to_html, to_markdown
 from evoprompt.report.text import POINTS, thinned, thinned_note
+from evoprompt.store.names import refuse_links
 
 TABLE, PAGE = "sweep.csv", "sweep.html"
 
@@ -56,6 +57,7 @@ MOST_PAIRS = 6
 def write_results(folder: Path) -> tuple[Path, Path]:
     """Write the table and the page of a sweep, finished or not; return their paths."""
     state = SweepState.from_dict(json.loads((folder / SWEEP).read_text(encoding="utf-8")))
+    refuse_links(folder.iterdir())
     table, file = folder / TABLE, folder / PAGE
     table.write_text(csv_text(state.rows, state.axes), encoding="utf-8")
     file.write_text(page_text(state, folder), encoding="utf-8")
