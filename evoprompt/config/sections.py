@@ -233,7 +233,7 @@ class BudgetConfig(Section):
     limit.
     """
 
-    #: forwarded by the search, an author's work included, and the validation
+    #: forwarded by the run, from the founders to the test, all checks and an author included
     prefill_tokens: Tokens | None = None
     #: of the search; a run that stops by the clock is not reproducible
     seconds: Extent | None = None

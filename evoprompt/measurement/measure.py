@@ -28,6 +28,7 @@ from evoprompt.measurement.units import (
     Unit,
     UnitKey,
     Wanted,
+    Weight,
     label_scores,
     verdict_scores,
 )
@@ -39,10 +40,9 @@ from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.trie import count_rows, trunk_cuts
 from evoprompt.store.ledger import Ledger
-from evoprompt.tasks.judge import judgement, verdict_queries
+from evoprompt.tasks.judge import judgements, verdict_queries
 from evoprompt.tasks.render import (
     CONTENT_FREE,
-    render_input,
     render_prefix,
     render_prompt,
     render_queries,
@@ -53,8 +53,7 @@ from evoprompt.tasks.render import (
 #: a child changes it.
 LEAST_SEGMENT, MOST_SEGMENT = 48, 128
 
-#: Tokens by which a prompt may grow where its parts are joined; used only to refuse children that
-#: come near the window.
+#: Tokens by which a prompt may grow where what was written is joined to it.
 JOIN_SLACK = 16
 
 
@@ -102,25 +101,31 @@ class Measurer:
         return self._prompt_tokens[policy.policy_id]
 
     def fits(self, policy: Policy, examples: Sequence[Example]) -> bool:
-        """Return whether a policy's longest prompt, and its evaluator's where it has one, surely
-        fit the model's window.
+        """Return whether every prompt of a policy can be tokenized with each candidate of these
+        examples and fits the model's window, and whether its evaluator's do where it has one.
         """
-        longest = max(examples, key=lambda e: len(e.input))
-        blank = blank_answers(policy, [longest.input])[longest.input]
-        parts = [
-            render_input(policy, longest.input, blank),
-            *(" " + policy.word(c) for c in longest.candidates),
-        ]
-        example, *answers = (len(ids) for ids in self.tokenizer.encode(parts))
-        written = STEP_TOKENS * len(policy.steps)
-        if (
-            self.prompt_tokens(policy) + example + written + max(answers) + JOIN_SLACK
-            > self.executor.info().window
-        ):
+        try:
+            self.weigh(policy, examples)
+            if policy.evaluator is not None and (judged := judgements(examples)):
+                self.weigh(policy.evaluator, judged)
+        except UserError:
             return False
-        return policy.evaluator is None or self.fits(
-            policy.evaluator, [judgement(longest, max(longest.candidates, key=len))]
-        )
+        return True
+
+    def weigh(self, policy: Policy, examples: Sequence[Example]) -> Weight:
+        """Return how much measuring one policy forwards; what stands after steps is taken to be as
+        long as it may get.
+
+        Raises:
+            UserError: as `prepare`.
+        """
+        [unit] = self.prepare([policy], examples)
+        longest = max(len(a.request.fed) for a in unit.asked)
+        if policy.steps:
+            longest += STEP_TOKENS * len(policy.steps) + JOIN_SLACK
+            self._check_window(longest, f"policy {policy.policy_id}", policy)
+        steps = most_tokens(self.tokenizer, policy, self._texts(examples))
+        return Weight(count_rows(unit.work.requests) + steps, longest)
 
     def forecast(self, policies: Sequence[Policy], examples: Sequence[Example]) -> int:
         """Return how many distinct prefixes measuring these policies has; what stands after steps
@@ -193,18 +198,20 @@ class Measurer:
         return [Asked(query, request) for query, request in requests_of(self.tokenizer, queries)]
 
     def _unit(self, key: UnitKey, policy: Policy, asked: tuple[Asked, ...]) -> Unit:
-        longest, window = max(len(a.request.fed) for a in asked), self.executor.info().window
-        if longest > window:
-            name = f"{'the evaluator of ' if key.is_judging else ''}policy {key.policy_id}"
-            raise UserError(
-                f"{name} makes a prompt of {longest} tokens, longer than the model's window of "
-                f"{window}; nothing is "
-                "ever cut off: use shorter inputs or fewer demonstrations (it has "
-                f"{len(policy.demonstrations)})"
-            )
+        name = f"{'the evaluator of ' if key.is_judging else ''}policy {key.policy_id}"
+        self._check_window(max(len(a.request.fed) for a in asked), name, policy)
         contexts = [a.request.context for a in asked]
         cuts = trunk_cuts(contexts, self.tokenizer.break_tokens, LEAST_SEGMENT, MOST_SEGMENT)
         return Unit(key, asked, cuts)
+
+    def _check_window(self, longest: int, name: str, policy: Policy) -> None:
+        window = self.executor.info().window
+        if longest > window:
+            raise UserError(
+                f"{name} makes a prompt of {longest} tokens, longer than the model's window of "
+                f"{window}; nothing is ever cut off: use shorter inputs or fewer demonstrations "
+                f"(it has {len(policy.demonstrations)})"
+            )
 
     def pin(self, policies: Sequence[Policy]) -> None:
         """Prefer to keep what was computed for these policies: their children begin alike."""

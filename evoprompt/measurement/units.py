@@ -48,6 +48,14 @@ class UnitKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """How much measuring a policy forwards."""
+
+    rows: int  #: distinct prefixes
+    longest: int  #: tokens of the longest sequence
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A query with its tokens."""
 

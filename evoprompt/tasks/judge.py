@@ -74,7 +74,11 @@ def judgement(example: Example, answer: str) -> Example:
     """
     verdict = TRUE if answer == example.target else FALSE
     return Example(
-        f"{example.example_id}/{answer}", judged_input(example.input, answer), verdict, VERDICTS
+        f"{example.example_id}/{answer}",
+        judged_input(example.input, answer),
+        verdict,
+        VERDICTS,
+        example.origin,
     )
 
 

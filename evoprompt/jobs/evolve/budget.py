@@ -1,15 +1,33 @@
-"""When a search ends before its last generation. Pure.
+"""What a run forwards, known before it is forwarded: it keeps the budget from the founders to the
+test.
 
 A policy is charged the distinct prefixes of its own prompts, whatever store and memo spare: so the
-search is the same each time.
+search is the same each time. The search looks at fitness and validation examples alone; what a
+child takes on the test is estimated from its validation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import nlargest
+from math import ceil, floor
+
+from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.journal import Journal
-from evoprompt.records import State, TokenCount
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.standing import LEAST_REQUESTS, LONGER, SHARE
+from evoprompt.measurement.units import Weight
+from evoprompt.policy import Policy
+from evoprompt.records import Example, State
+from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.base import Task
+from evoprompt.tasks.judge import evaluator_of, judgements
+
+#: The splits that a child is weighed on.
+SEEN = ("fitness", "validation")
+#: Examples that are shown of those that cannot be scored.
+SHOWN = 3
+KEY = "budget.prefill_tokens"
 
 
 def goes_on(config: Config, state: State, seconds: float) -> bool:
@@ -18,23 +36,182 @@ def goes_on(config: Config, state: State, seconds: float) -> bool:
     return state.generation < config.evolution.generations and (limit is None or seconds < limit)
 
 
-def exceeds(config: Config, task: Task, journal: Journal, brood_tokens: int) -> bool:
-    """Return whether a brood and the validation after it would take more tokens than are left.
+def spent(ledger: Ledger) -> int:
+    """Return what all phases were charged so far, tokens."""
+    return sum(count.floor_body_tokens for count in ledger.tokens.values())
 
-    Args:
-        config: of the run.
-        task: its numbers of examples.
-        journal: what was spent so far.
-        brood_tokens: of the brood, counted before anything is forwarded, exactly but for what the
-            model writes after steps: that is taken to be as long as it may get. The validation is
-            forecast from the dearest policy so far.
-    """
-    limit = config.budget.prefill_tokens
-    if limit is None:
-        return False
-    longest = max(e.traits["prompt_tokens"] for e in journal.evaluations.values())
-    searched = journal.ledger.tokens["search"].floor_body_tokens
-    per_example = searched / (len(journal.evaluations) * len(task.fitness))
-    validation = config.final.candidates * (longest + per_example * len(task.validation))
-    varied = journal.ledger.tokens.get("variation", TokenCount()).floor_body_tokens
-    return searched + varied + brood_tokens + validation > limit
+
+class Costs:
+    """Weighs the policies of one run; each is tokenized once."""
+
+    def __init__(self, config: Config, task: Task, measurer: Measurer) -> None:
+        self._config = config
+        self._task = task
+        self._measurer = measurer
+        self._known: dict[tuple[str, str, bool], Weight | None] = {}
+        #: ids of what stands before the search: its test is weighed too
+        self._founders = {p.policy_id for f in task.starting_policies for p in (f, evaluator_of(f))}
+
+    def fits(self, policy: Policy) -> bool:
+        """Return whether every prompt of a policy, and of its evaluator, can be scored with each
+        candidate of the fitness and validation examples. Test examples are not looked at.
+        """
+        return all(self._scorable(policy, split) for split in SEEN)
+
+    def check_founders(self) -> None:
+        """Find out whether every starting policy can be scored on every example.
+
+        Raises:
+            UserError: one cannot; all examples are counted and the first are shown.
+        """
+        found: dict[str, str] = {}  # why, by the example's place
+        for number, policy in enumerate(self._task.starting_policies, 1):
+            for split in (*SEEN, "test"):
+                if not self._scorable(policy, split):
+                    for place, why in self._misfits(policy, split):
+                        found.setdefault(place, f"with starting policy {number}, {why}")
+        if not found:
+            return
+        places = list(found)
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise UserError(
+            f"{len(found)} example{'s' if len(found) > 1 else ''} cannot be scored: "
+            f"{', '.join(places[:SHOWN])}{more}. {places[0]}: {found[places[0]]}"
+        )
+
+    def check_budget(self) -> int:
+        """Return what a run takes at least: founders, validation, test and checks, tokens.
+
+        Raises:
+            UserError: the budget is smaller.
+        """
+        founders = list(dict.fromkeys(self._task.starting_policies))
+        needed = ceil((self.of(founders) + self.reserve(founders)) / (1 - SHARE))
+        limit = self._config.budget.prefill_tokens
+        if limit is not None and limit < needed:
+            raise UserError(
+                f"{KEY} is {limit}, and the starting prompts, the validation and the test take "
+                f"{needed} together; give {KEY} at least that, fewer examples "
+                "(task.fitness_examples, task.validation_examples, task.test_examples), fewer "
+                "starting prompts or fewer final.candidates"
+            )
+        return needed
+
+    def left(
+        self, ledger: Ledger, pool: Sequence[Policy], baseline: Policy, prompt_tokens: int
+    ) -> int | None:
+        """Return how many tokens the search may still take where the finalists will be of this
+        pool; None without a budget. `prompt_tokens` has the longest prompt before an input so far.
+        """
+        limit = self._config.budget.prefill_tokens
+        if limit is None:
+            return None
+        return (
+            floor(limit * (1 - SHARE)) - spent(ledger) - self.reserve(pool, baseline, prompt_tokens)
+        )
+
+    def of(self, policies: Sequence[Policy], before: Iterable[Policy] = ()) -> int:
+        """Return what these policies take on the fitness examples, tokens; evaluators of those
+        before were asked already.
+        """
+        asked = {evaluator_of(policy).policy_id for policy in before}
+        new = {e.policy_id: e for e in map(evaluator_of, policies) if e.policy_id not in asked}
+        return sum(self._rows(p, "fitness") for p in policies) + sum(
+            self._verdict_rows(new.values(), "fitness")
+        )
+
+    def reserve(
+        self, pool: Sequence[Policy], baseline: Policy | None = None, prompt_tokens: int = 0
+    ) -> int:
+        """Return what validation, test and checks take at most when the search ends, tokens.
+
+        Args:
+            pool: of them the finalists will be.
+            baseline: the best starting policy; of the pool where it is not known yet.
+            prompt_tokens: of the longest prompt before an input that was measured.
+        """
+        finalists, tested = self._config.final.candidates, 2
+        fixed = [] if baseline is None else [baseline]
+        others = [p for p in dict.fromkeys(pool) if p not in fixed]
+        evaluators = list(dict.fromkeys(map(evaluator_of, [*fixed, *others])))
+        total = 0
+        for split, num in (("validation", finalists), ("test", tested - len(fixed))):
+            total += sum(self._rows(p, split) for p in fixed)
+            total += sum(nlargest(num, (self._rows(p, split) for p in others)))
+            total += sum(nlargest(num + len(fixed), self._verdict_rows(evaluators, split)))
+        return total + self._checks([*fixed, *others], prompt_tokens)
+
+    def _checks(self, policies: Sequence[Policy], prompt_tokens: int) -> int:
+        """Return what the standing check takes at most beside its `SHARE`: its least requests, the
+        last of them with all that is asked with it, and each prompt that is `LONGER` than those
+        before. Lengths that grow so from a to b sum up to less than (b - a) / (1 - 1 / LONGER).
+        """
+        splits = (self._task.fitness, self._task.validation, self._task.test)
+        width = max(2, *(len(e.candidates) for split in splits for e in split))
+        first = max(self._longest(p, ("fitness",)) for p in self._task.starting_policies)
+        lengths = [(self._longest(p), self._measurer.prompt_tokens(p)) for p in policies]
+        tail = max(length - shared for length, shared in lengths)
+        last = max(first, prompt_tokens + tail, *(length for length, _ in lengths))
+        return ceil((LEAST_REQUESTS + width) * last + width * (last - first) / (1 - 1 / LONGER))
+
+    def _longest(self, policy: Policy, splits: Sequence[str] = SEEN) -> int:
+        """Return the tokens of the longest sequence of a policy and its evaluator."""
+        asked = [(policy, False)]
+        if self._measurer.wanted.verdicts:
+            asked.append((evaluator_of(policy), True))
+        weights = [self._weigh(p, s, judging=judging) for p, judging in asked for s in splits]
+        return max(weight.longest if weight is not None else 0 for weight in weights)
+
+    def _verdict_rows(self, evaluators: Iterable[Policy], split: str) -> list[int]:
+        if not self._measurer.wanted.verdicts:
+            return []
+        return [self._rows(evaluator, split, judging=True) for evaluator in evaluators]
+
+    def _rows(self, policy: Policy, split: str, *, judging: bool = False) -> int:
+        """Return the distinct prefixes of a policy on a split, or of an evaluator; for the test
+        those of one that did not start the run are estimated from its validation.
+        """
+        if split != "test" or policy.policy_id in self._founders:
+            weight = self._weigh(policy, split, judging=judging)
+            return weight.rows if weight is not None else 0
+        shared, task = self._measurer.prompt_tokens(policy), self._task
+        own = self._rows(policy, "validation", judging=judging) - shared
+        return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
+
+    def _scorable(self, policy: Policy, split: str) -> bool:
+        judged = policy.evaluator is not None or self._measurer.wanted.verdicts
+        return self._weigh(policy, split) is not None and (
+            not judged or self._weigh(evaluator_of(policy), split, judging=True) is not None
+        )
+
+    def _weigh(self, policy: Policy, split: str, *, judging: bool = False) -> Weight | None:
+        """Return the weight of a policy on a split, or of an evaluator; None where it cannot be
+        scored there.
+        """
+        key = (policy.policy_id, split, judging)
+        if key not in self._known:
+            examples = self._examples(split, judging=judging)
+            weight = Weight(0, 0)
+            try:
+                weight = self._measurer.weigh(policy, examples) if examples else weight
+            except UserError:
+                self._known[key] = None
+            else:
+                self._known[key] = weight
+        return self._known[key]
+
+    def _examples(self, split: str, *, judging: bool = False) -> tuple[Example, ...]:
+        examples = self._task.splits[split]
+        return judgements(examples) if judging else examples
+
+    def _misfits(self, policy: Policy, split: str) -> Iterator[tuple[str, str]]:
+        """Yield the place of each example that cannot be scored, and why."""
+        for judging, asked in ((False, policy), (True, evaluator_of(policy))):
+            if self._known.get((asked.policy_id, split, judging), 0) is not None:
+                continue
+            for example in self._examples(split, judging=judging):
+                try:
+                    self._measurer.weigh(asked, [example])
+                except UserError as error:
+                    place = f"{split} example '{example.example_id}'"
+                    yield example.origin or place, str(error)

@@ -17,6 +17,7 @@ from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
+from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
@@ -47,16 +48,13 @@ class Parts:
     identity: Identity  #: what answers
     strategy: Strategy
     measurer: Measurer
+    costs: Costs
     executor: Executor
     tracker: Courier
     fitness: Fitness
     #: the user's own, by name
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
     author: ModelAuthor | None = None  #: writes demonstrations for an operator
-
-    def fits(self, policy: Policy) -> bool:
-        """Return whether a policy's longest prompt surely fits the model's window."""
-        return self.measurer.fits(policy, self.task.fitness + self.task.validation + self.task.test)
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that
@@ -171,6 +169,7 @@ def build(
         model.identity,
         strategy,
         measurer,
+        Costs(config, task, measurer),
         model.executor,
         tracker,
         fitness,

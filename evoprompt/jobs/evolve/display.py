@@ -41,6 +41,9 @@ class QuietObserver:
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """Nothing."""
 
+    def forecast(self, tokens: int) -> None:
+        """Nothing."""
+
     def phase(self, name: str, num_policies: int) -> None:
         """Nothing."""
 
@@ -106,6 +109,14 @@ class Display:
             f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
             f"({info.reason})"
         )
+
+    def forecast(self, tokens: int) -> None:
+        """Say what is needed and what there is."""
+        limit = self._config.budget.prefill_tokens
+        if limit is not None:
+            self.console.print(
+                f"budget: {limit} tokens; starting prompts, validation and test need {tokens}"
+            )
 
     def phase(self, name: str, num_policies: int) -> None:
         """Begin a bar for the scoring of a phase."""

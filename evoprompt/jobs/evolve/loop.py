@@ -19,7 +19,7 @@ from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.interrupt import raise_if_interrupted
-from evoprompt.jobs.evolve.budget import exceeds, goes_on
+from evoprompt.jobs.evolve.budget import goes_on
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import finalists, pick_baseline, pick_champion, summarize
 from evoprompt.jobs.evolve.config import Config
@@ -41,6 +41,9 @@ class Observer(Protocol):
 
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """The model is ready."""
+
+    def forecast(self, tokens: int) -> None:
+        """Founders, validation and test will take this many tokens; the search comes on top."""
 
     def phase(self, name: str, num_policies: int) -> None:
         """Scoring of this many policies begins."""
@@ -83,6 +86,10 @@ def run(
     with journal.ledger.timed("tracking"):
         parts.tracker.ready()
     observer.loaded(info, parts.config)
+    if state is None:
+        with journal.ledger.timed("tokenization"):
+            parts.costs.check_founders()
+            observer.forecast(parts.costs.check_budget())
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer, info)
     Thread(target=parts.close).start()  # Ray takes a second to end
@@ -109,10 +116,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         if parts.author is not None and state is not None:
             ledger.count("variation", parts.author.take_count())
         new = journal.unscored(brood)
-        if state is not None and config.budget.prefill_tokens is not None:
-            brood_tokens = parts.measurer.forecast(new, parts.task.fitness)
-            if exceeds(config, parts.task, journal, brood_tokens):
-                break
+        if state is not None and not _affords(parts, journal, new):
+            break
         observer.phase(f"generation {brood.generation}", len(new))
         measured = _measure(parts.measurer, new, parts.task.fitness, ledger, "search", observer)
         for policy in new:
@@ -130,6 +135,14 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         if observer.generation(line) is False:
             break
     return state
+
+
+def _affords(parts: Parts, journal: Journal, new: Sequence[Policy]) -> bool:
+    """Return whether the budget has room for new policies, and for all that comes after."""
+    pool = [*finalists(parts, journal), *new]
+    longest = max(int(e.traits["prompt_tokens"]) for e in journal.evaluations.values())
+    left = parts.costs.left(journal.ledger, pool, pick_baseline(parts, journal), longest)
+    return left is None or parts.costs.of(new, journal.policies.values()) <= left
 
 
 def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
@@ -158,7 +171,7 @@ def _next_brood(
         return found(parts.task.starting_policies), None
     matings = ask(state, parts.strategy)
     chances = mating_chances(state, matings, parts.strategy)
-    return vary(state, matings, parts.strategy, seen, parts.fits), chances
+    return vary(state, matings, parts.strategy, seen, parts.costs.fits), chances
 
 
 def _measure(

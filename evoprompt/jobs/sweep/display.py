@@ -81,6 +81,9 @@ class SweepDisplay:
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """Nothing: it is the same for every run."""
 
+    def forecast(self, tokens: int) -> None:
+        """Nothing: a budget that is too small is said of the run."""
+
     def phase(self, name: str, num_policies: int) -> None:
         """Show how far the run is."""
         self._now = f"{self._now.split(':')[0]}: {name}, {num_policies} policies to score"

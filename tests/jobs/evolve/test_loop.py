@@ -246,13 +246,11 @@ def test_the_search_stops_within_its_token_budget(
     config_file: Path, tmp_path: Path, finished: Path
 ):
     spent = json.loads((finished / SUMMARY).read_text())["tokens"]
-    used = spent["by_phase"]["search"] + spent["by_phase"]["validation"]
-    limit = used * 2 // 3
+    limit = spent["floor"] * 5 // 4  # room is kept for validation, test and checks
     summary = start(
         load_config(config_file, [f"budget.prefill_tokens={limit}"]), tmp_path / "cheap"
     )
-    tokens = summary["tokens"]["by_phase"]
-    assert tokens["search"] + tokens["validation"] <= limit
+    assert summary["tokens"]["prefill"] <= limit
     assert 0 < summary["generations"] < 4
 
 

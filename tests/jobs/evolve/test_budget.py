@@ -1,0 +1,172 @@
+"""What cannot be scored is told before the search, and what a run forwards stays in its budget."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.budget import Costs
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import LINEAGE
+from evoprompt.jobs.evolve.session import start
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.units import Wanted
+from evoprompt.policy import Policy, Template
+from evoprompt.records import Example
+from evoprompt.scoring.tokenizer import Tokenizer
+from evoprompt.tasks.base import Task
+
+WINDOW = 100
+PLAIN = Policy("Say it.", template=Template("T: ", "\nL:", "\n"))
+
+
+def example(name: str, length: int, choices: tuple[str, ...] = ("bad", "good")) -> Example:
+    return Example(name, "x" * length, choices[0], choices, origin=f"some.jsonl:{name}")
+
+
+def costs(
+    tokenizer, *policies: Policy, verdicts: bool = False, window: int = WINDOW, **splits
+) -> Costs:
+    """Return costs with one short example in each split that is not given; one byte is a token."""
+    short = (example("1", 5),)
+    task = Task(
+        "t",
+        (),
+        **(dict.fromkeys(("fitness", "validation", "test"), short) | splits),
+        starting_policies=policies or (PLAIN,),
+    )
+    executor = SimpleNamespace(info=lambda: SimpleNamespace(window=window))
+    config = SimpleNamespace(
+        final=SimpleNamespace(candidates=2), budget=SimpleNamespace(prefill_tokens=None)
+    )
+    return Costs(config, task, Measurer(tokenizer, executor, Wanted(verdicts=verdicts)))
+
+
+class Rewriting:
+    """Splits other texts than those that are given, so that a character is not a token."""
+
+    def __init__(self, tokenizer: Tokenizer, pattern: str, by: str) -> None:
+        self._own, self._pattern, self._by = tokenizer, pattern, by
+        self.begin_token, self.break_tokens = tokenizer.begin_token, tokenizer.break_tokens
+
+    def encode(self, texts, *, add_special_tokens=True):
+        return self._own.encode([re.sub(self._pattern, self._by, t) for t in texts])
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Tokenizer:
+    return Tokenizer(tiny_model)
+
+
+# "Say it.\nT: " is 11 tokens, "\nL:" 3, " good" 5 of which 4 are fed: an input may have 82.
+@pytest.mark.parametrize("split", ["fitness", "validation", "test"])
+def test_an_input_that_is_too_long_is_told_with_its_line_in_any_split(tokenizer, split: str):
+    costs(tokenizer, **{split: (example("7", 82),)}).check_founders()
+    long = (example("6", 5), example("7", 83), example("9", 90))
+    with pytest.raises(UserError) as told:
+        costs(tokenizer, replace(PLAIN, instruction=""), PLAIN, **{split: long}).check_founders()
+    message = str(told.value)
+    assert "2 examples cannot be scored: some.jsonl:7, some.jsonl:9. some.jsonl:7: " in message
+    assert "with starting policy 2" in str(told.value)
+    assert "101 tokens, longer than the model's window of 100" in str(told.value)
+
+
+def test_all_are_counted_and_three_are_shown(tokenizer):
+    long = tuple(example(str(i), 90 + i) for i in range(5))
+    with pytest.raises(UserError, match=r"5 examples .*:0, some.jsonl:1, some.jsonl:2 and 2 more"):
+        costs(tokenizer, fitness=long).check_founders()
+
+
+def test_the_longest_is_told_by_tokens_and_by_every_candidate(tokenizer):
+    """The most characters are not the most tokens, and the gold label not the longest choice."""
+    wide = Example("8", "w" * 28, "bad", ("bad", "good"), origin="some.jsonl:8")  # 84 tokens
+    with pytest.raises(UserError, match="some.jsonl:8: "):
+        these = Rewriting(tokenizer, "w", "xxx")
+        costs(these, fitness=(example("7", 60), wide)).check_founders()
+    many = example("5", 40, ("bad", "y" * 50))
+    with pytest.raises(UserError, match="some.jsonl:5: "):
+        costs(tokenizer, fitness=(example("7", 60), many)).check_founders()
+
+
+def test_the_default_evaluator_is_asked_for_too(tokenizer):
+    # of 200 tokens 182 are for the input, less the package's clause and "\nProposed answer: good"
+    task = {"fitness": (example("7", 150),), "window": 200}
+    costs(tokenizer, **task).check_founders()
+    with pytest.raises(UserError, match="1 example cannot be scored: some.jsonl:7"):
+        costs(tokenizer, verdicts=True, **task).check_founders()
+
+
+def test_a_child_is_held_against_fitness_and_validation_but_not_the_test(tokenizer):
+    child = replace(PLAIN, instruction=PLAIN.instruction + "!" * 10)
+    for split, fits in (("fitness", False), ("validation", False), ("test", True)):
+        assert costs(tokenizer, **{split: (example("7", 80),)}).fits(child) is fits
+        assert costs(tokenizer, **{split: (example("7", 72),)}).fits(child)
+
+
+def test_a_policy_that_cannot_be_tokenized_is_told_or_passed_over(tokenizer):
+    # a token has ": " and what follows, so no answer can stand after a colon
+    merging = Rewriting(tokenizer, r": (?=\w)", "_")
+    with pytest.raises(UserError, match="1 example cannot be scored: some.jsonl:1.*not a prefix"):
+        costs(merging, PLAIN).check_founders()
+    fine = replace(PLAIN, template=Template("T ", "\nL", "\n"))
+    these = costs(merging, fine)
+    these.check_founders()
+    assert these.fits(fine)
+    assert not these.fits(PLAIN)
+
+
+CHEAP = ("evolution.generations=3", "task.test_examples=8")
+RUNS = {
+    "plain": (),
+    "prior": ("fitness.kind=pmi",),
+    "cross-entropy": ("traits.prompt_cross_entropy=true",),
+    "verdicts": ("fitness.self_evaluation=0.5",),
+    "evaluators": ("fitness.self_evaluation=0.5", "evolution.operators={evaluator_change: 9.0}"),
+    "steps": ("evolution.operators={step_add: 9.0}",),
+    "author": ("evolution.operators={context_stuffing: 9.0}",),
+}
+
+
+def needed(config_file: Path, folder: Path, overrides) -> int:
+    with pytest.raises(UserError, match=r"budget.prefill_tokens is 1, and .* take (\d+)") as told:
+        start(load_config(config_file, [*overrides, "budget.prefill_tokens=1"]), folder)
+    assert not folder.exists()
+    return int(re.findall(r"take (\d+) together", str(told.value))[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_keeps_its_budget_from_the_founders_to_the_test(
+    config_file: Path, tmp_path: Path, kind: str
+):
+    overrides = [*CHEAP, *RUNS[kind]]
+    least = needed(config_file, tmp_path / "refused", overrides)
+    for name, limit in (("least", least), ("more", least * 3 // 2)):
+        summary = start(
+            load_config(config_file, [*overrides, f"budget.prefill_tokens={limit}"]),
+            tmp_path / name,
+        )
+        assert summary["tokens"]["prefill"] <= limit
+        assert summary["tokens"]["floor"] <= limit
+    assert summary["generations"] > 0, "nothing was searched with half as much again"
+
+
+def test_a_budget_is_refused_before_anything_is_forwarded_and_taken_at_what_it_names(
+    config_file: Path, tmp_path: Path
+):
+    least = needed(config_file, tmp_path / "refused", CHEAP)
+    for limit in (least - 1, least):
+        config = load_config(config_file, [*CHEAP, f"budget.prefill_tokens={limit}"])
+        if limit < least:
+            with pytest.raises(UserError, match="give budget.prefill_tokens at least that"):
+                start(config, tmp_path / "less")
+        else:
+            assert start(config, tmp_path / "least")["generations"] == 0
+    rows = [json.loads(line) for line in (tmp_path / "least" / LINEAGE).read_text().splitlines()]
+    assert {row["generation"] for row in rows} == {0}
