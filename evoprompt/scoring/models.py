@@ -119,8 +119,8 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise UserError(
-                f"the model folder {folder} has no config.json; give a folder as save_pretrained "
-                f"writes it"
+                f"the model folder {folder} has no config.json{_other_kind(folder)}; give a folder "
+                "as save_pretrained writes it"
             )
         return folder.resolve()
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -155,6 +155,17 @@ def place_model(name: str, folder: Path) -> str:
         if place.is_dir():
             return str(place.resolve())
     return name
+
+
+def _other_kind(folder: Path) -> str:
+    if (folder / "adapter_config.json").exists():
+        return " but an adapter, which is to be merged with its model first (merge_and_unload)"
+    if any(folder.glob("*.gguf")):
+        return (
+            " but a GGUF file, which is to be converted first "
+            "(AutoModelForCausalLM.from_pretrained(folder, gguf_file=...).save_pretrained)"
+        )
+    return ""
 
 
 def embedded_folder(name: str) -> Path:
@@ -210,13 +221,24 @@ def fetch_embedded(name: str) -> Path:
 def model_fingerprint(folder: Path) -> str:
     """Return 32 hexadecimal digits that change with the weights, the configuration or the
     tokenizer.
+
+    Raises:
+        UserError: a file of the folder cannot be read.
     """
     manifest = folder / MANIFEST
-    return (
-        str(json.loads(manifest.read_text())["fingerprint"])
-        if manifest.exists()
-        else _fingerprint(folder)
-    )
+    try:
+        if not manifest.exists():
+            return _fingerprint(folder)
+        return str(json.loads(manifest.read_text())["fingerprint"])
+    except OSError as error:
+        raise UserError(
+            f"cannot read {error.filename or folder} of the model folder {folder} "
+            f"({error.strerror or error})"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{manifest} is damaged; remove the folder {folder}, and the model is made anew"
+        ) from None
 
 
 def file_sha256(path: Path) -> str:

@@ -80,7 +80,7 @@ class Tokenizer:
         """
         new = [t for t in dict.fromkeys(texts) if (t, add_special_tokens) not in self._memo]
         before = self._before if add_special_tokens else ()
-        name = self.decode_name(before[-1]) if before else ""
+        name = self._name(before[-1]) if before else ""
         bare = [t.removeprefix(name) if name else t for t in new]
         for text, ids in zip(new, self._ids(bare, add_special_tokens=False), strict=True):
             self._check(text, ids)
@@ -111,7 +111,7 @@ class Tokenizer:
             )
         return self._containing[text]
 
-    def decode_name(self, token: int) -> str:
+    def _name(self, token: int) -> str:
         """Return the name of a token, as the vocabulary has it."""
         if self._fast is not None:
             return str(self._fast.id_to_token(token) or "")
@@ -129,7 +129,7 @@ class Tokenizer:
         else:
             from transformers import AutoTokenizer
 
-            self._slow = AutoTokenizer.from_pretrained(self._folder)
+            self._slow = AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False)
         backend: Any = self._fast or getattr(self._slow, "backend_tokenizer", None)
         if backend is None:
             return
@@ -167,25 +167,17 @@ class Tokenizer:
         shown = text if len(text) <= 60 else text[:57] + "..."
         if ids and self._size is not None and max(ids) >= self._size:
             raise UserError(
-                f"the text {shown!r} has the token {self.decode_name(max(ids))!r} ({max(ids)}), "
+                f"the text {shown!r} has the token {self._name(max(ids))!r} ({max(ids)}), "
                 f"beyond the {self._size} of the model in {self._folder}: its tokenizer is not of "
                 "its weights"
             )
-        control = self.special_tokens.intersection(ids) - self._unknown
-        if control:
+        # others are what the text is made of: bytes, or what the vocabulary does not have
+        names = [self._name(token) for token in self.special_tokens.intersection(ids)]
+        if written := [name for name in names if name and name in text]:
             raise UserError(
-                f"the text {shown!r} has the control token {self.decode_name(min(control))!r}, "
-                f"which the tokenizer in {self._folder} cannot write as text; take it out"
+                f"the text {shown!r} has the control token {min(written)!r}, which the tokenizer "
+                f"in {self._folder} cannot write as text; take it out"
             )
-
-    @property
-    def _unknown(self) -> frozenset[int]:
-        """The token of what the vocabulary does not have."""
-        if self._fast is None:
-            return frozenset({self._slow.unk_token_id} - {None})
-        name = getattr(self._fast.model, "unk_token", None)
-        token = self._fast.token_to_id(name) if name else None
-        return frozenset() if token is None else frozenset({token})
 
     def _begin(self, settings: dict[str, Any], configs: Sequence[dict[str, Any]]) -> int:
         """Return the tokenizer's begin token, else its end token, else those of the model."""

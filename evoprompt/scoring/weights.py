@@ -12,6 +12,8 @@ from evoprompt.scoring.language_model import REFUSALS
 
 #: Tokens that a model reads where its configuration names no limit.
 NO_LIMIT = 2**20
+#: Keys of the longest sequence.
+WINDOWS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "n_ctx")
 #: Columns of a pass, for an estimate of the memory that it takes: few prompts are longer.
 COLUMNS = 4096
 #: Names of whole numbers that are lengths, whatever else is in the name.
@@ -43,7 +45,7 @@ def load_network(folder: Path, dtype: str, device: Any) -> Any:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        config = transformers.AutoConfig.from_pretrained(folder)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.is_encoder_decoder:
             raise ValueError(
                 f"it is an encoder with a decoder ({config.model_type}), of which the decoder says "
@@ -52,7 +54,7 @@ def load_network(folder: Path, dtype: str, device: Any) -> Any:
         config.get_text_config()
         kind = _pick_dtype(config, dtype, device)
         network, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=kind, output_loading_info=True
+            folder, dtype=kind, output_loading_info=True, trust_remote_code=False
         )
         if fault := _loading_fault(info):
             raise ValueError(fault)
@@ -69,6 +71,8 @@ def load_network(folder: Path, dtype: str, device: Any) -> Any:
 def told(error: Exception) -> str:
     """Return what an error says, in a line, for people."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if "trust_remote_code" in str(error) or "custom code" in str(error):
+        return "it brings code of its own, which is never run; give a model that transformers has"
     if isinstance(error, (UserError, ValueError, OSError)) and text:
         return text[:300]
     return f"{type(error).__name__}: {text}"[:300].removesuffix(": ")
@@ -194,7 +198,7 @@ def _rope_is_static(network: Any) -> bool:
 
 def window_of(text: Any) -> int:
     """Return the longest sequence that a text configuration allows, in tokens."""
-    named = (getattr(text, key, None) for key in ("max_position_embeddings", "n_positions"))
+    named = (getattr(text, key, None) for key in WINDOWS)
     return int(next((limit for limit in named if limit), NO_LIMIT))
 
 
