@@ -15,6 +15,7 @@ keep their splits, so that what the one never sees the other does not either.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -137,6 +138,12 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
                 f"({len(raw.examples) + len(raw.test)} examples in all); give more examples with "
                 f"different inputs, or a test_path{''.join(f'; {note}' for note in notes)}"
             )
+    [(most_common, number)] = Counter(e.example_id for s in whole for e in s).most_common(1)
+    if number > 1:
+        raise UserError(
+            f"task '{raw.name}': the id {most_common!r} is that of {number} examples; give each an "
+            f"own id"
+        )
     cut = proportional if config.balance == "proportional" else balanced
     learned = [cut(s, size) for s, size in zip(whole[:-1], sizes[:-1], strict=True)]
     sample = proportional(whole[-1], config.test_examples)

@@ -15,6 +15,7 @@ from evoprompt.errors import UserError
 from evoprompt.records import Example
 from evoprompt.tasks.base import label_shares
 from evoprompt.tasks.load import load_task
+from evoprompt.tasks.sources.base import Raw
 from evoprompt.tasks.sources.jsonl import content_hash
 from evoprompt.tasks.sources.splits import (
     SPLITS,
@@ -246,3 +247,26 @@ def test_a_task_that_is_all_in_its_test_file_says_so(tmp_path: Path):
     path = written(tmp_path / "x.jsonl", mails(40, 40))
     with pytest.raises(UserError, match="split is empty .*; an example has an input of the test"):
         load_task(TaskConfig(path=path, test_path=path))
+
+
+def test_two_files_that_number_their_lines_alike_are_told_apart(tmp_path: Path):
+    def numbered(name: str, start: int) -> Path:
+        path = tmp_path / name
+        rows = [{"input": f"{start + n}", "target": LABELS[n % 2], "id": n} for n in range(40)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    paths = {"path": numbered("x.jsonl", 0), "test_path": numbered("t.jsonl", 39)}
+    task = load_task(TaskConfig(**paths))
+    ids = [e.example_id for split in task.splits.values() for e in split]
+    assert len(ids) == len(set(ids)) == 79, "line 39 of the one is line 0 of the other"
+    assert {e.example_id for e in task.test} == {f"test/{n}" for n in range(40)}
+
+
+def test_a_source_that_gives_an_id_twice_is_refused(monkeypatch: pytest.MonkeyPatch):
+    examples = tuple(Example("same", f"mail {n}", LABELS[n % 2], LABELS) for n in range(80))
+    monkeypatch.setattr(
+        "evoprompt.tasks.sources.builtin.BuiltinSource.read", lambda *_: Raw("mine", examples)
+    )
+    with pytest.raises(UserError, match="task 'mine': the id 'same' is that of 80 examples"):
+        load_task(TaskConfig(name="inbox"))

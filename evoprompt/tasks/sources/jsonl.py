@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,19 @@ class JsonlSource:
     """A user's JSONL file, with or without one for the test split. Implements `base.Source`."""
 
     def read(self, config: TaskConfig) -> Raw:
-        """Return the examples of `path`, and those of `test_path` as the test split."""
+        """Return the examples of `path`, and those of `test_path` as the test split; of these an id
+        that another example of `path` has begins with `test/`.
+        """
         assert config.path is not None
-        test = read_jsonl(config.test_path) if config.test_path else []
-        return Raw(config.path.stem, tuple(read_jsonl(config.path)), tuple(test))
+        examples = tuple(read_jsonl(config.path))
+        others = {e.example_id: content_of(e) for e in examples}
+        test = tuple(
+            e
+            if others.get(e.example_id, content_of(e)) == content_of(e)
+            else replace(e, example_id=f"test/{e.example_id}")
+            for e in (read_jsonl(config.test_path) if config.test_path else ())
+        )
+        return Raw(config.path.stem, examples, test)
 
 
 def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
