@@ -10,7 +10,7 @@ The latter is plain numbers by name, ready for JSON. What is undefined is a mapp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -73,6 +73,7 @@ class History:
         self._regressions, self._evolvability = Regressions(), EvolvabilityCounts()
         self._operator_responses: list[Any] = []
         self._drift: list[tuple[float, float]] = []
+        self._chance: dict[str, float] = {}  # variance of all S by trait, by who was drawn
         self._pool = Pool()
 
     @property
@@ -136,6 +137,8 @@ class History:
         if selection.drift is not None and selection.drift_variance is not None:
             at = terms.trait_names.index("fitness")
             self._drift.append((float(selection.drift[at]), float(selection.drift_variance[at])))
+            for name, value in zip(terms.trait_names, selection.drift_variance, strict=True):
+                self._chance[name] = self._chance.get(name, 0.0) + float(value)
         price = {
             name: replace(
                 each,
@@ -173,7 +176,8 @@ class History:
         """Return what holds over the whole run.
 
         `price`: each trait's terms summed over the generations, with standard errors where there
-        are examples; `heritability`: sum R / sum S; `operators`: births, effect on fitness,
+        are examples; `heritability`: sum R / sum S, undefined within two errors of S, by which
+        examples were asked and who was drawn as a parent; `operators`: births, effect on fitness,
         evolvability, and by trait the regression on parents and the breeder's equation; `drift`:
         the test of the selection operator; `coalescence`; `gradients` and `reward` of all
         generations together: see `Pool`.
@@ -184,7 +188,7 @@ class History:
             "price": {
                 name: self._price_total(name, steps) for name in (steps[-1] if steps else {})
             },
-            "heritability": _heritability(self._responses),
+            "heritability": _heritability(self._responses, self._selection_error),
             "operators": {
                 name: self._operator(name, value, slopes)
                 for name, value in self._evolvability.result().items()
@@ -193,6 +197,14 @@ class History:
             "drift": _plain(drift_test(*np.array(self._drift).T)) if self._drift else None,
             "coalescence": self._coalescence(),
         }
+
+    def _selection_error(self, name: str) -> float:
+        """Return the standard error of sum S: by the examples and by chance of who was drawn, as
+        far as they are known.
+        """
+        total = self._totals.get(name)
+        by_example = example_errors(total)["reproduction/selection"] if total else 0.0
+        return float(np.sqrt(by_example**2 + self._chance.get(name, 0.0)))
 
     def _price_total(
         self, name: str, steps: Sequence[Mapping[str, PriceAccount]]
@@ -346,16 +358,15 @@ def _described_reward(found: RewardFeatures | Undefined) -> dict[str, object]:
     }
 
 
-def _heritability(responses: list[Response]) -> dict[str, object]:
+def _heritability(responses: list[Response], error_of: Callable[[str], float]) -> dict[str, object]:
     if not responses:
         return {}
     shared = [
         name for name in responses[0].trait_names if all(name in r.trait_names for r in responses)
     ]
-    return {
-        name: _plain(value)
-        for name, value in realised_heritability([_only(r, shared) for r in responses]).items()
-    }
+    errors = [np.array([error_of(name) for name in shared])]
+    found = realised_heritability([_only(r, shared) for r in responses], errors)
+    return {name: _plain(value) for name, value in found.items()}
 
 
 def _only(found: Response, names: list[str]) -> Response:

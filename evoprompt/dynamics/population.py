@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats, Integers
+from evoprompt.dynamics.lines import check_line, same
+from evoprompt.records import SURVIVE
 
 #: How the parent slots of a generation are filled, before they are dealt to the children at random:
 #: "independent" of each other; by equally "spaced" points with one offset for all (stochastic
@@ -131,19 +133,28 @@ def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
 
     Raises:
         ValueError: generations are out of order, a birth names a parent that is not among the
-            births before, shares do not sum to 1, a birth id comes twice, or a trait is not finite.
+            births before, shares do not sum to 1, a birth id comes twice, a survivor has another
+            fitness than it had, or a line is as `check_line` refuses it.
             The message names the birth.
     """
     index: dict[str, int] = {}
     before: int | None = None
-    for generation, rows in groupby(lines, key=itemgetter("generation")):
+    known: dict[str, float] = {}
+    for generation, group in groupby(map(_checked, lines), key=itemgetter("generation")):
         if before is not None and generation <= before:
             raise ValueError(
                 f"the lineage has generation {generation} after generation {before}; lines must "
                 f"be in order of generation"
             )
-        births = births_of(list(rows), index)
+        rows = list(group)
+        births = births_of(rows, index)
+        _check_survivors(rows, known)
         yield births
+        known = {
+            row["birth_id"]: _traits(row)["fitness"]
+            for row in rows
+            if "fitness" in _traits(row) and not row.get("remeasured")
+        }
         index = {name: i for i, name in enumerate(births.birth_ids)}
         before = generation
 
@@ -158,6 +169,8 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
     Raises:
         ValueError: as `generations`.
     """
+    for row in rows:
+        check_line(row)
     traits = [_traits(row) for row in rows]
     names = tuple(name for name in traits[0] if all(name in of_birth for of_birth in traits))
     operators = {name: i for i, name in enumerate(dict.fromkeys(row["operator"] for row in rows))}
@@ -221,6 +234,26 @@ def _traits(row: Mapping[str, Any]) -> Mapping[str, float]:
     """
     own: Mapping[str, float] = row["traits"]
     return own if "fitness" in own or "fitness" not in row else {"fitness": row["fitness"], **own}
+
+
+def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    check_line(row)
+    return row
+
+
+def _check_survivors(rows: Sequence[Mapping[str, Any]], known: Mapping[str, float]) -> None:
+    """Refuse survivors whose fitness is not that of the birth before, where none was measured
+    again.
+    """
+    for row in rows:
+        if row["operator"] != SURVIVE or len(row["parent_ids"]) != 1:
+            continue
+        was, now = known.get(row["parent_ids"][0]), _traits(row).get("fitness")
+        if was is not None and now is not None and not same(was, now):
+            raise ValueError(
+                f"birth {row['birth_id']} survived from {row['parent_ids'][0]} with the fitness "
+                f"{now!r}, which was {was!r}; give the birth before the new one as 'remeasured'"
+            )
 
 
 def _shares(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -179,3 +179,28 @@ def test_the_report_says_what_is_known_of_drift(filling, said, births):
         "How the slots were filled is not known",
     )
     assert [note for note in notes if note in page] == [said]
+
+
+def test_heritability_is_undefined_where_selection_is_within_what_chance_does():
+    """Parents drawn with equal chances: the sum of S is drift alone, within 2 SD of 0 in about 95 %
+    of histories. That 14 or fewer of 20 are has a probability of 3e-4.
+    """
+
+    def undefined(seed: int, errors: bool) -> bool:
+        rows = lineage(12, 6, np.random.default_rng(seed), mutation=0.3)
+        told = [row | {"fitness": row["traits"]["z"]} for row in rows]
+        known = [{k: v for k, v in row.items() if k != "selection_probability"} for row in told]
+        history = followed(list(generations(told if errors else known)))
+        return isinstance(history.summary()["heritability"]["z"], dict)
+
+    assert sum(undefined(seed, errors=True) for seed in range(20)) > 14
+    assert not any(undefined(seed, errors=False) for seed in range(20))  # power: nothing known
+
+
+def test_the_error_of_selection_has_the_examples_and_the_draw(births):
+    history = followed(births)
+    history._totals["fitness"] = {"reproduction/selection": np.array([1.0, 3.0])}
+    history._chance["fitness"] = 8.0
+    # sd of (1, 3) is sqrt(2), over sqrt(2): 1; 1 + 8 = 9
+    assert history._selection_error("fitness") == pytest.approx(3.0)
+    assert history._selection_error("other") == 0.0

@@ -20,6 +20,7 @@ import numpy as np
 
 from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import PriceAccount, SelectionAccount, price_account
+from evoprompt.dynamics.lines import check_line
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.errors import UserError, nearest
@@ -164,7 +165,12 @@ def _births_of(
     may be large.
     """
     for row in rows:
-        traits = {**row.get("traits", {}), "fitness": row["fitness"]}
+        try:
+            check_line(row)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
+        own = row["traits"]
+        traits = {**own, "fitness": row["fitness"] if "fitness" in row else own["fitness"]}
         if trait not in traits:
             raise UserError(
                 f"there is no trait '{trait}' in {path} (birth {row['birth_id']}); "

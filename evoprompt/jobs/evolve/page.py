@@ -14,6 +14,7 @@ import numpy as np
 
 from evoprompt.choices import has_choices
 from evoprompt.dynamics.history import Cases, History
+from evoprompt.dynamics.lines import check_line
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
@@ -104,15 +105,20 @@ def read_lineage(file: Path) -> list[Mapping[str, Any]]:
     """Return the lines of a lineage.
 
     Raises:
-        UserError: there is none, or it is not text of JSON lines.
+        UserError: there is none, or a line is no birth; the message has its number.
     """
     rows = []
     for number, line in read_lines(file, "lineage"):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", None) or error
             raise UserError(f"{file}, line {number} is not JSON: {reason}") from None
+        try:
+            check_line(row)
+        except ValueError as error:
+            raise UserError(f"{file}, line {number}: {error}") from None
+        rows.append(row)
     if not rows:
         raise UserError(
             f"{file} has no births; a line each, as the documentation of lineage.jsonl says"
