@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +57,9 @@ class Result:
                 f"{self.folder} is gone: it was a temporary folder, and the result was closed; "
                 "save it first, or give evolve an out"
             )
-        found: Mapping[str, Any] = json.loads((self.folder / "summary.json").read_text("utf-8"))
+        from evoprompt.store.folder import SUMMARY, RunFolder
+
+        found: Mapping[str, Any] = RunFolder(self.folder).read(SUMMARY)
         return found
 
     @property

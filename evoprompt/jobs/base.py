@@ -24,7 +24,7 @@ from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
-from evoprompt.store.folder import CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.folder import CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
 from evoprompt.tasks.render import render_prompt
 from evoprompt.terminal import new_console
 
@@ -176,7 +176,11 @@ def begin(
     """
     identity = identify(config, console or new_console())
     folder = kind.create(out, config.name)
-    folder.begin(config, provenance(config, identity, data))
+    try:
+        folder.begin(config, provenance(config, identity, data))
+    except BaseException:
+        folder.ownership.leave()
+        raise
     return folder
 
 
@@ -235,15 +239,21 @@ def begun_again(found: Exception) -> str:
 
 @contextmanager
 def taken_away(folder: RunFolder, *files: str) -> Iterator[None]:
-    """Take the folder away again, with these files of the job, where the user's mistake comes out
-    before anything is committed in it.
+    """Give the folder back in the end; take it away again, with these files of the job, where the
+    user's mistake comes out before anything is committed in it.
     """
+    away = False
     try:
         yield
     except UserError:
-        if folder.read(CHECKPOINT) is None:
+        away = not folder.has_commit
+        if away:
             _take_away(folder, files)
         raise
+    finally:
+        folder.ownership.leave()
+        if away and not any(folder.path.iterdir()):
+            folder.path.rmdir()
 
 
 def provenance(
@@ -280,13 +290,9 @@ def parent_run(run: Path) -> str | None:
 
 
 def _take_away(folder: RunFolder, files: Sequence[str] = ()) -> None:
-    """Remove the files that a run wrote before its first generation, and the folder if nothing else
-    is in it.
-    """
+    """Remove the files that a run wrote before its first generation."""
     for name in (CONFIG, PROVENANCE, TRACKING, *files):
         (folder.path / name).unlink(missing_ok=True)
-    if not any(folder.path.iterdir()):
-        folder.path.rmdir()
 
 
 def _git_commit() -> str | None:

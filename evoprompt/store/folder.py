@@ -1,31 +1,44 @@
 """The folder of a job: what is written, when, and how the job goes on from it after any end.
 
 `config.yaml` and `provenance.json` come first. Each turn of the job appends to `.jsonl` files and
-then commits: the checkpoint is replaced in one step and says how long each file was. What lies
-behind that length when the job is resumed was never committed, and is cut off. `summary.json` comes
-last: its existence means that the job is complete.
+then commits: a line of `commits.jsonl` has what the job goes on from and the files' sizes and
+digests, and the checkpoint, the same again, is replaced in one step. What lies behind the last
+commit when the job is resumed was never committed, and is cut off. What is not as it was committed
+is moved into `damaged`, and the job goes on from the last commit before it. JSON files have a
+checksum. `summary.json` comes last: its existence means that the job is complete.
+
+One process at a time writes in a folder (`lock.py`); others may read meanwhile.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from evoprompt.config.reader import dump_config, read_mapping
 from evoprompt.config.sections import Section
 from evoprompt.errors import UserError
+from evoprompt.store.commits import CHECKPOINT, COMMITS, Commit, best_commit, find_commits
+from evoprompt.store.lock import LOCK, OWNER, Ownership
 from evoprompt.store.names import folder_name, refuse_links
+from evoprompt.store.sums import signed, unsigned
 
-CHECKPOINT, CONFIG, PROVENANCE, SUMMARY, TRACKING = (
-    "checkpoint.json",
+logger = logging.getLogger(__name__)
+
+CONFIG, PROVENANCE, SUMMARY, TRACKING = (
     "config.yaml",
     "provenance.json",
     "summary.json",
     "tracking.json",
 )
+DAMAGED = "damaged"
 
 
 class RunFolder:
@@ -37,33 +50,34 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.ownership = Ownership(path)
+        self._digests: dict[str, Any] = {}
 
     @classmethod
     def create(cls, out: Path | None, name: str, runs: Path = Path("runs")) -> Self:
-        """Make a new folder: `out`, or that of the name in `runs`, numbered where that exists.
+        """Make a new folder: `out`, or that of the name in `runs`, numbered where that exists. It
+        is this process's to write in, until `ownership.leave`.
 
         Raises:
             UserError: `out` is in use (exists and is not an empty folder), or cannot be made.
         """
-        path = out if out is not None else _unused(runs / folder_name(name))
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                hint = (
-                    f"to go on with it: evoprompt resume {path}"
-                    if (path / CONFIG).exists()
-                    else "give a folder that does not exist"
-                )
-                raise UserError(
-                    f"the output folder {path} is in use, and nothing in it is overwritten; {hint}"
-                )
-            path.mkdir(parents=True, exist_ok=True)
+            path = out if out is not None else _numbered(runs / folder_name(name))
+            if out is not None:
+                _check_unused(path)
+                path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path.resolve())
+            folder.ownership.take()
+            if out is not None:
+                _check_unused(path)  # another process may have been faster
+            return folder
         except OSError as error:
-            raise UserError(f"cannot make the output folder {path}: {error.strerror}") from None
+            place = out or runs
+            raise UserError(f"cannot make the output folder {place}: {error.strerror}") from None
         except ValueError as error:  # a character that no path may have
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"cannot make the output folder {str(path)!r}: {error}") from None
-        return cls(path.resolve())
+            raise UserError(f"cannot make the output folder {str(out)!r}: {error}") from None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -85,20 +99,38 @@ class RunFolder:
         """Whether the run has ended with its summary."""
         return (self.path / SUMMARY).exists()
 
+    @property
+    def has_commit(self) -> bool:
+        """Whether something was committed, whether or not it can be read."""
+        return (self.path / CHECKPOINT).exists() or find_commits(self.path).is_begun
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Be the one process that writes in the folder.
+
+        Raises:
+            UserError: another one is; the message says which.
+        """
+        self.ownership.take()
+        try:
+            yield
+        finally:
+            self.ownership.leave()
+
     def begin(self, config: Section, provenance: Mapping[str, Any]) -> None:
         """Write what the run is, before anything of it happens."""
         _replace(self.path / CONFIG, dump_config(config))
-        _replace(self.path / PROVENANCE, _pretty(provenance))
+        self.write(PROVENANCE, provenance)
 
     def set_aside(self, *kept: str) -> Path:
         """Move all that was written into a folder beside, `set_aside`, numbered where that exists,
         but for the files named here; return it.
         """
-        aside = _unused(self.path / "set_aside")
-        aside.mkdir()
+        aside = _numbered(self.path / "set_aside")
         for file in sorted(self.path.iterdir()):
-            if file.is_file() and file.name not in kept:
+            if file.is_file() and file.name not in (*kept, LOCK, OWNER):
                 file.rename(aside / file.name)
+        self._digests.clear()
         return aside
 
     def config_values(self) -> dict[str, Any]:
@@ -108,44 +140,77 @@ class RunFolder:
     def read(self, name: str) -> Any:
         """Return the content of one of the folder's JSON files, or None where it does not exist
         yet.
+
+        Raises:
+            UserError: it is not as it was written.
         """
         file = self.path / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if not file.exists():
+            return None
+        content = unsigned(file.read_bytes(), str(file))
+        if not isinstance(content, dict):
+            raise UserError(f"{file} is damaged: it is no JSON object")
+        return content
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write one of the folder's JSON files in one step."""
-        _replace(self.path / name, _pretty(content))
+        """Write one of the folder's JSON files in one step, with a checksum."""
+        _replace(self.path / name, _pretty(signed(content)))
 
     def commit_lines(
         self, lines: Mapping[str, Sequence[Mapping[str, Any]]], content: Mapping[str, Any]
     ) -> None:
-        """Append lines to files by name, then make them count by replacing the checkpoint with this
-        content and the files' sizes.
-        """
+        """Append lines to files by name, then make them count by a commit of this content."""
+        sizes, digests = {}, {}
         for name, rows in lines.items():
-            self._append(name, rows)
-        sizes = {name: (self.path / name).stat().st_size for name in lines}
-        _replace(self.path / CHECKPOINT, json.dumps({**content, "sizes": sizes}))
+            if name not in self._digests:
+                self._digests[name] = _digest_of(self.path / name)
+            running = self._digests[name]
+            running.update(self._append(name, rows))
+            sizes[name] = (self.path / name).stat().st_size
+            digests[name] = running.hexdigest()
+        commit = signed({**content, "sizes": sizes, "digests": digests})
+        self._append(COMMITS, [commit])
+        _replace(self.path / CHECKPOINT, json.dumps(commit))
 
     def restore_lines(self, names: Sequence[str]) -> dict[str, Any] | None:
-        """Cut off what these files have beyond the checkpoint; return its content, or None where
-        nothing was committed.
+        """Cut off what these files have beyond the last commit that is whole; return its content,
+        or None where nothing was committed. What is damaged is moved aside, with a warning.
 
         Raises:
-            UserError: a file is shorter than its checkpoint says, so the folder was damaged.
+            UserError: no commit is whole; everything stays as it is.
         """
-        content: dict[str, Any] | None = self.read(CHECKPOINT)
-        for name in names:
-            file, size = self.path / name, content["sizes"][name] if content else 0
-            found = file.stat().st_size if file.exists() else 0
-            if found < size:
+        found = find_commits(self.path)
+        number, reason = best_commit(self.path, found.commits, names)
+        if number == len(found.commits):
+            if found.is_begun:
+                why = reason or "; ".join(found.damaged)
                 raise UserError(
-                    f"{file} has {found} bytes where its checkpoint says {size}: the run folder "
-                    f"is damaged and cannot be resumed"
+                    f"{why}; nothing that was committed before it is whole, so the run cannot be "
+                    f"resumed; all is kept as it is, begin a new one from {self.path / CONFIG}"
                 )
-            if found > size:
-                os.truncate(file, size)
-        return content
+            self._put_aside(names, "lines that no commit counts")
+            return None
+        commit = found.commits[number]
+        why = "; ".join(text for text in (*found.damaged, reason) if text)
+        if why:
+            self._put_aside((*names, CHECKPOINT, COMMITS), why)
+        for name in names:
+            (self.path / name).touch()
+            os.truncate(self.path / name, commit["sizes"].get(name, 0))
+            self._digests[name] = _digest_of(self.path / name)
+        self._keep_commits(found.commits[number:], rewrite=bool(why))
+        return commit
+
+    def last_commit(self) -> Commit | None:
+        """Return the last commit that can be read, or None where there is none."""
+        try:
+            commit: Commit | None = self.read(CHECKPOINT)
+            if commit is not None and isinstance(commit.get("sizes"), dict):
+                return commit
+        except UserError:  # the commits are looked through instead
+            pass
+        commits = find_commits(self.path).commits
+        return commits[0] if commits else None
 
     def write_lines(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one of the folder's `.jsonl` files in one step."""
@@ -156,13 +221,11 @@ class RunFolder:
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Return the lines of one of the `.jsonl` files, as far as they are committed: a kill may
         have torn the last.
+
+        Raises:
+            UserError: as `committed`.
         """
-        file = self.path / name
-        if not file.exists():
-            return []
-        committed = (self.read(CHECKPOINT) or {}).get("sizes", {}).get(name)
-        content = file.read_bytes()[:committed]
-        return [json.loads(line) for line in content.decode().split("\n") if line]
+        return [dict(line) for line in self.committed(name)]
 
     def committed(self, name: str) -> Iterator[Mapping[str, Any]]:
         """Yield the lines of a `.jsonl` file one by one up to the last commit: a job that goes on
@@ -170,38 +233,106 @@ class RunFolder:
         whole.
 
         Raises:
-            UserError: a line is not JSON; the message has its number.
+            UserError: a line is not JSON, or not as it was committed; the message has its number.
         """
-        file = self.path / name
-        checkpoint = self.read(CHECKPOINT)
-        if not file.exists() or (checkpoint is None and (self.path / CONFIG).exists()):
+        file, commit = self.path / name, self.last_commit()
+        if commit is None and (self.path / CONFIG).exists():
+            found = find_commits(self.path)
+            if found.is_begun:
+                raise UserError("; ".join(found.damaged))
             return
-        left = checkpoint["sizes"][name] if checkpoint else file.stat().st_size
+        if commit is not None:
+            number, reason = best_commit(self.path, [commit], [name])
+            if number:
+                commits = find_commits(self.path).commits
+                raise UserError(best_commit(self.path, commits, [name])[1] or reason)
+        if not file.exists():
+            return
+        left = commit["sizes"].get(name, 0) if commit else file.stat().st_size
         with file.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 left -= len(line)
                 if left < 0:
                     return
-                if not line.strip():
-                    continue
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UserError(f"{file}, line {number}: not JSON ({error.msg})") from None
+                if line.strip():
+                    yield _line(line, f"{file}, line {number}")
 
-    def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        with (self.path / name).open("ab") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        return content
+
+    def _put_aside(self, names: Sequence[str], why: str) -> None:
+        """Copy files that have something into a folder for what is damaged, and say why."""
+        files = [f for name in names if (f := self.path / name).exists() and f.stat().st_size]
+        if not files:
+            return
+        aside = _numbered(self.path / DAMAGED)
+        for file in files:
+            shutil.copy2(file, aside)
+        if CHECKPOINT not in names:
+            for file in files:
+                file.unlink()
+        logger.warning("%s; that is kept in %s, and what is whole goes on", why, aside)
+
+    def _keep_commits(self, commits: Sequence[Commit], *, rewrite: bool) -> None:
+        """Have in the files these commits alone, the longest first here and last there."""
+        lines = [json.dumps(signed(commit), ensure_ascii=False) + "\n" for commit in commits]
+        file = self.path / COMMITS
+        if rewrite or not file.exists() or not file.read_bytes().endswith(b"\n"):
+            _replace(self.path / COMMITS, "".join(reversed(lines)))
+        _replace(self.path / CHECKPOINT, json.dumps(signed(commits[0])))
 
 
-def _unused(path: Path) -> Path:
+def _line(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text.decode())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg})") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: no JSON object")
+    return row
+
+
+def _digest_of(file: Path) -> Any:
+    """Return the running digest of a file, which may not exist yet."""
+    running = hashlib.sha256()
+    if file.exists():
+        running.update(file.read_bytes())
+    return running
+
+
+def _check_unused(path: Path) -> None:
+    if path.exists() and (
+        not path.is_dir() or any(f.name not in (LOCK, OWNER) for f in path.iterdir())
+    ):
+        hint = (
+            f"to go on with it: evoprompt resume {path}"
+            if (path / CONFIG).exists()
+            else "give a folder that does not exist"
+        )
+        raise UserError(
+            f"the output folder {path} is in use, and nothing in it is overwritten; {hint}"
+        )
+
+
+def _numbered(path: Path) -> Path:
+    """Make a folder of this name, numbered where that exists; two processes never get one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     number, candidate = 1, path
-    while candidate.exists() or candidate.is_symlink():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    while True:
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            number += 1
+            candidate = path.with_name(f"{path.name}-{number}")
+        else:
+            return candidate
 
 
 def _pretty(content: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import Champion, complete_summary
 from evoprompt.policy import Policy
-from evoprompt.store.folder import CHECKPOINT, CONFIG, RunFolder
+from evoprompt.store.folder import CONFIG, RunFolder
 
 
 class BoostJob:
@@ -50,7 +50,7 @@ class BoostJob:
         from evoprompt.jobs.boost.page import write_boost_page
 
         loop = BoostFolder.open(folder)
-        if loop.read(CHECKPOINT) is None:
+        if not loop.has_commit:
             raise UserError(
                 f"the run in {folder} has not committed a generation yet; there is nothing to "
                 f"report"

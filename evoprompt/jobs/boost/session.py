@@ -60,7 +60,8 @@ def resume(path: Path) -> Mapping[str, Any]:
             f"the loop in {path} is complete; its result is in summary.json, and evoprompt "
             f"report {path} makes its page again{sync_hint(folder)}"
         )
-    return _carry_out(folder.config(), folder)
+    with folder.owned():
+        return _carry_out(folder.config(), folder)
 
 
 def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -> Mapping[str, Any]:

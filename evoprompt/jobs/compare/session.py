@@ -53,7 +53,9 @@ def compare(
     comparison = compare_runs(paths, settings)
     records = [run.record for result in comparison.groups for run in result.runs]
     print_comparison(console, comparison)
-    folder = RunFolder.create(out, _name(comparison), _around(records) / "comparisons").path
+    made = RunFolder.create(out, _name(comparison), _around(records) / "comparisons")
+    made.ownership.leave()
+    folder = made.path
     page = write_comparison(comparison, folder)
     console.print(f"page {page}", soft_wrap=True)
     if mlflow:

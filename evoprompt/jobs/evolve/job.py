@@ -7,7 +7,7 @@ from pathlib import Path
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import Champion, complete_summary
 from evoprompt.policy import Policy
-from evoprompt.store.folder import CHECKPOINT, CONFIG
+from evoprompt.store.folder import CONFIG
 
 
 class EvolveJob:
@@ -56,7 +56,7 @@ class EvolveJob:
         if not (folder / CONFIG).exists():
             return write_lineage_page(folder)
         run = EvolveFolder.open(folder)
-        if run.read(CHECKPOINT) is None:
+        if not run.has_commit:
             raise UserError(
                 f"the run in {folder} has not committed a generation yet; there is nothing to "
                 f"report"

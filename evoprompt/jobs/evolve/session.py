@@ -92,7 +92,8 @@ def resume(path: Path) -> Mapping[str, Any]:
             f"the run in {path} is complete; its result is in summary.json, and evoprompt report "
             f"{path} makes its page again{sync_hint(folder)}"
         )
-    _show(folder.config(), folder)
+    with folder.owned():
+        _show(folder.config(), folder)
     summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary
 

@@ -8,7 +8,6 @@ step at every change), a run folder for each run, and at the end `sweep.csv`, `s
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,12 +28,12 @@ from evoprompt.jobs.sweep.bayes import check_installed, propose
 from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
 from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
-from evoprompt.jobs.sweep.page import PAGE, TABLE, write_results
+from evoprompt.jobs.sweep.page import PAGE, TABLE, read_state, write_results
 from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import best_group, done, result_of
 from evoprompt.jobs.sweep.tracked import BEST, SETTINGS, about, ending_of
 from evoprompt.masking import without_secrets
-from evoprompt.store.folder import CHECKPOINT, CONFIG, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.folder import CONFIG, SUMMARY, TRACKING, RunFolder
 from evoprompt.store.names import refuse_links
 from evoprompt.terminal import new_console
 from evoprompt.tracking.base import NullTracker
@@ -98,7 +97,8 @@ def start(
         (c.model.name, c.model.revision, c.workers.backend): c for c in configs
     }.values():
         identify(config, console or new_console())
-    folder = RunFolder.create(out, sweep.config.name).path
+    made = RunFolder.create(out, sweep.config.name)
+    folder, away = made.path, False
     (folder / BASE).write_text(
         dump_config(
             settle(
@@ -118,9 +118,14 @@ def start(
     try:
         return _carry_out(progress, console)
     except UserError:
-        if all(row.status == "waiting" for row in progress.rows):
+        away = all(row.status == "waiting" for row in progress.rows)
+        if away:
             _take_away(folder)
         raise
+    finally:
+        made.ownership.leave()
+        if away and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def resume(path: Path) -> int:
@@ -135,7 +140,12 @@ def resume(path: Path) -> int:
             f"sweep made"
         )
     refuse_links(path.iterdir())
-    state = SweepState.from_dict(json.loads((path / SWEEP).read_text(encoding="utf-8")))
+    with RunFolder(path.resolve()).owned():
+        return _go_on(path)
+
+
+def _go_on(path: Path) -> int:
+    state = read_state(path)
     progress = Progress(path.resolve(), load_sweep(path / SETTINGS), list(state.rows))
     if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
         raise UserError(
@@ -148,7 +158,7 @@ def sync(path: Path) -> list[Exception]:
     """Tell MLflow all that it was not told of a sweep and of its runs; return why that was not
     possible.
     """
-    state = SweepState.from_dict(json.loads((path / SWEEP).read_text(encoding="utf-8")))
+    state = read_state(path)
     sweep = load_sweep(path / SETTINGS)
     first = settle(sweep, state.rows[0].settings, "first")
     courier, folder = open_tracker(first, path.parent), RunFolder(path)
@@ -332,11 +342,12 @@ def _result(
     if folder.is_complete:
         sync_run(config, folder)
     else:
-        if folder.read(CHECKPOINT) is None:
-            task, _ = check_task(config)
-            identity = identify(config, display.console)
-            folder.begin(config, provenance(config, identity, task.account()))
-        carry_out(config, folder, display, shared)
+        with folder.owned():
+            if not folder.has_commit:
+                task, _ = check_task(config)
+                identity = identify(config, display.console)
+                folder.begin(config, provenance(config, identity, task.account()))
+            carry_out(config, folder, display, shared)
     result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
     if result["objective"] is None:
         raise UserError(
@@ -362,10 +373,6 @@ def _conclude(progress: Progress) -> None:
 
 
 def _take_away(folder: Path) -> None:
-    """Remove what was written of a sweep that could not start, and the folder if nothing else is in
-    it.
-    """
+    """Remove what was written of a sweep that could not start."""
     for name in (SETTINGS, BASE, SWEEP, TRACKING):
         (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()

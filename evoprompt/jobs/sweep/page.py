@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from evoprompt.errors import clip
+from evoprompt.errors import UserError, clip
 from evoprompt.jobs.base import SWEEP
 from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.record import Status, SweepRow, SweepState
@@ -26,6 +26,7 @@ from evoprompt.jobs.sweep.tables import (
 from evoprompt.report.markup import page, section
 from evoprompt.report.table import Cell, Emphasis, Table, new_table, to_html, to_markdown
 from evoprompt.report.text import POINTS, thinned, thinned_note
+from evoprompt.store.folder import RunFolder
 from evoprompt.store.names import refuse_links
 
 TABLE, PAGE = "sweep.csv", "sweep.html"
@@ -54,9 +55,21 @@ EFFECT_NOTE = (
 MOST_PAIRS = 6
 
 
+def read_state(folder: Path) -> SweepState:
+    """Return the state of a sweep as its folder has it.
+
+    Raises:
+        UserError: it is not as it was written.
+    """
+    try:
+        return SweepState.from_dict(RunFolder(folder).read(SWEEP))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / SWEEP} is damaged: {error!r} is not as expected") from None
+
+
 def write_results(folder: Path) -> tuple[Path, Path]:
     """Write the table and the page of a sweep, finished or not; return their paths."""
-    state = SweepState.from_dict(json.loads((folder / SWEEP).read_text(encoding="utf-8")))
+    state = read_state(folder)
     refuse_links(folder.iterdir())
     table, file = folder / TABLE, folder / PAGE
     table.write_text(csv_text(state.rows, state.axes), encoding="utf-8")

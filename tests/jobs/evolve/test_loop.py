@@ -30,6 +30,7 @@ RUN_FILES = {
     "generations.jsonl",
     "measurements.jsonl",
     "checkpoint.json",
+    "commits.jsonl",
 }
 
 
