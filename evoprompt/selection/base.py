@@ -23,6 +23,9 @@ PARENT_DRAWS = 400
 #: Simulated survivals: 0.1 s for 6 of 14 candidates with 48 cases by epsilon-lexicase; the SE is at
 #: most 0.071.
 SURVIVAL_DRAWS = 50
+#: Comparisons that simulating survivals may take; of large populations fewer are simulated, never
+#: fewer than the second number. The standard error says what that costs.
+MOST_WORK, LEAST_DRAWS = 1_500_000, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +175,18 @@ def simulated_survival(
     rng: np.random.Generator,
     draws: int,
 ) -> Expectation:
-    """Return the shares of so many survivals in which each candidate was."""
+    """Return the shares of survivals in which each candidate was, of so many or, where that would
+    take too long, of as many as `affordable`.
+    """
+    draws = affordable(draws, len(candidates.fitness) * num * candidates.case_fitness.shape[1])
     each = (draw_survivors(scheme, candidates, num, settings, rng) for _ in range(draws))
     survivors = [index for survived in each for index in survived]
     return simulated(counts(survivors, candidates), draws, None, num)
+
+
+def affordable(draws: int, work: int) -> int:
+    """Return how many of these draws are made, each of which takes so many comparisons."""
+    return min(draws, max(LEAST_DRAWS, MOST_WORK // max(1, work)))
 
 
 def simulated(

@@ -17,7 +17,7 @@ from evoprompt.config.sections import SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
-from evoprompt.selection.base import Candidates
+from evoprompt.selection.base import LEAST_DRAWS, Candidates, affordable
 from evoprompt.selection.schemes import safe_weights
 from evoprompt.selection.select import select_parents, select_survivors
 
@@ -163,3 +163,10 @@ def test_an_unknown_scheme_is_refused_before_anything_is_written(config_file, tm
         with pytest.raises(UserError, match=f"evolution.{key}.method .*did you mean 'tournament'"):
             start(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_of_large_populations_fewer_survivals_are_simulated():
+    # 14 candidates, 6 survivors, 48 examples: 4,032 a draw, all 50 of them are within 1,500,000
+    assert affordable(50, 14 * 6 * 48) == 50
+    assert affordable(50, 100 * 20 * 48) == 15  # 1,500,000 / 96,000
+    assert affordable(50, 500 * 100 * 48) == LEAST_DRAWS
