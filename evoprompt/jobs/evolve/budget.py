@@ -58,6 +58,34 @@ class Costs:
         """
         return all(self._scorable(policy, split) for split in SEEN)
 
+    def answerable(self, policy: Policy) -> tuple[Example, ...]:
+        """Return the test examples that a policy, and its evaluator, can be scored on. For when
+        the search is over.
+        """
+        kept = self._task.test
+        while kept and not self._scored(policy, kept):
+            wrong = len(judgements(kept)) == 2 * len(kept)
+            left = tuple(
+                e
+                for i, e in enumerate(kept)
+                if self._scored(policy, [e], judgements(kept)[2 * i : 2 * i + 2] if wrong else ())
+            )
+            kept = left if len(left) < len(kept) else ()
+        return kept
+
+    def _scored(
+        self, policy: Policy, examples: Sequence[Example], judged: Sequence[Example] | None = None
+    ) -> bool:
+        try:
+            self._measurer.weigh(policy, examples)
+            if self._measurer.wanted.verdicts:
+                of = judgements(examples) if judged is None else judged
+                self._measurer.weigh(evaluator_of(policy), of)
+                return judged is not None or len(of) == 2 * len(examples)
+        except UserError:
+            return False
+        return True
+
     def check_founders(self) -> None:
         """Find out whether every starting policy can be scored on every example.
 

@@ -8,9 +8,10 @@ the search nor the choice has seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
@@ -26,7 +27,7 @@ from evoprompt.jobs.evolve.record import (
 )
 from evoprompt.jobs.held_out import EvaluatorSummary, compare, evaluator_summary
 from evoprompt.policy import Policy
-from evoprompt.records import FITNESS_DIGITS, LabelScores, State
+from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.store.folder import TRACKING
 from evoprompt.tasks.render import render_prompt
@@ -80,7 +81,10 @@ def summarize(
     first, last = baseline.policy_id, champion.policy_id
     starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
     comparison = parts.fitness.comparison
-    right = {policy_id: correct(scores, comparison)[0] for policy_id, scores in tested.items()}
+    examples = parts.task.test
+    right = {p: answered_right(examples, tested.get(p), comparison) for p in (first, last)}
+    answered = tested[last].example_ids if last in tested else ()
+    both = {n: tested[p] for n, p in (("baseline", first), ("champion", last)) if p in tested}
     return Summary(
         name=journal.folder.path.name,
         champion=ChampionSummary(
@@ -101,7 +105,7 @@ def summarize(
             best=max(e.fitness for e in evaluations.values()),
         ),
         test=compare(right[first], right[last], config.seed, config.final.alpha),
-        evaluator=_evaluators(parts, {"baseline": tested[first], "champion": tested[last]}),
+        evaluator=_evaluators(parts, both),
         generations=state.generation,
         policies_scored=len(evaluations),
         tokens=journal.ledger.token_summary(),
@@ -111,7 +115,21 @@ def summarize(
         task=parts.task.name,
         model=_model(config.model.name, parts.identity.place, info),
         checked=journal.ledger.checked,
+        unanswered=len(examples) - len(answered),
     )
+
+
+def answered_right(
+    examples: Sequence[Example], scores: LabelScores | None, comparison: Comparison
+) -> NDArray[np.bool_]:
+    """Return which examples one policy answers right, shape (example,); those without a score are
+    wrong.
+    """
+    if scores is None:
+        return np.zeros(len(examples), dtype=bool)
+    right = correct(scores, comparison)[0].tolist()
+    found = dict(zip(scores.example_ids, right, strict=True))
+    return np.array([found.get(e.example_id, False) for e in examples], dtype=bool)
 
 
 def _model(name: str, place: str, info: ModelInfo) -> ModelSummary:

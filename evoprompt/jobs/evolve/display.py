@@ -207,6 +207,7 @@ def print_result(
     see = f"{program()} ui --runs {short_path(runs)}"
     pairs: list[tuple[str, Cell | str]] = [
         *_held_out(summary.test, summary.evaluator),
+        *_unanswered(summary.unanswered),
         *_cost(summary.tokens, summary.seconds),
         ("scored again, plainly", checked_text(summary.checked)),
         ("Price residual, at most", f"{summary.price_residual_max:.1g}"),
@@ -229,6 +230,12 @@ def _held_out(
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in evaluators:
             yield label, evaluator_text(evaluators[name])
+
+
+def _unanswered(number: int) -> Iterator[tuple[str, str]]:
+    if number:
+        text = f"{number} test examples do not fit the champion's prompt, and count as wrong"
+        yield "not answered", text
 
 
 def _cost(tokens: TokenSummary, seconds: Mapping[str, float]) -> Iterator[tuple[str, str]]:

@@ -193,7 +193,8 @@ def _check_held_out(
     parts: Parts, state: State, journal: Journal, observer: Observer, info: ModelInfo
 ) -> Summary:
     """Pick the champion on the validation examples; measure it and the best starting policy on the
-    test examples, once.
+    test examples, once. Nothing was chosen by the test's inputs, so the champion may be one that
+    some of them are too long for: its answers there are wrong.
     """
     measurer, task, ledger = parts.measurer, parts.task, journal.ledger
     candidates = finalists(parts, journal)
@@ -202,7 +203,12 @@ def _check_held_out(
     champion, baseline = pick_champion(parts, journal, validated), pick_baseline(parts, journal)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
-    tested = _measure(measurer, compared, task.test, ledger, "test", observer)
+    tested: dict[str, LabelScores] = {}
+    answerable = {policy: parts.costs.answerable(policy) for policy in compared}
+    for examples in dict.fromkeys(answerable.values()):
+        asked = [policy for policy in compared if answerable[policy] == examples]
+        if examples:
+            tested |= _measure(measurer, asked, examples, ledger, "test", observer)
     return summarize(parts, state, journal, champion, baseline, validated, tested, info)
 
 

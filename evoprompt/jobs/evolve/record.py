@@ -129,10 +129,14 @@ class Summary:
     model: ModelSummary
     checked: Checked  #: what the standing check found
     seconds: Mapping[str, float] = field(default_factory=dict)  #: by phase, and in `total`
+    #: test examples that are too long for the champion, or cannot be tokenized with it; they count
+    #: as wrong
+    unanswered: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as `summary.json` has it."""
-        return {name: value for name, value in asdict(self).items() if name != "evaluator" or value}
+        optional = ("evaluator", "unanswered")
+        return {n: value for n, value in asdict(self).items() if n not in optional or value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -8,17 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from evoprompt.choices import LIKELIHOOD
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.budget import Costs
+from evoprompt.jobs.evolve.conclude import answered_right
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import LINEAGE
 from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.units import Wanted
 from evoprompt.policy import Policy, Template
-from evoprompt.records import Example
+from evoprompt.records import Example, LabelScores
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.tasks.base import Task
 
@@ -170,3 +173,50 @@ def test_a_budget_is_refused_before_anything_is_forwarded_and_taken_at_what_it_n
             assert start(config, tmp_path / "least")["generations"] == 0
     rows = [json.loads(line) for line in (tmp_path / "least" / LINEAGE).read_text().splitlines()]
     assert {row["generation"] for row in rows} == {0}
+
+
+def test_test_examples_that_do_not_fit_the_champion_are_left_out_and_counted_wrong(tokenizer):
+    # 82 characters fit a founder; a champion with ten more has room for 72
+    test = (example("1", 72), example("2", 73), example("3", 5))
+    champion = replace(PLAIN, instruction=PLAIN.instruction + "!" * 10)
+    these = costs(tokenizer, test=test)
+    assert these.answerable(PLAIN) == test
+    assert these.answerable(champion) == (test[0], test[2])
+    assert these.answerable(replace(PLAIN, instruction="!" * WINDOW)) == ()
+    one = np.ones((1, 2, 2), dtype=np.int64)
+    scores = LabelScores(
+        policy_ids=("p",),
+        example_ids=("1", "3"),
+        gold=np.zeros(2, dtype=np.int64),
+        log_likelihood=np.array([[[-1.0, -2.0], [-1.0, -2.0]]]),
+        num_tokens=one,
+        num_bytes=one,
+        is_greedy=one > 0,
+    )
+    assert answered_right(test, scores, LIKELIHOOD).tolist() == [True, False, True]
+    assert not answered_right(test, None, LIKELIHOOD).any()
+    # with verdicts, an evaluator that has no room for an answer leaves the example out as well
+    judging = costs(tokenizer, test=(example("1", 5), example("2", 150)), verdicts=True, window=200)
+    assert judging.answerable(PLAIN) == (example("1", 5),)
+
+
+def test_a_champion_that_some_test_examples_do_not_fit_ends_the_run_all_the_same(
+    config_file: Path, tmp_path: Path, task_file: Path
+):
+    """The founder has room for 250 characters of 256, one with demonstrations has not."""
+    rows = [json.loads(line) for line in task_file.read_text().splitlines()[:40]]
+    test = tmp_path / "test.jsonl"
+    long = [row | {"id": f"l{i}", "input": f"{i} " + "so " * 78} for i, row in enumerate(rows[:4])]
+    short = [row | {"id": f"s{i}", "input": f"{i} so"} for i, row in enumerate(rows[:16])]
+    test.write_text("".join(json.dumps(row) + "\n" for row in long + short))
+    policies = "[{instruction: '', input_prefix: '', output_prefix: '='}]"
+    adding = (
+        "evolution.generations=2",
+        "evolution.operators={demonstration_add: 1000.0}",
+        f"task.starting_policies={policies}",
+    )
+    summary = start(load_config(config_file, [f"task.test_path={test}", *adding]), tmp_path / "run")
+    assert summary["champion"]["policy"]["demonstrations"]
+    assert summary["unanswered"] == 4
+    assert summary["test"]["num_examples"] == 20
+    assert summary["test"]["champion"]["value"] <= 16 / 20
