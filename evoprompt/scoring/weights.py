@@ -199,7 +199,7 @@ def _rope_is_static(network: Any) -> bool:
 def window_of(text: Any) -> int:
     """Return the longest sequence that a text configuration allows, in tokens."""
     named = (getattr(text, key, None) for key in WINDOWS)
-    return int(next((limit for limit in named if limit), NO_LIMIT))
+    return int(next((limit for limit in named if isinstance(limit, int) and limit > 0), NO_LIMIT))
 
 
 def sliding_window_of(text: Any) -> int | None:
