@@ -30,10 +30,15 @@ CONTACT_SECONDS = 15.0
 LAST_SECONDS = 20.0
 #: The same where nobody answered before.
 LAST_SECONDS_DOWN = 5.0
+#: The same where an earlier run of this process found nobody there.
+LAST_SECONDS_KNOWN = 1.0
 #: The same where somebody waits for just that; each call has its own limit.
 SYNC_SECONDS = 3600.0
 #: Seconds between two attempts: the first, and the longest.
 PAUSES = (2.0, 30.0)
+#: Stores that did not answer this process when they were last asked: the next run of a sweep
+#: neither waits for them nor says so again.
+_DOWN: set[str] = set()
 #: The tag that a run is found by where the answer to its beginning was lost.
 KEY = "evoprompt.key"
 
@@ -71,6 +76,8 @@ class Courier:
         self._known: dict[str, Any] = {}
         self._opened_at = 0.0
         self._resumes = False
+        self._address: str | None = None
+        self._was_down = False
         self._thread: Thread | None = None
         self._condition = Condition()
         self._at = _Progress()
@@ -100,6 +107,8 @@ class Courier:
         self._opened_at, self._at.closing = time.monotonic(), once
         settle = getattr(self._tracker, "settle", None)
         address = settle(known) if settle is not None else {}
+        self._address = address.get("tracking_uri")
+        self._was_down = self._address in _DOWN
         if known and "about" not in known:
             self._put(_Item(partial(self._go_on, known)))
         else:
@@ -118,7 +127,7 @@ class Courier:
         Raises:
             UserError: what the user gave cannot work, and the run has not begun.
         """
-        if self._thread is None:
+        if self._thread is None or self._was_down:
             return
         patience = getattr(self._tracker, "patience", CONTACT_SECONDS)
         with self._condition:
@@ -128,6 +137,7 @@ class Courier:
             )
             refused = self._at.refused
             if not answered:
+                self._remember()
                 self._warn(str(self._late(patience)))
         if refused is not None and not self._resumes:
             self._thread = None  # it is said, and there is no end to tell
@@ -160,6 +170,7 @@ class Courier:
             self._condition.notify_all()
             if seconds is None:
                 seconds = LAST_SECONDS_DOWN if at.down or at.warned else LAST_SECONDS
+                seconds = LAST_SECONDS_KNOWN if self._was_down and not at.is_open else seconds
             in_time = self._condition.wait_for(lambda: at.is_over, seconds)
             self._folder = None  # from here on nothing is written
         late = (
@@ -207,6 +218,7 @@ class Courier:
     def _is_down(self, reason: str) -> None:
         with self._condition:
             self._at.down = StoreDownError(without_secrets(reason))
+            self._remember()
             self._warn(str(self._at.down))
             self._condition.notify_all()
 
@@ -225,6 +237,7 @@ class Courier:
     def _done(self, kept: Mapping[str, Any] | None) -> None:
         with self._condition:
             self._at.is_open, self._at.down = True, None
+            _DOWN.discard(self._address or "")
             if kept is not None and self._at.problem is None:
                 self._keep(kept)
             self._condition.notify_all()
@@ -253,6 +266,10 @@ class Courier:
 
     # what both do
 
+    def _remember(self) -> None:
+        if self._address is not None:
+            _DOWN.add(self._address)
+
     def _late(self, seconds: float) -> StoreDownError:
         store = self._known.get("tracking_uri", "it")
         return StoreDownError(f"the store {store} has not answered within {seconds:.0f} seconds")
@@ -270,7 +287,7 @@ class Courier:
 
     def _warn(self, reason: str) -> None:
         """Say once during a run that it is not told."""
-        if self._at.warned or self._at.closing:
+        if self._at.warned or self._at.closing or self._was_down:
             return
         self._at.warned = True
         logger.warning(

@@ -197,6 +197,41 @@ def test_a_silent_store_delays_neither_the_beginning_nor_the_steps_nor_the_end_f
     assert kept(folder) == before  # a thread that is late writes nothing
 
 
+def test_the_next_run_of_a_process_neither_waits_for_a_store_that_is_down_nor_says_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(module, "_DOWN", set())
+    monkeypatch.setattr(module, "LAST_SECONDS_KNOWN", 0.1)
+
+    class Placed(StoreTracker):
+        patience = 0.3
+
+        def settle(self, known):
+            return {"tracking_uri": "http://store"}
+
+        def begin(self, *told):
+            if self.store.left <= 0:
+                time.sleep(2)  # silent
+            return super().begin(*told)
+
+    def seconds(store: Store, name: str) -> float:
+        (tmp_path / name).mkdir()
+        courier, begun = Courier(Placed(store)), time.monotonic()
+        courier.open(RunFolder(tmp_path / name), lambda: ABOUT)
+        courier.ready()
+        first = time.monotonic() - begun
+        courier.finish("FINISHED", ENDING)
+        return first
+
+    monkeypatch.setattr(module, "LAST_SECONDS_DOWN", 0.1)
+    assert seconds(Store(0), "a") >= 0.3
+    assert seconds(Store(0), "b") < 0.2
+    assert len(caplog.records) == 1
+    seconds(Store(), "c")
+    assert is_told(RunFolder(tmp_path / "c"))
+    assert not module._DOWN  # it is back
+
+
 def test_a_store_that_cannot_work_is_refused_before_a_run_and_warned_of_when_it_goes_on(
     folder: RunFolder, caplog: pytest.LogCaptureFixture
 ):

@@ -138,7 +138,8 @@ def _carry_out(
             ending = ending_of(folder) if status == "FINISHED" else None
             told = thread.submit(parts.tracker.finish, status, ending)
             parts.close()
-        warn_untold(folder.path, told.result())
+        if shared is None:  # a sweep says it once, of all its runs
+            warn_untold(folder.path, told.result())
     return summary, parts.tracker.location()
 
 

@@ -36,8 +36,8 @@ from evoprompt.masking import without_secrets
 from evoprompt.store.folder import CONFIG, SUMMARY, TRACKING, RunFolder
 from evoprompt.store.names import refuse_links
 from evoprompt.terminal import new_console
-from evoprompt.tracking.base import NullTracker
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told, warn_untold
+from evoprompt.tracking.base import NullTracker, StoreDownError
+from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told, sync_hint, warn_untold
 from evoprompt.tracking.open import open_tracker
 
 BASE, ERROR = "base.yaml", "error.txt"
@@ -256,9 +256,19 @@ def _carry_out(progress: Progress, console: Console | None = None) -> int:
         finally:
             shared.close()
             ending = ending_of(progress.path, progress.state()) if status == "FINISHED" else None
-            warn_untold(progress.path, tracker.own.finish(status, ending))
+            reason = tracker.own.finish(status, ending)
+            warn_untold(progress.path, reason or _untold_runs(progress))
     print_end(display.console, progress.state(), progress.path, progress.path.parent)
     return sum(row.status == "failed" for row in progress.rows)
+
+
+def _untold_runs(progress: Progress) -> Exception | None:
+    """Return what is said where MLflow missed something of runs that are done."""
+    folders = [RunFolder(progress.path / row.folder) for row in done(progress.rows)]
+    missed = [folder.path.name for folder in folders if sync_hint(folder)]
+    return (
+        StoreDownError(f"it did not answer at the end of {', '.join(missed)}") if missed else None
+    )
 
 
 @dataclass(slots=True)

@@ -804,3 +804,34 @@ def test_the_csv_has_a_line_for_every_run_failed_ones_included():
         for line in lines
     ]
     assert found == [("done", "a", "1.5", "", ""), ("failed", "b", "", "", "it broke")]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_sweep_without_its_store_says_so_once_and_is_told_whole_later(
+    grid: Path, tmp_path: Path, no_pages, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    import mlflow
+    from toys.stores import nobody
+
+    values = yaml.safe_load(grid.read_text())
+    values["axes"]["seed"] = [0]
+    values |= {"set": {"evolution.generations": 1, "tracking.enabled": True, **SMALL}}
+    grid.write_text(yaml.safe_dump(values))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody())
+    assert sweep.start(grid, tmp_path / "s") == 0
+    assert len(caplog.records) == 2  # when it begins and when it ends
+    assert f"evoprompt sync {tmp_path / 's'}" in caplog.records[1].getMessage()
+    assert [str(reason) for reason in sweep.sync(tmp_path / "s")]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'm.db'}")
+    for _ in range(2):
+        assert sweep.sync(tmp_path / "s") == []
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'm.db'}")
+    parent = json.loads((tmp_path / "s" / "tracking.json").read_text())
+    runs = client.search_runs([parent["experiment_id"]])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sorted(run.data.tags.get("mlflow.parentRunId") == parent["run_id"] for run in runs) == [
+        *(False, True, True)
+    ]
+    for run in runs[:2]:
+        steps = [m.step for m in client.get_metric_history(run.info.run_id, "population/births")]
+        assert steps == ([] if run.info.run_id == parent["run_id"] else [0, 1])
