@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evoprompt.config.sections import ModelConfig, WorkersConfig
+from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.trie import TokenRequest, Tokens
@@ -45,6 +46,29 @@ class ModelInfo:
     device: str
     chunk_tokens: int
     arithmetic: str  #: how products are computed; the last bits of a score depend on it
+
+
+#: What workers have to have in common: the last bits of a score depend on it.
+ALIKE = ("window", "dtype", "path", "arithmetic", "chunk_tokens", "device")
+
+
+def agreed(told: Sequence[ModelInfo]) -> ModelInfo:
+    """Return what all workers say of the model.
+
+    Raises:
+        UserError: one says something else than the first.
+    """
+    first = told[0]
+    for number, other in enumerate(told[1:], 2):
+        for name in ALIKE:
+            ours, theirs = getattr(first, name), getattr(other, name)
+            if ours != theirs:
+                raise UserError(
+                    f"worker {number} of {len(told)} would score otherwise than worker 1: its "
+                    f"{name} is {theirs} and not {ours}; give workers of one kind, or set "
+                    f"model.{name} where there is such a key, or use workers.count=1"
+                )
+    return first
 
 
 @dataclass(frozen=True, slots=True)

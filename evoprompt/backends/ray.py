@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
+from evoprompt.backends.base import Identity, ModelInfo, WorkUnit, agreed
 from evoprompt.backends.cluster import open_ray
 from evoprompt.backends.local import describe, folder_identity
 from evoprompt.backends.placement import place
@@ -85,16 +85,18 @@ class RayFleet:
         self._actors = [self._spawn() for _ in range(self.placement.count)]
 
     def info(self) -> ModelInfo:
-        """Wait until a worker has loaded the model; return what it knows."""
+        """Wait until every worker has loaded the model; return what all of them know.
+
+        Raises:
+            UserError: they would not score alike, or the model cannot be loaded.
+        """
         if self._info is None:
             try:
-                known: ModelInfo = self._ray.get(
-                    self._actors[0].info.remote(), timeout=LOAD_TIMEOUT
-                )
+                told = self._ray.get([a.info.remote() for a in self._actors], timeout=LOAD_TIMEOUT)
             except self._ray.exceptions.RayError as error:
                 raise _cause(error) from None
             self._info = replace(
-                known, num_workers=self.placement.count, placement=str(self.placement)
+                agreed(told), num_workers=self.placement.count, placement=str(self.placement)
             )
         return self._info
 
