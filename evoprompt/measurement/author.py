@@ -38,6 +38,17 @@ class ModelAuthor:
         self._writer = writer
         self._choices = choices
         self._count = TokenCount()
+        self._allowed = inf
+
+    def allow(self, tokens: int | None) -> None:
+        """From now on begin nothing once this many tokens were taken; None ends the limit. What is
+        not begun is answered as what does not fit the window.
+        """
+        self._allowed = inf if tokens is None else self._count.floor_body_tokens + tokens
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._count.floor_body_tokens >= self._allowed
 
     def take_count(self) -> TokenCount:
         """Return the work since this was asked last."""
@@ -50,7 +61,7 @@ class ModelAuthor:
         None where nothing was written, it did not end in time, the prompt does not fit the model's
         window, or an input has several lines: a line is what is written.
         """
-        if any("\n" in text for text in shown):
+        if self._is_spent or any("\n" in text for text in shown):
             return None
         prefix = policy.template.input_prefix
         prompt = (
@@ -73,7 +84,7 @@ class ModelAuthor:
         example = Example(
             "", text, *((self._choices[0], self._choices) if self._choices else ("?", None))
         )
-        if not self._measurer.fits(policy, [example]):
+        if self._is_spent or not self._measurer.fits(policy, [example]):
             return ""
         if self._choices is not None:
             return self._choices[
@@ -94,7 +105,9 @@ class ModelAuthor:
         examples = [
             Example(str(i), d.input, d.target, self._choices) for i, d in enumerate(held_out)
         ]
-        if not all(self._measurer.fits(policy, examples) for policy in (before, after)):
+        if self._is_spent or not all(
+            self._measurer.fits(policy, examples) for policy in (before, after)
+        ):
             return -inf
         scores = self._measure([before, after], examples)
         low, high = (self._worth(scores[policy.policy_id]) for policy in (before, after))

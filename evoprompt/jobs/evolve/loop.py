@@ -111,6 +111,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     config, ledger = parts.config, journal.ledger
     while state is None or goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
+        if parts.author is not None and state is not None:
+            parts.author.allow(_left(parts, journal, []))
         with ledger.timed("evolution" if parts.author is None else "variation"):
             brood, chances = _next_brood(parts, state, set(journal.evaluations))
         if parts.author is not None and state is not None:
@@ -139,10 +141,15 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
 
 def _affords(parts: Parts, journal: Journal, new: Sequence[Policy]) -> bool:
     """Return whether the budget has room for new policies, and for all that comes after."""
+    left = _left(parts, journal, new)
+    return left is None or parts.costs.of(new, journal.policies.values()) <= left
+
+
+def _left(parts: Parts, journal: Journal, new: Sequence[Policy]) -> int | None:
+    """Return what the budget leaves to the search, where new policies may become finalists."""
     pool = [*finalists(parts, journal), *new]
     longest = max(int(e.traits["prompt_tokens"]) for e in journal.evaluations.values())
-    left = parts.costs.left(journal.ledger, pool, pick_baseline(parts, journal), longest)
-    return left is None or parts.costs.of(new, journal.policies.values()) <= left
+    return parts.costs.left(journal.ledger, pool, pick_baseline(parts, journal), longest)
 
 
 def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:

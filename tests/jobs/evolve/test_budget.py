@@ -149,15 +149,16 @@ def test_a_run_keeps_its_budget_from_the_founders_to_the_test(
     config_file: Path, tmp_path: Path, kind: str
 ):
     overrides = [*CHEAP, *RUNS[kind]]
+    more = 8 if kind == "steps" else 3  # what steps may write is kept free for
     least = needed(config_file, tmp_path / "refused", overrides)
-    for name, limit in (("least", least), ("more", least * 3 // 2)):
+    for name, limit in (("least", least), ("more", least * more)):
         summary = start(
             load_config(config_file, [*overrides, f"budget.prefill_tokens={limit}"]),
             tmp_path / name,
         )
         assert summary["tokens"]["prefill"] <= limit
         assert summary["tokens"]["floor"] <= limit
-    assert summary["generations"] > 0, "nothing was searched with half as much again"
+    assert summary["generations"] > 0, "nothing was searched with more"
 
 
 def test_a_budget_is_refused_before_anything_is_forwarded_and_taken_at_what_it_names(
