@@ -52,13 +52,33 @@ def resume_command(
     run: Annotated[
         Path, typer.Argument(help="The folder of a run, a sweep or a loop that did not end.")
     ],
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change what changes no result: workers.*, tracking.*, budget.*, and "
+            "evolution.generations or loop.rounds. Repeatable.",
+        ),
+    ] = None,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="Go on though data, model, configuration or packages have changed; it is recorded "
+            "in provenance.json.",
+        ),
+    ] = False,
 ) -> None:
     """Go on with a run from its last committed generation, or with a loop from its last committed
     round.
     """
     from evoprompt.jobs.base import job_of
 
-    raise typer.Exit(job_of(run).resume(run))
+    job = job_of(run)
+    if not overrides and not accept_changes:
+        raise typer.Exit(job.resume(run))
+    raise typer.Exit(job.resume(run, overrides or [], accept_changes=accept_changes))
 
 
 @app.command("sync")

@@ -4,23 +4,19 @@ champion.
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
-from evoprompt.about import __version__
 from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import InexactScoringError, UserError
+from evoprompt.jobs.provenance import provenance
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
@@ -85,8 +81,12 @@ class Job(Protocol):
     def start(self, config: Path, overrides: list[str], out: Path | None) -> int:
         """Do what a config file says, in a new folder; return the exit status."""
 
-    def resume(self, folder: Path) -> int:
-        """Go on with what did not end; return the exit status."""
+    def resume(
+        self, folder: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
+    ) -> int:
+        """Go on with what did not end, with other settings where they change no result; return
+        the exit status. Where what a result depends on has changed, only with `accept_changes`.
+        """
 
     def sync(self, folder: Path) -> list[Exception]:
         """Tell the tracker all that it was not told of a folder; return why that was not possible,
@@ -160,10 +160,6 @@ def complete_summary(folder: RunFolder) -> Mapping[str, Any]:
     return summary
 
 
-#: The packages whose versions a result may depend on.
-RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
-
-
 def begin(
     kind: type[F],
     config: JobConfig,
@@ -220,7 +216,9 @@ def begin_again(folder: RunFolder, config: C, found: InexactScoringError, *kept:
     values, begun = folder.config_values(), folder.read(PROVENANCE)
     folder.set_aside(CONFIG, PROVENANCE, *kept)
     values["model"]["scoring"] = "plain"
-    folder.begin(type(config).model_validate(values), {**begun, "begun_again": str(found)})
+    again = type(config).model_validate(values)
+    plain = {**begun.get("config", {}), "model": values["model"]}
+    folder.begin(again, {**begun, "config": plain, "begun_again": str(found)})
     return plainly(config)
 
 
@@ -256,24 +254,6 @@ def taken_away(folder: RunFolder, *files: str) -> Iterator[None]:
             folder.path.rmdir()
 
 
-def provenance(
-    config: JobConfig, identity: Identity, data: Mapping[str, object]
-) -> dict[str, object]:
-    """Return what a result depends on: versions, git commit, seed, what answers, the data as
-    `Task.account` has it, machine.
-    """
-    return {
-        "evoprompt": __version__,
-        "git_commit": _git_commit(),
-        "seed": config.seed,
-        "model": identity.to_dict() | {"backend": config.workers.backend},
-        "data": dict(data),
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in RECORDED},
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
-    }
-
-
 def home(run: Path) -> Path:
     """Return the folder whose MLflow store a run is in: the one around it, or for a run of a sweep
     the one around the sweep.
@@ -293,18 +273,3 @@ def _take_away(folder: RunFolder, files: Sequence[str] = ()) -> None:
     """Remove the files that a run wrote before its first generation."""
     for name in (CONFIG, PROVENANCE, TRACKING, *files):
         (folder.path / name).unlink(missing_ok=True)
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout that this package runs from, if it runs from one."""
-    here = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None

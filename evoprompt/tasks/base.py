@@ -5,6 +5,8 @@ Knows nothing of models or fitness.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,12 @@ def label_shares(examples: Sequence[Example]) -> dict[str, float]:
     if not share_choices(examples) or not counts:
         return {}
     return {c: counts[c] / counts.total() for c in sorted(examples[0].choices or ())}
+
+
+def examples_digest(examples: Sequence[Example]) -> str:
+    """Return the SHA-256 of examples as they are asked, in order, in hexadecimal."""
+    rows = [[e.example_id, e.input, e.target, e.choices] for e in examples]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def size_and_labels(name: str, examples: Sequence[Example]) -> str:
@@ -74,7 +82,11 @@ class Task:
         of each label, where all have the same choices; and the notes.
         """
         splits = {
-            name: {"examples": len(split), "labels": label_shares(split)}
+            name: {
+                "examples": len(split),
+                "labels": label_shares(split),
+                "sha256": examples_digest(split),
+            }
             for name, split in self.splits.items()
         }
         return {"name": self.name, "splits": splits, "notes": list(self.notes)}

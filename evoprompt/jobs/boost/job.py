@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from evoprompt.errors import UserError
@@ -25,11 +26,13 @@ class BoostJob:
         start(load_boost(config, overrides), out)
         return 0
 
-    def resume(self, folder: Path) -> int:
+    def resume(
+        self, folder: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
+    ) -> int:
         """Go on with a loop from its last committed round."""
         from evoprompt.jobs.boost.session import resume
 
-        resume(folder)
+        resume(folder, overrides, accept_changes=accept_changes)
         return 0
 
     def sync(self, folder: Path) -> list[Exception]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.records import Example
-from evoprompt.tasks.base import Task, label_shares, size_and_labels
+from evoprompt.tasks.base import Task, examples_digest, label_shares, size_and_labels
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_jsonl, read_questions
 from evoprompt.tasks.sources.splits import conflicts, without_inputs
@@ -25,7 +25,11 @@ class Asked:
         """Return what is recorded of the data: that of the task, how many questions there are, and
         the share of each label among those that have one.
         """
-        asked = {"examples": len(self.questions), "labels": label_shares(self.questions)}
+        asked = {
+            "examples": len(self.questions),
+            "labels": label_shares(self.questions),
+            "sha256": examples_digest(self.questions),
+        }
         account = self.task.account() if self.task is not None else {}
         return {**account, "questions": asked, "notes": list(self.notes)}
 

@@ -5,18 +5,27 @@ workers back.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evoprompt.errors import InexactScoringError, UserError
-from evoprompt.jobs.base import begin, begin_again, begun_again, home, taken_away, tell_data
+from evoprompt.jobs.base import (
+    begin,
+    begin_again,
+    begun_again,
+    home,
+    identify,
+    taken_away,
+    tell_data,
+)
 from evoprompt.jobs.boost.build import build_boost, check_boost
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.display import BoostDisplay, print_result
 from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
 from evoprompt.jobs.boost.tracked import ending_of
+from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import PlainConsole, new_console
 from evoprompt.tracking.courier import sync_hint, warn_untold
@@ -48,8 +57,15 @@ def conduct(config: BoostConfig, out: Path | None, *, show: bool = True) -> Boos
     return folder
 
 
-def resume(path: Path) -> Mapping[str, Any]:
+def resume(
+    path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
+) -> Mapping[str, Any]:
     """Go on with a loop from its last committed round; return the summary.
+
+    Args:
+        path: of its folder.
+        overrides: `key=value` of what changes no result, and `loop.rounds`.
+        accept_changes: go on, and record it, where what the result depends on has changed.
 
     Raises:
         UserError: it is complete, or its folder is damaged.
@@ -61,7 +77,11 @@ def resume(path: Path) -> Mapping[str, Any]:
             f"report {path} makes its page again{sync_hint(folder)}"
         )
     with folder.owned():
-        return _carry_out(folder.config(), folder)
+        config = with_settings(folder, folder.config(), overrides, "loop.rounds")
+        asked, *_ = check_boost(config)
+        now = provenance(config, identify(config, new_console()), asked.account())
+        check_unchanged(folder, now, accept=accept_changes)
+        return _carry_out(config, folder)
 
 
 def _carry_out(config: BoostConfig, folder: BoostFolder, *, show: bool = True) -> Mapping[str, Any]:

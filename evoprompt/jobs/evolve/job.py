@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from evoprompt.errors import UserError
@@ -29,11 +30,13 @@ class EvolveJob:
         start(load_config(config, overrides), out)
         return 0
 
-    def resume(self, folder: Path) -> int:
+    def resume(
+        self, folder: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
+    ) -> int:
         """Go on with a run from its last committed generation."""
         from evoprompt.jobs.evolve.session import resume
 
-        resume(folder)
+        resume(folder, overrides, accept_changes=accept_changes)
         return 0
 
     def sync(self, folder: Path) -> list[Exception]:

@@ -15,7 +15,6 @@ from evoprompt.jobs.base import (
     home,
     identify,
     parent_run,
-    provenance,
     taken_away,
     tell_data,
 )
@@ -26,6 +25,7 @@ from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.tracked import ending_of
+from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import sync_hint, warn_untold
@@ -71,7 +71,7 @@ def conduct(
     with taken_away(folder, EXAMPLES):
         settled = with_examples(config, folder.path, examples)
         task, _ = check_task(settled)
-        folder.begin(config, provenance(config, identity, task.account()))
+        folder.begin(config, provenance(settled, identity, task.account()))
         tell_data(console, task.summary(), task.notes)
         if show:
             _show(settled, folder, on_generation)
@@ -80,8 +80,15 @@ def conduct(
     return folder
 
 
-def resume(path: Path) -> Mapping[str, Any]:
+def resume(
+    path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
+) -> Mapping[str, Any]:
     """Go on with a run from its last committed generation; return the summary.
+
+    Args:
+        path: of its folder.
+        overrides: `key=value` of what changes no result, and `evolution.generations`.
+        accept_changes: go on, and record it, where what the result depends on has changed.
 
     Raises:
         UserError: there is no run, it is complete, or its folder is damaged.
@@ -93,7 +100,12 @@ def resume(path: Path) -> Mapping[str, Any]:
             f"{path} makes its page again{sync_hint(folder)}"
         )
     with folder.owned():
-        _show(folder.config(), folder)
+        config = with_settings(folder, folder.config(), overrides, "evolution.generations")
+        config = folder.config() if overrides else config
+        task, _ = check_task(config)
+        now = provenance(config, identify(config, new_console()), task.account())
+        check_unchanged(folder, now, accept=accept_changes)
+        _show(config, folder)
     summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from evoprompt.errors import UserError
@@ -21,8 +22,15 @@ class SweepJob:
 
         return 1 if start(config, out, overrides) else 0
 
-    def resume(self, folder: Path) -> int:
-        """Go on with a sweep; 1 when a run failed."""
+    def resume(
+        self, folder: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
+    ) -> int:
+        """Go on with a sweep as it was begun; 1 when a run failed."""
+        if overrides or accept_changes:
+            raise UserError(
+                f"{folder} is a sweep, which goes on as it was begun: give no --set and no "
+                f"--accept-changes"
+            )
         from evoprompt.jobs.sweep.loop import resume
 
         return 1 if resume(folder) else 0

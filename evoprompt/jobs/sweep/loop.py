@@ -18,12 +18,13 @@ from rich.console import Console
 from evoprompt.backends.shared import SharedModels, executor_key
 from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import SWEEP, identify, provenance
+from evoprompt.jobs.base import SWEEP, identify
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import carry_out
 from evoprompt.jobs.evolve.tracked import sync as sync_run
+from evoprompt.jobs.provenance import check_unchanged, provenance
 from evoprompt.jobs.sweep.bayes import check_installed, propose
 from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
@@ -353,10 +354,12 @@ def _result(
         sync_run(config, folder)
     else:
         with folder.owned():
-            if not folder.has_commit:
-                task, _ = check_task(config)
-                identity = identify(config, display.console)
-                folder.begin(config, provenance(config, identity, task.account()))
+            task, _ = check_task(config)
+            now = provenance(config, identify(config, display.console), task.account())
+            if folder.has_commit:
+                check_unchanged(folder, now)
+            else:
+                folder.begin(config, now)
             carry_out(config, folder, display, shared)
     result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
     if result["objective"] is None:
