@@ -145,7 +145,7 @@ class StandingCheck:
         self._ledger.checked = replace(
             checked,
             requests=checked.requests + len(requests),
-            tokens=checked.tokens + again.count.body_tokens,
+            tokens=checked.tokens + sum(group.tokens for group in sample),
             longest=max(checked.longest, *(group.length for group in sample)),
             difference=max(checked.difference, float(difference.max())),
             allowed=float(allowed[worst]) if used > checked.used else checked.allowed,

@@ -37,7 +37,7 @@ class Checked:
     """What a standing check has found so far."""
 
     requests: int = 0  #: that were scored again
-    tokens: int = 0  #: forwarded for it
+    tokens: int = 0  #: of the sequences that they are in, whether or not the memo had them
     measured_tokens: int = 0  #: distinct prefixes of all that was measured
     longest: int = 0  #: tokens of the longest sequence that was checked
     difference: float = 0.0  #: the largest, nats, absolute
