@@ -26,7 +26,7 @@ from evoprompt.errors import MachineError, UserError, clip
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.load import load_scorer
-from evoprompt.scoring.reference import joined, score_plain
+from evoprompt.scoring.reference import joined, score_plain, shares_by_sequence
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
@@ -126,9 +126,9 @@ class RayFleet:
         Raises:
             UserError, MachineError: as `score`.
         """
-        shares = [range(w, len(requests), len(self._actors)) for w in range(len(self._actors))]
+        shares = shares_by_sequence(requests, len(self._actors))
         queues = {a: deque([s] if s else []) for a, s in zip(self._actors, shares, strict=True)}
-        parts: list[tuple[range, TokenScores]] = []
+        parts: list[tuple[list[int], TokenScores]] = []
         self._work_off(
             queues,
             lambda actor, share: actor.score_plain.remote([requests[i] for i in share]),

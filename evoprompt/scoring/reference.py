@@ -43,6 +43,17 @@ def score_plain(model: LanguageModel, requests: Sequence[TokenRequest]) -> Token
     return TokenScores(log_likelihood, is_greedy, count)
 
 
+def shares_by_sequence(requests: Sequence[TokenRequest], num_shares: int) -> list[list[int]]:
+    """Return the places of requests in so many shares; those of one sequence stay together, so that
+    it is forwarded once.
+    """
+    by_fed: dict[Tokens, list[int]] = {}
+    for place, request in enumerate(requests):
+        by_fed.setdefault(request.fed, []).append(place)
+    groups = list(by_fed.values())
+    return [[i for group in groups[n::num_shares] for i in group] for n in range(num_shares)]
+
+
 def joined(parts: Sequence[tuple[Sequence[int], TokenScores]], num_requests: int) -> TokenScores:
     """Return the scores of requests that were scored in parts, each given with its places."""
     log_likelihood = np.zeros(num_requests)
