@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -31,24 +31,26 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The words around an example: `input_prefix` + input + `output_prefix` + answer, blocks joined
-    by `separator`.
+    """The words around an example: `input_prefix` + input + `output_prefix` + `answer_prefix` +
+    answer, blocks joined by `separator`.
 
-    `output_prefix` must not end in white space: the answer brings its own leading space, so that
-    the tokens of a prompt stay a prefix of the tokens of prompt and answer.
+    `answer_prefix` is the white space between `output_prefix` and the answer, however the two were
+    given: white space that ends `output_prefix` is moved there in place of the default, and what is
+    no white space the other way. So what reads the same is the same.
     """
 
     input_prefix: str = "Input: "
     output_prefix: str = "\nOutput:"
     separator: str = "\n\n"
+    #: a space; empty in a language that has none between words, a line end in a chat format
+    answer_prefix: str = " "
 
     def __post_init__(self) -> None:
-        if self.output_prefix != self.output_prefix.rstrip():
-            raise UserError(
-                f"template output_prefix {self.output_prefix!r} ends in white space; the answer "
-                f"brings its own leading space, "
-                f"so write {self.output_prefix.rstrip()!r}"
-            )
+        is_spaced = self.output_prefix != self.output_prefix.rstrip()
+        is_usual = self.answer_prefix == " "
+        whole = self.output_prefix + ("" if is_spaced and is_usual else self.answer_prefix)
+        object.__setattr__(self, "output_prefix", whole.rstrip())
+        object.__setattr__(self, "answer_prefix", whole[len(whole.rstrip()) :])
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,9 @@ class Slot:
     #: was added to the language later leaves the children of policies without it what they were.
     always_crossed: bool = False
     in_evaluator: bool = False  #: whether a self-evaluation clause may have it
-    #: The keys that a config has in its place, one for each part of its JSON value, which are then
-    #: of the type `plain`.
-    keys: tuple[str, ...] = ()
+    #: The keys that a config has in its place, each with its default, one for each part of its JSON
+    #: value, which are then of the type `plain`. Parts at the end may be left out of the value.
+    keys: Mapping[str, Any] = field(default_factory=dict)
     #: (before, after) -> how it changed, in words; where there is none, the new value is told.
     tell: Callable[[Any, Any], list[str]] | None = None
     article: str = ""  #: before its name in a sentence
@@ -189,6 +191,12 @@ def _check_evaluator(evaluator: Policy) -> None:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _template_parts(template: Template) -> list[str]:
+    """Return the texts of a template, `answer_prefix` left out where it is the default."""
+    parts = list(astuple(template))
+    return parts[:-1] if template.answer_prefix == Template().answer_prefix else parts
 
 
 def _tell_instruction(before: str | None, after: str | None) -> list[str]:
@@ -237,11 +245,11 @@ SLOTS = (
     Slot(
         "template",
         str,
-        write=lambda t: [t.input_prefix, t.output_prefix, t.separator],
+        write=_template_parts,
         read=lambda parts: Template(*parts),
         always_crossed=True,
         in_evaluator=True,
-        keys=("input_prefix", "output_prefix", "separator"),
+        keys=asdict(Template()),
     ),
     Slot(
         "label_words",

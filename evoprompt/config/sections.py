@@ -83,9 +83,8 @@ def _policy_keys() -> dict[str, Any]:
     """
     keys: dict[str, Any] = {}
     for slot in SLOTS:
-        default = slot.plain_default
-        names, defaults = (slot.keys, default) if slot.keys else ((slot.name,), (default,))
-        keys |= {name: (slot.plain, d) for name, d in zip(names, defaults, strict=True)}
+        own = slot.keys or {slot.name: slot.plain_default}
+        keys |= {name: (slot.plain, default) for name, default in own.items()}
     return keys
 
 
@@ -95,8 +94,9 @@ _PolicyKeys: Any = create_model("_PolicyKeys", __base__=Section, **_policy_keys(
 class PolicyConfig(_PolicyKeys):
     """A starting prompt: a key for each slot of a policy (`policy.SLOTS`), at the slot's default.
 
-    The template alone is three keys, `input_prefix`, `output_prefix` and `separator`: people
-    change one of the three, and a list of three texts does not say which is which.
+    The template alone is four keys, `input_prefix`, `output_prefix`, `separator` and
+    `answer_prefix`: people change one of the four, and a list of four texts does not say which is
+    which.
     """
 
     def slots(self) -> dict[str, Any]:

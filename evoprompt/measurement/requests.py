@@ -128,8 +128,8 @@ def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenR
                 f"prompt ...{query.context[-40:]!r} has "
                 f"{list(context[at:])} where prompt and {query.continuation!r} has "
                 f"{list(whole[at : at + 6])}; "
-                "end the template's output_prefix with a letter or a punctuation mark, and check "
-                "the label words"
+                "end the template's output_prefix with a letter or a punctuation mark, put other "
+                "white space between it and the answer (answer_prefix), and check the label words"
             )
         begin = context or (tokenizer.begin_token,)
         requests.append(TokenRequest(begin, whole[len(context) :]))

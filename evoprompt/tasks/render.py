@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evoprompt.policy import Policy
+from evoprompt.policy import Policy, Template
 from evoprompt.records import Example, Query, QueryKind
 
 #: The input that carries no content; it measures what a prompt favours by itself (Zhao et al.
@@ -29,15 +29,32 @@ def render_input(policy: Policy, text: str, written: Sequence[str] = ()) -> str:
     """Return an example's input in the policy's template, up to where the answer begins; `written`
     stands after the policy's steps, one each.
     """
-    steps = "".join(
-        f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False)
-    )
-    return policy.template.input_prefix + text + steps + policy.template.output_prefix
+    template = policy.template
+    asked = template.input_prefix + text + _steps(policy, written)
+    return asked + template.output_prefix + _before(template)
 
 
 def render_answer(policy: Policy, target: str) -> str:
-    """Return an answer as it continues the prompt: a space, then the label word."""
-    return " " + policy.word(target)
+    """Return an answer as it continues the prompt: the spaces that end the template's
+    `answer_prefix`, then the label word.
+
+    A prompt ends before spaces, since in most vocabularies a word's token has the space before it.
+    """
+    template = policy.template
+    return template.answer_prefix.removeprefix(_before(template)) + policy.word(target)
+
+
+def _before(template: Template) -> str:
+    """Return what of `answer_prefix` stands in the prompt."""
+    return template.answer_prefix.rstrip(" ")
+
+
+def _steps(policy: Policy, written: Sequence[str]) -> str:
+    """Return the steps that were answered, each on a line and with its answer after it."""
+    between = policy.template.answer_prefix
+    return "".join(
+        f"\n{step}{between}{answer}" for step, answer in zip(policy.steps, written, strict=False)
+    )
 
 
 def render_end(policy: Policy) -> str:
@@ -60,16 +77,9 @@ def render_step(policy: Policy, text: str, written: Sequence[str]) -> str:
     """Return the prompt after which the model writes its answer to the step that follows those
     already written.
     """
-    steps = "".join(
-        f"\n{step} {answer}" for step, answer in zip(policy.steps, written, strict=False)
-    )
-    return (
-        render_prefix(policy)
-        + policy.template.input_prefix
-        + text
-        + steps
-        + f"\n{policy.steps[len(written)]}"
-    )
+    template = policy.template
+    asked = template.input_prefix + text + _steps(policy, written)
+    return render_prefix(policy) + asked + f"\n{policy.steps[len(written)]}" + _before(template)
 
 
 def render_queries(

@@ -62,7 +62,7 @@ def example_materials() -> Materials:
     return Materials(
         phrases=("Look twice.", "Be kind."),
         demonstrations=tuple(Demonstration(f"text {i}", "ab"[i % 2]) for i in range(16)),
-        templates=(Template(), Template("Q: ", "\nA:")),
+        templates=(Template(), Template("Q: ", "\nA:"), Template("", ":", "\n", "")),
         label_words={"a": ("a", "first", "one"), "b": ("b", "second", "one")},
         max_demonstrations=4,
         steps=("Who?", "Why?", "When?", "Where?"),
