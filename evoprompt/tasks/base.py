@@ -42,12 +42,13 @@ def examples_digest(examples: Sequence[Example]) -> str:
 
 
 def size_and_labels(name: str, examples: Sequence[Example]) -> str:
-    """Return for a line how many examples there are, and label shares where there are few
+    """Return a line with how many examples there are, and label shares where there are few
     labels.
     """
     shares = label_shares(examples)
     told = ", ".join(f"{label} {share:.2f}" for label, share in shares.items())
-    return f"{len(examples)} {name}{f' ({told})' if 0 < len(shares) <= MOST_LABELS else ''}"
+    line = f"{len(examples):>7,} {name:<15}{told if len(shares) <= MOST_LABELS else ''}"
+    return line.rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class Task:
         return {"name": self.name, "splits": splits, "notes": list(self.notes)}
 
     def summary(self) -> str:
-        """Return the splits in a line."""
-        return f"examples: {'; '.join(size_and_labels(*split) for split in self.splits.items())}"
+        """Return the splits, a line each."""
+        return "\n".join(size_and_labels(*split) for split in self.splits.items())
 
     @property
     def choices(self) -> tuple[str, ...] | None:

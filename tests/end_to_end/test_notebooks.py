@@ -39,7 +39,7 @@ def test_a_notebook_runs_from_top_to_bottom(
     else:
         start(load_config(config_file), tmp_path / "run")
     monkeypatch.setenv("EVOPROMPT_MODEL", str(tiny_model))
-    monkeypatch.setenv("EVOPROMPT_TOKENS", "15000")
+    monkeypatch.setenv("EVOPROMPT_TOKENS", "60000")
     for variable in ("EVOPROMPT_RUN", "EVOPROMPT_LOOP"):
         monkeypatch.setenv(variable, str(tmp_path / "run"))
     notebook = nbformat.read(path, as_version=4)

@@ -100,13 +100,12 @@ def test_its_things_are_found_run_resumed_and_reported(installed, config, addres
     cut = tmp_path / "cut"
     short = ("--set", "evolution.generations=1")
     assert evoprompt("run", config, "--out", cut, *short, site=installed).returncode == 0
-    text = (cut / "config.yaml").read_text()
-    (cut / "config.yaml").write_text(text.replace("generations: 1", "generations: 3"))
     (cut / "summary.json").unlink()
     gone = evoprompt("resume", cut, site=None)
     assert (gone.returncode, "Traceback" in gone.stderr) == (2, False), gone.stderr
     assert "of a plug-in that is not installed here" in gone.stderr.lower()
-    again = evoprompt("resume", cut, site=installed)
+    longer = ("--set", "evolution.generations=3")
+    again = evoprompt("resume", cut, *longer, site=installed)
     assert again.returncode == 0, again.stderr
     assert (cut / "lineage.jsonl").read_bytes() == (out / "lineage.jsonl").read_bytes()
 

@@ -145,10 +145,8 @@ def test_a_fitness_of_ones_own_carries_a_run_and_is_found_again(
     assert run_fitness(folder, folder.summary()).name == name
     assert name in write_page(folder).read_text()
     # And a run that goes on.
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("generations: 1", "generations: 2"))
     (run / "summary.json").unlink()
-    assert resume(run)["generations"] == 2
+    assert resume(run, ["evolution.generations=2"])["generations"] == 2
 
 
 def test_a_run_whose_plug_in_is_gone_says_so(

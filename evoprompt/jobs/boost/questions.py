@@ -34,9 +34,9 @@ class Asked:
         return {**account, "questions": asked, "notes": list(self.notes)}
 
     def summary(self) -> str:
-        """Return the data in a line."""
-        begin = f"{self.task.summary()}; " if self.task is not None else "examples: "
-        return f"{begin}{size_and_labels('questions', self.questions)}"
+        """Return the data, a line for each split and one for the questions."""
+        splits = [self.task.summary()] if self.task is not None else []
+        return "\n".join([*splits, size_and_labels("questions", self.questions)])
 
 
 def asked_of(config: BoostConfig) -> Asked:

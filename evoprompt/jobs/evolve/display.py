@@ -115,7 +115,7 @@ class Display:
         limit = self._config.budget.prefill_tokens
         if limit is not None:
             self.console.print(
-                f"budget: {limit} tokens; starting prompts, validation and test need {tokens}"
+                f"budget: {limit:,} tokens; starting prompts, validation and test need {tokens:,}"
             )
 
     def phase(self, name: str, num_policies: int) -> None:

@@ -67,8 +67,7 @@ def test_questions_with_two_targets_are_told_and_the_last_counts(tmp_path: Path)
     [note] = asked.notes
     assert note.endswith(f"and another target: 1 time (first {questions}:2 and {questions}:1)")
     account = asked.account()
-    assert account == {
-        "questions": {"examples": 3, "labels": {"ham": 0.5, "spam": 0.5}},
-        "notes": [note],
-    }
-    assert asked.summary() == "examples: 3 questions (ham 0.50, spam 0.50)"
+    assert account["notes"] == [note]
+    assert account["questions"]["examples"] == 3
+    assert account["questions"]["labels"] == {"ham": 0.5, "spam": 0.5}
+    assert asked.summary() == "      3 questions      ham 0.50, spam 0.50"
