@@ -18,6 +18,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, TokenCount
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import VERDICTS, judged_input
+from evoprompt.tasks.render import render_stops
 
 #: The mean value that each choice has over a batch of inputs, nats: what answers and verdicts are
 #: freed of.
@@ -182,7 +183,9 @@ class Asker:
     def _written(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         with self.ledger.timed("scoring"):
             prompts, count = self.measurer.prompts(policy, [e.input for e in asked])
-            written = self.writer.write(prompts, max_tokens=self.answer_tokens)
+            written = self.writer.write(
+                prompts, max_tokens=self.answer_tokens, stops=render_stops(policy)
+            )
         count = sum((w.count for w in written), count)
         self.ledger.count(phase, count)
         self.on_scored(count)

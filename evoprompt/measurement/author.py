@@ -14,6 +14,7 @@ from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, TokenCount
 from evoprompt.tasks.base import Task
+from evoprompt.tasks.render import render_stops
 
 #: At which inputs are drawn.
 TEMPERATURE = 0.8
@@ -72,7 +73,11 @@ class ModelAuthor:
         if tokens + most > self._measurer.executor.info().window:
             return None
         [written] = self._writer.write(
-            [prompt], max_tokens=most, temperature=TEMPERATURE, seeds=[seed]
+            [prompt],
+            max_tokens=most,
+            temperature=TEMPERATURE,
+            seeds=[seed],
+            stops=render_stops(policy),
         )
         self._count += written.count
         return (written.text.strip() or None) if written.num_tokens < most else None
@@ -91,7 +96,9 @@ class ModelAuthor:
                 int(predicted(self._measure([policy], [example])[policy.policy_id])[0, 0])
             ]
         prompts, count = self._measurer.prompts(policy, [text])
-        [written] = self._writer.write(prompts, max_tokens=ANSWER_TOKENS)
+        [written] = self._writer.write(
+            prompts, max_tokens=ANSWER_TOKENS, stops=render_stops(policy)
+        )
         self._count += count + written.count
         return written.text.strip()
 

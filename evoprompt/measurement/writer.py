@@ -46,7 +46,7 @@ class Writer:
         max_tokens: int,
         temperature: float = 0.0,
         seeds: Sequence[int] | None = None,
-        stop_at: str = "\n",
+        stops: Sequence[str] = ("\n",),
     ) -> list[Written]:
         """Return what the model writes after each prompt, in order.
 
@@ -57,8 +57,8 @@ class Writer:
             temperature: 0 takes the likeliest token each time.
             seeds: of the draws, one for each prompt; what is written follows from prompt, seed and
                 the arguments here alone.
-            stop_at: ends the text, which does not contain it; empty for none. The model's special
-                tokens end it always.
+            stops: each ends the text, which contains none of them. The model's special tokens end
+                it always.
 
         Raises:
             UserError: a prompt with `max_tokens` is longer than the model's window.
@@ -69,12 +69,8 @@ class Writer:
             raise ValueError(
                 f"write(temperature={temperature}) draws at random: give seeds, one for each prompt"
             )
-        stop = tuple(
-            sorted(
-                self.tokenizer.special_tokens
-                | (self.tokenizer.tokens_with(stop_at) if stop_at else frozenset())
-            )
-        )
+        with_stops = (self.tokenizer.tokens_with(stop) for stop in stops)
+        stop = tuple(sorted(self.tokenizer.special_tokens.union(*with_stops)))
         begins = [
             tokens or (self.tokenizer.begin_token,) for tokens in self.tokenizer.encode(prompts)
         ]
@@ -85,16 +81,18 @@ class Writer:
         ]
         decoded = self.executor.generate(requests)
         return [
-            self._cut(request.prompt, result, stop_at)
+            self._cut(request.prompt, result, stops)
             for request, result in zip(requests, decoded, strict=True)
         ]
 
-    def _cut(self, prompt: Tokens, decoded: Decoded, stop_at: str) -> Written:
-        """Return the text up to the stop text, or up to an unfinished character that `max_tokens`
-        broke off.
+    def _cut(self, prompt: Tokens, decoded: Decoded, stops: Sequence[str]) -> Written:
+        """Return the text up to the first stop text, or up to an unfinished character that
+        `max_tokens` broke off.
         """
         texts = self._texts(prompt, decoded.drawn)
-        text = texts[-1].split(stop_at)[0] if stop_at else texts[-1]
+        text = texts[-1]
+        for stop in stops:
+            text = text.split(stop)[0]
         text = text.rstrip(UNFINISHED)
         num_tokens = next(n for n, begun in enumerate(texts) if begun.startswith(text))
         return Written(text, fsum(decoded.token_logprobs[:num_tokens]), num_tokens, decoded.count)

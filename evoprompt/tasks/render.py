@@ -65,6 +65,14 @@ def render_end(policy: Policy) -> str:
     return line + line_end if line_end or line.strip() else "\n"
 
 
+def render_stops(policy: Policy) -> tuple[str, ...]:
+    """Return the texts of which each ends an answer that is written after the prompt: a line end,
+    and what ends the policy's own answers on their line.
+    """
+    own = render_end(policy).removesuffix("\n")
+    return ("\n", own) if own.strip() else ("\n",)
+
+
 def render_prompt(
     policy: Policy, text: str = "{input}", written: Sequence[str] | None = None
 ) -> str:

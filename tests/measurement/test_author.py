@@ -40,11 +40,13 @@ class Told:
     def __init__(self, tokenizer: Tokenizer, text: str, num_tokens: int = 3) -> None:
         self.tokenizer = tokenizer
         self.asked: list[tuple] = []
+        self.stops: list[tuple] = []
         self._written = Written(
             text, -1.0, num_tokens, TokenCount(body_tokens=7, generated_tokens=num_tokens)
         )
 
-    def write(self, prompts, *, max_tokens, temperature=0.0, seeds=None, stop_at="\n"):
+    def write(self, prompts, *, max_tokens, temperature=0.0, seeds=None, stops=("\n",)):
+        self.stops.append(tuple(stops))
         self.asked += [
             (p, max_tokens, temperature, s)
             for p, s in zip(prompts, seeds or [None] * len(prompts), strict=True)
@@ -127,6 +129,15 @@ def test_the_label_in_free_form_is_what_the_model_writes_after_the_steps(measure
     [prompt], _ = measurer.prompts(stepped, ["poor"])
     author(measurer, told, choices=None).label(stepped, "poor")
     assert told.asked[-1][0] == prompt
+
+
+def test_what_is_written_ends_as_the_policys_own_answers_do(measurer: Measurer):
+    ours = author(measurer, told := Told(measurer.tokenizer, "fine"), choices=None)
+    chat = Policy(template=Template("", "\nL:", " ;\n", "\n"))
+    ours.write_input(chat, ["poor"], seed=0)
+    ours.label(chat, "poor")
+    assert told.stops == [("\n", " ;")] * 2
+    assert told.asked[-1][0] == "poor\nL:\n"
 
 
 def test_the_gain_is_that_of_the_mean_log_likelihood_of_the_right_answers(measurer: Measurer):

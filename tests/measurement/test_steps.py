@@ -43,12 +43,14 @@ class Told:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.prompts: list[str] = []
+        self.stops: tuple[str, ...] = ()
 
     def write(
-        self, prompts, *, max_tokens, temperature=0.0, seeds=None, stop_at="\n"
+        self, prompts, *, max_tokens, temperature=0.0, seeds=None, stops=("\n",)
     ) -> list[Written]:
         assert temperature == 0
         self.prompts += prompts
+        self.stops = tuple(stops)
         return [
             Written(
                 f" {p.count(chr(10))} ",
@@ -196,8 +198,15 @@ def test_free_form_answers_are_written_after_the_steps(scorer, tokenizer):
     asker = Asker(measurer(scorer, tokenizer, told), told, ledger)
     [answer] = asker.answers(STEPPED, [Example("q", "poor", "", None)], "answers")
     assert told.prompts[-1] == render_prompt(STEPPED, "poor", ["4", "5"])
-    assert answer.text == "6"
+    assert (answer.text, told.stops) == ("6", ("\n",))
     assert ledger.tokens["answers"].generated_tokens == 9
+
+
+def test_a_free_answer_ends_as_the_policys_own_do(scorer, tokenizer):
+    told = Told(tokenizer)
+    asker = Asker(measurer(scorer, tokenizer, told), told, Ledger())
+    asker.answers(Policy(template=Template("", ":", " |\n")), [Example("q", "x", "", None)], "a")
+    assert told.stops == ("\n", " |")
 
 
 def test_steps_without_a_writer_are_refused(scorer, tokenizer):

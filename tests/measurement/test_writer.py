@@ -87,13 +87,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write(folder: Path, text: str, *, stop_at: str = "\n", max_tokens: int = 99):
+def write(folder: Path, text: str, *, stops: Sequence[str] = ("\n",), max_tokens: int = 99):
     tokenizer = Tokenizer(folder)
     first, *others = tokenizer.encode(text.split("</s>"))
     script = Script([*first, *(token for part in others for token in (END, *part))])
-    [written] = Writer(tokenizer, script).write(
-        ["Q: x\nA:"], max_tokens=max_tokens, stop_at=stop_at
-    )
+    [written] = Writer(tokenizer, script).write(["Q: x\nA:"], max_tokens=max_tokens, stops=stops)
     return written
 
 
@@ -110,7 +108,13 @@ def test_a_token_that_has_text_before_its_line_end_counts(folder: Path):
 
 
 def test_a_stop_text_of_several_tokens_is_cut_off_with_all_its_tokens(folder: Path):
-    written = write(folder, "ab###cd", stop_at="###")
+    written = write(folder, "ab###cd", stops=["###"])
+    assert (written.text, written.num_tokens, written.log_likelihood) == ("ab", 2, -3)
+
+
+@pytest.mark.parametrize("text", ["ab##\ncd", "ab\ncd##", "ab##"])
+def test_the_first_of_several_stop_texts_ends_the_text(folder: Path, text: str):
+    written = write(folder, text, stops=["\n", "##"])
     assert (written.text, written.num_tokens, written.log_likelihood) == ("ab", 2, -3)
 
 
@@ -120,9 +124,9 @@ def test_nothing_before_the_stop_text_is_an_empty_text_without_tokens(folder: Pa
 
 
 def test_without_a_stop_text_only_special_tokens_and_the_limit_end_it(folder: Path):
-    assert write(folder, "a\nb\n\nc", stop_at="").text == "a\nb\n\nc"
-    assert write(folder, "a\nb\n\nc", stop_at="", max_tokens=3).text == "a\nb"
-    written = write(folder, "a b</s>c d", stop_at="")
+    assert write(folder, "a\nb\n\nc", stops=()).text == "a\nb\n\nc"
+    assert write(folder, "a\nb\n\nc", stops=(), max_tokens=3).text == "a\nb"
+    written = write(folder, "a b</s>c d", stops=())
     assert (written.text, written.num_tokens) == ("a b", 3)
 
 
@@ -136,7 +140,7 @@ def test_requests_carry_what_was_asked(folder: Path):
     tokenizer = Tokenizer(folder)
     script = Script(tokenizer.encode(["x"])[0])
     Writer(tokenizer, script).write(
-        ["ab", "", "ab"], max_tokens=7, temperature=0.5, seeds=[3, 4, 5], stop_at="\n"
+        ["ab", "", "ab"], max_tokens=7, temperature=0.5, seeds=[3, 4, 5], stops=["\n"]
     )
     assert [r.prompt for r in script.requests] == [
         *tokenizer.encode(["ab"]),
@@ -186,7 +190,7 @@ def test_a_models_text_has_the_likelihood_that_the_scorer_gives_it(tiny_model: P
     tokenizer, scorer = Tokenizer(tiny_model), load_scorer(ModelConfig(name=str(tiny_model)), 1)
     prompts = ["Q: the film\nA:", "Q: the book\nA:", "Q: the film\nA:"]
     written = Writer(tokenizer, LocalExecutor(scorer)).write(
-        prompts, max_tokens=9, temperature=1.0, seeds=[1, 2, 3], stop_at=""
+        prompts, max_tokens=9, temperature=1.0, seeds=[1, 2, 3], stops=()
     )
     assert written[0].text != written[2].text
     for prompt, result in zip(prompts, written, strict=True):

@@ -15,6 +15,7 @@ from evoprompt.tasks.render import (
     render_prompt,
     render_queries,
     render_step,
+    render_stops,
 )
 
 EXAMPLE = Example("e", "空は青い", "はい", ("はい", "いいえ"))
@@ -58,6 +59,22 @@ def test_a_chat_format_can_be_said():
     [yes, _] = render_queries(Policy("", (), turn), [Example("e", "On?", "yes", ("yes", "no"))])
     assert yes.context == "<|im_start|>user\nOn?<|im_end|>\n<|im_start|>assistant\n"
     assert (yes.continuation, yes.end) == ("yes", "<|im_end|>\n")
+
+
+@pytest.mark.parametrize(
+    ("separator", "stops"),
+    [
+        ("\n\n", ("\n",)),
+        (" \n", ("\n",)),
+        ("", ("\n",)),
+        ("\n###\n", ("\n",)),
+        ("<|im_end|>\n", ("\n", "<|im_end|>")),
+        (" ;\n\n", ("\n", " ;")),
+        (" | ", ("\n", " | ")),
+    ],
+)
+def test_a_written_answer_ends_where_a_demonstrated_one_does(separator, stops):
+    assert render_stops(Policy(template=Template("", ":", separator))) == stops
 
 
 def test_answers_to_steps_stand_where_answers_do():

@@ -12,7 +12,7 @@ from evoprompt.measurement.measure import JOIN_SLACK
 from evoprompt.measurement.steps import STEP_TOKENS
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.tasks.render import render_answer, render_prompt
+from evoprompt.tasks.render import render_answer, render_prompt, render_stops
 
 PHASE = "play"  #: of the ledger
 
@@ -103,7 +103,11 @@ class Speaker:
         asker = self.asker
         with asker.ledger.timed("scoring"):
             written = asker.writer.write(
-                prompts, max_tokens=asker.answer_tokens, temperature=temperature, seeds=seeds
+                prompts,
+                max_tokens=asker.answer_tokens,
+                temperature=temperature,
+                seeds=seeds,
+                stops=render_stops(policy),
             )
         for w in written:
             asker.ledger.count(PHASE, w.count)
