@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from math import inf
 
-from evoprompt.choices import choice_log_probabilities, predicted
+from evoprompt.choices import LIKELIHOOD, Comparison, choice_log_probabilities, predicted
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Demonstration, Policy
@@ -32,12 +32,21 @@ class ModelAuthor:
         measurer: scores.
         writer: writes.
         choices: that every input of the task offers; None where answers are in free form.
+        comparison: how an answer is found among them; what is beyond the prior needs a measurer
+            with prior.
     """
 
-    def __init__(self, measurer: Measurer, writer: Writer, choices: tuple[str, ...] | None) -> None:
+    def __init__(
+        self,
+        measurer: Measurer,
+        writer: Writer,
+        choices: tuple[str, ...] | None,
+        comparison: Comparison = LIKELIHOOD,
+    ) -> None:
         self._measurer = measurer
         self._writer = writer
         self._choices = choices
+        self._comparison = comparison
         self._count = TokenCount()
         self._allowed = inf
 
@@ -83,8 +92,8 @@ class ModelAuthor:
         return (written.text.strip() or None) if written.num_tokens < most else None
 
     def label(self, policy: Policy, text: str) -> str:
-        """Return the likeliest of the choices, or what the model writes where there are none; empty
-        where the prompt does not fit the window.
+        """Return the policy's answer among the choices, or what the model writes where there are
+        none; empty where the prompt does not fit the window.
         """
         example = Example(
             "", text, *((self._choices[0], self._choices) if self._choices else ("?", None))
@@ -92,9 +101,8 @@ class ModelAuthor:
         if self._is_spent or not self._measurer.fits(policy, [example]):
             return ""
         if self._choices is not None:
-            return self._choices[
-                int(predicted(self._measure([policy], [example])[policy.policy_id])[0, 0])
-            ]
+            scores = self._measure([policy], [example])[policy.policy_id]
+            return self._choices[int(predicted(scores, self._comparison)[0, 0])]
         prompts, count = self._measurer.prompts(policy, [text])
         [written] = self._writer.write(
             prompts, max_tokens=ANSWER_TOKENS, stops=render_stops(policy)
@@ -139,9 +147,13 @@ class ModelAuthor:
         return {policy_id: scores for policy_id, (scores, _) in measured.items()}
 
 
-def author_of(task: Task, measurer: Measurer, writer: Writer) -> ModelAuthor | None:
+def author_of(
+    task: Task, measurer: Measurer, writer: Writer, comparison: Comparison = LIKELIHOOD
+) -> ModelAuthor | None:
     """Return an author for a task, or None where its examples differ in their choices: of a new
-    input nobody knows what it offers.
+    input nobody knows what it offers. The arguments are those of `ModelAuthor`.
     """
     offers = {e.choices for split in (task.fitness, task.validation, task.test) for e in split}
-    return ModelAuthor(measurer, writer, task.choices) if len(offers) == 1 else None
+    if len(offers) > 1:
+        return None
+    return ModelAuthor(measurer, writer, task.choices, comparison)

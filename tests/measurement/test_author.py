@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from evoprompt.backends.local import LocalExecutor
+from evoprompt.choices import COMPARISONS, predicted
 from evoprompt.fitness.catalog import KINDS
-from evoprompt.jobs.evolve.build import check_task
+from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.author import LENGTH_RATIO, TEMPERATURE, ModelAuthor, author_of
@@ -119,6 +120,48 @@ def test_the_label_is_the_likeliest_choice_of_the_policy(measurer: Measurer):
             author(measurer).label(POLICY, text)
             == CHOICES[int(scores.log_likelihood[0, 0].argmax())]
         )
+
+
+@pytest.mark.parametrize(
+    ("compared_by", "label"), [("likelihood", "bad"), ("per_token", "good"), ("pmi", "good")]
+)
+def test_the_label_is_what_the_runs_own_comparison_answers(compared_by: str, label: str):
+    """bad -2 nats in 1 token and -1 without content, good -3 in 3 and -4: per token -2 and -1,
+    beyond the prior -1 and +1.
+    """
+
+    class Unlike:
+        def fits(self, policy, examples):
+            return True
+
+        def measure(self, policies, examples, on_policy, timed):
+            tokens = np.array([[[1, 3]]])
+            scores = LabelScores(
+                ("p",),
+                ("",),
+                np.zeros(1, dtype=int),
+                np.array([[[-2.0, -3.0]]]),
+                tokens,
+                tokens,
+                tokens > 0,
+                prior=np.array([[[-1.0, -4.0]]]),
+            )
+            return {policies[0].policy_id: (scores, TokenCount())}
+
+    told = Told(None, "")
+    assert ModelAuthor(Unlike(), told, CHOICES, COMPARISONS[compared_by]).label(POLICY, "") == label
+
+
+def test_an_author_labels_as_its_run_answers(config_file: Path, tmp_path: Path):
+    texts = ("poor meal", "very good", "train", "sad room", "so so", "x", "lovely lovely")
+    examples = [Example(text, text, "bad", CHOICES) for text in texts]
+    overrides = ["fitness.kind=pmi", "evolution.operators={context_stuffing: 1}"]
+    parts = build(load_config(config_file, overrides), tmp_path)
+    scores = measured(parts.measurer, POLICY, examples)
+    labels = [parts.author.label(POLICY, text) for text in texts]
+    parts.measurer.close()
+    assert labels == [CHOICES[i] for i in predicted(scores, COMPARISONS["pmi"])[0]]
+    assert labels != [CHOICES[i] for i in predicted(scores)[0]], "the comparisons differ here"
 
 
 def test_the_label_in_free_form_is_what_the_model_writes_after_the_steps(measurer: Measurer):

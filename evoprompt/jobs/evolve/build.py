@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -144,24 +145,18 @@ def build(
     # after the executor: its imports would slow the start of Ray down
     tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
-    measurer = Measurer(
-        model.tokenizer,
-        model.executor,
+    measuring = partial(Measurer, model.tokenizer, model.executor, open_memo=opener, writer=writer)
+    measurer = measuring(
         Wanted(
             prior=fitness.needs_prior,
             prompt=config.traits.prompt_cross_entropy,
             verdicts=fitness.needs_verdicts,
-        ),
-        open_memo=opener,
-        writer=writer,
+        )
     )
     author = None
     if Need.AUTHOR in needs_of(strategy.operators.values()):
-        author = author_of(
-            task,
-            Measurer(model.tokenizer, model.executor, open_memo=opener, writer=writer),
-            writer,
-        )
+        labelling = measuring(Wanted(prior=fitness.comparison.beyond_prior))
+        author = author_of(task, labelling, writer, fitness.comparison)
         strategy = replace(strategy, materials=replace(strategy.materials, author=author))
     return Parts(
         config,
