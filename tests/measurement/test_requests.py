@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,51 @@ def test_answers_that_their_ends_do_not_tell_apart_are_refused(words):
     policy = Policy(label_words=tuple(words.items()))
     with pytest.raises(UserError, match="cannot be told apart by the model"):
         requests_of(Uncased(), render_queries(policy, [CLASHING]))
+
+
+@pytest.mark.parametrize("answer_prefix", ["", "\n", "\n ", " "])
+def test_answers_are_told_apart_whatever_stands_before_them(answer_prefix: str):
+    policy = replace(POLICY, template=Template("T: ", "\nL:", " ;\n", answer_prefix))
+    space = " " if answer_prefix.endswith(" ") else ""
+    assert [text for _, _, text in continuations(Letters(), policy, CLASHING)] == [
+        f"{space}1 ;\n",
+        f"{space}12 ;\n",
+        f"{space}7 ;\n",
+    ]
+    with pytest.raises(UserError, match="cannot be told apart"):
+        continuations(Letters(), replace(policy, label_words=(("1", "7 ;\nx"),)), CLASHING)
+
+
+def test_an_answer_that_is_glued_on_does_not_share_a_token_with_the_prompt():
+    glued = replace(POLICY, template=Template("T: ", "\nL", " ;\n", ""))
+    assert len(continuations(Letters(), glued, PLAIN)) == 2
+    with pytest.raises(UserError, match=r"not a prefix.*\(answer_prefix\)"):
+        continuations(Letters("L7"), glued, PLAIN)
+    assert len(continuations(Letters("L7"), POLICY, PLAIN)) == 2
+
+
+class Uncased:
+    """A tokenizer that does not tell capitals from small letters."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str):
+        return getattr(self._tokenizer, name)
+
+    def encode(self, texts, *, add_special_tokens=True):
+        small = [text.lower() for text in texts]
+        return self._tokenizer.encode(small, add_special_tokens=add_special_tokens)
+
+
+def test_a_policy_whose_answers_have_the_same_tokens_does_not_fit(measurer: Measurer):
+    uncased = Measurer(Uncased(measurer.tokenizer), measurer.executor)
+    alike = Policy(label_words=(("7", "Yes"), ("8", "yes")))
+    judging = Policy(evaluator=Policy(label_words=(("TRUE", "Yes"), ("FALSE", "yes"))))
+    for policy in (alike, judging):
+        assert measurer.fits(policy, [PLAIN])
+        assert not uncased.fits(policy, [PLAIN])
+    assert uncased.fits(Policy(label_words=(("7", "Yes"), ("8", "no"))), [PLAIN])
 
 
 @pytest.mark.parametrize(
