@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -221,3 +222,33 @@ def test_a_champion_that_some_test_examples_do_not_fit_ends_the_run_all_the_same
     assert summary["unanswered"] == 4
     assert summary["test"]["num_examples"] == 20
     assert summary["test"]["champion"]["value"] <= 16 / 20
+
+
+def test_children_whose_answers_a_model_cannot_tell_apart_are_passed_over(
+    config_file: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """To the tokenizer "Fine" and "fine" are the same; as texts they are not."""
+    folder = shutil.copytree(tiny_model, tmp_path / "uncased")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    config = load_config(
+        config_file,
+        [
+            f"model.name={folder}",
+            "task.label_words={bad: [Fine], good: [fine]}",
+            "task.starting_policies=[{label_words: {bad: Fine}}, {label_words: {good: fine}}]",
+            "evolution.operators={label_word_change: 1000.0}",
+        ],
+    )
+    start(config, tmp_path / "run")
+    words = [
+        json.loads(line)["policy"].get("label_words", {})
+        for line in (tmp_path / "run" / LINEAGE).read_text().splitlines()
+    ]
+    assert {"bad": "Fine"} in words
+    assert {"good": "fine"} in words
+    assert all(len(both) < 2 for both in words)
+    monkeypatch.setattr(Costs, "fits", lambda self, policy: True)
+    with pytest.raises(UserError, match="cannot be told apart by the model"):
+        start(config, tmp_path / "unchecked")
