@@ -34,8 +34,9 @@ def check_line(row: Any) -> None:
     for key in ("selection_probability", "survival_probability"):
         _expect(who, row, key, "a number from 0 to 1, or null", _is_share_or_none)
     _expect(who, row, "fitness", f"a number within {GREATEST:.0e}", _is_number)
-    for key in ("traits", "remeasured"):
-        _expect(who, row, key, f"numbers by name, within {GREATEST:.0e}", _is_numbers)
+    numbers = f"numbers by name, within {GREATEST:.0e}"
+    _expect(who, row, "traits", numbers, _is_numbers)
+    _expect(who, row, "remeasured", numbers, lambda v: v is None or _is_numbers(v))
     _check_fitness(who, row)
 
 
@@ -81,8 +82,6 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_numbers(value: Any) -> bool:
-    if value is None:
-        return True
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 

@@ -23,6 +23,7 @@ def test_a_birth_as_documented_is_taken_with_its_fitness_beside_or_among_its_tra
     check_line(BIRTH)
     check_line({k: v for k, v in BIRTH.items() if k != "fitness"} | {"traits": {"fitness": 1}})
     check_line(BIRTH | {"traits": {"fitness": -0.5}, "survival_probability": None, "extra": "x"})
+    check_line(BIRTH | {"remeasured": None})
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ def test_a_birth_as_documented_is_taken_with_its_fitness_beside_or_among_its_tra
     [
         ({"selected": "false"}, "'selected' is 'false'; expected true or false"),
         ({"selected": 1}, "expected true or false"),
+        ({"traits": None}, "'traits' is None; expected numbers by name"),
         ({"generation": 1.0}, "expected a whole number"),
         ({"island": True}, "expected a whole number"),
         ({"birth_id": 7}, "expected a text"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -100,8 +101,10 @@ def _stack(axes: Axes, x: np.ndarray, parts: Mapping[str, tuple[str, list[float]
 
 
 def trait_figure(generations: Sequence[GenerationAccount]) -> str:
-    """Return the mean of every trait over the selected by generation, a small panel each."""
-    names = list(generations[-1].traits)
+    """Return the mean of every trait over the selected by generation, a small panel each, with
+    gaps where a generation does not have it.
+    """
+    names = list(dict.fromkeys(name for g in generations for name in g.traits))
     rows = -(-len(names) // 3)
     figure = Figure(figsize=(9, 1.7 * rows))
     figure.subplots_adjust(
@@ -110,7 +113,7 @@ def trait_figure(generations: Sequence[GenerationAccount]) -> str:
     x = [g.generation for g in generations]
     for place, name in enumerate(names, 1):
         axes = figure.add_subplot(rows, 3, place)
-        axes.plot(x, [g.traits[name] for g in generations], color=BLUE, marker=".")
+        axes.plot(x, [g.traits.get(name, nan) for g in generations], color=BLUE, marker=".")
         axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
         plain(axes)
     return svg(figure)

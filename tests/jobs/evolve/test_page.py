@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from evoprompt.dynamics.account import (
 )
 from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects, what_changed
 from evoprompt.jobs.evolve.figures import price_figure
+from evoprompt.jobs.evolve.page import write_lineage_page
 from evoprompt.jobs.held_out import Share
 from evoprompt.report.text import interval
 
@@ -118,3 +121,24 @@ def test_the_bars_of_a_generation_add_up_with_immigrants_and_parents_that_were_m
     assert "immigration" not in plain
     assert "measuring again" not in plain
     assert "selection in survival" in plain
+
+
+@pytest.mark.parametrize("has", [(1, 2), (2,)])
+def test_a_trait_that_the_first_generations_lack_has_a_panel_with_a_gap(tmp_path: Path, has: tuple):
+    rows = [
+        {
+            "generation": g,
+            "birth_id": f"{g}.{i}",
+            "parent_ids": [f"{g - 1}.{i}"] if g else [],
+            "shares": [1.0] if g else [],
+            "operator": "edit" if g else "found",
+            "selected": True,
+            "fitness": g + i / 10,
+            "traits": {"size": i, **({"odd_one": 1.0 + i} if g in has else {})},
+        }
+        for g in range(3)
+        for i in range(3)
+    ]
+    (tmp_path / "lineage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = write_lineage_page(tmp_path).read_text()
+    assert "odd one" in page
