@@ -5,6 +5,7 @@ be swallowed there.
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 _interrupted = False
@@ -14,6 +15,7 @@ def install_signal_handlers() -> None:
     """From now on end by `KeyboardInterrupt` on Ctrl-C and on a polite kill, checkpoint and all."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _unraisable
 
 
 def raise_if_interrupted() -> None:
@@ -22,6 +24,12 @@ def raise_if_interrupted() -> None:
     """
     if _interrupted:
         raise KeyboardInterrupt
+
+
+def _unraisable(found: Any) -> None:
+    """Say what was swallowed, but for an interrupt: `raise_if_interrupted` knows of it."""
+    if not issubclass(found.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
