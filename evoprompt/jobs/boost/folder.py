@@ -7,6 +7,7 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.jobs.boost.state import Judged
 from evoprompt.store.folder import CONFIG, RunFolder
+from evoprompt.store.form import in_form
 
 RECURRENCE, ANSWERS, ACCEPTED = "recurrence.jsonl", "answers.jsonl", "accepted.jsonl"
 
@@ -23,8 +24,10 @@ class BoostFolder(RunFolder):
         the first included, and whether each is right; None where that is not known.
         """
         rows = [dict(row) for row in self.lines(ANSWERS)]
-        return tuple((Judged(**row), right) for row in rows for right in [row.pop("is_right")])
+        with in_form(self.path / ANSWERS):
+            return tuple((Judged(**row), right) for row in rows for right in [row.pop("is_right")])
 
     def rounds(self) -> list[RoundLine]:
         """Return the lines of the rounds that are committed."""
-        return [RoundLine.from_dict(line) for line in self.lines(RECURRENCE)]
+        with in_form(self.path / RECURRENCE):
+            return [RoundLine.from_dict(line) for line in self.lines(RECURRENCE)]

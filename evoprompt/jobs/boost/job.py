@@ -9,6 +9,7 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.base import Champion, complete_summary
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, RunFolder
+from evoprompt.store.form import in_form
 
 
 class BoostJob:
@@ -58,7 +59,8 @@ class BoostJob:
                 f"the run in {folder} has not committed a generation yet; there is nothing to "
                 f"report"
             )
-        return write_boost_page(loop)
+        with in_form(folder):
+            return write_boost_page(loop)
 
     def champion(self, folder: Path) -> Champion:
         """Return the policy with the context that the loop ended with, and what judged its answers,
@@ -71,17 +73,18 @@ class BoostJob:
         opened = BoostFolder.open(folder)
         summary, config = complete_summary(opened), opened.config()
         loop, judge = config.loop, JUDGES[config.loop.judge]
-        return Champion(
-            config,
-            Policy.from_dict(summary["champion"]["policy"]),
-            Policy.from_dict(summary["evaluator"]["policy"]) if judge.asks_evaluator else None,
-            questions=config.questions,
-            answer_tokens=loop.answer_tokens,
-            # over a batch, by the prior that the loop found
-            answered_by="likelihood" if COMPARISONS[loop.answers].over_batch else loop.answers,
-            among_rivals=judge.among_choices,
-            threshold=opened.rounds()[0].threshold or 0.0,
-            abstain_below=loop.abstain_below,
-            answer_prior=summary["champion"].get("prior"),
-            verdict_prior=summary["evaluator"].get("prior"),
-        )
+        with in_form(folder):
+            return Champion(
+                config,
+                Policy.from_dict(summary["champion"]["policy"]),
+                Policy.from_dict(summary["evaluator"]["policy"]) if judge.asks_evaluator else None,
+                questions=config.questions,
+                answer_tokens=loop.answer_tokens,
+                # over a batch, by the prior that the loop found
+                answered_by="likelihood" if COMPARISONS[loop.answers].over_batch else loop.answers,
+                among_rivals=judge.among_choices,
+                threshold=opened.rounds()[0].threshold or 0.0,
+                abstain_below=loop.abstain_below,
+                answer_prior=summary["champion"].get("prior"),
+                verdict_prior=summary["evaluator"].get("prior"),
+            )

@@ -55,6 +55,7 @@ from evoprompt.records import Example, TokenCount
 from evoprompt.recurrence.threshold import best_threshold
 from evoprompt.seeding import Stream, generator
 from evoprompt.store.folder import SUMMARY, TRACKING
+from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_prompt
 
@@ -172,16 +173,19 @@ def restore(folder: BoostFolder) -> tuple[LoopState | None, Ledger]:
     content = folder.restore_lines((RECURRENCE, ANSWERS))
     if content is None:
         return None, Ledger()
-    pairs = {name: tuple(Judged(**row) for row in content[name]) for name in ("buffer", "context")}
-    state = LoopState(
-        content["seed"],
-        content["round"],
-        pairs["buffer"],
-        pairs["context"],
-        tuple(content["believed"]),
-        content["tokens"],
-    )
-    return state, Ledger.from_dict(content["ledger"])
+    with in_form(folder.path):
+        pairs = {
+            name: tuple(Judged(**row) for row in content[name]) for name in ("buffer", "context")
+        }
+        state = LoopState(
+            content["seed"],
+            content["round"],
+            pairs["buffer"],
+            pairs["context"],
+            tuple(content["believed"]),
+            content["tokens"],
+        )
+        return state, Ledger.from_dict(content["ledger"])
 
 
 def _commit(

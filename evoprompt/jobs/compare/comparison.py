@@ -29,6 +29,7 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.compare.groups import Group, group_runs, pick_baseline
 from evoprompt.jobs.compare.runs import AXES, RunRecord, find_runs, read_run
 from evoprompt.stats.significance import Estimate, mean_interval
+from evoprompt.store.form import in_form
 
 #: What is measured of each run, by its key in comparison.json, in the words of the tables.
 QUANTITIES = {
@@ -174,7 +175,10 @@ def comparison_dict(comparison: Comparison) -> dict[str, object]:
 
 def _read(paths: Sequence[Path], trait: str) -> tuple[list[RunRecord], list[str]]:
     folders = find_runs(paths)
-    records = {folder: read_run(folder, trait) for folder in folders}
+    records = {}
+    for folder in folders:
+        with in_form(folder):
+            records[folder] = read_run(folder, trait)
     skipped = [
         f"{folder} has not committed a generation yet and is left out"
         for folder, record in records.items()

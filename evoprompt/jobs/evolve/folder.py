@@ -18,6 +18,7 @@ from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
 from evoprompt.store.folder import CONFIG, SUMMARY, RunFolder
+from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
 
 LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
@@ -124,7 +125,8 @@ class EvolveFolder(RunFolder):
 
     def generations(self) -> list[GenerationLine]:
         """Return the lines of the generations that are committed."""
-        return [GenerationLine.from_dict(line) for line in self.lines(GENERATIONS)]
+        with in_form(self.path / GENERATIONS):
+            return [GenerationLine.from_dict(line) for line in self.lines(GENERATIONS)]
 
     def summary(self) -> Summary | None:
         """Return what the run came to, or None where it is not complete."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import Champion, complete_summary
 from evoprompt.policy import Policy
-from evoprompt.store.folder import CONFIG
+from evoprompt.store.folder import CONFIG, SUMMARY
+from evoprompt.store.form import in_form
 
 
 class EvolveJob:
@@ -64,7 +65,8 @@ class EvolveJob:
                 f"the run in {folder} has not committed a generation yet; there is nothing to "
                 f"report"
             )
-        return write_page(run)
+        with in_form(folder):
+            return write_page(run)
 
     def champion(self, folder: Path) -> Champion:
         """Return the champion of a run, which answers as its fitness compared choices; its clause
@@ -76,7 +78,8 @@ class EvolveJob:
 
         run = EvolveFolder.open(folder)
         summary, config = complete_summary(run), run.config()
-        policy = Policy.from_dict(summary["champion"]["policy"])
-        kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
+        with in_form(folder / SUMMARY):
+            policy = Policy.from_dict(summary["champion"]["policy"])
+            kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
         answered_by = fitness_of(kind, has_choices=True).compared_by
         return Champion(config, policy, evaluator_of(policy), answered_by=answered_by)

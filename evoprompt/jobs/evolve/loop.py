@@ -33,6 +33,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Brood, Example, LabelScores, State, TokenCount
 from evoprompt.selection.base import Expectation
 from evoprompt.store.folder import SUMMARY
+from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
 
 
@@ -73,7 +74,8 @@ def run(
         ArithmeticError: Price's parts do not add up, which is a bug.
     """
     begun = time.perf_counter()
-    journal, state = restore(parts, folder)
+    with in_form(folder.path):
+        journal, state = restore(parts, folder)
     journal.ledger.add_seconds("startup", startup_seconds)
     before = sum(journal.ledger.seconds.values())
     # a second of imports, while the model is loaded

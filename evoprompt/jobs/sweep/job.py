@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import SWEEP, Champion
+from evoprompt.store.form import in_form
 
 
 class SweepJob:
@@ -45,7 +46,8 @@ class SweepJob:
         """Write the table and the page of a sweep, finished or not."""
         from evoprompt.jobs.sweep.page import write_results
 
-        return write_results(folder)[1]
+        with in_form(folder):
+            return write_results(folder)[1]
 
     def champion(self, folder: Path) -> Champion:
         """Refuse: each run of a sweep has a champion of its own."""
