@@ -34,7 +34,9 @@ from evoprompt.scoring.weights import (
     bytes_per_token,
     limits_of,
     load_network,
+    pick_device,
     sliding_window_of,
+    vocabulary_of,
     window_of,
 )
 
@@ -56,7 +58,8 @@ class TransformersLM:
         threads: of the CPU; None leaves torch's choice.
 
     Raises:
-        UserError: the folder holds no causal language model that transformers can load.
+        UserError: the folder holds no causal language model that transformers can load, or there
+            is no such device.
     """
 
     def __init__(
@@ -69,9 +72,7 @@ class TransformersLM:
         if threads:
             torch.set_num_threads(threads)
         self._torch = torch
-        self._device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        )
+        self._device = pick_device(device)
         on_cpu = self._device.type == "cpu"
         if on_cpu:
             # Without it a mask makes transformers copy keys and values once per query head; results
@@ -88,7 +89,7 @@ class TransformersLM:
             else torch.cuda.get_device_name(self._device)
         )
         self._kernels = f"{kernels}, {changed} {'packed layers' if on_cpu else 'fused modules'}"
-        self.vocabulary = int(text.vocab_size)
+        self.vocabulary = vocabulary_of(self.network)
         self.window = window_of(text)
         self.limits = limits_of(self.network, self.window)
         self._eager = text._attn_implementation == "eager"

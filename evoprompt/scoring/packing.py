@@ -11,13 +11,18 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from evoprompt.scoring.probe import PROBE_TOLERANCE
+from evoprompt.scoring.weights import vocabulary_of, window_of
+from evoprompt.seeding import Stream, generator
+
 logger = logging.getLogger(__name__)
 
-#: Greatest difference of a logit from that of the plain layers, as a part of the greatest logit:
-#: the order of summation.
-TOLERANCE = 1e-4
-#: Tokens of the trial.
-TRIAL = 8
+#: A log-probability may differ from that of the plain layers by so many nats plus so many parts of
+#: it: the order of summation.
+ABSOLUTE, RELATIVE = PROBE_TOLERANCE["float32"]
+#: Tokens of the trial, and of that of a network with a state, where rounding goes on from token to
+#: token and grows.
+TRIAL, STATE_TRIAL = 8, 160
 
 
 def pack_linear_layers(network: Any) -> int:
@@ -26,8 +31,8 @@ def pack_linear_layers(network: Any) -> int:
 
     A layer whose weight is used elsewhere too (a vocabulary head tied to the embedding) stays
     plain. All stay plain, and 0 is returned, where this build of torch lacks the operator, the
-    architecture does without its layers' own forward, or the logits of a trial change by more than
-    `TOLERANCE`.
+    architecture does without its layers' own forward, or the log-probabilities of a trial change by
+    more than `ABSOLUTE` and `RELATIVE` allow.
     """
     import torch
 
@@ -38,10 +43,9 @@ def pack_linear_layers(network: Any) -> int:
     try:
         for parent, name, layer in places:
             setattr(parent, name, _packed_class(torch)(layer))
-        difference = float((_trial(torch, network) - plain).abs().max() / plain.abs().max())
-        reason = (
-            "" if difference <= TOLERANCE else f"logits change by {difference:.1g} of the greatest"
-        )
+        difference = (_trial(torch, network) - plain).abs()
+        is_right = bool((difference <= ABSOLUTE + RELATIVE * plain.abs()).all())
+        reason = "" if is_right else f"scores change by {float(difference.max()):.1g} nats"
     except (AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
     if not reason:
@@ -69,10 +73,15 @@ def _places(torch: Any, network: Any) -> list[tuple[Any, str, Any]]:
 
 
 def _trial(torch: Any, network: Any) -> Any:
-    """Return the logits of a few tokens, (token, vocabulary)."""
-    tokens = torch.arange(TRIAL)[None] % int(network.config.get_text_config().vocab_size)
+    """Return the log-probabilities after a few tokens, (token, vocabulary)."""
+    has_state = any(isinstance(module, torch.nn.Conv1d) for module in network.modules())
+    length = min(STATE_TRIAL if has_state else TRIAL, window_of(network.config.get_text_config()))
+    tokens = torch.from_numpy(
+        generator(0, Stream.PROBE, 3).integers(0, vocabulary_of(network), size=(1, length))
+    )
     with torch.inference_mode():
-        return network(input_ids=tokens, use_cache=False).logits[0]
+        logits = network(input_ids=tokens, use_cache=False).logits[0]
+        return logits.double().log_softmax(-1)
 
 
 def _packed_class(torch: Any) -> Any:

@@ -68,6 +68,34 @@ def load_network(folder: Path, dtype: str, device: Any) -> Any:
     return network
 
 
+def pick_device(asked: str) -> Any:
+    """Return the torch device that is asked for; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        UserError: CUDA is asked for, and this torch or this machine has none.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda" if asked == "auto" else asked)
+    if asked.startswith("cuda"):
+        why = "sees no GPU" if torch.version.cuda else "is built without CUDA"
+        raise UserError(
+            f"model.device={asked} asks for a GPU, and torch {torch.__version__} {why} here; set "
+            "model.device to auto or cpu, or run it where torch sees a GPU"
+        )
+    return torch.device("cpu" if asked == "auto" else asked)
+
+
+def vocabulary_of(network: Any) -> int:
+    """Return how many tokens a network can read: the rows of its embedding, or fewer where its
+    configuration says so.
+    """
+    rows = int(network.get_input_embeddings().weight.shape[0])
+    named = getattr(network.config.get_text_config(), "vocab_size", None)
+    return min(rows, named) if isinstance(named, int) else rows
+
+
 def told(error: Exception) -> str:
     """Return what an error says, in a line, for people."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -116,7 +144,7 @@ def _forward_fault(network: Any, device: Any) -> str:
             f"{type(network).__name__} is the decoder of an encoder-decoder: it attends to an "
             "encoder that is not there; give a decoder-only model"
         )
-    size = int(network.config.get_text_config().vocab_size)
+    size = vocabulary_of(network)
     first = (torch.arange(3, 15, device=device) * 7 % size)[None]
     second = first.clone()
     second[0, -4:] = (second[0, -4:] + 1) % size

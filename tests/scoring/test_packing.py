@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from toys.tiny_models import architectures
+from transformers import LlamaConfig
 
 from evoprompt.scoring import packing
 from evoprompt.scoring.packing import pack_linear_layers
@@ -66,3 +69,36 @@ def test_a_packed_layer_that_computes_something_else_is_not_used(monkeypatch: py
 
 def test_other_number_types_stay_plain():
     assert pack_linear_layers(architectures()["llama"]().bfloat16()) == 0
+
+
+def test_layers_stay_plain_where_rounding_grows_in_a_state():
+    # What the packed layers add doubles from token to token: 1e-9 of a logit after the first is
+    # 1e-9 * 2^7 = 1.3e-7 after 8 tokens, and 1e-9 * 2^63, which no score bears, after 64.
+    import torch
+
+    tried = []
+
+    class Network(torch.nn.Module):
+        def __init__(self, with_state: bool) -> None:
+            super().__init__()
+            self.config = LlamaConfig(vocab_size=101, max_position_embeddings=64)
+            self.embedding = torch.nn.Embedding(101, 16)
+            self.linear = torch.nn.Linear(16, 101)
+            self.convolution = torch.nn.Conv1d(1, 1, 1) if with_state else None
+
+        def get_input_embeddings(self):
+            return self.embedding
+
+        def forward(self, input_ids, use_cache):
+            tried.append(input_ids.shape[1])
+            rows = self.linear(self.embedding(input_ids))
+            if type(self.linear) is not torch.nn.Linear:
+                growth = 1e-9 * 2.0 ** torch.arange(input_ids.shape[1])
+                rows = rows + growth[None, :, None] * torch.arange(101)
+            return SimpleNamespace(logits=rows)
+
+    torch.manual_seed(0)
+    assert pack_linear_layers(Network(with_state=True)) == 0
+    assert tried == [64, 64]  # as far as the window goes
+    assert pack_linear_layers(Network(with_state=False)) == 1
+    assert tried[2:] == [8, 8]

@@ -157,3 +157,34 @@ def test_a_whole_number_that_nobody_knows_is_a_length():
     network.sieve = type("Sieve", (torch.nn.Module,), {})()
     network.sieve.span, network.sieve.width, network.sieve.size = 40, 50, 48
     assert limits_of(network, 256) == (40, 96, 120)
+
+
+def test_a_gpu_that_is_not_there_is_said(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"model.device=cuda asks for a GPU.*set model.device to"):
+        TransformersLM(tiny_model, device="cuda")
+    assert TransformersLM(tiny_model, device="auto").device == "cpu"
+
+
+def test_a_pass_that_memory_surely_does_not_hold_is_refused(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import psutil
+
+    model = TransformersLM(tiny_model)
+    # A token takes 4 bytes * (8 * 48 hidden + 3 * 96 between) = 2,688, and a byte for each of the
+    # 256 columns of its mask: 2,944; 1,000 are 2,944,000.
+    free = SimpleNamespace(available=2_944_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    model.check_memory(1000)
+    free.available -= 1
+    with pytest.raises(UserError) as caught:
+        model.check_memory(1000)
+    # half of what would just fit: 1,000 * 2,943,999 / 2,944,000 / 2 = 499.99...
+    assert "passes of 1000 tokens take 2 MiB" in str(caught.value)
+    assert "set model.chunk_tokens to 499, for the whole run" in str(caught.value)
+    free.available = 0
+    with pytest.raises(UserError, match="set model.chunk_tokens to 16,"):  # the least there is
+        model.check_memory(1000)
