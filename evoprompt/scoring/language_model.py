@@ -4,12 +4,14 @@ log-probabilities and logits out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from evoprompt.errors import UserError
 
 Ints = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -34,6 +36,18 @@ NOT_A_NUMBER = (
     "the model returned NaN as a log-probability; its weights or its number type are "
     "at fault: try model.dtype=float32, and check the model's files"
 )
+
+
+def check_tokens(vocabulary: int, sequences: Iterable[Sequence[int]]) -> None:
+    """Raise a `UserError` where a token is none of the model's."""
+    for tokens in sequences:
+        for token in (min(tokens), max(tokens)):
+            if not 0 <= token < vocabulary:
+                raise UserError(
+                    f"the token {token} is none of the {vocabulary} that the model reads "
+                    f"(0 to {vocabulary - 1}); give a model folder with the tokenizer of its "
+                    "weights"
+                )
 
 
 class OutOfMemoryError(RuntimeError):

@@ -49,8 +49,8 @@ class Tokenizer:
         text = model.get("text_config")
         text = {**model, **text} if isinstance(text, dict) else model
         self.begin_token = self._begin(settings, (text, model))
-        vocabulary = text.get("vocab_size")
-        self._size = vocabulary if isinstance(vocabulary, int) else None
+        self._size = _size_of(folder, text.get("vocab_size"))
+        self._check_vocabulary()
         #: Tokens with a line end in them, as byte-level vocabularies write it, as it is, and as a
         #: single byte.
         self.break_tokens = frozenset(
@@ -165,7 +165,7 @@ class Tokenizer:
 
     def _check(self, text: str, ids: Sequence[int]) -> None:
         shown = text if len(text) <= 60 else text[:57] + "..."
-        if ids and self._size is not None and max(ids) >= self._size:
+        if ids and max(ids) >= self._size:
             raise UserError(
                 f"the text {shown!r} has the token {self._name(max(ids))!r} ({max(ids)}), "
                 f"beyond the {self._size} of the model in {self._folder}: its tokenizer is not of "
@@ -177,6 +177,21 @@ class Tokenizer:
             raise UserError(
                 f"the text {shown!r} has the control token {min(written)!r}, which the tokenizer "
                 f"in {self._folder} cannot write as text; take it out"
+            )
+
+    def _check_vocabulary(self) -> None:
+        """Refuse a vocabulary that goes beyond the model's; tokens added to it need not be used."""
+        backend: Any = self._fast or getattr(self._slow, "backend_tokenizer", None)
+        if backend is None:
+            added = set(self._slow.added_tokens_decoder)
+            own = [i for i in self._vocabulary().values() if i not in added]
+        else:
+            own = list(backend.get_vocab(with_added_tokens=False).values())
+        if own and max(own) >= self._size:
+            raise UserError(
+                f"the tokenizer in the model folder {self._folder} has tokens up to {max(own)}, "
+                f"and the model reads {self._size}: it is not the tokenizer of these weights; give "
+                "a folder with both of one model"
             )
 
     def _begin(self, settings: dict[str, Any], configs: Sequence[dict[str, Any]]) -> int:
@@ -218,6 +233,24 @@ class Tokenizer:
 def _as_control(token: Any) -> Any:
     token.special = True
     return token
+
+
+def _size_of(folder: Path, named: object) -> int:
+    """Return how many tokens the model of a folder reads: as its configuration says, or means."""
+    if isinstance(named, int):
+        return named
+    from transformers import AutoConfig
+
+    try:
+        text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+        return int(text.vocab_size)
+    except Exception as error:  # noqa: BLE001  a folder may hold anything, and break any reader
+        told = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"{folder / 'config.json'} does not say how many tokens the model reads "
+            f"({type(error).__name__}: {told[:150]}); give the folder of a whole model, with "
+            "vocab_size in its configuration"
+        ) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -300,3 +300,16 @@ def test_nan_from_the_model_is_an_error_that_names_the_cure():
 
 def test_no_requests_cost_nothing():
     assert Scorer(ToyLM(), path="packed").score([]).count.body_tokens == 0
+
+
+@pytest.mark.parametrize("path", ["packed", "branched", "plain"])
+@pytest.mark.parametrize("bad", [-1, 10**6])
+def test_a_token_that_is_none_of_the_models_is_refused_in_a_sentence(path: str, bad: int):
+    scorer = Scorer(ToyLM(), path=path)
+    for context, continuation in [((1, bad), (2,)), ((1, 2), (bad,)), ((1,), (2, bad, 3))]:
+        with pytest.raises(UserError, match=f"the token {bad} is none of the "):
+            scorer.score([TokenRequest((1,), (2,)), TokenRequest(context, continuation)])
+    with pytest.raises(UserError, match=f"the token {bad} is none of the "):
+        scorer.generate([Decoding((1, bad), 2)])
+    last = scorer.model.vocabulary - 1
+    assert scorer.score([TokenRequest((last,), (last,))]).log_likelihood[0] < 0

@@ -105,6 +105,31 @@ def test_a_token_beyond_the_models_is_refused_with_the_folder_and_the_text(folde
         tokenizer.encode(["a woof"])
 
 
+@pytest.mark.parametrize("kind", ["TokenizersBackend", "PreTrainedTokenizerFast"])
+def test_a_vocabulary_beyond_the_models_is_refused_at_once(folder: Path, kind: str):
+    # letters are the tokens up to 98
+    edited(folder, tokenizer_config__tokenizer_class=kind, config__vocab_size=99)
+    Tokenizer(folder)
+    edited(folder, config__vocab_size=98)
+    with pytest.raises(UserError, match=r"has tokens up to 98, and the model reads 98") as caught:
+        Tokenizer(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_what_the_configuration_does_not_say_is_what_its_architecture_means(folder: Path):
+    configuration = json.loads((folder / "config.json").read_text())
+    del configuration["vocab_size"]
+    backend = Backend.from_file(str(folder / "tokenizer.json"))
+    backend.add_tokens([f"word{i}" for i in range(40_000)])
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps(configuration))
+    with pytest.raises(UserError, match=r"has the token 'word39999' \(\d+\), beyond the 32000"):
+        Tokenizer(folder).encode(["word39999"])  # llama's 32,000
+    (folder / "config.json").write_text('{"model_type": "nobody", "bos_token_id": 1}')
+    with pytest.raises(UserError, match="does not say how many tokens the model reads"):
+        Tokenizer(folder)
+
+
 @given(st.text(st.characters(codec="ascii"), max_size=30))
 def test_ordinary_text_has_the_tokens_that_the_tokenizer_alone_gives(tiny_model: Path, text: str):
     if any(name in text for name in ("<pad>", "<s>", "</s>")):
