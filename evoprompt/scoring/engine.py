@@ -35,17 +35,18 @@ from evoprompt.scoring.language_model import (
     Ints,
     LanguageModel,
     OutOfMemoryError,
+    check_tokens,
 )
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.probe import PROBE_TOLERANCE, Verdict, probe
 from evoprompt.scoring.trie import (
     Pass,
     TokenRequest,
-    Tokens,
     TriePlan,
     branches,
     column_ends,
     plan,
+    segments,
     visible,
 )
 
@@ -59,6 +60,8 @@ class TokenScores:
     log_likelihood: NDArray[np.float64]  #: nats, summed over the continuation, shape (request,)
     is_greedy: NDArray[np.bool_]  #: every token of the continuation is the model's first choice
     count: TokenCount
+    #: passes were shorter than asked for, for want of memory: the last bits may be others
+    is_shortened: bool = False
 
 
 class _Sheet:
@@ -108,6 +111,7 @@ class Scorer:
         self.verdict = verdict or probe(model, self._log_probs, chunk_tokens)
         model.block_masks = self.verdict.block_masks
         self.chunk_tokens = min(chunk_tokens, self.verdict.chunk_tokens or chunk_tokens)
+        self._asked_chunk = self.chunk_tokens
         self.store = store
         self.path, self.reason = self.verdict.path, self.verdict.reason
         tolerance = PROBE_TOLERANCE[model.dtype]
@@ -124,12 +128,13 @@ class Scorer:
                 a small part of a long pass, and costs less there than passes of its own.
 
         Raises:
-            UserError: a request is longer than the model's window, the model returns NaN, or the
-                shortest pass finds no memory.
+            UserError: a request is longer than the model's window or has a token that is none of
+                the model's, the model returns NaN, or the shortest pass finds no memory.
         """
         if not requests:
             return TokenScores(np.zeros(0), np.zeros(0, dtype=bool), TokenCount())
         self._check_window(max(len(r.fed) for r in requests), "")
+        check_tokens(self.model.vocabulary, (r.context + r.continuation for r in requests))
         most = self.verdict.packed_length
         is_long = np.array([most is not None and len(r.fed) > most for r in requests])
         log_likelihood = np.zeros(len(requests))
@@ -143,7 +148,8 @@ class Scorer:
                 count += scores.count
         if np.isnan(log_likelihood).any():
             raise UserError(NOT_A_NUMBER)
-        return TokenScores(log_likelihood, is_greedy, count)
+        is_shortened = self.chunk_tokens < self._asked_chunk
+        return TokenScores(log_likelihood, is_greedy, count, is_shortened)
 
     def _score_by(
         self, path: str, requests: Sequence[TokenRequest], cuts: Sequence[int]
@@ -167,9 +173,8 @@ class Scorer:
             )
             sums = np.bincount(trie.scored_request, weights=sheet.log_prob, minlength=len(left))
             log_likelihood[left[answered]] = sums[answered]
-            is_greedy[left[answered]] = (
-                np.bincount(trie.scored_request, weights=~sheet.is_first, minlength=len(left)) == 0
-            )[answered]
+            misses = np.bincount(trie.scored_request, weights=~sheet.is_first, minlength=len(left))
+            is_greedy[left[answered]] = (misses == 0)[answered]
             left = left[~answered]
             if len(left):
                 trie = plan([requests[i] for i in left], self.chunk_tokens, cuts)
@@ -190,8 +195,9 @@ class Scorer:
         ends = np.cumsum([0, *(len(requests) for requests, _ in units)]).tolist()
         counts = [TokenCount(requests=end - start) for start, end in pairwise(ends)]
         counts[:1] = [replace(whole.count, requests=ends[1])]
+        values, is_greedy = whole.log_likelihood, whole.is_greedy
         return [
-            TokenScores(whole.log_likelihood[start:end], whole.is_greedy[start:end], count)
+            TokenScores(values[start:end], is_greedy[start:end], count, whole.is_shortened)
             for (start, end), count in zip(pairwise(ends), counts, strict=True)
         ]
 
@@ -208,6 +214,7 @@ class Scorer:
                 len(request.prompt) + request.max_tokens,
                 f" with the {request.max_tokens} that may be written",
             )
+            check_tokens(self.model.vocabulary, [request.prompt])
         most = self.verdict.packed_length
         is_long = [most is not None and len(r.prompt) + r.max_tokens > most for r in requests]
         decoded: dict[Decoding, Decoded] = {}
@@ -288,7 +295,7 @@ class Scorer:
                     kept = (*kept, (piece.start, piece.end))
                 if piece.is_trunk and self.store is not None:
                     self.store.add(
-                        _segments(trie, (*piece.past, (piece.start, piece.end))),
+                        segments(trie, (*piece.past, (piece.start, piece.end))),
                         *self.model.take(piece.end - piece.start),
                     )
         finally:
@@ -308,7 +315,7 @@ class Scorer:
             if not piece.is_trunk or len(sheet.of_rows(piece.start, piece.end)):
                 break
             ranges.append((piece.start, piece.end))
-        found = self.store.match(_segments(trie, ranges))
+        found = self.store.match(segments(trie, ranges))
         if found:
             self.model.put(found)
         return TokenCount(stored_tokens=ranges[len(found) - 1][1] if found else 0)
@@ -389,7 +396,3 @@ class Scorer:
 def _one_pass(trie: TriePlan, wanted: Ints, body_tokens: int) -> TokenCount:
     rows = len(np.unique(trie.scored_row[wanted]))
     return TokenCount(body_tokens=body_tokens, head_rows=rows, forwards=1)
-
-
-def _segments(trie: TriePlan, ranges: Sequence[tuple[int, int]]) -> list[Tokens]:
-    return [tuple(trie.tokens[start:end].tolist()) for start, end in ranges]

@@ -144,7 +144,11 @@ class Memo:
         return TokenScores(log_likelihood, is_greedy, count)
 
     def keep(self, requests: Sequence[TokenRequest], scores: TokenScores) -> None:
-        """Write the scores of requests that were scored together, all or none."""
+        """Write the scores of requests that were scored together, all or none; none that came of
+        shorter passes than the signature says.
+        """
+        if scores.is_shortened:
+            return
         keys = [self._key(r) for r in requests]
         company = self._company(keys)
         values = zip(scores.log_likelihood.tolist(), scores.is_greedy.tolist(), strict=True)

@@ -238,6 +238,11 @@ def _rows_from(path: Sequence[tuple[int, int, int]], depth: int) -> list[int]:
     return rows
 
 
+def segments(trie: TriePlan, ranges: Sequence[tuple[int, int]]) -> list[Tokens]:
+    """Return the tokens of ranges of rows, each [start, end)."""
+    return [tuple(trie.tokens[start:end].tolist()) for start, end in ranges]
+
+
 def _key(tokens: Tokens) -> bytes:
     """Return tokens as bytes that are ordered as the tokens are, `TOKEN_BYTES` each."""
     key = array("I", tokens)

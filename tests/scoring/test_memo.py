@@ -81,6 +81,29 @@ def test_a_request_in_two_companies_is_recalled_with_each(memo: Memo):
     assert not memo.find(REQUESTS).in_company
 
 
+def test_scores_of_passes_that_found_no_memory_are_not_kept(memo: Memo):
+    model = ToyLM()
+    scorer = Scorer(model, chunk_tokens=16, path="packed")
+    requests = [TokenRequest((1, 2, 3), (label,) * 20) for label in (4, 5)]  # 3 + 19 + 19 rows
+    whole = scorer.score(requests)
+    assert not whole.is_shortened
+    memo.keep(requests, whole)
+    assert memo.recall(requests) is not None
+    model.memory = 8
+    others = [TokenRequest((2, 2, 3), (label,) * 20) for label in (4, 5)]
+    shortened = scorer.score(others)
+    assert shortened.count.halvings == 1
+    assert shortened.is_shortened
+    memo.keep(others, shortened)
+    assert memo.find(others).scores == {}
+    model.memory = 10**9
+    later = scorer.score(others)  # no pass fails, and all are still of 8 tokens
+    assert later.count.halvings == 0
+    assert later.is_shortened
+    memo.complete(others, scorer.score)
+    assert memo.find(others).scores == {}
+
+
 @pytest.mark.parametrize("asked", [REQUESTS[::-1], [*REQUESTS, REQUESTS[0]]])
 def test_order_and_repetition_are_the_same_company(memo: Memo, asked):
     kept = dict(zip(REQUESTS, scores_of(REQUESTS).log_likelihood.tolist(), strict=True))
