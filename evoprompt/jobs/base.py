@@ -16,13 +16,14 @@ from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import InexactScoringError, UserError
-from evoprompt.jobs.provenance import provenance
+from evoprompt.jobs.provenance import SCORING, provenance
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
 from evoprompt.store.folder import CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
 from evoprompt.tasks.render import render_prompt
 from evoprompt.terminal import new_console
+from evoprompt.tracking.courier import sync_hint
 
 F = TypeVar("F", bound=RunFolder)
 C = TypeVar("C", bound=JobConfig)
@@ -218,6 +219,7 @@ def begin_again(folder: RunFolder, config: C, found: InexactScoringError, *kept:
     values["model"]["scoring"] = "plain"
     again = type(config).model_validate(values)
     plain = {**begun.get("config", {}), "model": values["model"]}
+    begun.pop(SCORING, None)
     folder.begin(again, {**begun, "config": plain, "begun_again": str(found)})
     return plainly(config)
 
@@ -233,6 +235,23 @@ def begun_again(found: Exception) -> str:
         f"{found}; so no score of this run is kept: it begins again and forwards every sequence "
         f"by itself (model.scoring=plain), which is slower and exact"
     )
+
+
+@contextmanager
+def going_on(folder: RunFolder, *, accept_changes: bool) -> Iterator[None]:
+    """Be the one that goes on with a folder; two that begin at once do not both end it.
+
+    Raises:
+        UserError: another process writes in it, or it is complete.
+    """
+    folder.accepts_changes = accept_changes
+    with folder.owned():
+        if folder.is_complete:
+            raise UserError(
+                f"the run in {folder.path} is complete; its result is in {SUMMARY}, and evoprompt "
+                f"report {folder.path} makes its page again{sync_hint(folder)}"
+            )
+        yield
 
 
 @contextmanager

@@ -8,18 +8,19 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from evoprompt.about import __version__
-from evoprompt.backends.base import Identity
+from evoprompt.backends.base import ALIKE, Identity, ModelInfo
 from evoprompt.config.reader import check_section, parse_override, put_value
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import UserError, clip, quoted
-from evoprompt.store.folder import PROVENANCE, RunFolder
+from evoprompt.store.folder import CONFIG, PROVENANCE, RunFolder
 
 C = TypeVar("C", bound=JobConfig)
 
@@ -27,8 +28,13 @@ C = TypeVar("C", bound=JobConfig)
 RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
 #: What is compared, by the beginning of its dotted key: the rest may be another on going on.
 COMPARED = ("config.", "data.", "files.", "model.fingerprint", "packages.")
-#: Parts of a configuration that change no result.
+#: Parts of a configuration that may be set anew: they change no result, or how long one goes on.
 FREE = ("workers.", "tracking.", "budget.")
+THREADS = "workers.threads"
+#: Of these, what the folder's own file may have otherwise without a word.
+UNCOMPARED = ("workers.", "tracking.")
+#: How the loaded model scores, in `provenance.json`.
+SCORING = "scoring"
 #: Keys that say where something is: what is there is compared by its digest.
 NAMES = ("name", "task.path", "task.test_path", "questions")
 MOST_TOLD = 8
@@ -56,34 +62,94 @@ def provenance(
     }
 
 
-def check_unchanged(folder: RunFolder, now: Mapping[str, object], *, accept: bool = False) -> None:
-    """Compare what a result depends on with what the folder has of it.
+@dataclass(frozen=True, slots=True)
+class Settings(Generic[C]):
+    """A configuration that a job is gone on with, and what was set in it since it began."""
+
+    config: C  #: as the folder's file has it, or will
+    what: Mapping[str, tuple[object, object]]  #: by dotted key: before, and now
+    is_new: bool  #: the folder's file has other values
+
+
+def check_unchanged(
+    folder: RunFolder, now: Mapping[str, Any], settings: Settings[C] | None = None
+) -> None:
+    """Compare what a result depends on with what the folder has of it; record what was set or
+    accepted, and what is there where nothing is committed yet.
 
     Args:
         folder: of a job that is gone on with.
         now: what `provenance` returns of it.
-        accept: record what differs, and go on.
+        settings: what `with_settings` returned of it.
 
     Raises:
         UserError: something differs, and it is not accepted; the message names it.
     """
     before, now = folder.read(PROVENANCE), json.loads(json.dumps(now))
-    if before is None:
-        raise UserError(f"{folder.path / PROVENANCE} is missing: what the run began with is lost")
+    if before is None and folder.has_commit and not folder.accepts_changes:
+        raise UserError(
+            f"{folder.path / PROVENANCE} is missing: what the run began with is lost; put it back, "
+            f"or go on all the same with evoprompt resume --accept-changes, which records it"
+        )
+    before, what = before or {}, dict(settings.what) if settings else {}
     changes = differences(before, now)
-    if not changes:
+    others = {key: pair for key, pair in changes.items() if key not in what}
+    if folder.has_commit:
+        _refuse(folder, others)
+    # before the record: whoever is stopped between can say it again
+    if settings and settings.is_new:
+        folder.write_config(settings.config)
+    if before and not (changes or what):
+        return
+    kept = {key: value for key, value in before.items() if key not in now and key != SCORING}
+    folder.write(PROVENANCE, {**now, **kept, **_changed(before, {**what, **changes})})
+
+
+def check_scoring(folder: RunFolder, info: ModelInfo, threads: int | None) -> None:
+    """Compare how the loaded model scores with how it did when the job began, and record it where
+    that is not known: the last bits of a score depend on it.
+
+    Args:
+        folder: of the job.
+        info: of the loaded model.
+        threads: of each worker on a CPU; None are all cores.
+
+    Raises:
+        UserError: something differs, and it is not accepted; the message names it.
+    """
+    now: dict[str, object] = {name: getattr(info, name) for name in ALIKE}
+    if info.device == "cpu":
+        now["threads"] = threads or os.cpu_count()
+    before = folder.read(PROVENANCE) or {}
+    old = before.get(SCORING, {})
+    if old == now:
+        return
+    pairs = {f"{SCORING}.{k}": (old.get(k), now.get(k)) for k in {**old, **now}} if old else {}
+    changes = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    if folder.has_commit:
+        _refuse(folder, changes)
+    folder.write(PROVENANCE, {**before, SCORING: now, **_changed(before, changes)})
+
+
+def _refuse(folder: RunFolder, changes: Mapping[str, tuple[object, object]]) -> None:
+    if not changes or folder.accepts_changes:
         return
     told = [f"{key} was {quoted(old)} and is {quoted(new)}" for key, (old, new) in changes.items()]
-    if not accept:
-        more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-        raise UserError(
-            f"the run in {folder.path} began with something else: {'; '.join(told[:MOST_TOLD])}"
-            f"{more}; undo that, or go on all the same with evoprompt resume --accept-changes, "
-            f"which records it"
-        )
-    entry = {"when": _now(), "what": {key: list(pair) for key, pair in changes.items()}}
-    kept = {key: value for key, value in before.items() if key not in now}
-    folder.write(PROVENANCE, {**now, **kept, "changes": [*before.get("changes", []), entry]})
+    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    raise UserError(
+        f"the run in {folder.path} began with something else: {'; '.join(told[:MOST_TOLD])}{more}; "
+        f"undo that, set what may be changed by evoprompt resume --set, or go on all the same with "
+        f"--accept-changes, which records it"
+    )
+
+
+def _changed(
+    before: Mapping[str, Any], changes: Mapping[str, tuple[object, object]]
+) -> dict[str, object]:
+    """Return the list of all changes with these, by its key; nothing where there are none."""
+    when = datetime.now().astimezone().isoformat(timespec="seconds")
+    entry = {"when": when, "what": {key: list(pair) for key, pair in changes.items()}}
+    return {"changes": [*before.get("changes", []), entry]} if before and changes else {}
 
 
 def differences(
@@ -98,44 +164,42 @@ def differences(
     return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
 
 
-def with_settings(folder: RunFolder, config: C, overrides: Sequence[str], *more: str) -> C:
-    """Return the configuration of a folder with other settings, which are recorded there.
+def with_settings(
+    folder: RunFolder, kind: type[C], overrides: Sequence[str], *more: str
+) -> Settings[C]:
+    """Return the configuration of a folder with other settings; nothing is written.
 
     Args:
         folder: of a job that is gone on with.
-        config: of it.
+        kind: of its configuration.
         overrides: `key=value`, each.
         more: keys that may be changed beside those that change no result.
 
     Raises:
         UserError: a key would change the result, or a value is not valid.
     """
-    if not overrides:
-        return config
-    values, what = folder.config_values(), {}
-    kept = config.model_dump(mode="json")
+    values = folder.config_values()
+    begun = check_section(kind, values, str(folder.path / CONFIG))
     for override in overrides:
         key, value = parse_override(override)
-        if not key.startswith(FREE) and key not in more:
+        if (not key.startswith(FREE) and key not in more) or key == THREADS:
             raise UserError(
                 f"--set {quoted(override)}: '{clip(key)}' would make it another run; what may be "
-                f"changed are {', '.join((*(f'{free}*' for free in FREE), *more))}"
+                f"changed are {', '.join((*(f'{free}*' for free in FREE), *more))}, but for "
+                f"{THREADS}, which moves the last bits of scores"
             )
-        section, _, name = key.partition(".")
-        what[f"config.{key}"] = [kept.get(section, {}).get(name), value]
         put_value(values, key, value, f"--set {quoted(override)}")
-    changed = check_section(type(config), values, f"--set {' '.join(overrides)}")
-    begun = folder.read(PROVENANCE) or {}
-    entry = {"when": _now(), "what": what}
-    recorded = {**begun, "changes": [*begun.get("changes", []), entry]}
-    if "config" in begun:
-        recorded["config"] = changed.model_dump(mode="json")
-    folder.begin(changed, recorded)
-    return changed
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    changed = check_section(kind, values, f"--set {' '.join(overrides)}") if overrides else begun
+    recorded = (folder.read(PROVENANCE) or {}).get("config") or begun.model_dump(mode="json")
+    old = dict(_leaves(recorded, "config"))
+    new = dict(_leaves(changed.model_dump(mode="json"), "config"))
+    named = tuple(f"config.{parse_override(override)[0]}" for override in overrides)
+    what = {
+        key: (old.get(key), new.get(key))
+        for key in dict.fromkeys([*old, *new])
+        if named and key.startswith(named) and old.get(key) != new.get(key)
+    }
+    return Settings(changed, what, is_new=changed != begun)
 
 
 def file_digest(path: Path) -> dict[str, object]:
@@ -161,7 +225,7 @@ def source_digest() -> str:
 def _counts(key: str) -> bool:
     if key.startswith("config."):
         name = key.removeprefix("config.")
-        return not name.startswith(FREE) and name not in NAMES
+        return not name.startswith(UNCOMPARED) and name not in NAMES
     return key in ("evoprompt", "source") or (
         key.startswith(COMPARED) and not key.endswith(".path") and not key.startswith("data.notes")
     )

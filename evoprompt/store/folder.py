@@ -51,6 +51,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ownership = Ownership(path)
+        #: Whoever goes on with it takes what a result depends on as it is now.
+        self.accepts_changes = False
         self._digests: dict[str, Any] = {}
 
     @classmethod
@@ -119,8 +121,12 @@ class RunFolder:
 
     def begin(self, config: Section, provenance: Mapping[str, Any]) -> None:
         """Write what the run is, before anything of it happens."""
-        _replace(self.path / CONFIG, dump_config(config))
+        self.write_config(config)
         self.write(PROVENANCE, provenance)
+
+    def write_config(self, config: Section) -> None:
+        """Write the configuration in one step."""
+        _replace(self.path / CONFIG, dump_config(config))
 
     def set_aside(self, *kept: str) -> Path:
         """Move all that was written into a folder beside, `set_aside`, numbered where that exists,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evoprompt.backends.local import LocalExecutor
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import resume, start
@@ -83,3 +85,71 @@ def test_more_generations_and_other_workers_are_set_and_recorded(unfinished: Pat
     }
     assert (unfinished / "lineage.jsonl").read_bytes().startswith(lineage)
     assert "max_restarts: 5" in (unfinished / "config.yaml").read_text()
+
+
+def test_another_way_of_scoring_is_named_once_the_model_is_loaded(
+    unfinished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A pass of 32 tokens for one of 64, and two threads for one, move the last bits of scores."""
+    before = (unfinished / CHECKPOINT).read_bytes()
+    kept = provenance(unfinished)["scoring"]
+    assert (kept["chunk_tokens"], kept["path"], kept["threads"]) == (64, "packed", 1)
+    own_info = LocalExecutor.info
+    monkeypatch.setattr(LocalExecutor, "info", lambda self: replace(own_info(self), path="plain"))
+    with pytest.raises(UserError, match=r"scoring\.path was 'packed' and is 'plain'"):
+        resume(unfinished)
+    with pytest.raises(UserError, match=r"workers\.threads' would make it another run"):
+        resume(unfinished, ["workers.threads=2"])
+    config = unfinished / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  threads: 1\n", "  threads: 2\n"))
+    with pytest.raises(UserError, match=r"scoring\.threads was 1 and is 2"):
+        resume(unfinished)
+    config.write_text(text)
+    assert (unfinished / CHECKPOINT).read_bytes() == before
+    resume(unfinished, accept_changes=True)
+    assert provenance(unfinished)["scoring"]["path"] == "plain"
+    assert provenance(unfinished)["changes"][-1]["what"] == {"scoring.path": ["packed", "plain"]}
+
+
+def test_a_budget_that_was_edited_by_hand_is_named(unfinished: Path):
+    config = unfinished / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  prefill_tokens: null\n", "  prefill_tokens: 99999\n"))
+    assert config.read_text() != text
+    with pytest.raises(UserError, match=r"config\.budget\.prefill_tokens was None and is 99999"):
+        resume(unfinished)
+    resume(unfinished, ["budget.prefill_tokens=99999"])  # as if a kill had come before its record
+    [change] = provenance(unfinished)["changes"]
+    assert change["what"] == {"config.budget.prefill_tokens": [None, 99999]}
+
+
+def test_a_run_that_was_killed_before_its_first_generation_begins_with_what_is_there(
+    unfinished: Path,
+):
+    """Nothing was measured, so nothing depends on what it was begun with."""
+    for file in unfinished.iterdir():
+        if file.name != "config.yaml":
+            file.unlink()
+    assert resume(unfinished)["generations"] == 1
+    assert provenance(unfinished)["config"]["evolution"]["generations"] == 1
+    assert "changes" not in provenance(unfinished)
+
+
+def test_lost_provenance_of_a_generation_is_refused(unfinished: Path):
+    (unfinished / "provenance.json").unlink()
+    with pytest.raises(UserError, match=r"provenance\.json is missing.*--accept-changes"):
+        resume(unfinished)
+    resume(unfinished, accept_changes=True)
+    assert provenance(unfinished)["config"]
+
+
+def test_a_set_that_is_refused_changes_no_file(unfinished: Path):
+    before = {file.name: file.read_bytes() for file in unfinished.iterdir()}
+    config = unfinished / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("children: ", "children: 1"))
+    before["config.yaml"] = config.read_bytes()
+    with pytest.raises(UserError, match=r"config\.evolution\.children was"):
+        resume(unfinished, ["evolution.generations=3"])
+    assert {file.name: file.read_bytes() for file in unfinished.iterdir()} == before

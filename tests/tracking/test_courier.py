@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -76,7 +75,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kept(folder: RunFolder) -> dict:
-    return json.loads((folder.path / TRACKING).read_text())
+    return folder.read(TRACKING)
 
 
 def whole(folder: RunFolder, store: Store) -> Exception | None:

@@ -199,9 +199,9 @@ def test_a_run_whose_store_was_away_is_told_whole_by_sync_and_twice_is_once(
         assert show_sync(runs / "run") == 0
         assert "MLflow has all of it" in capsys.readouterr().out
         # as if a kill had come between what was told and the note of it
-        known = json.loads((runs / "run" / "tracking.json").read_text())
-        (runs / "run" / "tracking.json").write_text(json.dumps({**known, "told": 1, "ended": ""}))
-    folder = EvolveFolder.open(runs / "run")
+        folder = EvolveFolder.open(runs / "run")
+        known = folder.read("tracking.json")
+        folder.write("tracking.json", {**known, "told": 1, "ended": ""})
     told = [(line.generation, generation_metrics(line)["fitness/best"]) for line in
             folder.generations()]  # fmt: skip
     assert points(runs, known["run_id"]) == told

@@ -45,7 +45,8 @@ class BoostJob:
         config = loop.config()
         if not config.tracking.enabled:
             raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
-        reason = sync(config, loop)
+        with loop.owned():
+            reason = sync(config, loop)
         return [] if reason is None else [reason]
 
     def report(self, folder: Path) -> Path:

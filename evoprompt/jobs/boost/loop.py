@@ -49,6 +49,7 @@ from evoprompt.jobs.boost.state import (
 )
 from evoprompt.jobs.boost.tracked import open_tracking, point_of
 from evoprompt.jobs.held_out import compare
+from evoprompt.jobs.provenance import check_scoring
 from evoprompt.measurement.asker import Asker, Prior, is_right
 from evoprompt.policy import Policy
 from evoprompt.records import Example, TokenCount
@@ -95,6 +96,7 @@ def boost(
         open_tracking(parts.tracker, folder, parts.config, Asked(parts.task, parts.questions))
     with ledger.timed("model_load"):
         info = parts.executor.info()
+    check_scoring(folder, info, parts.config.workers.threads)
     parts.measurer.watch(parts.config.seed, ledger)
     with ledger.timed("tracking"):
         parts.tracker.ready()

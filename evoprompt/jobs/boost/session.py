@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprompt.errors import InexactScoringError, UserError
+from evoprompt.errors import InexactScoringError
 from evoprompt.jobs.base import (
     begin,
     begin_again,
     begun_again,
+    going_on,
     home,
     identify,
     taken_away,
@@ -28,7 +29,7 @@ from evoprompt.jobs.boost.tracked import ending_of
 from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import PlainConsole, new_console
-from evoprompt.tracking.courier import sync_hint, warn_untold
+from evoprompt.tracking.courier import warn_untold
 
 
 def start(config: BoostConfig, out: Path | None) -> Mapping[str, Any]:
@@ -71,16 +72,12 @@ def resume(
         UserError: it is complete, or its folder is damaged.
     """
     folder = BoostFolder.open(path)
-    if folder.is_complete:
-        raise UserError(
-            f"the loop in {path} is complete; its result is in summary.json, and evoprompt "
-            f"report {path} makes its page again{sync_hint(folder)}"
-        )
-    with folder.owned():
-        config = with_settings(folder, folder.config(), overrides, "loop.rounds")
+    with going_on(folder, accept_changes=accept_changes):
+        settings = with_settings(folder, BoostConfig, overrides, "loop.rounds")
+        config = settings.config
         asked, *_ = check_boost(config)
         now = provenance(config, identify(config, new_console()), asked.account())
-        check_unchanged(folder, now, accept=accept_changes)
+        check_unchanged(folder, now, settings)
         return _carry_out(config, folder)
 
 

@@ -42,10 +42,13 @@ class EvolveFolder(RunFolder):
     """The folder of a run."""
 
     def config(self) -> Config:
-        """Return the configuration that the run was begun with; the folder's own examples are
-        found wherever the folder is now.
+        """Return the configuration that the run was begun with, as it is used."""
+        return self.settled(check_config(self.config_values(), str(self.path / CONFIG)))
+
+    def settled(self, config: Config) -> Config:
+        """Return the file's configuration as it is used: the folder's own examples are found
+        wherever the folder is now.
         """
-        config = check_config(self.config_values(), str(self.path / CONFIG))
         return config.model_copy(update={"task": with_absolute_paths(config.task, self.path)})
 
     def commit(

@@ -49,7 +49,8 @@ class EvolveJob:
         config = run.config()
         if not config.tracking.enabled:
             raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
-        reason = sync(config, run)
+        with run.owned():
+            reason = sync(config, run)
         return [] if reason is None else [reason]
 
     def report(self, folder: Path) -> Path:

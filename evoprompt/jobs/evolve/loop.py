@@ -28,6 +28,7 @@ from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
+from evoprompt.jobs.provenance import check_scoring
 from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Policy
 from evoprompt.records import Brood, Example, LabelScores, State, TokenCount
@@ -84,6 +85,7 @@ def run(
         open_tracking(parts.tracker, folder, parts.config, parts.task)
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()
+    check_scoring(folder, info, parts.config.workers.threads)
     parts.measurer.watch(parts.config.seed, journal.ledger)
     with journal.ledger.timed("tracking"):
         parts.tracker.ready()

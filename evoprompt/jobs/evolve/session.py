@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from evoprompt.backends.shared import SharedModels
-from evoprompt.errors import InexactScoringError, UserError
+from evoprompt.errors import InexactScoringError
 from evoprompt.jobs.base import (
     begin_again,
+    going_on,
     home,
     identify,
     parent_run,
@@ -28,7 +29,7 @@ from evoprompt.jobs.evolve.tracked import ending_of
 from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
-from evoprompt.tracking.courier import sync_hint, warn_untold
+from evoprompt.tracking.courier import warn_untold
 
 
 def start(config: Config, out: Path | None) -> Mapping[str, Any]:
@@ -94,17 +95,12 @@ def resume(
         UserError: there is no run, it is complete, or its folder is damaged.
     """
     folder = EvolveFolder.open(path)
-    if folder.is_complete:
-        raise UserError(
-            f"the run in {path} is complete; its result is in summary.json, and evoprompt report "
-            f"{path} makes its page again{sync_hint(folder)}"
-        )
-    with folder.owned():
-        config = with_settings(folder, folder.config(), overrides, "evolution.generations")
-        config = folder.config() if overrides else config
+    with going_on(folder, accept_changes=accept_changes):
+        settings = with_settings(folder, Config, overrides, "evolution.generations")
+        config = folder.settled(settings.config)
         task, _ = check_task(config)
         now = provenance(config, identify(config, new_console()), task.account())
-        check_unchanged(folder, now, accept=accept_changes)
+        check_unchanged(folder, now, settings)
         _show(config, folder)
     summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary

@@ -38,7 +38,7 @@ class SweepJob:
 
     def sync(self, folder: Path) -> list[Exception]:
         """Tell the tracker what it was not told of a sweep and of its runs."""
-        from evoprompt.jobs.sweep.loop import sync
+        from evoprompt.jobs.sweep.tracked import sync
 
         return sync(folder.resolve())
 

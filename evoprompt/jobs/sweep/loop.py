@@ -18,7 +18,7 @@ from rich.console import Console
 from evoprompt.backends.shared import SharedModels, executor_key
 from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import SWEEP, identify
+from evoprompt.jobs.base import SWEEP, identify, plainly
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
@@ -34,11 +34,11 @@ from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import best_group, done, result_of
 from evoprompt.jobs.sweep.tracked import BEST, SETTINGS, about, ending_of
 from evoprompt.masking import without_secrets
-from evoprompt.store.folder import CONFIG, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.folder import PROVENANCE, SUMMARY, TRACKING, RunFolder
 from evoprompt.store.names import refuse_links
 from evoprompt.terminal import new_console
 from evoprompt.tracking.base import NullTracker, StoreDownError
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told, sync_hint, warn_untold
+from evoprompt.tracking.courier import Courier, sync_hint, warn_untold
 from evoprompt.tracking.open import open_tracker
 
 BASE, ERROR = "base.yaml", "error.txt"
@@ -153,29 +153,6 @@ def _go_on(path: Path) -> int:
             f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}"
         )
     return _carry_out(progress)
-
-
-def sync(path: Path) -> list[Exception]:
-    """Tell MLflow all that it was not told of a sweep and of its runs; return why that was not
-    possible.
-    """
-    state = read_state(path)
-    sweep = load_sweep(path / SETTINGS)
-    first = settle(sweep, state.rows[0].settings, "first")
-    courier, folder = open_tracker(first, path.parent), RunFolder(path)
-    reasons: list[Exception | None] = []
-    if not is_told(folder):
-        total = sweep.config.runs or len(state.rows)
-        courier.open(folder, lambda: about(path, sweep, total), once=True)
-        complete = len(done(list(state.rows))) == total
-        ending = ending_of(path, state) if complete else None
-        status = "FINISHED" if complete else "KILLED"
-        reasons.append(courier.finish(status, ending, SYNC_SECONDS))
-    for row in state.rows:
-        if (path / row.folder / CONFIG).exists():
-            run = EvolveFolder.open(path / row.folder)
-            reasons.append(sync_run(run.config(), run))
-    return [reason for reason in reasons if reason is not None]
 
 
 def show_plan(path: Path, overrides: Sequence[str] = ()) -> None:
@@ -350,17 +327,11 @@ def _result(
     folder = EvolveFolder(progress.path / row.folder)
     folder.path.mkdir(exist_ok=True)
     (folder.path / ERROR).unlink(missing_ok=True)
-    if folder.is_complete:
-        sync_run(config, folder)
-    else:
-        with folder.owned():
-            task, _ = check_task(config)
-            now = provenance(config, identify(config, display.console), task.account())
-            if folder.has_commit:
-                check_unchanged(folder, now)
-            else:
-                folder.begin(config, now)
-            carry_out(config, folder, display, shared)
+    with folder.owned():
+        if folder.is_complete:
+            sync_run(config, folder)
+        else:
+            _carry_on(config, folder, shared, display)
     result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
     if result["objective"] is None:
         raise UserError(
@@ -368,6 +339,20 @@ def _result(
             f"objective"
         )
     return result
+
+
+def _carry_on(
+    config: Config, folder: EvolveFolder, shared: SharedModels, display: SweepDisplay
+) -> None:
+    if "begun_again" in (folder.read(PROVENANCE) or {}):
+        config = plainly(config)
+    task, _ = check_task(config)
+    now = provenance(config, identify(config, display.console), task.account())
+    if folder.has_commit:
+        check_unchanged(folder, now)
+    else:
+        folder.begin(config, now)
+    carry_out(config, folder, display, shared)
 
 
 def _write_error(folder: Path, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What a tracker is told of a sweep: when it begins, and when it is complete."""
+"""What a tracker is told of a sweep: when it begins, when it is complete, and what it missed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 from evoprompt.jobs.evolve.folder import EvolveFolder
-from evoprompt.jobs.sweep.config import Sweep
-from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown
+from evoprompt.jobs.evolve.tracked import sync as sync_run
+from evoprompt.jobs.sweep.config import Sweep, load_sweep, settle
+from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, read_state
 from evoprompt.jobs.sweep.record import SweepState
 from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of
+from evoprompt.store.folder import CONFIG, RunFolder
 from evoprompt.tracking.base import About, Ending, Point
+from evoprompt.tracking.courier import SYNC_SECONDS, is_told
+from evoprompt.tracking.open import open_tracker
 
 SETTINGS, BEST = "sweep.yaml", "best.yaml"
 
@@ -59,3 +63,35 @@ def ending_of(path: Path, state: SweepState) -> Ending:
     files = [path / name for name in (TABLE, PAGE, SETTINGS, BEST)]
     kept = [file for file in files if file.exists()]
     return Ending(markdown(state), Point(metrics, 0, last), files=kept)
+
+
+def sync(path: Path) -> list[Exception]:
+    """Tell MLflow all that it was not told of a sweep and of its runs; return why that was not
+    possible.
+
+    Raises:
+        UserError: another process writes in it.
+    """
+    with RunFolder(path).owned():
+        return _sync(path)
+
+
+def _sync(path: Path) -> list[Exception]:
+    state = read_state(path)
+    sweep = load_sweep(path / SETTINGS)
+    first = settle(sweep, state.rows[0].settings, "first")
+    courier, folder = open_tracker(first, path.parent), RunFolder(path)
+    reasons: list[Exception | None] = []
+    if not is_told(folder):
+        total = sweep.config.runs or len(state.rows)
+        courier.open(folder, lambda: about(path, sweep, total), once=True)
+        complete = len(done(list(state.rows))) == total
+        ending = ending_of(path, state) if complete else None
+        status = "FINISHED" if complete else "KILLED"
+        reasons.append(courier.finish(status, ending, SYNC_SECONDS))
+    for row in state.rows:
+        if (path / row.folder / CONFIG).exists():
+            run = EvolveFolder.open(path / row.folder)
+            with run.owned():
+                reasons.append(sync_run(run.config(), run))
+    return [reason for reason in reasons if reason is not None]

@@ -77,9 +77,17 @@ def test_a_run_leaves_the_whole_record(finished: Path):
     assert tokens["stored"] > 0, "no child began as its parent"
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["model"]["fingerprint"]
-    assert provenance["data"]["splits"]["fitness"] == {
-        "examples": 8,
-        "labels": {"bad": 0.5, "good": 0.5},
+    fitness = provenance["data"]["splits"]["fitness"]
+    assert fitness.pop("sha256")
+    assert fitness == {"examples": 8, "labels": {"bad": 0.5, "good": 0.5}}
+    assert provenance["scoring"] == {
+        "window": 256,
+        "dtype": "float32",
+        "path": "packed",
+        "arithmetic": summary["model"]["arithmetic"],
+        "chunk_tokens": 64,
+        "device": "cpu",
+        "threads": 1,
     }
 
 

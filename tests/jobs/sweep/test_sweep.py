@@ -54,6 +54,7 @@ from evoprompt.jobs.sweep.tables import (
     mean_of,
     mean_text,
 )
+from evoprompt.jobs.sweep.tracked import sync
 from evoprompt.stats.significance import mean_interval, t_quantile
 
 METHOD = "evolution.parent_selection.method"
@@ -821,10 +822,10 @@ def test_a_sweep_without_its_store_says_so_once_and_is_told_whole_later(
     assert sweep.start(grid, tmp_path / "s") == 0
     assert len(caplog.records) == 2  # when it begins and when it ends
     assert f"evoprompt sync {tmp_path / 's'}" in caplog.records[1].getMessage()
-    assert [str(reason) for reason in sweep.sync(tmp_path / "s")]
+    assert [str(reason) for reason in sync(tmp_path / "s")]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'm.db'}")
     for _ in range(2):
-        assert sweep.sync(tmp_path / "s") == []
+        assert sync(tmp_path / "s") == []
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'm.db'}")
     parent = json.loads((tmp_path / "s" / "tracking.json").read_text())
     runs = client.search_runs([parent["experiment_id"]])
