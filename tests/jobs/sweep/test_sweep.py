@@ -56,6 +56,7 @@ from evoprompt.jobs.sweep.tables import (
 )
 from evoprompt.jobs.sweep.tracked import sync
 from evoprompt.stats.significance import mean_interval, t_quantile
+from evoprompt.store.folder import RunFolder
 
 METHOD = "evolution.parent_selection.method"
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "sweeps").glob("*.yaml"))
@@ -645,11 +646,12 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
     # a kill between a run's summary and what MLflow is told of it
     second = next(c for c in children if c.info.run_name == "002-sus-seed0")
     client.set_terminated(second.info.run_id, "RUNNING")
-    told = runs / "s" / "002-sus-seed0" / "tracking.json"
-    told.write_text(json.dumps({**json.loads(told.read_text()), "ended": None}))
+    run = RunFolder(runs / "s" / "002-sus-seed0")
+    run.write("tracking.json", {**run.read("tracking.json"), "ended": None})
     content = state(runs / "s")
     content["runs"][1] |= {"status": "running", "result": None}
-    (runs / "s" / "sweep.json").write_text(json.dumps(content))
+    content.pop("checksum")
+    RunFolder(runs / "s").write("sweep.json", content)
     (runs / "s" / "sweep.html").unlink()
     assert sweep.resume(runs / "s") == 0
     assert {client.get_run(c.info.run_id).info.status for c in children} == {"FINISHED"}
