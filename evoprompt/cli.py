@@ -57,7 +57,7 @@ def resume_command(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change what changes no result: workers.* but for threads, tracking.*, budget.*, and "
+            help="Change what changes no result: workers.* but threads, tracking.*, budget.*, and "
             "evolution.generations or loop.rounds. Repeatable.",
         ),
     ] = None,
