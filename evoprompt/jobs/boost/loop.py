@@ -124,9 +124,8 @@ def boost(
             parts.questions[i]
             for i in batch_of(len(parts.questions), loop.batch, state.seed, number)
         ]
-        judged = answer_and_judge(
-            parts, asker, in_context(parts.policy, state.context), asked, number
-        )
+        policy = in_context(parts.policy, state.context)
+        judged = answer_and_judge(parts, asker, policy, asked, number)
         judged = accept(abstain(judged, loop.abstain_below), threshold=threshold, share=loop.share)
         state = _commit(
             parts, folder, asker, observer, tell(parts, state, judged), judged, asked, threshold
