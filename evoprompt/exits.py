@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 import typer
 
-from evoprompt.errors import MachineError, UserError, printable
+from evoprompt.errors import MachineError, UserError, clip, printable
 from evoprompt.masking import without_secrets
 from evoprompt.streams import leave_closed_pipe
+
+#: What is wrong with the name of a file that a user gave: too long, or links that lead in circles.
+NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 
 #: Said where the machine fails.
 KEPT = (
@@ -38,6 +41,8 @@ def exit_status(command: Callable[[], int | None]) -> int:
     except MachineError as error:
         return _say(f"{error}. {KEPT}", 1)
     except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in NO_NAME:
+            return _say(f"no file can have this name ({_reason(error)}); give another one", 2)
         return _say(f"{_of_machine(error)}. {KEPT}", 1)
     except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
         return _other(error)
@@ -47,9 +52,12 @@ def _of_machine(error: OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         return "memory ran out"
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    place = f": {error.filename}" if error.filename else ""
-    reason = f"{error.strerror or error}{place}"
-    return f"{'the disk is full' if full else 'the machine refuses'} ({reason})"
+    return f"{'the disk is full' if full else 'the machine refuses'} ({_reason(error)})"
+
+
+def _reason(error: OSError) -> str:
+    place = f": {clip(str(error.filename))}" if error.filename else ""
+    return f"{error.strerror or error}{place}"
 
 
 def _other(error: Exception) -> int:
