@@ -96,6 +96,8 @@ class Decoder:
         self.model = model
         self._tolerance = tolerance
         self._path: str | None = "packed" if path == "packed" else None
+        if model.picks_positions:
+            self._path = "plain"
 
     @property
     def path(self) -> str:

@@ -86,6 +86,7 @@ class LanguageModel(Protocol):
     device: str
     #: lengths below the window past which it may compute otherwise: each is probed
     limits: tuple[int, ...]
+    picks_positions: bool  #: queries attend to the best few positions, of which some may tie
     reads_ends: bool  #: the mask of a pass is made on its device
     #: long passes attend under block masks; the scorer turns that off where it is not exact
     block_masks: bool

@@ -35,6 +35,7 @@ from evoprompt.scoring.weights import (
     limits_of,
     load_network,
     pick_device,
+    picks_positions,
     sliding_window_of,
     vocabulary_of,
     window_of,
@@ -92,6 +93,7 @@ class TransformersLM:
         self.vocabulary = vocabulary_of(self.network)
         self.window = window_of(text)
         self.limits = limits_of(self.network, self.window)
+        self.picks_positions = picks_positions(self.network)
         self._eager = text._attn_implementation == "eager"
         self._form = MaskForm(
             sliding_window_of(text),

@@ -42,6 +42,11 @@ LEAST_SPLIT = 64
 BLOCK_PROBE = 24
 #: Their mean error may be so many times that of dense masks, beyond this part of the tolerance.
 BLOCK_EXCESS, BLOCK_SLACK = 3.0, 0.01
+#: Why a model whose queries pick their positions is plain, for people.
+PICKED = (
+    "this architecture attends to the best few positions, and where two are about equal it picks "
+    "another with other tokens beside it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,10 @@ def probe(model: LanguageModel, log_probs: LogProbs, chunk_tokens: int) -> Verdi
     """
     trial = _Trial(model, log_probs, chunk_tokens)
     short = probe_requests(model.vocabulary, model.window)
+    if model.picks_positions:
+        trial.is_exact("plain", short, SMALL_PASS)  # or it cannot be scored at all
+        model.block_masks = False
+        return Verdict("plain", PICKED)
     for path in ("packed", "branched"):
         limits = model.limits if path == "packed" else (*model.limits, UNNAMED_CHUNK)
         if trial.is_exact(path, short, SMALL_PASS) and trial.is_exact_past(path, limits):

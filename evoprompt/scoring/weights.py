@@ -25,6 +25,8 @@ WIDTHS = re.compile(
     r"|divis|version|period|interval|iter|cycles|offset|bucket|inner|d_model|moe|_id\b|index$|idx"
     r"|label|^n[xf]$|conv|expan|rotary|features|split_size|eps\b|sampling|image|altup|mult\b"
 )
+#: Names of how many positions an indexer picks for each query to attend to.
+PICKS = re.compile(r"index.*(topk|top_k|budget)")
 #: Buffers in old checkpoints, that are computed and not learned.
 HARMLESS = re.compile(r"inv_freq|rotary_emb|masked_bias|(attn|attention)\.bias$|position_ids$")
 #: Ends of the names of what attends to an encoder.
@@ -187,6 +189,12 @@ def limits_of(network: Any, window: int) -> tuple[int, ...]:
         if _may_be_length(name) and not (static and "original_max" in name)
     }
     return tuple(sorted(value for value in found if 16 <= value < window))
+
+
+def picks_positions(network: Any) -> bool:
+    """Return whether each query attends to the best few positions of an indexer."""
+    numbers = _numbers(network.config.get_text_config().to_dict())
+    return any(PICKS.search(name) and value > 0 for name, value in numbers)
 
 
 def _may_be_length(name: str) -> bool:

@@ -313,3 +313,20 @@ def test_a_token_that_is_none_of_the_models_is_refused_in_a_sentence(path: str, 
         scorer.generate([Decoding((1, bad), 2)])
     last = scorer.model.vocabulary - 1
     assert scorer.score([TokenRequest((last,), (last,))]).log_likelihood[0] < 0
+
+
+def test_a_model_that_picks_its_positions_is_scored_and_written_with_plainly():
+    model = ToyLM()
+    model.picks_positions = True
+    scorer = Scorer(model)
+    assert scorer.path == "plain"
+    assert "attends to the best few positions" in scorer.reason
+    requests = [TokenRequest((1, 2, 3), (4,)), TokenRequest((1, 2, 3), (5, 6))]
+    assert scorer.score(requests).count.forwards == 2
+    [written] = scorer.generate([Decoding((1, 2, 3), 2)])
+    # the whole sequence again for every token: 3 of the prompt, and once more in the second step
+    assert written.count.body_tokens == 3 + 3
+    with pytest.raises(UserError, match="NaN"):
+        broken = ToyLM(nan=True)
+        broken.picks_positions = True
+        Scorer(broken).score(requests)

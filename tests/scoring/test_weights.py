@@ -17,7 +17,7 @@ from toys.tiny_models import architectures
 from evoprompt.errors import UserError
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.models import resolve_model
-from evoprompt.scoring.weights import limits_of, window_of
+from evoprompt.scoring.weights import limits_of, picks_positions, window_of
 
 
 @pytest.fixture
@@ -188,3 +188,19 @@ def test_a_pass_that_memory_surely_does_not_hold_is_refused(
     free.available = 0
     with pytest.raises(UserError, match="set model.chunk_tokens to 16,"):  # the least there is
         model.check_memory(1000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "picks"),
+    [
+        ({"index_topk": 64}, True),
+        ({"sparse": {"index_topk_blocks": 16}}, True),
+        ({"indexer_budget": 64}, True),
+        ({"indexer_budget": None, "index_topk": 0, "index_head_dim": 8}, False),
+        ({"num_experts_per_tok": 2, "topk_group": 1}, False),
+    ],
+)
+def test_who_picks_positions_is_known_by_its_configuration(fields: dict[str, Any], picks: bool):
+    text = SimpleNamespace(to_dict=lambda: fields)
+    network = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: text))
+    assert picks_positions(network) is picks

@@ -25,7 +25,7 @@ class ToyLM:
     device = "cpu"
     arithmetic = "numpy"
     limits: tuple[int, ...] = ()
-    reads_ends = block_masks = False
+    picks_positions = reads_ends = block_masks = False
     end_tokens = frozenset({16})
 
     def __init__(
