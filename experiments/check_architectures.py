@@ -73,7 +73,7 @@ OWN: dict[str, dict[str, Any]] = {
     "mamba": {"num_hidden_layers": 2},
     "mamba2": {"num_heads": 12, "n_groups": 2, "num_hidden_layers": 2},
     "falcon": {"new_decoder_architecture": False, "alibi": False, "multi_query": True},
-    "codegen": {"rotary_dim": 8, "n_head": 4},
+    "codegen": {"rotary_dim": 8, "num_attention_heads": 4},
     "gptj": {"rotary_dim": 8},
     "recurrent_gemma": {
         "num_key_value_heads": 1,
@@ -83,15 +83,21 @@ OWN: dict[str, dict[str, Any]] = {
     "gemma3n_text": {"num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0] * 3},
     "bamba": {"attn_layer_indices": [1]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba"], "num_local_experts": 2},
-    "zamba": {"layer_types": ["mamba", "hybrid", "mamba"], "n_mamba_heads": 2,
+    "zamba": {"layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "n_mamba_heads": 2,
+              "num_hidden_layers": 4,
               "attention_head_dim": 16, "attention_hidden_size": 96},
-    "zamba2": {"layer_types": ["mamba", "hybrid", "mamba"], "mamba_ngroups": 1, "num_mem_blocks": 1,
+    "zamba2": {"layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "mamba_ngroups": 1,
+               "num_mem_blocks": 1, "num_hidden_layers": 4,
                "n_mamba_heads": 12, "mamba_headdim": 8, "attention_head_dim": 16,
                "attention_hidden_size": 96},
     "falcon_h1": {"mamba_n_heads": 6},
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
     "xlstm": {"hidden_size": 64, "num_heads": 4, "num_blocks": 2, "num_hidden_layers": 2},
     "minimax": {"layer_types": ["full_attention", "linear_attention", "full_attention"]},
+    "dbrx": {
+        "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8},
+        "ffn_config": {"hidden_size": 48, "ffn_hidden_size": 96, "moe_top_k": 2},
+    },
     "deepseek_v2": {"num_key_value_heads": 6},
     "deepseek_v3": {"num_key_value_heads": 6},
     "deepseek_v32": {"num_key_value_heads": 6},
@@ -139,6 +145,8 @@ def build(name: str, folder: Path) -> None:
 
     kind, extra = VARIANTS.get(name, (name, {}))
     plain = transformers.AutoConfig.for_model(kind)
+    if plain.get_text_config() is not plain:
+        raise ValueError("its text part is an architecture of its own, which is checked")
     known = set(plain.to_dict()) | set(type(plain).attribute_map)
     given = {key: value for key, value in SMALL.items() if key in known}
     if getattr(plain, "sliding_window", 1) is None:
