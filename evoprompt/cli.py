@@ -73,12 +73,9 @@ def resume_command(
     """Go on with a run from its last committed generation, or with a loop from its last committed
     round.
     """
-    from evoprompt.jobs.base import job_of
+    from evoprompt.jobs.base import resume_folder
 
-    job = job_of(run)
-    if not overrides and not accept_changes:
-        raise typer.Exit(job.resume(run))
-    raise typer.Exit(job.resume(run, overrides or [], accept_changes=accept_changes))
+    raise typer.Exit(resume_folder(run, overrides or [], accept_changes=accept_changes))
 
 
 @app.command("sync")

@@ -4,6 +4,7 @@ champion.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +122,26 @@ def job_of(folder: Path) -> Job:
         f"there is no run in {folder}: it has no {CONFIG} that a job here knows; give the folder "
         f"that evoprompt run printed"
     )
+
+
+def resume_folder(folder: Path, overrides: Sequence[str], *, accept_changes: bool) -> int:
+    """Go on with what did not end in a folder; return the exit status.
+
+    Raises:
+        UserError: no job made the folder, it is complete, what it depends on has changed, or its
+            job can only go on as it was begun.
+    """
+    job = job_of(folder)
+    if not overrides and not accept_changes:
+        return job.resume(folder)
+    try:
+        inspect.signature(job.resume).bind(folder, overrides, accept_changes=accept_changes)
+    except TypeError:
+        raise UserError(
+            f"the job of {folder} goes on as it was begun: it takes no --set and no "
+            f"--accept-changes; leave them out"
+        ) from None
+    return job.resume(folder, overrides, accept_changes=accept_changes)
 
 
 def sync_folder(folder: Path) -> list[Exception]:

@@ -39,6 +39,8 @@ CONFIG, PROVENANCE, SUMMARY, TRACKING = (
     "tracking.json",
 )
 DAMAGED = "damaged"
+#: The end of a file's name until it is whole; another process may write the same meanwhile.
+SCRATCH = ".new"
 
 
 class RunFolder:
@@ -133,8 +135,10 @@ class RunFolder:
         but for the files named here; return it.
         """
         aside = _numbered(self.path / "set_aside")
-        for file in sorted(self.path.iterdir()):
-            if file.is_file() and file.name not in (*kept, LOCK, OWNER):
+        files = [f for f in sorted(self.path.iterdir()) if f.is_file()]
+        # first what makes the others count: a kill between leaves a job that begins again
+        for file in sorted(files, key=lambda f: f.name not in (CHECKPOINT, COMMITS)):
+            if file.name not in (*kept, LOCK, OWNER):
                 file.rename(aside / file.name)
         self._digests.clear()
         return aside
@@ -315,7 +319,7 @@ def _digest_of(file: Path) -> Any:
 
 def _check_unused(path: Path) -> None:
     if path.exists() and (
-        not path.is_dir() or any(f.name not in (LOCK, OWNER) for f in path.iterdir())
+        not path.is_dir() or any(not _leaves_unused(f.name) for f in path.iterdir())
     ):
         hint = (
             f"to go on with it: evoprompt resume {path}"
@@ -325,6 +329,11 @@ def _check_unused(path: Path) -> None:
         raise UserError(
             f"the output folder {path} is in use, and nothing in it is overwritten; {hint}"
         )
+
+
+def _leaves_unused(name: str) -> bool:
+    """Return whether a file is none of a job's: of the lock, or what a kill left half written."""
+    return name in (LOCK, OWNER) or (name.startswith(".") and name.endswith(SCRATCH))
 
 
 def _numbered(path: Path) -> Path:
@@ -347,7 +356,7 @@ def _pretty(content: Mapping[str, Any]) -> str:
 
 def _replace(file: Path, text: str) -> None:
     """Write a file so that a kill at any moment leaves the old content or the new, never a part."""
-    scratch = file.with_name(f".{file.name}.new")
+    scratch = file.with_name(f".{file.name}.{os.getpid()}{SCRATCH}")
     with scratch.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()

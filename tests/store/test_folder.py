@@ -16,7 +16,7 @@ from evoprompt.errors import UserError
 from evoprompt.store.folder import CHECKPOINT, CONFIG, RunFolder
 from evoprompt.store.lock import LOCK, OWNER
 
-NAMES, TURNS = ("numbers.jsonl", "sums.jsonl"), 6
+NAMES, TURNS = ("answers.jsonl", "sums.jsonl"), 6
 
 
 def go_on(path: Path, turns: int = TURNS) -> None:
@@ -134,7 +134,7 @@ def test_a_flipped_line_costs_the_turns_from_it_on_and_is_kept(
     go_on(half)
     assert content(half) == whole
     assert (half / "damaged" / NAMES[0]).read_bytes() == damaged
-    assert "numbers.jsonl is damaged: from line 5 on" in caplog.text
+    assert "answers.jsonl is damaged: from line 5 on" in caplog.text
 
 
 @pytest.mark.parametrize("lost", [None, "null", "", "{}"])
@@ -212,3 +212,37 @@ def test_a_folder_is_given_once(tmp_path: Path):
     with pytest.raises(UserError, match="process"):
         RunFolder.create(tmp_path / "out", "x")
     first.ownership.leave()
+
+
+@pytest.mark.parametrize("moved", range(6))
+def test_a_kill_while_all_is_set_aside_leaves_a_folder_that_is_gone_on_with(
+    half: Path, whole: list[bytes], moved: int, monkeypatch: pytest.MonkeyPatch
+):
+    """It has five files: two that make the others count, two of lines, and the configuration."""
+    left, rename = iter(range(moved)), Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        if moved < 4:
+            with pytest.raises(KeyboardInterrupt):
+                RunFolder(half).set_aside(CONFIG)
+        else:
+            RunFolder(half).set_aside(CONFIG)
+    go_on(half)
+    assert content(half) == whole
+
+
+def test_a_folder_in_which_a_kill_left_half_a_file_is_unused(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".config.yaml.123.new").write_text("name: x")
+    folder = RunFolder.create(out, "x")
+    folder.ownership.leave()
+    (out / "config.yaml").write_text("name: x")
+    with pytest.raises(UserError, match=r"in use.*evoprompt resume"):
+        RunFolder.create(out, "x")

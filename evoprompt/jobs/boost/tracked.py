@@ -5,11 +5,12 @@ from __future__ import annotations
 from evoprompt.jobs.base import home
 from evoprompt.jobs.boost.build import check_boost
 from evoprompt.jobs.boost.config import BoostConfig
-from evoprompt.jobs.boost.folder import BoostFolder
+from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.store.folder import SUMMARY
+from evoprompt.store.form import in_form
 from evoprompt.tracking.base import About, Dataset, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
 from evoprompt.tracking.names import digest, flat_parameters
@@ -27,10 +28,12 @@ def open_tracking(
         config: of the loop.
         asked: None is read where it is needed, and nobody is waited for.
     """
+    with in_form(folder.path / RECURRENCE):
+        points = [point_of(line) for line in folder.rounds()]
     courier.open(
         folder,
         lambda: about(folder, config, asked or check_boost(config)[0]),
-        [point_of(line) for line in folder.rounds()],
+        points,
         once=asked is None,
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from evoprompt.jobs.base import home, parent_run
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.jobs.evolve.folder import GENERATIONS, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
 from evoprompt.tracking.base import About, Dataset, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
@@ -26,10 +27,12 @@ def open_tracking(
         config: of the run.
         task: None is read where it is needed, and nobody is waited for.
     """
+    with in_form(folder.path / GENERATIONS):
+        points = [point_of(line) for line in folder.generations()]
     courier.open(
         folder,
         lambda: about(folder, config, task or check_task(config)[0]),
-        [point_of(line) for line in folder.generations()],
+        points,
         once=task is None,
     )
 
