@@ -80,8 +80,12 @@ def probe(model: LanguageModel, log_probs: LogProbs, chunk_tokens: int) -> Verdi
         model.block_masks = False
         return Verdict("plain", PICKED)
     for path in ("packed", "branched"):
-        limits = model.limits if path == "packed" else (*model.limits, UNNAMED_CHUNK)
-        if trial.is_exact(path, short, SMALL_PASS) and trial.is_exact_past(path, limits):
+        limits, steps = model.limits, []
+        if path == "branched":
+            limits, steps = (*limits, UNNAMED_CHUNK), step_requests(model.vocabulary, model.window)
+        if all(
+            trial.is_exact(path, requests, SMALL_PASS) for requests in (short, steps) if requests
+        ) and trial.is_exact_past(path, limits):
             reason = f"{path} passes reproduce the plain forward within {trial.worst:.1g} nats"
             blocks, most = "", None
             if path == "packed" and model.block_masks:
@@ -198,6 +202,22 @@ def probe_requests(vocabulary: int, window: int, times: int = 1) -> list[TokenRe
         for _example in range(3):
             context = prompt + draw(int(rng.integers(3 * times, 6 * times + 1)))
             requests += [TokenRequest(context, draw(length)) for length in (1, 3)]
+    return requests
+
+
+def step_requests(vocabulary: int, window: int) -> list[TokenRequest]:
+    """Return requests that in short passes go on by 1, 2 and 3 tokens from what is kept, and from
+    there in branches by as many: recurrent layers may compute so few tokens by other code.
+    """
+    rng = generator(0, Stream.PROBE, 4)
+    requests = []
+    for step in (1, 2, 3):
+        length = SMALL_PASS + step
+        root = tuple(rng.integers(0, vocabulary, size=length).tolist())
+        for first in rng.choice(vocabulary, size=min(4, vocabulary), replace=False).tolist():
+            rest = rng.integers(0, vocabulary, size=step).tolist()
+            if length + step < window:
+                requests.append(TokenRequest(root, (first, *rest)))
     return requests
 
 

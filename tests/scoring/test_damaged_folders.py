@@ -74,9 +74,7 @@ def damage(folder: Path, draw: random.Random) -> str:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_damaged_folder_is_scored_or_refused_by_name(
-    tiny_model: Path, tmp_path: Path, seed: int
-):
+def test_a_damaged_folder_is_scored_or_refused_by_name(tiny_model: Path, tmp_path: Path, seed: int):
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     how = damage(folder, random.Random(seed))
     before = sorted((file.name, file.stat().st_size) for file in folder.iterdir())

@@ -330,3 +330,30 @@ def test_a_model_that_picks_its_positions_is_scored_and_written_with_plainly():
         broken = ToyLM(nan=True)
         broken.picks_positions = True
         Scorer(broken).score(requests)
+
+
+class Stepping(ToyLM):
+    """Computes so few tokens after a state as if the last of them were another."""
+
+    def __init__(self, few: int) -> None:
+        super().__init__(forget_mask=True)  # or it would be packed
+        self._few = few
+
+    def grow(self, tokens, scored):
+        return super().grow(self._changed(tokens), scored)
+
+    def branch(self, tokens, scored):
+        return super().branch(self._changed(tokens), scored)
+
+    def _changed(self, tokens):
+        changed = tokens.copy()
+        if len(self._states) > 1 and tokens.shape[-1] == self._few:
+            changed[..., -1] = (changed[..., -1] + 1) % self.vocabulary
+        return changed
+
+
+@pytest.mark.parametrize(
+    ("few", "path"), [(1, "plain"), (2, "plain"), (3, "plain"), (0, "branched")]
+)
+def test_few_tokens_after_a_state_are_probed(few: int, path: str):
+    assert Scorer(Stepping(few)).path == path
