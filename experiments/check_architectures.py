@@ -86,7 +86,7 @@ OWN: dict[str, dict[str, Any]] = {
     "zamba": {"layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "n_mamba_heads": 2,
               "num_hidden_layers": 4,
               "attention_head_dim": 16, "attention_hidden_size": 96},
-    "zamba2": {"layer_types": ["mamba", "hybrid", "mamba", "hybrid"], "mamba_ngroups": 1,
+    "zamba2": {"layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "mamba_ngroups": 1,
                "num_mem_blocks": 1, "num_hidden_layers": 4,
                "n_mamba_heads": 12, "mamba_headdim": 8, "attention_head_dim": 16,
                "attention_hidden_size": 96},
@@ -158,7 +158,7 @@ def build(name: str, folder: Path) -> None:
     elif types:
         distinct = list(dict.fromkeys(types))
         given["layer_types"] = [distinct[i % len(distinct)] for i in range(3)]
-    if kind in ("recurrent_gemma", "bamba"):
+    if kind in ("recurrent_gemma", "bamba", "zamba2"):
         given.pop("layer_types", None)
     if kind == "gpt_neo":
         given = {k: v for k, v in given.items() if k not in ("num_hidden_layers", "n_layer")}
