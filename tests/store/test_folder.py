@@ -129,7 +129,7 @@ def test_a_flipped_line_costs_the_turns_from_it_on_and_is_kept(
     file = half / NAMES[0]
     damaged = file.read_bytes().replace(b"-3", b"-7")
     file.write_bytes(damaged)
-    with pytest.raises(UserError, match=r"numbers\.jsonl is damaged: from line 5 on"):
+    with pytest.raises(UserError, match=r"answers\.jsonl is damaged: from line 5 on"):
         RunFolder(half).lines(NAMES[0])
     go_on(half)
     assert content(half) == whole
