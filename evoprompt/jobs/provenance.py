@@ -164,6 +164,11 @@ def differences(
     return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
 
 
+def may_be_set(key: str) -> bool:
+    """Return whether a key of a configuration may be another when a job is gone on with."""
+    return key.startswith(FREE) and key != THREADS
+
+
 def with_settings(
     folder: RunFolder, kind: type[C], overrides: Sequence[str], *more: str
 ) -> Settings[C]:
@@ -182,7 +187,7 @@ def with_settings(
     begun = check_section(kind, values, str(folder.path / CONFIG))
     for override in overrides:
         key, value = parse_override(override)
-        if (not key.startswith(FREE) and key not in more) or key == THREADS:
+        if not may_be_set(key) and key not in more:
             raise UserError(
                 f"--set {quoted(override)}: '{clip(key)}' would make it another run; what may be "
                 f"changed are {', '.join((*(f'{free}*' for free in FREE), *more))}, but for "

@@ -128,7 +128,11 @@ class RunFolder:
 
     def write_config(self, config: Section) -> None:
         """Write the configuration in one step."""
-        _replace(self.path / CONFIG, dump_config(config))
+        self.write_text(CONFIG, dump_config(config))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write one of the folder's files in one step."""
+        _replace(self.path / name, text)
 
     def set_aside(self, *kept: str) -> Path:
         """Move all that was written into a folder beside, `set_aside`, numbered where that exists,

@@ -149,7 +149,7 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     given = dict(parse_override(text) for text in overrides)
     if given:
         values["set"] = {**(values.get("set") or {}), **given}
-    config = _check(values, str(path))
+    config = check_sweep(values, str(path))
     folder = path.resolve().parent
     if config.base.suffix == "" or not (folder / config.base).exists():
         raise UserError(
@@ -328,7 +328,8 @@ def _each_key_once(keys: Sequence[str]) -> None:
             raise ValueError(f"'{twice[0]}' and '{key}' set the same key; keep one of them")
 
 
-def _check(values: Mapping[str, Any], source: str) -> SweepConfig:
+def check_sweep(values: Mapping[str, Any], source: str) -> SweepConfig:
+    """Return the sweep of plain values; `source` names them in errors."""
     for key, axis in (
         (values.get("axes") or {}).items() if isinstance(values.get("axes"), dict) else ()
     ):

@@ -26,15 +26,10 @@ class SweepJob:
     def resume(
         self, folder: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
     ) -> int:
-        """Go on with a sweep as it was begun; 1 when a run failed."""
-        if overrides or accept_changes:
-            raise UserError(
-                f"{folder} is a sweep, which goes on as it was begun: give no --set and no "
-                f"--accept-changes"
-            )
+        """Go on with a sweep; 1 when a run failed."""
         from evoprompt.jobs.sweep.loop import resume
 
-        return 1 if resume(folder) else 0
+        return 1 if resume(folder, overrides, accept_changes=accept_changes) else 0
 
     def sync(self, folder: Path) -> list[Exception]:
         """Tell the tracker what it was not told of a sweep and of its runs."""

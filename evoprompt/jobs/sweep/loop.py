@@ -24,8 +24,9 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import carry_out
 from evoprompt.jobs.evolve.tracked import sync as sync_run
-from evoprompt.jobs.provenance import check_unchanged, provenance
+from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.jobs.sweep.bayes import check_installed, propose
+from evoprompt.jobs.sweep.changes import set_for_all, with_changes
 from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
 from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
@@ -53,6 +54,7 @@ class Progress:
     path: Path
     sweep: Sweep
     rows: list[SweepRow]  #: by number, from 1
+    accepts_changes: bool = False  #: of what the results of its runs depend on
 
     def state(self) -> SweepState:
         """Return the content of `sweep.json`."""
@@ -129,11 +131,18 @@ def start(
             folder.rmdir()
 
 
-def resume(path: Path) -> int:
+def resume(path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False) -> int:
     """Go on with a sweep; failed runs are tried again. Return how many failed.
 
+    Args:
+        path: of its folder.
+        overrides: `key=value` of what changes no result, for all runs that are not done, and
+            `runs`.
+        accept_changes: go on, and record it in the runs, where what a result depends on has
+            changed.
+
     Raises:
-        UserError: there is no sweep, or it is complete.
+        UserError: there is no sweep, it is complete, or a key may not be changed.
     """
     if not (path / SWEEP).exists():
         raise UserError(
@@ -142,12 +151,19 @@ def resume(path: Path) -> int:
         )
     refuse_links(path.iterdir())
     with RunFolder(path.resolve()).owned():
-        return _go_on(path)
+        return _go_on(path, overrides, accept_changes=accept_changes)
 
 
-def _go_on(path: Path) -> int:
+def _go_on(path: Path, overrides: Sequence[str], *, accept_changes: bool) -> int:
     state = read_state(path)
-    progress = Progress(path.resolve(), load_sweep(path / SETTINGS), list(state.rows))
+    sweep = with_changes(load_sweep(path / SETTINGS), overrides, len(state.rows))
+    if overrides:
+        check(sweep)
+        RunFolder(path).write_text(SETTINGS, dump_sweep(sweep, BASE))
+    rows = list(state.rows)
+    if sweep.config.method == "random":
+        rows += _rows(plan(sweep)[len(rows) :], len(rows) + 1)
+    progress = Progress(path.resolve(), sweep, rows, accept_changes)
     if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
         raise UserError(
             f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}"
@@ -331,7 +347,8 @@ def _result(
         if folder.is_complete:
             sync_run(config, folder)
         else:
-            _carry_on(config, folder, shared, display)
+            folder.accepts_changes = progress.accepts_changes
+            _carry_on(config, folder, set_for_all(progress.sweep), shared, display)
     result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
     if result["objective"] is None:
         raise UserError(
@@ -342,14 +359,18 @@ def _result(
 
 
 def _carry_on(
-    config: Config, folder: EvolveFolder, shared: SharedModels, display: SweepDisplay
+    config: Config,
+    folder: EvolveFolder,
+    overrides: Sequence[str],
+    shared: SharedModels,
+    display: SweepDisplay,
 ) -> None:
     if "begun_again" in (folder.read(PROVENANCE) or {}):
         config = plainly(config)
     task, _ = check_task(config)
     now = provenance(config, identify(config, display.console), task.account())
     if folder.has_commit:
-        check_unchanged(folder, now)
+        check_unchanged(folder, now, with_settings(folder, Config, overrides))
     else:
         folder.begin(config, now)
     carry_out(config, folder, display, shared)

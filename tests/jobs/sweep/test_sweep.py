@@ -659,6 +659,64 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
     assert home(runs / "single") == runs
 
 
+def test_a_sweep_goes_on_with_more_runs_and_other_workers_and_says_so_in_them(
+    config_file: Path, tmp_path: Path, no_pages
+):
+    """The first two runs of five are those of two; a run that was begun records what was set."""
+    path = tmp_path / "random.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {"name": "r", "base": str(config_file), "method": "random", "runs": 2}
+            | {"set": {"evolution.generations": 1}, "axes": {"evolution.children": [4, 5, 6, 7]}}
+        )
+    )
+    folder = tmp_path / "s"
+    assert sweep.start(path, folder) == 0
+    before = state(folder)["runs"]
+    second = RunFolder(folder / before[1]["folder"])
+    (second.path / "summary.json").unlink()
+    content = RunFolder(folder).read("sweep.json")
+    content["runs"][1] |= {"status": "interrupted", "result": None}
+    RunFolder(folder).write("sweep.json", content)
+    for override, reason in (
+        ("evolution.children=9", "another sweep"),
+        ("seed=3", "another sweep"),
+        ("workers.threads=2", "another sweep"),
+        ("runs=1", "2 runs are there"),
+        ("workers.max_restarts=x", "max_restarts"),
+    ):
+        kept = (folder / "sweep.yaml").read_bytes()
+        with pytest.raises(UserError, match=reason):
+            sweep.resume(folder, [override])
+        assert (folder / "sweep.yaml").read_bytes() == kept
+    assert sweep.resume(folder, ["runs=3", "workers.max_restarts=7"]) == 0
+    after = state(folder)["runs"]
+    assert [r["status"] for r in after] == ["done"] * 3
+    assert [r["settings"] for r in after[:2]] == [r["settings"] for r in before]
+    [change] = second.read("provenance.json")["changes"]
+    assert change["what"] == {"config.workers.max_restarts": [3, 7]}
+    with pytest.raises(UserError, match="is complete"):
+        sweep.resume(folder)
+
+
+def test_a_run_of_a_sweep_that_was_begun_by_other_source_is_refused_unless_it_is_accepted(
+    grid: Path, tmp_path: Path, no_pages
+):
+    folder = tmp_path / "s"
+    assert sweep.start(grid, folder) == 0
+    first = RunFolder(folder / state(folder)["runs"][0]["folder"])
+    (first.path / "summary.json").unlink()
+    begun = first.read("provenance.json")
+    first.write("provenance.json", {**begun, "source": "another"})
+    content = RunFolder(folder).read("sweep.json")
+    content["runs"][0] |= {"status": "interrupted", "result": None}
+    RunFolder(folder).write("sweep.json", content)
+    assert sweep.resume(folder) == 1
+    assert "source was 'another'" in state(folder)["runs"][0]["reason"]
+    assert sweep.resume(folder, accept_changes=True) == 0
+    assert "source" in first.read("provenance.json")["changes"][0]["what"]
+
+
 # --- proposals
 
 
