@@ -16,15 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from evoprompt.backends.base import TextTokenizer
 from evoprompt.errors import UserError
 from evoprompt.records import Query, QueryKind
-from evoprompt.scoring.trie import TokenRequest
+from evoprompt.scoring.trie import TokenRequest, Tokens
 
 #: What a text may go on with after an answer, beside the end of its own prompt.
 LINE_ENDS = ("\n", "\n\n")
+#: A word of one token in any vocabulary.
+ANY = "x"
 #: Special tokens that are asked about, the first by number: some vocabularies reserve thousands.
 MOST_SPECIAL = 128
 
@@ -104,6 +106,32 @@ def end_tokens(tokenizer: TextTokenizer, end: str) -> list[int]:
     return sorted(begun | set(sorted(tokenizer.special_tokens)[:MOST_SPECIAL]))
 
 
+def encode_prompts(
+    tokenizer: TextTokenizer, prompts: Sequence[str], answers: Sequence[str] = ()
+) -> list[Tokens]:
+    """Return the token ids of each prompt, those that it has where a word follows after the spaces
+    that begin its answer.
+
+    They are others than by itself only where it ends in white space: two line ends at the end of a
+    text may be one token, and before a word two, or a tab belong to the word's token.
+    """
+    words = [
+        answer[: len(answer) - len(answer.lstrip(" "))] + ANY if _is_open(prompt) else ""
+        for prompt, answer in zip_longest(prompts, answers, fillvalue="")
+    ]
+    wholes = tokenizer.encode([p + word for p, word in zip(prompts, words, strict=True)])
+    begun, *after = tokenizer.encode(["\n", *("\n" + word for word in words)])
+    return [
+        whole[: len(whole) + len(begun) - len(tail)]
+        for whole, tail in zip(wholes, after, strict=True)
+    ]
+
+
+def _is_open(prompt: str) -> bool:
+    """Return whether a prompt ends in white space other than a space."""
+    return prompt[-1:].isspace() and not prompt.endswith(" ")
+
+
 def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
     """Return the token request of each query, in order.
 
@@ -111,7 +139,8 @@ def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenR
         UserError: the tokens of a context are not a prefix of the tokens of context and
             continuation.
     """
-    contexts = tokenizer.encode([q.context for q in queries])
+    answers = [q.continuation for q in queries]
+    contexts = encode_prompts(tokenizer, [q.context for q in queries], answers)
     wholes = tokenizer.encode([q.context + q.continuation for q in queries])
     requests = []
     for query, context, whole in zip(queries, contexts, wholes, strict=True):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from evoprompt.backends.base import TextTokenizer
+from evoprompt.measurement.requests import encode_prompts
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
 from evoprompt.records import TokenCount
@@ -86,4 +87,4 @@ def most_tokens(tokenizer: TextTokenizer, policy: Policy, texts: Sequence[str]) 
 
 
 def _rows(tokenizer: TextTokenizer, prompts: Sequence[str]) -> int:
-    return count_rows([TokenRequest(tokens, (0,)) for tokens in tokenizer.encode(list(prompts))])
+    return count_rows([TokenRequest(t, (0,)) for t in encode_prompts(tokenizer, prompts)])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from evoprompt.backends.base import Executor, TextTokenizer
+from evoprompt.measurement.requests import encode_prompts
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.trie import Tokens
@@ -51,8 +52,8 @@ class Writer:
         """Return what the model writes after each prompt, in order.
 
         Args:
-            prompts: tokenized as for scoring; one that ends in white space breaks the words that
-                the model would write.
+            prompts: tokenized as for scoring; one that ends in a space breaks the words that the
+                model would write.
             max_tokens: that are written at most, after each.
             temperature: 0 takes the likeliest token each time.
             seeds: of the draws, one for each prompt; what is written follows from prompt, seed and
@@ -72,7 +73,8 @@ class Writer:
         with_stops = (self.tokenizer.tokens_with(stop) for stop in stops)
         stop = tuple(sorted(self.tokenizer.special_tokens.union(*with_stops)))
         begins = [
-            tokens or (self.tokenizer.begin_token,) for tokens in self.tokenizer.encode(prompts)
+            tokens or (self.tokenizer.begin_token,)
+            for tokens in encode_prompts(self.tokenizer, prompts)
         ]
         numbers = [0] * len(prompts) if seeds is None else seeds
         requests = [

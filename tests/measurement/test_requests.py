@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from evoprompt.backends.local import LocalExecutor
 from evoprompt.choices import correct
 from evoprompt.errors import UserError
 from evoprompt.measurement.measure import Measurer
-from evoprompt.measurement.requests import end_tokens, requests_of, tokenize
+from evoprompt.measurement.requests import encode_prompts, end_tokens, requests_of, tokenize
 from evoprompt.measurement.units import Asked, Unit, UnitKey, Wanted, label_scores
 from evoprompt.policy import Policy, Template
 from evoprompt.records import Example, QueryKind, TokenCount
@@ -108,6 +109,36 @@ def test_an_answer_that_is_glued_on_does_not_share_a_token_with_the_prompt():
     with pytest.raises(UserError, match=r"not a prefix.*\(answer_prefix\)"):
         continuations(Letters("L7"), glued, PLAIN)
     assert len(continuations(Letters("L7"), POLICY, PLAIN)) == 2
+
+
+class Pairs(Letters):
+    """Two line ends are one token, but before a word, and a tab belongs to the word after it."""
+
+    def _encode(self, text):
+        text = re.sub(r"\n\n(?![^\s])", "\ue100", text)
+        return super()._encode(re.sub(r"\t\w", lambda found: chr(0xE200 + ord(found[0][1])), text))
+
+
+@pytest.mark.parametrize(
+    ("answer_prefix", "prompt_end", "answer"),
+    [
+        ("\n", [10], [ord("7")]),
+        ("\n\n", [10, 10], [ord("7")]),
+        ("\n\n ", [0xE100], [ord(" "), ord("7")]),
+        ("\t", [], [0xE200 + ord("7")]),
+    ],
+)
+def test_a_prompt_has_the_tokens_that_it_has_before_an_answer(answer_prefix, prompt_end, answer):
+    policy = replace(POLICY, template=Template("T: ", "\nL:", "\n", answer_prefix))
+    colon = ord(":")
+    for _, request in requests_of(Pairs(), render_queries(policy, [PLAIN, CLASHING])):
+        *_, last = (i for i, token in enumerate(request.context) if token == colon)
+        assert list(request.context[last + 1 :]) == prompt_end
+    [_, seven] = next(iter(requests_of(Pairs(), render_queries(policy, [PLAIN]))))
+    assert list(seven.continuation) == answer
+    [prompt] = {query.context for query in render_queries(policy, [PLAIN])}
+    spaces = [" "] if answer_prefix.endswith(" ") else []
+    assert encode_prompts(Pairs(), [prompt], spaces) == [seven.context]
 
 
 class Uncased:
