@@ -530,7 +530,7 @@ def test_executors_hand_requests_on_and_answers_back():
 @pytest.mark.timeout(600)
 def test_the_real_model_writes_what_its_plain_forward_gives():
     folder = resolve_model("smollm2-135m")
-    tokenizer, scorer = Tokenizer(folder), Scorer(TransformersLM(folder, threads=2))
+    tokenizer, scorer = Tokenizer(folder), Scorer(TransformersLM(folder, threads=1))
     shown = "The capital of Spain is Madrid.\nThe capital of Peru is Lima.\n"
     texts = [f"{shown}The capital of {country} is" for country in ("France", "Italy", "Japan")]
     requests = [
