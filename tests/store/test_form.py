@@ -32,3 +32,8 @@ def test_other_errors_pass():
         with pytest.raises(type(error)) as found, in_form(Path("x")):
             raise error
         assert found.value is error
+
+
+def test_content_that_has_none_of_what_is_asked_for_is_refused():
+    with pytest.raises(UserError, match=r"x is damaged.*StopIteration"), in_form(Path("x")):
+        next(iter([]))
