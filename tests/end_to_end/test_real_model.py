@@ -50,7 +50,7 @@ def test_packed_scores_equal_the_plain_forward_within_1e_4_nats(folder: Path):
     ]
     tokenizer = Tokenizer(folder)
     requests = tokenize(tokenizer, [q for p in policies for q in render_queries(p, task.fitness)])
-    model = TransformersLM(folder, threads=2)
+    model = TransformersLM(folder, threads=1)
     packed = Scorer(model, chunk_tokens=64)
     assert packed.path == "packed"
     scores = packed.score(requests)
