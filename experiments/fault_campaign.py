@@ -174,7 +174,9 @@ def refused(ended: Ended, *words: str) -> None:
 
 
 def kept_of(folder: Path) -> set[bytes]:
-    return {file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """Return the content of each file of a run; locks and scratch files may go."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.read_bytes() for file in files if not file.name.startswith(".")}
 
 
 def same_or_refused(site: Site, before: set[bytes], ended: Ended) -> str:
@@ -206,8 +208,7 @@ def killed(site: Site, rng: random.Random) -> str:
     child = site.begin()
     for _ in range(rng.randrange(1, 4)):
         time.sleep(rng.random() * LIFE)
-        if not kill(child):
-            break
+        kill(child)
         child = fork(["resume", str(site.run)], site.folder / "begun.log")
     ended = wait(child, site.folder / "begun.log")
     if ended.status == 2 and "is complete" in ended.said:
@@ -274,9 +275,10 @@ def damaged(change: Callable[[random.Random, bytes], bytes | None]) -> Callable[
         content = change(rng, file.read_bytes())
         file.unlink() if content is None else file.write_bytes(content)
         before = kept_of(site.run)
-        if content is not None and file.name.startswith("."):
-            before.discard(content)  # scratch files and locks may go
-        return f"{file.name}: {same_or_refused(site, before, site.resume())}"
+        try:
+            return f"{file.name}: {same_or_refused(site, before, site.resume())}"
+        except WrongError as error:
+            raise WrongError(f"{file.name}: {error}") from None
 
     return fault
 
