@@ -140,7 +140,8 @@ def loop_folder(
     """A folder as a loop leaves it."""
     folder = BoostFolder.create(path / "loop", "loop")
     folder.begin(BoostConfig.model_validate({"task": {"name": "inbox"}, "seed": 7} | config), {})
-    folder.write_lines(RECURRENCE, lines)
+    if lines:
+        folder.commit_lines({RECURRENCE: lines}, {})
     if summary is not None:
         folder.write(SUMMARY, summary)
     return folder
