@@ -260,7 +260,7 @@ def begun_twice(site: Site, rng: random.Random) -> str:
     ends = [wait(first, logs[0]), wait(second, logs[1])]
     if sorted(end.status for end in ends) != [0, 2]:
         raise WrongError(f"ended with {[end.status for end in ends]}")
-    refused(next(end for end in ends if end.status), "in use")
+    refused(next(end for end in ends if end.status), str(site.run))  # in use, or being written
     site.check_same()
     return "same"
 

@@ -55,7 +55,7 @@ def evolve(
         UserError: anything given does not go together.
 
     >>> import evoprompt as ep
-    >>> result = ep.evolve(ep.Task.builtin("inbox"), tokens=6_000)
+    >>> result = ep.evolve(ep.Task.builtin("inbox"), tokens=60_000)
     >>> result.test["metric"]
     'accuracy'
     """

@@ -140,8 +140,9 @@ def load(config: Any, dtype: str, device: str) -> TransformersLM:
 def wrap(network: Any, config: Any, dtype: str, device: str) -> TransformersLM:
     """Return the engine's model around a network that is already there."""
     of_config = mock.patch.object(transformers.AutoConfig, "from_pretrained", return_value=config)
+    whole = dict.fromkeys(("missing_keys", "unexpected_keys", "mismatched_keys"), ())
     of_model = mock.patch.object(
-        transformers.AutoModelForCausalLM, "from_pretrained", return_value=network
+        transformers.AutoModelForCausalLM, "from_pretrained", return_value=(network, whole)
     )
     network.set_attn_implementation("sdpa")  # whatever an engine before this one had set
     with of_config, of_model:

@@ -276,10 +276,8 @@ def test_a_run_that_is_resumed_spends_and_finds_the_same(config_file: Path, tmp_
         short = ["evolution.generations=1"] if name == "parted" else []
         start(load_config(config_file, [*JUDGING, *short]), tmp_path / name)
         if short:
-            config = tmp_path / name / "config.yaml"
-            config.write_text(config.read_text().replace("generations: 1", "generations: 3"))
             (tmp_path / name / "summary.json").unlink()
-            resume(tmp_path / name)
+            resume(tmp_path / name, ["evolution.generations=3"])
         checkpoint = json.loads((tmp_path / name / "checkpoint.json").read_text())
         results.append(
             (
