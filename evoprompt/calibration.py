@@ -1,0 +1,190 @@
+"""A prompt's own favour for labels, and answers freed of it: offsets and a temperature, fitted on
+examples whose answers are known. Pure.
+
+    values v, shape (example, choice), and gold y --fit--> Calibration: T v + o
+
+Raw likelihoods of a prompt's choices are mostly its favour for some of them, whatever the input. A
+search that selects by them selects for favour; a search that selects by what is left selects for
+what a prompt tells the model. The offsets are the favour's opposite. Where an example takes part in
+the fit that judges it, the judgement flatters: `leave_one_out` fits without it.
+
+Offsets belong to choices that all examples share, in one order. Where examples have choices of
+their own there are none to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Way = Literal["off", "batch", "labelled"]
+
+#: Weight of the squared distance between the offsets and those of the batch, and of that between
+#: the temperature and 1: a few examples move neither far.
+OFFSET_RIDGE, TEMPERATURE_RIDGE = 1.5, 0.05
+#: What the temperature may be: of values that tell nothing, or the opposite, little is left.
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
+#: Newton steps at most, and the gradient, nats, at which they end.
+STEPS, ENOUGH = 50, 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What makes a prompt's choices comparable: they are compared by T v + o."""
+
+    way: Way
+    temperature: float  #: T, what the values are multiplied by
+    offsets: tuple[float, ...]  #: o, nats, of each choice, of mean 0
+
+    def apply(self, values: Floats) -> Floats:
+        """Return log-probabilities among the choices, shape (..., choice), nats."""
+        return _normalized(self.temperature * values + np.array(self.offsets))
+
+
+def fit(values: Floats, gold: NDArray[np.int64], way: Way) -> Calibration:
+    """Return the calibration of one prompt.
+
+    `batch` takes off the mean of each choice's log-probability, and supposes that the choices are
+    about equally often right:
+
+        o_c = -mean_i log softmax(v_i)_c,  T = 1
+
+    `labelled` maximises, from there,
+
+        sum_i log softmax(T v_i + o)_{y_i} - 3/2 |o - o_batch|^2 - 1/20 (T - 1)^2
+
+    which is concave. `off` leaves the values as they are.
+
+    Args:
+        values: log-likelihoods of the choices, nats, shape (example, choice), all finite.
+        gold: index of the right choice, shape (example,).
+        way: of fitting.
+
+    Source: Zhou et al. 2023 (batch calibration), Platt 1999 (labelled offsets and temperature).
+    """
+    everything = np.ones((1, len(values)))
+    offsets, temperature = _fit(_normalized(values), gold, everything, way)
+    return Calibration(way, float(temperature[0]), tuple(offsets[0].tolist()))
+
+
+def leave_one_out(values: Floats, gold: NDArray[np.int64], way: Way) -> Floats:
+    """Return log-probabilities among the choices, nats, shape (example, choice): each example's by
+    the calibration that is fitted on the others. A single example has no others, and stays as it
+    is.
+    """
+    logs = _normalized(values)
+    if way == "off" or len(values) < 2:
+        return logs
+    others = 1.0 - np.eye(len(values))
+    offsets, temperature = _fit(logs, gold, others, way)
+    return _normalized(temperature[:, None] * logs + offsets)
+
+
+def best_way(prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence[Way]) -> Way:
+    """Return the way of fitting under which these prompts' examples are likeliest in the mean, each
+    left out of its own fit; the first of those that tie.
+
+    Args:
+        prompts: (values, gold) of each.
+        ways: to choose from.
+    """
+    worth = [
+        np.mean([_of_gold(leave_one_out(v, y, way), y).mean() for v, y in prompts]) for way in ways
+    ]
+    return ways[int(np.argmax(worth))]
+
+
+def _fit(logs: Floats, gold: NDArray[np.int64], weights: Floats, way: Way) -> tuple[Floats, Floats]:
+    """Return offsets, shape (fold, choice), and temperatures, shape (fold,), for each fold's
+    weights of the examples, shape (fold, example).
+    """
+    folds, choices = len(weights), logs.shape[1]
+    if way == "off":
+        return np.zeros((folds, choices)), np.ones(folds)
+    batch = -(weights @ logs) / weights.sum(axis=1, keepdims=True)
+    batch -= batch.mean(axis=1, keepdims=True)
+    if way == "batch":
+        return batch, np.ones(folds)
+    # what is maximised is concave in (o, T), so Newton's steps, shortened where they go too far,
+    # lead to the one maximum
+    parameters = np.concatenate([batch, np.ones((folds, 1))], axis=1)
+    worth = _worth(logs, gold, weights, batch, parameters)
+    for _ in range(STEPS):
+        gradient, curvature = _slopes(logs, gold, weights, batch, parameters)
+        if np.abs(gradient).max() < ENOUGH:
+            break
+        step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
+        length = np.ones((folds, 1))
+        for _ in range(STEPS):
+            candidate = parameters + length * step
+            candidate[:, -1] = candidate[:, -1].clip(LEAST_TEMPERATURE, MOST_TEMPERATURE)
+            found = _worth(logs, gold, weights, batch, candidate)
+            worse = found < worth
+            if not worse.any():
+                break
+            length[worse] /= 2
+        better = found >= worth
+        parameters = np.where(better[:, None], candidate, parameters)
+        worth = np.where(better, found, worth)
+    return parameters[:, :-1], parameters[:, -1]
+
+
+def _worth(
+    logs: Floats, gold: NDArray[np.int64], weights: Floats, batch: Floats, parameters: Floats
+) -> Floats:
+    """Return what is maximised, shape (fold,)."""
+    offsets, temperature = parameters[:, :-1], parameters[:, -1]
+    calibrated = _normalized(temperature[:, None, None] * logs + offsets[:, None, :])
+    likelihood = (weights * calibrated[:, np.arange(len(gold)), gold]).sum(axis=1)
+    distance = OFFSET_RIDGE * ((offsets - batch) ** 2).sum(axis=1)
+    found: Floats = likelihood - distance - TEMPERATURE_RIDGE * (temperature - 1) ** 2
+    return found
+
+
+def _slopes(
+    logs: Floats, gold: NDArray[np.int64], weights: Floats, batch: Floats, parameters: Floats
+) -> tuple[Floats, Floats]:
+    """Return the gradient, shape (fold, parameter), and the negative of the Hessian, shape (fold,
+    parameter, parameter). Where the temperature is at its bound and would leave, it is held.
+    """
+    folds, choices = batch.shape
+    offsets, temperature = parameters[:, :-1], parameters[:, -1]
+    p = np.exp(_normalized(temperature[:, None, None] * logs + offsets[:, None, :]))
+    expected = (p * logs).sum(axis=2)  # (fold, example)
+    right = np.eye(choices)[gold]
+    gradient = np.empty((folds, choices + 1))
+    gradient[:, :-1] = np.einsum("fe,fec->fc", weights, right - p)
+    gradient[:, :-1] -= 2 * OFFSET_RIDGE * (offsets - batch)
+    own = logs[np.arange(len(gold)), gold]
+    gradient[:, -1] = (weights * (own - expected)).sum(axis=1)
+    gradient[:, -1] -= 2 * TEMPERATURE_RIDGE * (temperature - 1)
+    curvature = np.zeros((folds, choices + 1, choices + 1))
+    curvature[:, :-1, :-1] = -np.einsum("fe,fec,fed->fcd", weights, p, p)
+    diagonal = np.arange(choices)
+    curvature[:, diagonal, diagonal] += np.einsum("fe,fec->fc", weights, p) + 2 * OFFSET_RIDGE
+    cross = np.einsum("fe,fec->fc", weights, p * (logs - expected[..., None]))
+    curvature[:, :-1, -1] = curvature[:, -1, :-1] = cross
+    spread = (p * logs**2).sum(axis=2) - expected**2
+    curvature[:, -1, -1] = (weights * spread).sum(axis=1) + 2 * TEMPERATURE_RIDGE
+    low = (temperature <= LEAST_TEMPERATURE) & (gradient[:, -1] < 0)
+    held = low | ((temperature >= MOST_TEMPERATURE) & (gradient[:, -1] > 0))
+    gradient[held, -1] = 0.0
+    curvature[held, -1, :-1] = curvature[held, :-1, -1] = 0.0
+    return gradient, curvature
+
+
+def _normalized(values: Floats) -> Floats:
+    """Return log softmax over the last axis."""
+    shifted = values - values.max(axis=-1, keepdims=True)
+    found: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found
+
+
+def _of_gold(logs: Floats, gold: NDArray[np.int64]) -> Floats:
+    found: Floats = logs[np.arange(len(gold)), gold]
+    return found
