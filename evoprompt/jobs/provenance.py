@@ -134,13 +134,29 @@ def check_scoring(folder: RunFolder, info: ModelInfo, threads: int | None) -> No
 def _refuse(folder: RunFolder, changes: Mapping[str, tuple[object, object]]) -> None:
     if not changes or folder.accepts_changes:
         return
-    told = [f"{key} was {quoted(old)} and is {quoted(new)}" for key, (old, new) in changes.items()]
+    told = list(dict.fromkeys(_told(key, *pair) for key, pair in changes.items()))
     more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
     raise UserError(
         f"the run in {folder.path} began with something else: {'; '.join(told[:MOST_TOLD])}{more}; "
         f"undo that, set what may be changed by evoprompt resume --set, or go on all the same with "
         f"--accept-changes, which records it"
     )
+
+
+def _told(key: str, old: object, new: object) -> str:
+    """Return in words what differs; of examples, files and weights no more than that they do."""
+    match key.split("."):
+        case ["data", "splits", split, *_]:
+            return f"the {split} examples are others"
+        case ["data", "questions", *_]:
+            return "the questions are others"
+        case ["files", *name, "sha256"]:
+            return f"the file of {'.'.join(name)} has other content"
+        case ["model", "fingerprint"]:
+            return "the model has other weights, another configuration or another tokenizer"
+        case ["source"]:
+            return "the package's own source is another"
+    return f"{key} was {quoted(old)} and is {quoted(new)}"
 
 
 def _changed(

@@ -712,7 +712,7 @@ def test_a_run_of_a_sweep_that_was_begun_by_other_source_is_refused_unless_it_is
     content["runs"][0] |= {"status": "interrupted", "result": None}
     RunFolder(folder).write("sweep.json", content)
     assert sweep.resume(folder) == 1
-    assert "source was 'another'" in state(folder)["runs"][0]["reason"]
+    assert "the package's own source is another" in state(folder)["runs"][0]["reason"]
     assert sweep.resume(folder, accept_changes=True) == 0
     assert "source" in first.read("provenance.json")["changes"][0]["what"]
 
