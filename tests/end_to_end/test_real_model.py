@@ -126,7 +126,10 @@ def test_the_quickstart_runs_end_to_end_as_a_user_starts_it(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "runs" / "q" / "summary.json").read_text())
     assert summary["model"]["path"] == "packed"
-    assert summary["tokens"]["prefill"] == summary["tokens"]["floor"]
+    tokens, checked = summary["tokens"], summary["checked"]
+    assert tokens["prefill"] - tokens["by_phase"]["check"] == tokens["floor"]
+    assert checked["requests"] >= 16
+    assert checked["difference"] < 1e-4
     assert summary["fitness"]["best"] >= summary["fitness"]["first"]
     assert summary["price_residual_max"] < 1e-12
     assert summary["mlflow_run_id"]
