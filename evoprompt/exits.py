@@ -9,6 +9,7 @@ from collections.abc import Callable
 import typer
 
 from evoprompt.errors import MachineError, UserError, clip, printable
+from evoprompt.interrupt import was_interrupted
 from evoprompt.masking import without_secrets
 from evoprompt.streams import leave_closed_pipe
 
@@ -45,7 +46,8 @@ def exit_status(command: Callable[[], int | None]) -> int:
             return _say(f"no file can have this name ({_reason(error)}); give another one", 2)
         return _say(f"{_of_machine(error)}. {KEPT}", 1)
     except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
-        return _other(error)
+        # C code may make another error of an interrupt that comes while it is called
+        return 130 if was_interrupted() else _other(error)
 
 
 def _of_machine(error: OSError | MemoryError) -> str:

@@ -26,6 +26,11 @@ def raise_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def was_interrupted() -> bool:
+    """Return whether a signal came that `install_signal_handlers` has seen."""
+    return _interrupted
+
+
 def _unraisable(found: Any) -> None:
     """Say what was swallowed, but for an interrupt: `raise_if_interrupted` knows of it."""
     if not issubclass(found.exc_type, KeyboardInterrupt):

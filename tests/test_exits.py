@@ -32,3 +32,14 @@ def test_a_full_disk_and_a_refusal_are_the_machines(capsys: pytest.CaptureFixtur
     for number, said in ((errno.ENOSPC, "the disk is full"), (errno.EACCES, "machine refuses")):
         assert exit_status(lambda n=number: fail(OSError(n, os.strerror(n), "x"))) == 1
         assert said in capsys.readouterr().err
+
+
+def test_an_interrupt_that_became_another_error_is_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Power twin: without a signal the same error is the program's own, and shown whole."""
+    assert exit_status(lambda: fail(TypeError("incompatible function arguments"))) == 1
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setattr("evoprompt.interrupt._interrupted", True)
+    assert exit_status(lambda: fail(TypeError("incompatible function arguments"))) == 130
+    assert not capsys.readouterr().err
