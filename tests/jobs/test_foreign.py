@@ -16,6 +16,7 @@ import pytest
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import job_of
+from evoprompt.jobs.compare.comparison import Settings, compare_runs
 from evoprompt.jobs.compare.runs import read_run
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
@@ -125,3 +126,14 @@ def test_unguarded_reading_would_be_an_error_of_the_program(
         monkeypatch.setattr(f"evoprompt.jobs.evolve.{place}.in_form", lambda _: nullcontext())
     with pytest.raises((ArithmeticError, AttributeError, LookupError, TypeError, ValueError)):
         refusals(old, tmp_path, range(100, 170))
+
+
+def test_a_comparison_names_the_summary_that_has_another_form(old: Path, tmp_path: Path):
+    for name in "ab":
+        shutil.copytree(old, tmp_path / name)
+    file = tmp_path / "b" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["test"]["baseline"] = 0.5
+    file.write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=r"b/summary\.json is damaged"):
+        compare_runs([tmp_path / "a", tmp_path / "b"], Settings())

@@ -29,6 +29,7 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.compare.groups import Group, group_runs, pick_baseline
 from evoprompt.jobs.compare.runs import AXES, RunRecord, find_runs, read_run
 from evoprompt.stats.significance import Estimate, mean_interval
+from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
 
 #: What is measured of each run, by its key in comparison.json, in the words of the tables.
@@ -242,13 +243,14 @@ def _run_result(
         "time_to_target": inf if reached is None else reached,
     }
     if run.summary is not None:
-        test = run.summary["test"]
         names = {
             "accuracy_before": "baseline",
             "accuracy_after": "champion",
             "accuracy_difference": "difference",
         }
-        values |= {quantity: float(test[part]["value"]) for quantity, part in names.items()}
+        with in_form(run.folder / SUMMARY):
+            test = run.summary["test"]
+            values |= {quantity: float(test[part]["value"]) for quantity, part in names.items()}
     num = int(np.searchsorted(curve.x, high, side="right"))  # generations within the range
     tokens = float(run.cost["tokens"][-1]) if "tokens" in run.cost else None
     return RunResult(run, replicate, curve, values, price_totals(run.accounts[: num - 1]), tokens)
