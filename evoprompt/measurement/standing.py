@@ -107,12 +107,13 @@ class StandingCheck:
         taken = sum(len(group.requests) for group in sample)
         tokens = checked.tokens + sum(group.tokens for group in sample)
         for group in sorted(groups, key=lambda g: g.priority):
+            if group in sample:
+                continue
             tokens += group.tokens
             if taken >= due and tokens > SHARE * checked.measured_tokens:
                 break
-            if group not in sample:
-                sample.append(group)
-                taken += len(group.requests)
+            sample.append(group)
+            taken += len(group.requests)
         return sample
 
     def _plainly(self, requests: Sequence[TokenRequest]) -> TokenScores | None:

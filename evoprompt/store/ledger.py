@@ -44,6 +44,16 @@ class Checked:
     allowed: float = 0.0  #: what is allowed where the largest part of it was used, nats
     used: float = 0.0  #: the largest difference as a part of what is allowed for its request
 
+    @property
+    def told(self) -> str:
+        """What was found, in a line for people."""
+        if not self.requests:
+            return "no request was scored again: this backend has one way of scoring"
+        return (
+            f"{self.requests} requests scored again by the plain forward differ by at most "
+            f"{self.difference:.1g} nats, {self.used:.0%} of what is allowed"
+        )
+
 
 @dataclass(slots=True)
 class Ledger:

@@ -12,15 +12,18 @@ from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.record import Outcomes, RoundLine
 from evoprompt.recurrence.evaluator import without_gold
 from evoprompt.recurrence.threshold import coverage_curve
+from evoprompt.store.ledger import Checked
 
 #: A predicted interval of an error rate that is wider than this is said to be so.
 WIDE = 0.5
 
 
 def summarize(
-    config: BoostConfig, lines: Sequence[RoundLine], tested: Outcomes | None
+    config: BoostConfig, lines: Sequence[RoundLine], tested: Outcomes | None, checked: Checked
 ) -> dict[str, object]:
-    """Return what the lines and the last context's answers to the test questions come to."""
+    """Return what the lines, the last context's answers to the test questions, and the standing
+    check come to.
+    """
     summary: dict[str, object] = {
         "rounds": lines[-1].round,
         "task": config.task.title if config.task else None,
@@ -28,7 +31,7 @@ def summarize(
         "buffer": config.loop.buffer,
         "judge": config.loop.judge,
         "coverage": None,
-        "notes": notes(config, lines),
+        "notes": [*notes(config, lines), f"Standing check: {checked.told}."],
     }
     if tested is not None:
         curve = coverage_curve(tested.probability, tested.right)

@@ -295,7 +295,8 @@ def _conclude(
     folder.write_lines(ACCEPTED, [_accepted_line(parts, j) for j in state.buffer])
     before, tested = _test(parts, asker, LoopState(state.seed)), _test(parts, asker, state)
     answer_prior, verdict_prior = _priors(parts, asker, policy)
-    summary = summarize(parts.config, folder.rounds(), tested) | {
+    checked = asker.ledger.checked
+    summary = summarize(parts.config, folder.rounds(), tested, checked) | {
         "name": folder.path.name,
         "test": _compare(parts.config, before, tested) if before and tested else None,
         "champion": {
@@ -316,7 +317,7 @@ def _conclude(
             "reason": info.reason,
         },
         "tokens": asdict(asker.ledger.token_summary()),
-        "checked": asdict(asker.ledger.checked),
+        "checked": asdict(checked),
         "mlflow_run_id": (folder.read(TRACKING) or {}).get("run_id"),
     }
     with asker.ledger.timed("report"):

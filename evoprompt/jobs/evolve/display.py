@@ -23,7 +23,7 @@ from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
-from evoprompt.store.ledger import Checked, TokenSummary
+from evoprompt.store.ledger import TokenSummary
 from evoprompt.terminal import clock, new_console, program, short_path
 
 #: Starting policies of a task that brings its own; for the forecast of the time left only.
@@ -209,7 +209,7 @@ def print_result(
         *_held_out(summary.test, summary.evaluator),
         *_unanswered(summary.unanswered),
         *_cost(summary.tokens, summary.seconds),
-        ("scored again, plainly", checked_text(summary.checked)),
+        ("standing check", summary.checked.told),
         ("Price residual, at most", f"{summary.price_residual_max:.1g}"),
         ("run folder", str(folder)),
         ("report", str(folder / "report.html")),
@@ -250,16 +250,6 @@ def _cost(tokens: TokenSummary, seconds: Mapping[str, float]) -> Iterator[tuple[
         yield "tokens spared", f"{tokens.floor - tokens.prefill:,}  ({', '.join(spared)})"
     scoring = clock(seconds.get("scoring", 0))
     yield "time", f"{clock(seconds['total'])}  (of it scoring {scoring})"
-
-
-def checked_text(checked: Checked) -> str:
-    """Return in a line what the standing check found."""
-    if not checked.requests:
-        return "nothing: this backend has one way of scoring"
-    return (
-        f"{checked.requests} requests; largest difference {checked.difference:.1g} nats "
-        f"({checked.used:.0%} of what is allowed)"
-    )
 
 
 def evaluator_text(evaluator: EvaluatorSummary) -> str:

@@ -28,7 +28,6 @@ from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
-from evoprompt.store.ledger import Checked
 from evoprompt.store.names import refuse_links
 from evoprompt.text_files import read_lines
 
@@ -211,18 +210,9 @@ def _outcome(summary: Summary) -> str:
     }
     note = (
         f"On {test.num_examples} test examples that the search never saw. Price's parts "
-        f"add up within {summary.price_residual_max:.1g}. {_checked(summary.checked)}"
+        f"add up within {summary.price_residual_max:.1g}. Standing check: {summary.checked.told}."
     )
     return section("Held-out check", to_html(held_out_table(test, labels)), note)
-
-
-def _checked(checked: Checked) -> str:
-    if not checked.requests:
-        return "No score was checked by the plain forward."
-    return (
-        f"{checked.requests} of the requests were scored again by the plain forward; they differ "
-        f"by at most {checked.difference:.1g} nats."
-    )
 
 
 def ancestry_table(steps: Sequence[Step]) -> Table:

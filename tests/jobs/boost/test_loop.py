@@ -546,3 +546,14 @@ def test_answers_over_a_batch_are_said_to_be_so():
     }
     assert "over all inputs asked together" in notes(of["batch"], [unmeasured()])[-1]
     assert not any("asked together" in text for text in notes(of["pmi"], [unmeasured()]))
+
+
+def test_a_loop_tells_what_its_standing_check_found(boost_file: Path, tmp_path: Path, capsys):
+    summary = boost_session.start(load_boost(boost_file), tmp_path / "loop")
+    checked = summary["checked"]
+    assert checked["requests"] >= 16
+    assert checked["difference"] < 1e-4
+    said = f"Standing check: {checked['requests']} requests scored again"
+    assert summary["notes"][-1].startswith(said)
+    assert said in (tmp_path / "loop" / "report.html").read_text()
+    assert "Standing check" in capsys.readouterr().out
