@@ -40,11 +40,9 @@ class Tokenizer:
         try:
             self._load(settings)
         except Exception as error:  # noqa: BLE001  a folder may hold anything, and break any reader
-            told = (str(error).strip().splitlines() or [""])[0]
             raise UserError(
-                f"cannot read a tokenizer from the model folder {folder} "
-                f"({type(error).__name__}: {told[:150]}); give a folder with the files of its "
-                "tokenizer, as save_pretrained writes it"
+                f"cannot read a tokenizer from the model folder {folder} ({_reason(error)}); give "
+                "a folder with the files of its tokenizer, as save_pretrained writes it"
             ) from None
         text = model.get("text_config")
         text = {**model, **text} if isinstance(text, dict) else model
@@ -245,12 +243,16 @@ def _size_of(folder: Path, named: object) -> int:
         text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
         return int(text.vocab_size)
     except Exception as error:  # noqa: BLE001  a folder may hold anything, and break any reader
-        told = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
             f"{folder / 'config.json'} does not say how many tokens the model reads "
-            f"({type(error).__name__}: {told[:150]}); give the folder of a whole model, with "
-            "vocab_size in its configuration"
+            f"({_reason(error)}); give the folder of a whole model, with vocab_size in its "
+            "configuration"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:150]}"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

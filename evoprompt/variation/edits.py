@@ -15,16 +15,10 @@ from evoprompt.records import Materials
 from evoprompt.variation.base import Need, pick
 
 
-def split_phrases(instruction: str) -> list[str]:
-    """Return the phrases of an instruction: its lines, their sentences, and the parts of a sentence
-    between commas or after a colon.
-    """
-    return _pieces(instruction)[0]
-
-
-def _pieces(instruction: str) -> tuple[list[str], list[str]]:
-    """Return the phrases and what stands between them, one less: white space with a line end as it
-    is, any other as a space.
+def split_phrases(instruction: str) -> tuple[list[str], list[str]]:
+    """Return the phrases of an instruction (its lines, their sentences, and the parts of a sentence
+    between commas or after a colon), and what stands between them, one less: white space with a
+    line end as it is, any other as a space.
     """
     parts = re.split(r"((?<=[.!?:,;])\s+|\s*\n\s*)", instruction.strip())
     gaps = [gap if "\n" in gap else " " for gap in parts[1::2]]
@@ -48,7 +42,7 @@ class InstructionDelete:
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
     ) -> Policy | None:
         """Return the child, or None where there is no instruction."""
-        phrases, gaps = _pieces(parents[0].instruction)
+        phrases, gaps = split_phrases(parents[0].instruction)
         if not phrases:
             return None
         place = int(rng.integers(len(phrases)))
@@ -72,7 +66,7 @@ class InstructionSwap:
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
     ) -> Policy | None:
         """Return the child, or None where there are fewer than two phrases."""
-        phrases, gaps = _pieces(parents[0].instruction)
+        phrases, gaps = split_phrases(parents[0].instruction)
         if len(phrases) < 2:
             return None
         a, b = rng.choice(len(phrases), size=2, replace=False)
@@ -93,7 +87,7 @@ class InstructionReplace:
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
     ) -> Policy | None:
         """Return the child, or None where there is no instruction or no bank."""
-        phrases, gaps = _pieces(parents[0].instruction)
+        phrases, gaps = split_phrases(parents[0].instruction)
         if not phrases or not materials.phrases:
             return None
         phrases[int(rng.integers(len(phrases)))] = pick(materials.phrases, rng)
@@ -115,7 +109,7 @@ class InstructionInsert:
         """Return the child, or None where there is no bank."""
         if not materials.phrases:
             return None
-        phrases, gaps = _pieces(parents[0].instruction)
+        phrases, gaps = split_phrases(parents[0].instruction)
         place = int(rng.integers(len(phrases) + 1))
         if phrases:
             gaps.insert(place, " ")

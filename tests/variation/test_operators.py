@@ -50,18 +50,19 @@ def apply(
 
 
 def test_phrases_are_sentences_and_their_parts():
-    assert split_phrases("Sort the mail: bills, letters. Now!") == [
-        "Sort the mail:",
-        "bills,",
-        "letters.",
-        "Now!",
-    ]
-    assert split_phrases("  ") == []
+    assert split_phrases("Sort the mail: bills, letters. Now!") == (
+        ["Sort the mail:", "bills,", "letters.", "Now!"],
+        [" ", " ", " "],
+    )
+    assert split_phrases("  ") == ([], [])
 
 
 def test_line_ends_of_an_instruction_stay_where_they_are():
     lines = Policy("Pick one:\n- red\n\n- blue. Now.")
-    assert split_phrases(lines.instruction) == ["Pick one:", "- red", "- blue.", "Now."]
+    assert split_phrases(lines.instruction) == (
+        ["Pick one:", "- red", "- blue.", "Now."],
+        ["\n", "\n\n", " "],
+    )
     assert {c.instruction for c in apply("instruction_delete", lines)} == {
         "- red\n\n- blue. Now.",
         "Pick one:\n\n- blue. Now.",
