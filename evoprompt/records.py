@@ -149,14 +149,26 @@ class Brood:
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """What one policy was worth on the first so many of the fitness examples, rounded alike."""
+
+    examples: int
+    traits: Mapping[str, float]  #: includes `fitness`
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one policy is worth on the fitness examples. All numbers are rounded to
-    `FITNESS_DIGITS`.
+    """What one policy is worth on the fitness examples that it was measured on last. All numbers
+    are rounded to `FITNESS_DIGITS`.
     """
 
     fitness: float
-    case_fitness: tuple[float, ...]  #: by example, in the task's order
+    case_fitness: tuple[float, ...]  #: by example, in the run's order
     traits: Mapping[str, float]  #: includes `fitness`
+    examples: int = 0  #: how many it was measured on last: the first ones; 0: not known
+    #: each number of examples of its generation that it was measured on, ascending, the last as
+    #: `traits`; empty where the generation has only one
+    rungs: tuple[Rung, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,17 @@ def test_a_key_too_many_or_too_few_is_against_the_schema(records: dict[str, list
             assert mistakes(definition, less) == [f"$: '{key}' is a required property"]
 
 
+def test_the_numbers_of_examples_of_a_birth_are_as_the_schema_says(
+    records: dict[str, list[dict[str, Any]]],
+):
+    line = records["lineage_line"][-1]
+    rungs = [{"examples": m, "traits": line["traits"]} for m in (8, line["examples"])]
+    assert mistakes("lineage_line", line | {"rungs": rungs}) == []
+    assert mistakes("lineage_line", line | {"rungs": [{"examples": 8}]}) == [
+        "$.rungs[0]: 'traits' is a required property"
+    ]
+
+
 def test_the_rounds_of_a_loop_are_as_the_schema_says(boost_file: Path, tmp_path: Path):
     settings = ["loop.rounds=2", "loop.measure_imitation=1"]
     boost_session.start(load_boost(boost_file, settings), tmp_path / "loop")

@@ -146,7 +146,8 @@ class Evolution:
         fitness = round(float(cases.mean()), FITNESS_DIGITS)
         length = float(self._count_tokens(render_prefix(policy)))
         traits = {"fitness": fitness, "prompt_tokens": length}
-        return Evaluation(fitness, tuple(round(float(c), FITNESS_DIGITS) for c in cases), traits)
+        by_case = tuple(round(float(c), FITNESS_DIGITS) for c in cases)
+        return Evaluation(fitness, by_case, traits, len(by_case))
 
 
 def _strategy_and_founders(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -37,7 +38,11 @@ def check_line(row: Any) -> None:
     numbers = f"numbers by name, within {GREATEST:.0e}"
     _expect(who, row, "traits", numbers, _is_numbers)
     _expect(who, row, "remeasured", numbers, lambda v: v is None or _is_numbers(v))
+    _expect(who, row, "examples", "a whole number of examples, at least 1", _is_count)
+    form = "a list of {'examples': a number of them, 'traits': numbers by name}"
+    _expect(who, row, "rungs", form, lambda v: bool(v) and _all(v, _is_rung))
     _check_fitness(who, row)
+    _check_rungs(who, row)
 
 
 def same(a: float, b: float) -> bool:
@@ -54,6 +59,19 @@ def _check_fitness(who: str, row: Mapping[str, Any]) -> None:
         )
 
 
+def _check_rungs(who: str, row: Mapping[str, Any]) -> None:
+    if "rungs" not in row:
+        return
+    counts, last = [rung["examples"] for rung in row["rungs"]], row["rungs"][-1]
+    if any(a >= b for a, b in pairwise(counts)):
+        raise ValueError(f"{who}: the examples of its rungs are {counts}; expected them ascending")
+    if row.get("examples", counts[-1]) != counts[-1] or last["traits"] != row["traits"]:
+        raise ValueError(
+            f"{who}: 'examples' and 'traits' are not those of its last rung, of {counts[-1]} "
+            "examples; expected the same"
+        )
+
+
 def _expect(who: str, row: Mapping[str, Any], key: str, what: str, holds: Any) -> None:
     if key in row and not holds(row[key]):
         raise ValueError(f"{who}: '{key}' is {row[key]!r}; expected {what}"[:300])
@@ -66,6 +84,18 @@ def _is_number(value: Any) -> bool:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value >= 1
+
+
+def _is_rung(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_count(value.get("examples"))
+        and _is_numbers(value.get("traits"))
+    )
 
 
 def _is_share(value: Any) -> bool:

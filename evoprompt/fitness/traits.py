@@ -88,7 +88,8 @@ def evaluate(
         **{name: _own(name, trait, policy, scores) for name, trait in (extra or {}).items()},
     }
     rounded = {name: round(value, FITNESS_DIGITS) for name, value in traits.items()}
-    return Evaluation(mean, tuple(round(float(c), FITNESS_DIGITS) for c in cases), rounded)
+    by_case = tuple(round(float(c), FITNESS_DIGITS) for c in cases)
+    return Evaluation(mean, by_case, rounded, len(by_case))
 
 
 def case_traits(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> dict[str, Floats]:

@@ -60,6 +60,38 @@ def test_a_key_that_is_missing_is_named(key: str):
         check_line([BIRTH])
 
 
+def of(examples: int, fitness: float) -> dict[str, object]:
+    return {"examples": examples, "traits": {"fitness": fitness}}
+
+
+RUNGS = {**BIRTH, **of(16, -0.5), "rungs": [of(8, -0.75), of(16, -0.5)]}
+
+
+def test_a_birth_may_say_its_traits_on_each_number_of_examples():
+    check_line(RUNGS)
+    check_line(BIRTH | {"examples": 16})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"examples": 0}, "'examples' is 0; expected a whole number of examples, at least 1"),
+        ({"examples": 8}, "not those of its last rung, of 16 examples"),
+        ({"traits": {"fitness": -0.5, "z": 1.0}}, "not those of its last rung"),
+        (
+            {"rungs": [of(16, -0.75), of(16, -0.5)]},
+            r"its rungs are \[16, 16\]; expected them ascend",
+        ),
+        ({"rungs": []}, "expected a list of {'examples': a number of them, 'traits'"),
+        ({"rungs": [{"examples": 16}]}, "expected a list of {'examples'"),
+        ({"rungs": [{"examples": 16, "traits": {"z": "high"}}]}, "expected a list of {'examples'"),
+    ],
+)
+def test_rungs_that_do_not_go_with_their_birth_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        check_line(RUNGS | change)
+
+
 def test_a_survivor_keeps_its_fitness_unless_the_birth_before_was_measured_again():
     later = {"generation": 1, "birth_id": "b", "parent_ids": ["a"], "shares": [1.0]}
     survivor = BIRTH | later | {"operator": "survive"}

@@ -34,6 +34,7 @@ from evoprompt.records import (
     LabelScores,
     LineageEntry,
     Member,
+    Rung,
     State,
     TokenCount,
 )
@@ -138,11 +139,17 @@ def sample_entries() -> tuple[State, tuple[LineageEntry, ...], LabelScores]:
     policy = Policy("é", (Demonstration("x", "bad"),))
     member = Member(
         Birth("0.0.0", policy, (), (), "found"),
-        Evaluation(-0.1, (-0.1, 1 / 3), {"fitness": -0.1, "z": 1 / 3}),
+        Evaluation(-0.1, (-0.1, 1 / 3), {"fitness": -0.1, "z": 1 / 3}, 2),
     )
     child = Member(
         Birth("1.0.0", Policy("b"), ("0.0.0",), (1.0,), "edit"),
-        Evaluation(-0.2, (-0.2,), {"fitness": -0.2, "z": 0.1}),
+        Evaluation(
+            -0.2,
+            (-0.3, -0.1),
+            {"fitness": -0.2, "z": 0.1},
+            2,
+            (Rung(1, {"fitness": -0.3, "z": 0.0}), Rung(2, {"fitness": -0.2, "z": 0.1})),
+        ),
     )
     scores = LabelScores(
         (policy.policy_id,),
@@ -154,7 +161,7 @@ def sample_entries() -> tuple[State, tuple[LineageEntry, ...], LabelScores]:
         np.array([[[True, False], [False, False]]]),
     )
     return (
-        State(5, 1, (member,)),
+        State(5, 1, (member, child)),
         (LineageEntry(1, 0, member, True), LineageEntry(1, 0, child, False)),
         scores,
     )
@@ -191,9 +198,15 @@ def test_the_lineage_line_has_the_documented_keys():
     _, entries, _ = sample_entries()
     keys = (
         "generation island birth_id policy_id parent_ids shares operator selected fitness "
-        "traits policy survival_probability"
+        "traits examples policy survival_probability"
     )
     assert list(lineage_line(entries[0])) == keys.split()
+    line = lineage_line(entries[1])
+    assert set(line) - set(keys.split()) == {"rungs"}
+    assert line["rungs"] == [
+        {"examples": 1, "traits": {"fitness": -0.3, "z": 0.0}},
+        {"examples": 2, "traits": {"fitness": -0.2, "z": 0.1}},
+    ]
 
 
 def test_what_was_never_committed_is_cut_off(tmp_path: Path):

@@ -16,7 +16,7 @@ from evoprompt.dynamics.population import Births, generations
 from evoprompt.jobs.evolve.config import Config, check_config
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.policy import Policy
-from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, State
+from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, Rung, State
 from evoprompt.store.folder import CONFIG, SUMMARY, RunFolder
 from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
@@ -93,8 +93,7 @@ class EvolveFolder(RunFolder):
         if content is None:
             return None
         members = tuple(
-            Member(_birth(m), Evaluation(m["fitness"], tuple(m["case_fitness"]), m["traits"]))
-            for m in content["members"]
+            Member(_birth(m), _evaluation(m, m["case_fitness"])) for m in content["members"]
         )
         state = State(content["seed"], content["generation"], members, content["island"])
         return Checkpoint(state, Ledger.from_dict(content["ledger"]))
@@ -107,7 +106,7 @@ class EvolveFolder(RunFolder):
             LineageEntry(
                 row["generation"],
                 row["island"],
-                Member(_birth(row), Evaluation(row["fitness"], (), row["traits"])),
+                Member(_birth(row), _evaluation(row, ())),
                 row["selected"],
             )
             for row in self.lines(LINEAGE)
@@ -235,4 +234,17 @@ def _birth(row: Mapping[str, Any]) -> Birth:
 
 
 def _evaluation_dict(evaluation: Evaluation) -> dict[str, object]:
-    return {"fitness": evaluation.fitness, "traits": dict(evaluation.traits)}
+    rungs = [{"examples": r.examples, "traits": dict(r.traits)} for r in evaluation.rungs]
+    return {
+        "fitness": evaluation.fitness,
+        "traits": dict(evaluation.traits),
+        **({"examples": evaluation.examples} if evaluation.examples else {}),
+        **({"rungs": rungs} if rungs else {}),
+    }
+
+
+def _evaluation(row: Mapping[str, Any], case_fitness: Sequence[float]) -> Evaluation:
+    rungs = tuple(Rung(r["examples"], r["traits"]) for r in row.get("rungs", ()))
+    return Evaluation(
+        row["fitness"], tuple(case_fitness), row["traits"], row.get("examples", 0), rungs
+    )
