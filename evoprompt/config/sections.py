@@ -202,6 +202,20 @@ class SelectionConfig(Section):
     temperature: Extent = 0.1
 
 
+class RacingConfig(Section):
+    """Whether births are measured on a few examples first, and who of them goes on to more.
+
+    `off`: all are measured on all; `halving`: the better half goes on; `fast`: of it, who is not
+    behind the last parent that would survive by more than z standard errors; `certified`: who is
+    not shown to be behind it, at level alpha for the whole run.
+    """
+
+    method: Literal["off", "halving", "fast", "certified"] = "off"
+    first: Positive = 8  #: examples of the first measurement; each further one has twice as many
+    z: Share = 1.64
+    alpha: Level = 0.05
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
     children alone.
@@ -217,6 +231,7 @@ class EvolutionConfig(Section):
     #: how often each operator is drawn, relative to the others; operators that are not named keep
     #: their default
     operators: dict[str, Share] = {}
+    racing: RacingConfig = RacingConfig()
 
     @model_validator(mode="after")
     def _enough_children(self) -> Self:

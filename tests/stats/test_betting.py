@@ -1,0 +1,117 @@
+"""Betting: the capital worked by hand, and its promise in all orders of small cases."""
+
+from __future__ import annotations
+
+from itertools import pairwise, permutations, product
+from math import inf, log
+
+import numpy as np
+import pytest
+
+from evoprompt.stats.betting import certified_winner, log_capital
+
+LEVELS = (0.05, 0.2, 0.5, 0.8)
+
+
+def test_the_capital_worked_by_hand():
+    # N = 4, x = 1, 1, ...: first m = 1/2 and r = (4/2 - 0)/4 = 1/2: no edge, no bet.
+    # Then S = 1, m = (2 - 1)/3 = 1/3, u = 1.5/2 = 3/4, r = (3 - 1)/3 = 2/3, D = 1/3,
+    # v = (1/4 + (1 - 3/4)^2)/2 = 5/32; D/(v + D^2) = .33333/(.15625 + .11111) = 1.24675;
+    # limit 9/4: K = 1 + 1.24675 * 2/3 = 1.83117. S = 2 = N/2: m = 0, nothing can be bet, and a
+    # third 1 is impossible under the hypothesis.
+    logs = log_capital(np.array([1.0, 1.0, 1.0, 0.0]), 4)
+    assert logs[:2] == pytest.approx([0, log(1 + 1.2467532467532467 * 2 / 3)], abs=1e-12)
+    assert logs[2:].tolist() == [inf, inf]
+    # a population without end: m = 1/2, u = r = 3/4, D = 1/4, 1/4 / (5/32 + 1/16) = 8/7
+    assert log_capital(np.ones(2), None)[1] == pytest.approx(log(1 + 8 / 7 / 2), abs=1e-12)
+
+
+def test_level_values_are_no_evidence():
+    assert (log_capital(np.full(20, 0.5), 20) == 0).all()
+    assert (log_capital(np.full(20, 0.5), None) == 0).all()
+
+
+def test_with_all_values_seen_the_answer_is_exact():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x = rng.integers(0, 3, size=rng.integers(1, 7)) / 2
+        assert (log_capital(x, len(x))[-1] == inf) == (x.mean() > 0.5)
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 6])
+def test_what_is_true_is_refuted_at_most_at_the_level_in_all_orders(num: int):
+    """Exact: every population of {0, 1/2, 1} with mean at most 1/2, all its orders, as if one could
+    look after every value and stop at the best.
+    """
+    for population in product((0.0, 0.5, 1.0), repeat=num):
+        if sum(population) > num / 2 or list(population) != sorted(population):
+            continue
+        orders = np.array(list(permutations(population)))
+        for turn in (1, 2, 3):
+            ever = log_capital(orders, num, turn=turn).max(axis=1)
+            for alpha in LEVELS:
+                assert np.mean(ever >= -log(alpha)) <= alpha + 1e-12, (population, alpha, turn)
+
+
+def test_a_gambler_who_sees_a_value_before_he_bets_is_caught():
+    """Power twin: three wins of x 1.75 make 5.4 in every order, a rate of 1 at level .2."""
+    orders = np.array(list(permutations((0.0, 0.0, 0.0, 1.0, 1.0, 1.0))))
+    bets = np.where(orders > 0.5, 1.5, 0.0)
+    ever = np.cumprod(1 + bets * (orders - 0.5), axis=1).max(axis=1)
+    assert max(np.mean(ever >= 1 / alpha) - alpha for alpha in LEVELS) > 0.1
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 2), (2, 2, 2)])
+def test_groups_in_turns_keep_the_promise(sizes: tuple[int, ...]):
+    """Exact: each group's values in all orders, dealt in turns."""
+    num, groups = sum(sizes), len(sizes)
+    for population in product((0.0, 0.5, 1.0), repeat=num):
+        if sum(population) > num / 2:
+            continue
+        starts = np.cumsum((0, *sizes))
+        parts = [list(permutations(population[a:b])) for a, b in pairwise(starts)]
+        orders = np.array(
+            [
+                [p[i] for i in range(max(sizes)) for p in chosen if i < len(p)]
+                for chosen in product(*parts)
+            ]
+        )
+        ever = log_capital(orders, num, turn=groups).max(axis=1)
+        for alpha in (0.2, 0.35, 0.5, 0.8):
+            assert np.mean(ever >= -log(alpha)) <= alpha + 1e-12, (population, alpha)
+
+
+def test_a_gambler_who_bets_on_one_group_is_caught():
+    """Power twin: with values 1 in one group and 0 in the other, dealt in turns, whoever bets on
+    the first alone wins for sure. Within a turn of the tested gambler all bets are the same.
+    """
+    order = np.tile([1.0, 0.0], 4)
+    on_the_first = np.tile([1.5, 0.0], 4)
+    assert np.prod(1 + on_the_first * (order - 0.5)) > 1 / 0.2
+    assert log_capital(order, 8, turn=2).max() < -log(0.2)
+    assert log_capital(order, 8, turn=2)[::2] == pytest.approx(
+        np.concatenate([[0], log_capital(order, 8, turn=2)[1:-1:2]])
+    ), "in the middle of a turn the capital is that of the turn before"
+
+
+def test_a_winner_is_named_where_it_is_ahead_of_every_other():
+    rng = np.random.default_rng(1)
+    good = (rng.random(60) < 0.95).astype(float)
+    bad = (rng.random((2, 60)) < 0.3).astype(float)
+    assert certified_winner(np.array([bad[0], good, bad[1]])) == 1
+    assert certified_winner(np.array([bad[0], good, good])) is None
+    assert certified_winner(bad) is None
+    # with all examples seen it is arithmetic, ties aside
+    assert certified_winner(np.array([[1.0, 0, 1], [0, 0, 1]]), num_all=3) == 0
+    assert certified_winner(np.array([[1.0, 0, 1], [0, 1, 1]]), num_all=3) is None
+    # nobody to be ahead of, nothing to go by
+    assert certified_winner(np.ones((1, 9))) is None
+    assert certified_winner(np.ones((2, 0))) is None
+
+
+@pytest.mark.parametrize("values", [[1.1], [-0.1], [float("nan")]])
+def test_values_out_of_range_are_refused(values: list[float]):
+    with pytest.raises(ValueError, match=r"all in \[0, 1\]"):
+        log_capital(np.array(values), 5)
+    with pytest.raises(ValueError, match="at most 1 values"):
+        log_capital(np.ones(2), 1)
