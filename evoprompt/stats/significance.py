@@ -217,6 +217,13 @@ def seeds_needed(alpha: float, num_tests: int, *, paired: bool) -> int:
     return num
 
 
+def mid_ranks(values: Sequence[float] | Floats) -> Floats:
+    """Return ranks from 1, shape (value,); ties have the mean of theirs. Raises ValueError for
+    NaN.
+    """
+    return _doubled_ranks(_settled(values)) / 2
+
+
 def _settled(values: Sequence[float] | Floats) -> Floats:
     """Make equal what differs by rounding alone."""
     array = np.asarray(values, dtype=np.float64)
