@@ -2,27 +2,31 @@
 examples whose answers are known. Pure.
 
     values v, shape (example, choice), and gold y --fit--> Calibration: T v + o
+    LabelScores --calibrated_out--> LabelScores, each example judged by the others' calibration
+    Calibration, LabelScores of other examples --apply--> LabelScores
 
 Raw likelihoods of a prompt's choices are mostly its favour for some of them, whatever the input. A
 search that selects by them selects for favour; a search that selects by what is left selects for
 what a prompt tells the model. The offsets are the favour's opposite. Where an example takes part in
 the fit that judges it, the judgement flatters: `leave_one_out` fits without it.
 
-Offsets belong to choices that all examples share, in one order. Where examples have choices of
-their own there are none to fit.
+Offsets belong to choices that all examples share, in one order, as those of a task with
+`Task.choices` do. Where examples have choices of their own there are none to fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.records import LabelScores
+
 Floats = NDArray[np.float64]
-Way = Literal["off", "batch", "labelled"]
+Way = Literal["off", "batch", "labelled", "contextual"]
 
 #: Weight of the squared distance between the offsets and those of the batch, and of that between
 #: the temperature and 1: a few examples move neither far.
@@ -46,7 +50,89 @@ class Calibration:
         return _normalized(self.temperature * values + np.array(self.offsets))
 
 
-def fit(values: Floats, gold: NDArray[np.int64], way: Way) -> Calibration:
+@dataclass(frozen=True, slots=True)
+class LabelCalibration:
+    """A calibration as users get it: with its offsets by label."""
+
+    way: Way
+    temperature: float
+    offsets: Mapping[str, float]  #: nats
+    examples: int  #: that it was fitted on
+
+    def apply(self, values: Floats, choices: Sequence[str]) -> Floats:
+        """Return log-probabilities among these choices, shape (..., choice), nats; uncalibrated
+        unless every one of them has an offset, for then none is comparable.
+        """
+        if not set(choices) <= self.offsets.keys():
+            return _normalized(values)
+        offsets = tuple(self.offsets[c] for c in choices)
+        return Calibration(self.way, self.temperature, offsets).apply(values)
+
+
+def by_label(calibration: Calibration, labels: Sequence[str], examples: int) -> LabelCalibration:
+    """Return a calibration with its offsets by label, that of so many examples."""
+    offsets = dict(zip(labels, calibration.offsets, strict=True))
+    return LabelCalibration(calibration.way, calibration.temperature, offsets, examples)
+
+
+def fitted(measured: Sequence[LabelScores], way: Way) -> Calibration:
+    """Return the calibration of one policy, from all that was measured of it together.
+
+    Args:
+        measured: its scores, a row each, on different examples that all share their choices.
+        way: of fitting.
+
+    Raises:
+        ValueError: the prior is needed, and it was not measured.
+    """
+    values = np.concatenate([scores.log_likelihood[0] for scores in measured])
+    gold = np.concatenate([scores.gold for scores in measured])
+    return fit(values, gold, way, _prior(measured[0], 0, way))
+
+
+def calibrated_out(scores: LabelScores, way: Way) -> LabelScores:
+    """Return the scores with what `leave_one_out` makes of each policy's; as they are for `off`.
+
+    Args:
+        scores: of any policies on examples that all share their choices, in one order.
+        way: of fitting.
+
+    Raises:
+        ValueError: the prior is needed, and it was not measured.
+    """
+    if way == "off":
+        return scores
+    rows = [
+        leave_one_out(values, scores.gold, way, _prior(scores, i, way))
+        for i, values in enumerate(scores.log_likelihood)
+    ]
+    return replace(scores, calibrated=np.stack(rows))
+
+
+def apply(calibration: Calibration, scores: LabelScores) -> LabelScores:
+    """Return one policy's scores on examples that had no part in its calibration, as that makes
+    them; as they are for `off`.
+    """
+    if calibration.way == "off":
+        return scores
+    return replace(scores, calibrated=calibration.apply(scores.log_likelihood))
+
+
+def _prior(scores: LabelScores, policy: int, way: Way) -> Floats | None:
+    """Return a policy's log-likelihoods of the choices after a content-free input, which is that of
+    every example, where the way needs them.
+    """
+    if way != "contextual":
+        return None
+    if scores.prior is None:
+        raise ValueError("contextual calibration needs the candidates' prior")
+    prior: Floats = scores.prior[policy, 0]
+    return prior
+
+
+def fit(
+    values: Floats, gold: NDArray[np.int64], way: Way, prior: Floats | None = None
+) -> Calibration:
     """Return the calibration of one prompt.
 
     `batch` takes off the mean of each choice's log-probability, and supposes that the choices are
@@ -58,30 +144,36 @@ def fit(values: Floats, gold: NDArray[np.int64], way: Way) -> Calibration:
 
         sum_i log softmax(T v_i + o)_{y_i} - 3/2 |o - o_batch|^2 - 1/20 (T - 1)^2
 
-    which is concave. `off` leaves the values as they are.
+    which is concave. `contextual` takes off the log-probabilities after a content-free input, and
+    looks at no example. `off` leaves the values as they are.
 
     Args:
         values: log-likelihoods of the choices, nats, shape (example, choice), all finite.
         gold: index of the right choice, shape (example,).
         way: of fitting.
+        prior: log-likelihoods of the choices after a content-free input, shape (choice,), for
+            `contextual` alone.
 
-    Source: Zhou et al. 2023 (batch calibration), Platt 1999 (labelled offsets and temperature).
+    Source: Zhou et al. 2023 (batch calibration), Platt 1999 (labelled offsets and temperature),
+    Zhao et al. 2021 (contextual calibration).
     """
     everything = np.ones((1, len(values)))
-    offsets, temperature = _fit(_normalized(values), gold, everything, way)
+    offsets, temperature = _fit(_normalized(values), gold, everything, way, prior)
     return Calibration(way, float(temperature[0]), tuple(offsets[0].tolist()))
 
 
-def leave_one_out(values: Floats, gold: NDArray[np.int64], way: Way) -> Floats:
+def leave_one_out(
+    values: Floats, gold: NDArray[np.int64], way: Way, prior: Floats | None = None
+) -> Floats:
     """Return log-probabilities among the choices, nats, shape (example, choice): each example's by
-    the calibration that is fitted on the others. A single example has no others, and stays as it
-    is.
+    the calibration that is fitted on the others, as `fit` does. A single example has no others, and
+    stays as it is but for `contextual`.
     """
     logs = _normalized(values)
-    if way == "off" or len(values) < 2:
+    if way == "off" or (len(values) < 2 and way != "contextual"):
         return logs
     others = 1.0 - np.eye(len(values))
-    offsets, temperature = _fit(logs, gold, others, way)
+    offsets, temperature = _fit(logs, gold, others, way, prior)
     return _normalized(temperature[:, None] * logs + offsets)
 
 
@@ -99,13 +191,22 @@ def best_way(prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence
     return ways[int(np.argmax(worth))]
 
 
-def _fit(logs: Floats, gold: NDArray[np.int64], weights: Floats, way: Way) -> tuple[Floats, Floats]:
+def _fit(
+    logs: Floats,
+    gold: NDArray[np.int64],
+    weights: Floats,
+    way: Way,
+    prior: Floats | None = None,
+) -> tuple[Floats, Floats]:
     """Return offsets, shape (fold, choice), and temperatures, shape (fold,), for each fold's
     weights of the examples, shape (fold, example).
     """
     folds, choices = len(weights), logs.shape[1]
     if way == "off":
         return np.zeros((folds, choices)), np.ones(folds)
+    if way == "contextual":
+        assert prior is not None
+        return np.tile(prior.mean() - prior, (folds, 1)), np.ones(folds)
     batch = -(weights @ logs) / weights.sum(axis=1, keepdims=True)
     batch -= batch.mean(axis=1, keepdims=True)
     if way == "batch":

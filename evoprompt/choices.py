@@ -26,6 +26,7 @@ class Comparison:
     def values(self, scores: LabelScores) -> NDArray[np.float64]:
         """Return what candidates are compared by, shape (policy, example, candidate); the greatest
         is the answer, and -inf stands where there is none. Without what is taken off over a batch.
+        Where likelihoods are compared and were calibrated, it is by what that made of them.
 
         Raises:
             ValueError: the prior is needed, and it was not measured.
@@ -38,7 +39,7 @@ class Comparison:
         if self.per != "answer":
             sizes = scores.num_tokens if self.per == "token" else scores.num_bytes
             return np.where(here, np.where(here, values, 0.0) / np.maximum(sizes, 1), -np.inf)
-        return values
+        return values if scores.calibrated is None else scores.calibrated
 
 
 #: Every way to compare choices. A new one is a line here, and what is taken off is taken off by

@@ -80,7 +80,7 @@ class Query:
 @dataclass(frozen=True, slots=True)
 class LabelScores:
     """What was measured, and all that was measured. Everything that interprets it is a pure
-    function of it.
+    function of it, `calibrated` too.
 
     An absent candidate (an example with fewer choices than the widest) has `num_tokens` 0 and
     log-likelihood -inf.
@@ -105,6 +105,9 @@ class LabelScores:
     #: asked for: shape (policy, example, answer, verdict), with the right answer before a wrong one
     #: and TRUE before FALSE
     verdict: NDArray[np.float64] | None = None
+    #: log-probability of each choice among the choices, freed of the policy's own favour for some
+    #: of them, nats, shape (policy, example, candidate): not measured but fitted, by `calibration`
+    calibrated: NDArray[np.float64] | None = None
 
     @property
     def present(self) -> NDArray[np.bool_]:

@@ -4,6 +4,8 @@ and a favour for a label that was put in comes out.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,10 +17,18 @@ from evoprompt.calibration import (
     OFFSET_RIDGE,
     TEMPERATURE_RIDGE,
     Calibration,
+    apply,
     best_way,
+    by_label,
+    calibrated_out,
     fit,
+    fitted,
     leave_one_out,
 )
+from evoprompt.choices import COMPARISONS, choice_log_probabilities, correct, predicted
+from evoprompt.fitness.likelihood import Accuracy, LabelNormalized, PerToken, Sum
+from evoprompt.fitness.traits import case_traits
+from evoprompt.records import LabelScores
 
 
 def log_softmax(values: np.ndarray) -> np.ndarray:
@@ -137,3 +147,110 @@ def test_one_example_has_no_others():
     np.testing.assert_allclose(
         leave_one_out(values, np.array([0]), "labelled"), log_softmax(values)
     )
+
+
+def measured(values: np.ndarray, gold: np.ndarray, prior: np.ndarray | None = None) -> LabelScores:
+    """Scores of a policy on examples with these log-likelihoods, shape (example, choice)."""
+    shape = (1, *values.shape)
+    return LabelScores(
+        policy_ids=("p",),
+        example_ids=tuple(f"e{i}" for i in range(len(gold))),
+        gold=gold,
+        log_likelihood=values[None],
+        num_tokens=np.ones(shape, dtype=np.int64),
+        num_bytes=np.ones(shape, dtype=np.int64),
+        is_greedy=np.zeros(shape, dtype=bool),
+        prior=None if prior is None else np.broadcast_to(prior, shape),
+    )
+
+
+def test_contextual_offsets_by_hand():
+    """After N/A the odds are 4:1, so log 4 is taken off: 3:1 becomes 3:4, and 8:1 becomes 2:1."""
+    values, prior = np.log([[3.0, 1.0], [8.0, 1.0]]), np.log([0.4, 0.1])
+    scores = measured(values, np.array([0, 1]), prior)
+    found = calibrated_out(scores, "contextual")
+    assert found.calibrated is not None
+    np.testing.assert_allclose(np.exp(found.calibrated[0]), [[3 / 7, 4 / 7], [2 / 3, 1 / 3]])
+    assert predicted(scores).tolist() == [[0, 0]]
+    assert predicted(found).tolist() == [[1, 0]]
+    offsets = fitted([scores], "contextual").offsets
+    assert offsets == pytest.approx((-np.log(2), np.log(2)))
+    alone = measured(values[:1], np.array([0]), prior)
+    np.testing.assert_allclose(
+        calibrated_out(alone, "contextual").calibrated, found.calibrated[:, :1]
+    )
+    with pytest.raises(ValueError, match="prior"):
+        calibrated_out(measured(values, np.array([0, 1])), "contextual")
+
+
+def test_everything_that_compares_choices_follows_and_what_is_raw_stays_raw():
+    values, gold = drawn(3, 24, 3, signal=2.0, bias=0.0)
+    scores = measured(values + np.array([0.0, 6.0, -3.0]), gold)
+    found = calibrated_out(scores, "labelled")
+    expected = leave_one_out(scores.log_likelihood[0], gold, "labelled")
+    np.testing.assert_allclose(choice_log_probabilities(found)[0], expected)
+    assert correct(found).mean() > correct(scores).mean() + 0.3
+    cases = LabelNormalized().cases(found)[0]
+    np.testing.assert_allclose(cases, expected[np.arange(24), gold])
+    before, after = case_traits(scores), case_traits(found)
+    assert after["accuracy"].mean() == Accuracy().cases(found).mean() > before["accuracy"].mean()
+    assert (after["margin"] != before["margin"]).all()
+    np.testing.assert_array_equal(after["cross_entropy"], before["cross_entropy"])
+    for kind in (Sum(), PerToken()):
+        np.testing.assert_array_equal(kind.cases(found), kind.cases(scores))
+    by_token = COMPARISONS["per_token"]
+    np.testing.assert_array_equal(by_token.values(found), by_token.values(scores))
+    assert calibrated_out(scores, "off") is scores
+
+
+def test_several_policies_are_calibrated_each_by_itself():
+    rows = [drawn(s, 12, 3, signal=1.0, bias=3.0)[0] for s in range(4)]
+    gold = drawn(0, 12, 3, signal=1.0, bias=3.0)[1]
+    alone = [measured(values, gold) for values in rows]
+    both = replace(
+        alone[0],
+        policy_ids=tuple("abcd"),
+        **{
+            name: np.concatenate([getattr(s, name) for s in alone])
+            for name in ("log_likelihood", "num_tokens", "num_bytes", "is_greedy")
+        },
+    )
+    together = calibrated_out(both, "labelled").calibrated
+    for row, scores in zip(together, alone, strict=True):
+        np.testing.assert_allclose(row, calibrated_out(scores, "labelled").calibrated[0])
+
+
+def test_a_calibration_is_fitted_on_all_that_was_measured_and_applied_to_the_rest():
+    values, gold = drawn(5, 60, 3, signal=1.5, bias=3.0)
+    first, second, rest = (
+        measured(values[part], gold[part])
+        for part in (slice(0, 24), slice(24, 40), slice(40, None))
+    )
+    found = fitted([first, second], "labelled")
+    assert found == fit(values[:40], gold[:40], "labelled")
+    np.testing.assert_array_equal(apply(found, rest).calibrated[0], found.apply(values[40:]))
+    named = by_label(found, ("a", "b", "c"), 40)
+    assert named.offsets["b"] == found.offsets[1]
+    turned = named.apply(values[40:, [2, 0, 1]], ("c", "a", "b"))
+    np.testing.assert_allclose(turned[:, [1, 2, 0]], found.apply(values[40:]))
+    others = named.apply(values[40:], ("a", "b", "x"))
+    np.testing.assert_allclose(others, log_softmax(values[40:]), err_msg="x has no offset")
+    assert apply(fitted([first], "off"), rest) is rest
+
+
+def test_rare_labels_stay_rare_under_labelled_offsets():
+    """80:20 data, split in proportion: held-out answers keep the shares, and gain accuracy."""
+    shares = {way: [] for way in ("labelled", "batch")}
+    right = {way: [] for way in ("labelled", "batch")}
+    for seed in range(40):
+        values, gold = drawn(seed, 332, 2, signal=1.5, bias=1.5, shares=[0.8, 0.2])
+        learned, rest = measured(values[:32], gold[:32]), measured(values[32:], gold[32:])
+        for way in shares:
+            found = apply(fitted([learned], way), rest)
+            shares[way].append((predicted(found) == 1).mean())
+            right[way].append(correct(found).mean())
+    assert np.mean(shares["labelled"]) == pytest.approx(0.2, abs=0.06)
+    assert np.mean(right["labelled"]) > 0.85
+    # power twin: offsets that suppose balance push to even shares, and lose to always saying 0
+    assert np.mean(shares["batch"]) > 0.33
+    assert np.mean(right["batch"]) < 0.8

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
@@ -23,6 +23,17 @@ def share_choices(examples: Sequence[Example]) -> bool:
     return bool(examples and examples[0].choices) and (
         len({frozenset(e.choices or ()) for e in examples}) == 1
     )
+
+
+def in_one_order(splits: Sequence[Sequence[Example]]) -> list[tuple[Example, ...]]:
+    """Return the splits as they are; where all examples have the same choices in several orders,
+    with the choices sorted, so that a place among them is one label everywhere.
+    """
+    examples = [e for split in splits for e in split]
+    if not share_choices(examples) or len({e.choices for e in examples}) == 1:
+        return [tuple(split) for split in splits]
+    choices = tuple(sorted(examples[0].candidates))
+    return [tuple(replace(e, choices=choices) for e in split) for split in splits]
 
 
 def label_shares(examples: Sequence[Example]) -> dict[str, float]:

@@ -31,7 +31,7 @@ from evoprompt.tasks.banks import (
     GENERAL_TEMPLATES,
     default_policies,
 )
-from evoprompt.tasks.base import Task
+from evoprompt.tasks.base import Task, in_one_order
 from evoprompt.tasks.generators import GENERATORS
 from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
 from evoprompt.tasks.sources.base import Raw, Source
@@ -88,7 +88,8 @@ def _plain(config: TaskConfig) -> Task:
             f"task '{raw.name}' has no difficulty (given: {config.difficulty}); leave "
             f"task.difficulty out, or use {' or '.join(GENERATORS)}"
         )
-    (demonstrations, fitness, validation, test), notes = _splits(raw, config)
+    splits, notes = _splits(raw, config)
+    demonstrations, fitness, validation, test = in_one_order(splits)
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
     task = Task(
         name=raw.name,

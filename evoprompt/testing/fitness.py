@@ -164,6 +164,7 @@ def _of_examples(scores: LabelScores, places: Integers) -> LabelScores:
 
 def _taken(scores: LabelScores, places: Integers, axis: int) -> dict[str, Any]:
     """Return the arrays by policy and example with these entries along an axis."""
-    names = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior", "verdict")
-    known = {name: getattr(scores, name) for name in names}
+    names = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy")
+    optional = ("prior", "verdict", "calibrated")
+    known = {name: getattr(scores, name) for name in (*names, *optional)}
     return {n: values.take(places, axis=axis) for n, values in known.items() if values is not None}

@@ -108,6 +108,28 @@ def test_the_order_in_which_the_same_choices_are_listed_does_not_unbalance_a_cut
     assert Counter(e.target for e in task.fitness) == {"rare": 4, "common": 4}
 
 
+def test_choices_that_are_the_same_in_several_orders_come_in_one(tmp_path: Path):
+    """A place among the choices is one label then, as offsets and traits of labels need it."""
+    labels = ["c", "a", "b"]
+    rows = [(f"text {i}", labels[i % 3], labels[i % 3 :] + labels[: i % 3]) for i in range(90)]
+    given = read_jsonl(write_rows(tmp_path / "turned.jsonl", rows))
+    task = load_task(TaskConfig(path=tmp_path / "turned.jsonl"))
+    assert task.choices == ("a", "b", "c")
+    assert {e.choices for e in (*task.pool, *task.test)} == {task.choices}
+    # the same examples, ids and targets
+    targets = {e.example_id: (e.input, e.target) for e in given}
+    for split in task.splits.values():
+        assert all(targets[e.example_id] == (e.input, e.target) for e in split)
+    # power: one order is kept as it is given, and so are choices of which one is another
+    same = [(text, target, labels) for text, target, _ in rows]
+    write_rows(tmp_path / "same.jsonl", same)
+    assert load_task(TaskConfig(path=tmp_path / "same.jsonl")).choices == ("c", "a", "b")
+    write_rows(tmp_path / "other.jsonl", [*rows, ("text", "d", ["d", "a", "b"])])
+    other = load_task(TaskConfig(path=tmp_path / "other.jsonl", **EVERYTHING))
+    assert other.choices is None
+    assert ("c", "a", "b") in {e.choices for split in other.splits.values() for e in split}
+
+
 def test_the_cut_of_the_inbox_is_the_one_of_the_recorded_runs():
     task = load_task(TaskConfig(name="inbox", fitness_examples=48))
     assert [(e.example_id, e.target) for e in task.fitness[:5]] == [
