@@ -58,6 +58,7 @@ def example_materials() -> Materials:
         templates=(DEFAULT_EVALUATOR.template, Template("", "\nSo:")),
         label_words={TRUE: (TRUE, "yes"), FALSE: (FALSE, "no")},
         max_demonstrations=2,
+        choices=((TRUE, FALSE),),
     )
     return Materials(
         phrases=("Look twice.", "Be kind."),
@@ -68,6 +69,7 @@ def example_materials() -> Materials:
         steps=("Who?", "Why?", "When?", "Where?"),
         evaluator=judging,
         author=ExampleAuthor(),
+        choices=(("a", "b"),),
     )
 
 

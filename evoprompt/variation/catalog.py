@@ -8,6 +8,12 @@ from collections.abc import Mapping
 
 from evoprompt.errors import UserError
 from evoprompt.plugins import find
+from evoprompt.variation.balanced import (
+    DemonstrationBalance,
+    DemonstrationOrder,
+    DemonstrationSet,
+    DemonstrationSwapInLabel,
+)
 from evoprompt.variation.base import Operator, mistakes
 from evoprompt.variation.editors import EDITORS
 from evoprompt.variation.evaluator import EvaluatorChange
@@ -15,9 +21,9 @@ from evoprompt.variation.recombine import UniformCrossover
 from evoprompt.variation.steps import StepAdd, StepDrop
 from evoprompt.variation.stuffing import ContextStuffing
 
-#: Every operator with its default weight. Those of weight 0 make the model write or measure more
-#: than scoring needs, and are asked for by name. The order is part of what is drawn: a new one goes
-#: to the end, so that lineages stay what they were.
+#: Every operator with its default weight. Those of weight 0 are asked for by name: they make the
+#: model write or measure more than scoring needs, or were not shown to pay. The order is part of
+#: what is drawn: a new one goes to the end, so that lineages stay what they were.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
     *EDITORS,
     (UniformCrossover(), 2.0),
@@ -25,6 +31,10 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (StepDrop(), 0.0),
     (EvaluatorChange(), 0.0),
     (ContextStuffing(), 0.0),
+    (DemonstrationBalance(), 0.0),
+    (DemonstrationSwapInLabel(), 0.0),
+    (DemonstrationOrder(), 0.0),
+    (DemonstrationSet(), 0.0),
 )
 
 

@@ -32,7 +32,7 @@ class DemonstrationAdd:
     ) -> Policy | None:
         """Return the child, or None where the prompt is full or the pool is used up."""
         shown = list(parents[0].demonstrations)
-        free = _unused(shown, materials)
+        free = unused(shown, materials)
         room = min(self.most, materials.max_demonstrations - len(shown), len(free))
         if room <= 0:
             return None
@@ -75,7 +75,7 @@ class DemonstrationSwap:
     ) -> Policy | None:
         """Return the child, or None where there is no example or the pool is used up."""
         shown = list(parents[0].demonstrations)
-        free = _unused(shown, materials)
+        free = unused(shown, materials)
         if not shown or not free:
             return None
         shown[int(rng.integers(len(shown)))] = pick(free, rng)
@@ -105,6 +105,7 @@ class DemonstrationReorder:
         return replace(parents[0], demonstrations=tuple(shown))
 
 
-def _unused(shown: Sequence[Demonstration], materials: Materials) -> list[Demonstration]:
+def unused(shown: Sequence[Demonstration], materials: Materials) -> list[Demonstration]:
+    """Return the demonstrations of the pool that are not shown."""
     used = set(shown)
     return [d for d in materials.demonstrations if d not in used]

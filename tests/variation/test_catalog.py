@@ -44,8 +44,17 @@ def test_the_default_weights_and_their_order_are_pinned():
         ("template_change", 1.0),
         ("uniform_crossover", 2.0),
     ]
-    asked = ["step_add", "step_drop", "evaluator_change", "context_stuffing"]
-    assert list(drawn(dict.fromkeys(asked[::-1], 1.0)))[-4:] == asked
+    asked = [
+        "step_add",
+        "step_drop",
+        "evaluator_change",
+        "context_stuffing",
+        "demonstration_balance",
+        "demonstration_swap_in_label",
+        "demonstration_order",
+        "demonstration_set",
+    ]
+    assert list(drawn(dict.fromkeys(asked[::-1], 1.0)))[-len(asked) :] == asked
 
 
 def test_a_weight_is_the_given_one_or_the_default_and_none_is_not_drawn():
