@@ -16,6 +16,7 @@ from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.readout import Readout
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
@@ -98,6 +99,11 @@ class Executor(Protocol):
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
         """Return the scores of requests, in order, each sequence forwarded by itself: what the
         others are held against. None where there is no way but that of `score`.
+        """
+
+    def readout(self, contexts: Sequence[Tokens], top: int) -> Readout | None:
+        """Return the `top` likeliest next tokens after each context, in order. None where a model
+        cannot be asked for them.
         """
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:

@@ -11,6 +11,7 @@ from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.models import model_fingerprint, resolve_model
+from evoprompt.scoring.readout import Readout
 from evoprompt.scoring.reference import score_plain
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, Tokens
@@ -39,6 +40,10 @@ class LocalExecutor:
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
         """Return the scores of requests, in order, each sequence forwarded by itself."""
         return score_plain(self._scorer.model, requests)
+
+    def readout(self, contexts: Sequence[Tokens], top: int) -> Readout:
+        """Return the `top` likeliest next tokens after each context, in order."""
+        return self._scorer.readout(contexts, top)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
+
 from evoprompt.backends.base import Identity, ModelInfo, WorkUnit, agreed
 from evoprompt.backends.cluster import open_ray
 from evoprompt.backends.local import describe, folder_identity
@@ -26,6 +28,7 @@ from evoprompt.errors import MachineError, UserError, clip
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.load import load_scorer
+from evoprompt.scoring.readout import Readout, joined_readout
 from evoprompt.scoring.reference import joined, score_plain, shares_by_sequence
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, Tokens
@@ -135,6 +138,24 @@ class RayFleet:
             lambda share, scores: parts.append((share, scores)),
         )
         return joined(parts, len(requests))
+
+    def readout(self, contexts: Sequence[Tokens], top: int) -> Readout:
+        """Return the `top` likeliest next tokens after each context, in order; every worker reads
+        neighbours, which share their beginnings.
+
+        Raises:
+            UserError, MachineError: as `score`.
+        """
+        order = sorted(range(len(contexts)), key=contexts.__getitem__)
+        shares = [part.tolist() for part in np.array_split(order, len(self._actors))]
+        queues = {a: deque([s] if s else []) for a, s in zip(self._actors, shares, strict=True)}
+        parts: list[tuple[list[int], Readout]] = []
+        self._work_off(
+            queues,
+            lambda actor, share: actor.readout.remote([contexts[i] for i in share], top),
+            lambda share, found: parts.append((share, found)),
+        )
+        return joined_readout(parts, len(contexts))
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order; a group of requests lost with
@@ -299,6 +320,10 @@ class Worker:
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
         """Return the scores of requests, each sequence forwarded by itself."""
         return score_plain(self._scorer.model, requests)
+
+    def readout(self, contexts: Sequence[Tokens], top: int) -> Readout:
+        """Return the likeliest next tokens after each context."""
+        return self._scorer.readout(contexts, top)
 
     def generate(self, group: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request of a group."""

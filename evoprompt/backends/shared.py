@@ -11,6 +11,7 @@ from evoprompt.backends.open import OpenModel, backend_of
 from evoprompt.config.sections import JobConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.readout import Readout
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
@@ -33,6 +34,10 @@ class BorrowedExecutor:
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
         """As the executor's."""
         return self._executor.score_plain(requests)
+
+    def readout(self, contexts: Sequence[Tokens], top: int) -> Readout | None:
+        """As the executor's."""
+        return self._executor.readout(contexts, top)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """As the executor's."""

@@ -36,12 +36,16 @@ from evoprompt.scoring.language_model import (
     LanguageModel,
     OutOfMemoryError,
     check_tokens,
+    check_window,
 )
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.probe import PROBE_TOLERANCE, Verdict, probe
+from evoprompt.scoring.readout import Readout, groups_of, joined_readout, likeliest, plan_readout
+from evoprompt.scoring.sheet import Sheet, one_pass
 from evoprompt.scoring.trie import (
     Pass,
     TokenRequest,
+    Tokens,
     TriePlan,
     branches,
     column_ends,
@@ -62,30 +66,6 @@ class TokenScores:
     count: TokenCount
     #: passes were shorter than asked for, for want of memory: the last bits may be others
     is_shortened: bool = False
-
-
-class _Sheet:
-    """Where the answers of one call are written, by scored token."""
-
-    def __init__(self, trie: TriePlan) -> None:
-        self.log_prob: NDArray[np.float64] = np.full(len(trie.scored_row), np.nan)
-        self.is_first = np.zeros(len(trie.scored_row), dtype=bool)
-        self.is_done = np.zeros(len(trie.scored_row), dtype=bool)
-        self._by_row = np.argsort(trie.scored_row, kind="stable")
-        self._rows = trie.scored_row[self._by_row]
-
-    def of_rows(self, start: int, end: int) -> Ints:
-        """Return the scored tokens that the rows [start, end) predict, in order of the rows."""
-        low, high = np.searchsorted(self._rows, [start, end])
-        return self._by_row[low:high]
-
-    def write(self, scored: Ints, scores: Answers) -> None:
-        """Write the answers to these scored tokens."""
-        self.log_prob[scored], self.is_first[scored], self.is_done[scored] = (
-            scores.log_prob,
-            scores.is_first,
-            True,
-        )
 
 
 class Scorer:
@@ -115,8 +95,7 @@ class Scorer:
         self.store = store
         self.path, self.reason = self.verdict.path, self.verdict.reason
         tolerance = PROBE_TOLERANCE[model.dtype]
-        self._decoder = Decoder(model, self.path, tolerance)
-        self._long_decoder = Decoder(model, "plain", tolerance)
+        self._decoders = {way: Decoder(model, way, tolerance) for way in (self.path, "plain")}
 
     def score(self, requests: Sequence[TokenRequest], cuts: Sequence[int] = ()) -> TokenScores:
         """Return the log-likelihood of every request, in order.
@@ -133,23 +112,30 @@ class Scorer:
         """
         if not requests:
             return TokenScores(np.zeros(0), np.zeros(0, dtype=bool), TokenCount())
-        self._check_window(max(len(r.fed) for r in requests), "")
+        check_window(self.model.window, max(len(r.fed) for r in requests))
         check_tokens(self.model.vocabulary, (r.context + r.continuation for r in requests))
-        most = self.verdict.packed_length
-        is_long = np.array([most is not None and len(r.fed) > most for r in requests])
         log_likelihood = np.zeros(len(requests))
         is_greedy = np.zeros(len(requests), dtype=bool)
         count = TokenCount()
-        for path, which in ((self.path, ~is_long), ("plain", is_long)):
-            if which.any():
-                part = [requests[i] for i in np.flatnonzero(which).tolist()]
-                scores = self._score_by(path, part, cuts)
-                log_likelihood[which], is_greedy[which] = scores.log_likelihood, scores.is_greedy
-                count += scores.count
+        for path, which in self._paths([len(r.fed) for r in requests]):
+            scores = self._score_by(path, [requests[i] for i in which], cuts)
+            log_likelihood[which], is_greedy[which] = scores.log_likelihood, scores.is_greedy
+            count += scores.count
         if np.isnan(log_likelihood).any():
             raise UserError(NOT_A_NUMBER)
         is_shortened = self.chunk_tokens < self._asked_chunk
         return TokenScores(log_likelihood, is_greedy, count, is_shortened)
+
+    def _paths(self, lengths: Sequence[int]) -> list[tuple[str, list[int]]]:
+        """Return each way that sequences of these lengths take, with the places of those that take
+        it.
+        """
+        most = self.verdict.packed_length
+        ways: dict[str, list[int]] = {}
+        for place, length in enumerate(lengths):
+            is_long = most is not None and length > most
+            ways.setdefault("plain" if is_long else self.path, []).append(place)
+        return sorted(ways.items(), key=lambda way: way[0] == "plain")
 
     def _score_by(
         self, path: str, requests: Sequence[TokenRequest], cuts: Sequence[int]
@@ -163,7 +149,7 @@ class Scorer:
         left = np.arange(len(requests))
         spent = TokenCount()
         while len(left):
-            sheet = _Sheet(trie)
+            sheet = Sheet(trie)
             try:
                 spent += self._ways[path](trie, sheet)
             except OutOfMemoryError as error:
@@ -201,6 +187,36 @@ class Scorer:
             for (start, end), count in zip(pairwise(ends), counts, strict=True)
         ]
 
+    def readout(self, contexts: Sequence[Tokens], top: int, cuts: Sequence[int] = ()) -> Readout:
+        """Return the `top` likeliest next tokens after each context, in order; of the model's
+        vocabulary all, where it has no more. Cuts and errors are those of `score`.
+        """
+        parts: list[tuple[list[int], Readout]] = []
+        check_window(self.model.window, max(map(len, contexts), default=0))
+        check_tokens(self.model.vocabulary, contexts)
+        for path, some in self._paths([len(c) for c in contexts]):
+            for group in groups_of([contexts[i] for i in some], self.model.vocabulary):
+                places = [some[i] for i in group]
+                parts.append((places, self._read(path, [contexts[i] for i in places], top, cuts)))
+        return joined_readout(parts, len(contexts))
+
+    def _read(
+        self, path: str, contexts: Sequence[Tokens], top: int, cuts: Sequence[int]
+    ) -> Readout:
+        if self.model.block_masks and self.path == "packed":
+            cuts = ()
+        count = TokenCount(requests=len(contexts))
+        while True:
+            trie = plan_readout(contexts, self.model.vocabulary, self.chunk_tokens, cuts)
+            sheet = Sheet(trie)
+            try:
+                count += self._ways[path](trie, sheet)
+            except OutOfMemoryError as error:
+                count += self._halve(error)
+                continue
+            count += TokenCount(0, trie.num_rows, 0, int(trie.needs_head.sum()))
+            return likeliest(sheet.log_prob.reshape(len(contexts), -1), top, count)
+
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for every request, in order. The tokens depend neither on
         the order nor on the other requests.
@@ -210,17 +226,15 @@ class Scorer:
                 `score`.
         """
         for request in requests:
-            self._check_window(
+            check_window(
+                self.model.window,
                 len(request.prompt) + request.max_tokens,
                 f" with the {request.max_tokens} that may be written",
             )
             check_tokens(self.model.vocabulary, [request.prompt])
-        most = self.verdict.packed_length
-        is_long = [most is not None and len(r.prompt) + r.max_tokens > most for r in requests]
         decoded: dict[Decoding, Decoded] = {}
-        for decoder, group in ((self._decoder, False), (self._long_decoder, True)):
-            some = [r for r, long in zip(requests, is_long, strict=True) if long == group]
-            decoded |= self._decode(decoder, some)
+        for path, which in self._paths([len(r.prompt) + r.max_tokens for r in requests]):
+            decoded |= self._decode(self._decoders[path], [requests[i] for i in which])
         return in_order(requests, decoded)
 
     def _decode(self, decoder: Decoder, requests: Sequence[Decoding]) -> dict[Decoding, Decoded]:
@@ -240,15 +254,6 @@ class Scorer:
             lost = TokenCount()
         return decoded
 
-    def _check_window(self, length: int, what: str) -> None:
-        if length > self.model.window:
-            raise UserError(
-                f"a prompt of {length} tokens{what} is longer than the model's window of "
-                f"{self.model.window}; nothing is ever cut off, "
-                "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a "
-                "model with a longer window"
-            )
-
     def _halve(self, error: OutOfMemoryError) -> TokenCount:
         """Make passes half as long after one that found no memory."""
         if self.chunk_tokens <= LEAST_CHUNK:
@@ -266,7 +271,7 @@ class Scorer:
         )
         return TokenCount(halvings=1)
 
-    def _packed(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+    def _packed(self, trie: TriePlan, sheet: Sheet) -> TokenCount:
         self.model.begin()
         count = self._from_store(trie, sheet)
         kept = tuple((p.start, p.end) for p in trie.passes if p.end <= count.stored_tokens)
@@ -290,7 +295,7 @@ class Scorer:
                     keep=piece.keep,
                 )
                 answers.append((wanted, scores))
-                count += _one_pass(trie, wanted, piece.end - piece.start)
+                count += one_pass(trie, wanted, piece.end - piece.start)
                 if piece.keep:
                     kept = (*kept, (piece.start, piece.end))
                 if piece.is_trunk and self.store is not None:
@@ -304,7 +309,7 @@ class Scorer:
                 sheet.write(wanted, scores)
         return count
 
-    def _from_store(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+    def _from_store(self, trie: TriePlan, sheet: Sheet) -> TokenCount:
         """Give the model what the store has of the trunk; a segment that predicts a scored token
         must be forwarded.
         """
@@ -328,7 +333,7 @@ class Scorer:
             self.model.drop(surplus)
         return kept[: len(piece.past)]
 
-    def _branched(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+    def _branched(self, trie: TriePlan, sheet: Sheet) -> TokenCount:
         self.model.begin()
         count = TokenCount()
         height = 0
@@ -340,13 +345,13 @@ class Scorer:
                 wanted = sheet.of_rows(piece.start, piece.end)
                 scored = (trie.scored_row[wanted] - piece.start, trie.scored_token[wanted])
                 sheet.write(wanted, self.model.grow(trie.tokens[piece.start : piece.end], scored))
-                count += _one_pass(trie, wanted, piece.end - piece.start)
+                count += one_pass(trie, wanted, piece.end - piece.start)
                 height += 1
             else:
                 count += self._batches(trie, sheet, piece)
         return count
 
-    def _batches(self, trie: TriePlan, sheet: _Sheet, piece: Pass) -> TokenCount:
+    def _batches(self, trie: TriePlan, sheet: Sheet, piece: Pass) -> TokenCount:
         """Forward the paths through a pass in batches of about equal length, padded on the right,
         where nothing looks back at it.
         """
@@ -367,10 +372,10 @@ class Scorer:
             sheet.write(
                 wanted, self.model.branch(tokens, (which, place, trie.scored_token[wanted]))
             )
-            count += _one_pass(trie, wanted, tokens.size)
+            count += one_pass(trie, wanted, tokens.size)
         return count
 
-    def _plain(self, trie: TriePlan, sheet: _Sheet) -> TokenCount:
+    def _plain(self, trie: TriePlan, sheet: Sheet) -> TokenCount:
         """Forward every distinct sequence by itself, also one that begins another: some models
         compute the beginning of a long sequence otherwise than alone.
         """
@@ -383,16 +388,11 @@ class Scorer:
             wanted = np.flatnonzero(ends == end)
             scored = (trie.depth[trie.scored_row[wanted]], trie.scored_token[wanted])
             sheet.write(wanted, self.model.forward_plain(trie.tokens[rows], scored))
-            count += _one_pass(trie, wanted, len(rows))
+            count += one_pass(trie, wanted, len(rows))
         return count
 
     def _log_probs(self, path: str, trie: TriePlan) -> NDArray[np.float64]:
         """Return what a way gives for the scored tokens, nats, shape (scored token,)."""
-        sheet = _Sheet(trie)
+        sheet = Sheet(trie)
         self._ways[path](trie, sheet)
         return sheet.log_prob
-
-
-def _one_pass(trie: TriePlan, wanted: Ints, body_tokens: int) -> TokenCount:
-    rows = len(np.unique(trie.scored_row[wanted]))
-    return TokenCount(body_tokens=body_tokens, head_rows=rows, forwards=1)

@@ -50,6 +50,17 @@ def check_tokens(vocabulary: int, sequences: Iterable[Sequence[int]]) -> None:
                 )
 
 
+def check_window(window: int, length: int, what: str = "") -> None:
+    """Raise a `UserError` where a prompt of this length, with what else is said, is too long."""
+    if length > window:
+        raise UserError(
+            f"a prompt of {length} tokens{what} is longer than the model's window of {window}; "
+            "nothing is ever cut off, "
+            "so use shorter inputs, fewer demonstrations (evolution.max_demonstrations) or a "
+            "model with a longer window"
+        )
+
+
 class OutOfMemoryError(RuntimeError):
     """The model's device has no memory for a pass."""
 

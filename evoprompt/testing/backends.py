@@ -40,6 +40,7 @@ def check_backend(
         check_plain(executor, tokenizer)
         check_additivity(executor, tokenizer)
         check_generation(executor, tokenizer)
+        check_readout(executor, tokenizer)
         executor.pin(tokenizer.encode(TEXTS[:1]))
     finally:
         executor.close()
@@ -139,6 +140,26 @@ def check_generation(executor: Executor, tokenizer: TextTokenizer) -> None:
         if result.tokens:
             scored = _score(executor, (TokenRequest(prompt, result.tokens),)).log_likelihood[0]
             assert abs(scored - result.log_likelihood) < TOLERANCE
+
+
+def check_readout(executor: Executor, tokenizer: TextTokenizer) -> None:
+    """The likeliest next tokens are as likely as scoring says, the likeliest first, where there is
+    such a way.
+    """
+    contexts = tokenizer.encode(TEXTS[:2])
+    read = executor.readout(contexts, 3)
+    if read is None:
+        return
+    assert read.tokens.shape == read.log_prob.shape == (2, 3), f"the shape is {read.tokens.shape}"
+    assert (np.diff(read.log_prob, axis=1) <= 0).all(), "a likelier token stands after another"
+    assert read.count.requests == len(contexts), "the contexts are not counted"
+    requests = [
+        TokenRequest(context, (int(token),))
+        for context, tokens in zip(contexts, read.tokens, strict=True)
+        for token in tokens
+    ]
+    scored = _score(executor, requests).log_likelihood
+    np.testing.assert_allclose(read.log_prob.ravel(), scored, atol=TOLERANCE)
 
 
 def _requests(tokenizer: TextTokenizer) -> tuple[TokenRequest, ...]:

@@ -329,7 +329,7 @@ def test_where_a_state_does_not_carry_over_the_sequence_is_read_again_and_that_i
 ):
     lm = model()
     scorer = Scorer(lm, path="plain")
-    assert scorer._decoder.path == path
+    assert scorer._decoders[scorer.path].path == path
     before = lm.body_tokens
     [found] = scorer.generate([Decoding(PROMPT, 4)])
     assert found.drawn == written_out(toy_log_probs, Decoding(PROMPT, 4)).drawn
@@ -465,7 +465,8 @@ def test_every_architecture_writes_what_its_plain_forward_gives_and_the_scorer_a
 ):
     model = TransformersLM(save_model(tmp_path / "model", name), threads=1)
     scorer = Scorer(model, chunk_tokens=16)
-    assert scorer._decoder.path == ("packed" if scorer.path == "packed" else "stepwise")
+    path = scorer._decoders[scorer.path].path
+    assert path == ("packed" if scorer.path == "packed" else "stepwise")
     decoded = scorer.generate(REQUESTS)
     log_probs = plain_log_probs(architectures()[name]())
     expected = [written_out(log_probs, r, model.end_tokens) for r in REQUESTS]

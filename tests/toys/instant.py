@@ -67,6 +67,9 @@ class InstantExecutor:
         count = TokenCount(body_tokens=tokens, floor_body_tokens=tokens, requests=len(requests))
         return TokenScores(np.array(values), np.array([v > -0.3 for v in values]), count)
 
+    def readout(self, contexts: Sequence[Tokens], top: int) -> None:
+        pass
+
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         found = []
         for request in requests:

@@ -83,6 +83,9 @@ class HttpExecutor:
     def score_plain(self, requests: Sequence[TokenRequest]) -> None:
         """The server has one way of scoring."""
 
+    def readout(self, contexts: Sequence[Tokens], top: int) -> None:
+        """This model cannot be asked for all that it might say next."""
+
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""
         found = []
