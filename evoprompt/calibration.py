@@ -33,8 +33,10 @@ Way = Literal["off", "batch", "labelled", "contextual"]
 OFFSET_RIDGE, TEMPERATURE_RIDGE = 1.5, 0.05
 #: What the temperature may be: of values that tell nothing, or the opposite, little is left.
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
-#: Newton steps at most, and the gradient, nats, at which they end.
-STEPS, ENOUGH = 50, 1e-9
+#: Newton steps at most, the gradient, nats, at which they end, and what of a worth is rounding.
+STEPS, ENOUGH, ROUNDING = 50, 1e-9, 1e-10
+#: Numbers of an array at once, which bounds the memory where there are many examples.
+MOST_NUMBERS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +175,33 @@ def leave_one_out(
     if way == "off" or (len(values) < 2 and way != "contextual"):
         return logs
     others = 1.0 - np.eye(len(values))
-    offsets, temperature = _fit(logs, gold, others, way, prior)
+    size = max(1, MOST_NUMBERS // logs.size)
+    blocks = [others[first : first + size] for first in range(0, len(values), size)]
+    found = [_fit(logs, gold, block, way, prior) for block in blocks]
+    offsets, temperature = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return _normalized(temperature[:, None] * logs + offsets)
 
 
-def best_way(prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence[Way]) -> Way:
-    """Return the way of fitting under which these prompts' examples are likeliest in the mean, each
-    left out of its own fit; the first of those that tie.
+def worth_of_ways(
+    prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence[Way]
+) -> dict[Way, float]:
+    """Return for each way of fitting the mean log-likelihood of the right choices under it, nats,
+    each example left out of its own fit.
 
     Args:
         prompts: (values, gold) of each.
-        ways: to choose from.
+        ways: to compare; none of them needs a prior.
     """
-    worth = [
-        np.mean([_of_gold(leave_one_out(v, y, way), y).mean() for v, y in prompts]) for way in ways
-    ]
-    return ways[int(np.argmax(worth))]
+    return {
+        way: float(np.mean([_of_gold(leave_one_out(v, y, way), y).mean() for v, y in prompts]))
+        for way in ways
+    }
+
+
+def best_way(prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence[Way]) -> Way:
+    """Return the way with the greatest `worth_of_ways`; the first of those that tie."""
+    worth = worth_of_ways(prompts, ways)
+    return max(ways, key=lambda way: worth[way])
 
 
 def _fit(
@@ -214,6 +227,9 @@ def _fit(
     # what is maximised is concave in (o, T), so Newton's steps, shortened where they go too far,
     # lead to the one maximum
     parameters = np.concatenate([batch, np.ones((folds, 1))], axis=1)
+    if folds > 1:  # all are near the one of all examples
+        offsets, temperature = _fit(logs, gold, np.ones((1, len(logs))), way)
+        parameters = np.tile(np.append(offsets, temperature), (folds, 1))
     worth = _worth(logs, gold, weights, batch, parameters)
     for _ in range(STEPS):
         gradient, curvature = _slopes(logs, gold, weights, batch, parameters)
@@ -225,11 +241,11 @@ def _fit(
             candidate = parameters + length * step
             candidate[:, -1] = candidate[:, -1].clip(LEAST_TEMPERATURE, MOST_TEMPERATURE)
             found = _worth(logs, gold, weights, batch, candidate)
-            worse = found < worth
+            worse = found < worth - ROUNDING
             if not worse.any():
                 break
             length[worse] /= 2
-        better = found >= worth
+        better = found >= worth - ROUNDING
         parameters = np.where(better[:, None], candidate, parameters)
         worth = np.where(better, found, worth)
     return parameters[:, :-1], parameters[:, -1]
