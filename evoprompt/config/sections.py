@@ -44,6 +44,7 @@ Share = Annotated[float, NUMBER, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Level = Annotated[float, NUMBER, Field(ge=1e-9, le=1 - 1e-9)]
 Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False)]
 Balance = Literal["balanced", "proportional"]
+CalibrationConfig = Literal["auto", "labelled", "batch", "contextual", "off"]
 
 
 def _possible(path: Path) -> Path:
@@ -179,6 +180,11 @@ class FitnessConfig(Section):
     #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to
     #: each example's right answer and to a wrong one
     self_evaluation: Share = 0.0
+    #: whether choices that all examples share are compared freed of a policy's own favour for some
+    #: of them: by offsets and a temperature fitted on labels (`labelled`), by offsets that make all
+    #: choices as likely in the mean (`batch`) or after a content-free input (`contextual`); `auto`
+    #: takes what makes the right answers of the starting policies likeliest
+    calibration: CalibrationConfig = "off"
 
 
 class TraitsConfig(Section):

@@ -19,6 +19,7 @@ from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
 from evoprompt.jobs.evolve.budget import Costs
+from evoprompt.jobs.evolve.calibrator import Calibrator, calibrator_of, why_not
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.author import ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
@@ -56,11 +57,13 @@ class Parts:
     #: the user's own, by name
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
     author: ModelAuthor | None = None  #: writes demonstrations for an operator
+    calibrator: Calibrator = field(default_factory=Calibrator)
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that
-        are means over examples by example.
+        are means over examples by example; each example calibrated by the others.
         """
+        scores = self.calibrator.left_out(scores)
         tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
         evaluation = evaluate(policy, scores, self.fitness, tokens, labels, self.extra_traits)
         cases = {
@@ -102,6 +105,10 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
                 "leave fitness.self_evaluation out"
             )
         check_judgements(task)
+    reason = why_not(task, fitness)
+    if config.fitness.calibration != "off" and reason is not None:
+        note = f"answers are not calibrated: {reason}"
+        task = replace(task, notes=(*task.notes, note))
     return task, fitness
 
 
@@ -145,10 +152,11 @@ def build(
     # after the executor: its imports would slow the start of Ray down
     tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
+    calibrator = calibrator_of(config.fitness.calibration, task, fitness)
     measuring = partial(Measurer, model.tokenizer, model.executor, open_memo=opener, writer=writer)
     measurer = measuring(
         Wanted(
-            prior=fitness.needs_prior,
+            prior=fitness.needs_prior or calibrator.needs_prior,
             prompt=config.traits.prompt_cross_entropy,
             verdicts=fitness.needs_verdicts,
         )
@@ -170,4 +178,5 @@ def build(
         fitness,
         extra_traits(config.traits.extra),
         author,
+        calibrator,
     )

@@ -126,6 +126,9 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             break
         observer.phase(f"generation {brood.generation}", len(new))
         measured = _measure(parts.measurer, new, parts.task.fitness, ledger, "search", observer)
+        if state is None:
+            parts.calibrator.settle([measured[policy.policy_id] for policy in new])
+            parts.calibrator.record(journal.folder)
         for policy in new:
             journal.enter(policy, *parts.interpret(policy, measured[policy.policy_id]))
         with ledger.timed("evolution"):
@@ -162,8 +165,11 @@ def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
     journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger())
     if checkpoint is None:
         return journal, None
-    policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in folder.lineage()}
-    for policy_id, scores in folder.measurements().items():
+    lineage, measured = folder.lineage(), folder.measurements()
+    policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in lineage}
+    founders = [e.member.birth.policy.policy_id for e in lineage if e.generation == 0]
+    parts.calibrator.settle([measured[policy_id] for policy_id in dict.fromkeys(founders)])
+    for policy_id, scores in measured.items():
         policy = policies[policy_id]
         parts.measurer.recall_verdicts(policy, scores)
         journal.enter(policy, *parts.interpret(policy, scores))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evoprompt.calibration import calibrated_out
 from evoprompt.choices import has_choices
 from evoprompt.dynamics.history import Cases, History
 from evoprompt.dynamics.lines import check_line
@@ -21,6 +22,7 @@ from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.ancestry import Step, ancestry
+from evoprompt.jobs.evolve.calibrator import way_of
 from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import held_out_table
@@ -129,10 +131,12 @@ def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     """Return a run's dynamics from its folder alone, with standard errors over the fitness
     examples.
     """
+    way = way_of(folder)
+    measured = {p: calibrated_out(scores, way) for p, scores in folder.measurements().items()}
     by_policy = {
         policy_id: {"fitness": fitness.cases(scores)[0]}
         | {name: values[0] for name, values in case_traits(scores, fitness.comparison).items()}
-        for policy_id, scores in folder.measurements().items()
+        for policy_id, scores in measured.items()
     }
     history = History()
     for births in folder.births():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from evoprompt.backends.base import TextTokenizer
 from evoprompt.backends.open import backend_of
 from evoprompt.jobs.evolve.build import check_task
+from evoprompt.jobs.evolve.calibrator import calibrator_of
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Policy
@@ -72,14 +73,15 @@ class Forecaster:
         return (search if limit is None else min(search, limit)) + 2 * max(founders.test) + growth
 
     def _count(self, config: Config) -> Founders:
-        key = f"{config.task.model_dump_json()}{config.model.name}{config.fitness.kind}"
+        key = f"{config.task.model_dump_json()}{config.model.name}{config.fitness}"
         if key not in self._founders:
             task, fitness = check_task(config)
             tokenizer = self._tokenizer(config)
+            prior = calibrator_of(config.fitness.calibration, task, fitness).needs_prior
 
             def count(examples: tuple[Example, ...]) -> tuple[int, ...]:
                 queries = (
-                    render_queries(policy, examples, with_prior=fitness.needs_prior)
+                    render_queries(policy, examples, with_prior=fitness.needs_prior or prior)
                     for policy in task.starting_policies
                 )
                 return tuple(

@@ -1,0 +1,131 @@
+"""How a run's policies are calibrated: as its configuration says, or, where that is left to the
+run, in the way under which its founders' answers are likeliest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from evoprompt.calibration import (
+    LabelCalibration,
+    Way,
+    apply,
+    by_label,
+    calibrated_out,
+    fitted,
+    worth_of_ways,
+)
+from evoprompt.config.sections import CalibrationConfig
+from evoprompt.fitness.base import Fitness
+from evoprompt.records import FITNESS_DIGITS, LabelScores
+from evoprompt.store.folder import PROVENANCE, RunFolder
+from evoprompt.tasks.base import Task
+
+#: Of `provenance.json`: how the policies of a run are calibrated.
+CALIBRATION = "calibration"
+#: What is chosen from where that is left to the run; the first of those that tie.
+TO_CHOOSE: tuple[Way, ...] = ("labelled", "batch", "off")
+
+
+class Calibrator:
+    """Fits what makes the choices of a run's policies comparable. Pure but for the way, which is
+    settled once.
+
+    Args:
+        asked: of the configuration.
+        labels: the choices that all examples share, in their order; none where there is nothing to
+            calibrate.
+    """
+
+    def __init__(self, asked: CalibrationConfig = "off", labels: Sequence[str] = ()) -> None:
+        self.asked: CalibrationConfig = asked
+        self._labels = tuple(labels)
+        self._way: Way | None = _given(asked) if labels else "off"
+        self._worth: Mapping[Way, float] = {}
+
+    @property
+    def is_used(self) -> bool:
+        """Whether answers may be calibrated at all."""
+        return bool(self._labels) and self.asked != "off"
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the candidates' prior has to be measured."""
+        return self._way == "contextual"
+
+    @property
+    def way(self) -> Way:
+        """The way of this run.
+
+        Raises:
+            ValueError: the founders have not settled it yet.
+        """
+        if self._way is None:
+            raise ValueError("fitness.calibration=auto is settled by the founders' scores first")
+        return self._way
+
+    def settle(self, founders: Sequence[LabelScores]) -> None:
+        """Choose the way, where that is left to the run, by what was measured of its founders."""
+        if self.asked == "auto" and self._labels:
+            prompts = [(scores.log_likelihood[0], scores.gold) for scores in founders]
+            worth = worth_of_ways(prompts, TO_CHOOSE)
+            self._worth = {way: round(nats, FITNESS_DIGITS) for way, nats in worth.items()}
+            best: Way = max(TO_CHOOSE, key=self._worth.__getitem__)
+            self._way = best
+
+    def record(self, folder: RunFolder) -> None:
+        """Write into a run's provenance how its policies are calibrated, and why, where they may
+        be.
+        """
+        if self.is_used:
+            entry = {"asked": self.asked, "way": self.way, "log_likelihood": dict(self._worth)}
+            folder.write(PROVENANCE, {**(folder.read(PROVENANCE) or {}), CALIBRATION: entry})
+
+    def left_out(self, scores: LabelScores) -> LabelScores:
+        """Return scores with each example calibrated by the others."""
+        return calibrated_out(scores, self.way)
+
+    def applied(self, learned: Sequence[LabelScores], scores: LabelScores) -> LabelScores:
+        """Return one policy's scores on examples that nothing was fitted on, calibrated by what was
+        measured of it on others.
+        """
+        return scores if self.way == "off" else apply(fitted(learned, self.way), scores)
+
+    def of_policy(self, learned: Sequence[LabelScores]) -> LabelCalibration | None:
+        """Return one policy's calibration by what was measured of it; None where nothing is
+        calibrated in this run.
+        """
+        if not self.is_used:
+            return None
+        num = sum(len(scores.gold) for scores in learned)
+        return by_label(fitted(learned, self.way), self._labels, num)
+
+
+def calibrator_of(asked: CalibrationConfig, task: Task, fitness: Fitness) -> Calibrator:
+    """Return the calibrator of a run: it does nothing where `why_not` says why."""
+    return Calibrator(asked, () if why_not(task, fitness) else task.choices or ())
+
+
+def why_not(task: Task, fitness: Fitness) -> str | None:
+    """Return why answers cannot be calibrated, or None where they can."""
+    if not task.has_choices:
+        return "answers are in free form"
+    if len(task.choices or ()) < 2:
+        return "the choices differ by example"
+    if fitness.compared_by != "likelihood":
+        return f"fitness.kind '{fitness.name}' compares choices by '{fitness.compared_by}'"
+    return None
+
+
+def way_of(folder: RunFolder) -> Way:
+    """Return how the policies of a run are calibrated, as its folder says; `off` where it says
+    nothing.
+    """
+    known: Mapping[str, object] = (folder.read(PROVENANCE) or {}).get(CALIBRATION) or {}
+    return next((way for way in get_args(Way) if way == known.get("way")), "off")
+
+
+def _given(asked: CalibrationConfig) -> Way | None:
+    """Return the way that a configuration names; None where that is left to the run."""
+    return None if asked == "auto" else asked
