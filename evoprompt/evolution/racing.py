@@ -108,18 +108,19 @@ def rule_of(config: RacingConfig, fitness: Fitness | None = None) -> Rule:
 
 
 def better_half(cases: Floats) -> Kept:
-    """Return who is in the better half by mean, rounded up, or ties with the last of it, shape
-    (candidate,).
+    """Return who is in the better half by mean, rounded up, or ties with the last of it.
+
+    Of cases of shape (..., candidate, m), shape (..., candidate).
 
     Source: Jamieson and Talwalkar 2016.
     """
-    means = cases.mean(axis=1)
-    last = np.sort(means)[::-1][(len(means) + 1) // 2 - 1]
+    means = cases.mean(axis=-1)
+    last = np.sort(means, axis=-1)[..., means.shape[-1] // 2, None]
     return np.asarray(means >= last - ROUNDING)
 
 
 def behind(cases: Floats, rival: Floats, num_examples: int, z: float) -> Kept:
-    """Return who is behind the rival beyond doubt, shape (candidate,).
+    """Return who is behind the rival beyond doubt, shape (..., candidate).
 
         mean d + z s / sqrt(m) sqrt(1 - m / n) < 0
 
@@ -128,28 +129,28 @@ def behind(cases: Floats, rival: Floats, num_examples: int, z: float) -> Kept:
     examples as if it were the only one, so its errors are more than those of one look. Undefined
     for m < 2 or s = 0: then nobody is.
     """
-    num = cases.shape[1]
+    num = cases.shape[-1]
     if num < 2:
-        return np.zeros(len(cases), dtype=np.bool_)
-    difference = cases - rival
-    error = difference.std(axis=1, ddof=1) / np.sqrt(num)
+        return np.zeros(cases.shape[:-1], dtype=np.bool_)
+    difference = cases - rival[..., None, :]
+    error = difference.std(axis=-1, ddof=1) / np.sqrt(num)
     doubt = z * error * np.sqrt(max(0.0, 1 - num / num_examples))
-    return np.asarray((error > ROUNDING) & (difference.mean(axis=1) + doubt < -ROUNDING))
+    return np.asarray((error > ROUNDING) & (difference.mean(axis=-1) + doubt < -ROUNDING))
 
 
 def refuted(
     cases: Floats, rival: Floats, num_examples: int, level: float, scale: Scale, turn: int = 1
 ) -> Kept:
     """Return of whom a bet refutes that its mean over all n examples is at least the rival's, shape
-    (candidate,). The chance to refute, after any number of examples, what is true is at most
+    (..., candidate). The chance to refute, after any number of examples, what is true is at most
     `level` (`stats.betting.log_capital`).
 
     This holds where the order of the examples is random for the two that are compared: drawn anew
     for the generation, or not what they were chosen by; and where the number of an example stays
     the same as more are measured. The means are those of `lead`.
     """
-    capital = log_capital(lead(rival, cases, scale), num_examples, turn=turn)
-    return np.asarray(capital.max(axis=1) >= -np.log(level))
+    capital = log_capital(lead(rival[..., None, :], cases, scale), num_examples, turn=turn)
+    return np.asarray(capital.max(axis=-1) >= -np.log(level))
 
 
 def lead(first: Floats, second: Floats, scale: Scale) -> Floats:

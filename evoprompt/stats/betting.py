@@ -10,9 +10,9 @@ import numpy as np
 from evoprompt.arrays import Floats
 
 #: A bet is at most this part of the one with which a value of 0 would lose everything.
-MOST_AT_STAKE = 0.75
-#: Before the first value, one of 1/2 with variance 1/4 is supposed to have been seen.
-SUPPOSED_MEAN, SUPPOSED_VARIANCE = 0.5, 0.25
+MOST_AT_STAKE = 0.9
+#: Before the first value, one of 1/2 with variance 1/16 is supposed to have been seen.
+SUPPOSED_MEAN, SUPPOSED_VARIANCE = 0.5, 1 / 16
 #: What the sum of all values may exceed by rounding, for each value.
 ROUNDING = 1e-9
 
@@ -27,11 +27,11 @@ def log_capital(values: Floats, num_all: int | None, null: float = 0.5, turn: in
     likes. Per value x_t, t = 1, ..., with S the sum of those before:
 
         K_t = K_{t-1} (1 + lambda_t (x_t - m_t)),  m_t = (N null - S) / (N - t + 1)
-        lambda_t = clip(D / (v + D^2), 0, 3/4 / m_t),  D = r - m_t
+        lambda_t = clip(D / (v + D^2), 0, 9/10 / m_t),  D = r - m_t
 
     m_t is the greatest mean that those to come can have by the hypothesis. r is what they are
     expected to have, clip((N u - S) / (N - t + 1), 0, 1), and v the variance, both by the past
-    alone: u and v are means over it and one supposed value of 1/2 and variance 1/4. Where m_t
+    alone: u and v are means over it and one supposed value of 1/2 and variance 1/16. Where m_t
     is 1 or more nothing is bet. The log is infinite from where the hypothesis is impossible (S > N
     null), so with all values seen the answer is the exact one. Without `num_all` the values are
     drawn from a population without end: m_t = null and r = u.

@@ -76,8 +76,8 @@ def test_nobody_is_dropped_by_undefined_numbers(method: str):
 
 
 def test_certified_drops_at_the_level_that_is_shared():
-    # Probabilities 1 and 0: each example's lead is 1. First bet: u = 1/2, v = 1/4, m = 1/2: no edge
-    # and no bet. The bound on the bet, 3/4 / m, makes each further example at most x 1.75.
+    # Probabilities 1 and 0: each example's lead is 1. First bet: u = m = 1/2: no edge
+    # and no bet. The bound on the bet, 9/10 / m, makes each further example at most x 1.9.
     rival, cases = np.zeros(64), np.full((2, 64), -50.0)
     dropped = {
         (births, g): next(
@@ -91,7 +91,7 @@ def test_certified_drops_at_the_level_that_is_shared():
     }
     # levels .05/2, .05/4, .05/32, .05/40
     assert dropped[1, 1] < dropped[2, 1] < dropped[16, 1] <= dropped[2, 4] < 32
-    assert dropped[1, 1] > log(40) / log(1.75)
+    assert dropped[1, 1] > log(40) / log(1.9)
     default = rule("certified").keeps(cases[:, : dropped[2, 1]], rival[: dropped[2, 1]], 64)
     assert not default.any(), "births are those that are still in, where nothing else is said"
 

@@ -16,14 +16,14 @@ LEVELS = (0.05, 0.2, 0.5, 0.8)
 def test_the_capital_worked_by_hand():
     # N = 4, x = 1, 1, ...: first m = 1/2 and r = (4/2 - 0)/4 = 1/2: no edge, no bet.
     # Then S = 1, m = (2 - 1)/3 = 1/3, u = 1.5/2 = 3/4, r = (3 - 1)/3 = 2/3, D = 1/3,
-    # v = (1/4 + (1 - 3/4)^2)/2 = 5/32; D/(v + D^2) = .33333/(.15625 + .11111) = 1.24675;
-    # limit 9/4: K = 1 + 1.24675 * 2/3 = 1.83117. S = 2 = N/2: m = 0, nothing can be bet, and a
-    # third 1 is impossible under the hypothesis.
+    # v = (1/16 + (1 - 3/4)^2)/2 = 1/16; D/(v + D^2) = (1/3)/(25/144) = 48/25, below the limit
+    # 27/10: K = 1 + 48/25 * 2/3 = 57/25. S = 2 = N/2: m = 0, nothing can be bet, and a third 1 is
+    # impossible under the hypothesis.
     logs = log_capital(np.array([1.0, 1.0, 1.0, 0.0]), 4)
-    assert logs[:2] == pytest.approx([0, log(1 + 1.2467532467532467 * 2 / 3)], abs=1e-12)
+    assert logs[:2] == pytest.approx([0, log(57 / 25)], abs=1e-12)
     assert logs[2:].tolist() == [inf, inf]
-    # a population without end: m = 1/2, u = r = 3/4, D = 1/4, 1/4 / (5/32 + 1/16) = 8/7
-    assert log_capital(np.ones(2), None)[1] == pytest.approx(log(1 + 8 / 7 / 2), abs=1e-12)
+    # a population without end: m = 1/2, u = r = 3/4, D = 1/4, D/(1/16 + 1/16) = 2, limit 9/5
+    assert log_capital(np.ones(2), None)[1] == pytest.approx(log(1 + 9 / 5 / 2), abs=1e-12)
 
 
 def test_level_values_are_no_evidence():
