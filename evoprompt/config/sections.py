@@ -46,6 +46,26 @@ Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False
 Balance = Literal["balanced", "proportional"]
 CalibrationConfig = Literal["auto", "labelled", "batch", "contextual", "off"]
 
+#: What a number of demonstrations may be called: so many for each choice, and what suits a task.
+TIMES, AUTO = {"C": 1, "2C": 2}, "auto"
+
+
+def _number_of_demonstrations(value: object) -> object:
+    named = isinstance(value, str) and value in (*TIMES, AUTO)
+    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    if not named and not counted:
+        raise ValueError(
+            f"expected a number from 0 to {MOST}, {', '.join(TIMES)} or {AUTO}, not {value!r}"
+        )
+    return value
+
+
+def _in_a_list(value: object) -> object:
+    return [value] if value == AUTO else value
+
+
+Demonstrations = Annotated[int | str, BeforeValidator(_number_of_demonstrations)]
+
 
 def _possible(path: Path) -> Path:
     if "\0" in str(path) or str(path) in ("", "."):
@@ -138,8 +158,12 @@ class TaskConfig(Section):
     balance: Balance | None = None
     starting_policies: list[PolicyConfig] = []
     #: of the pool, added to each starting policy: the search starts from every policy with each of
-    #: these numbers
-    starting_demonstrations: Annotated[list[Count], Field(min_length=1)] = [0]
+    #: these numbers; C and 2C are one and two for each choice, and auto is 0, C and 2C where at
+    #: most 8 choices are shared, else 0 and 4
+    starting_demonstrations: Annotated[
+        list[Demonstrations], BeforeValidator(_in_a_list), Field(min_length=1)
+    ] = [0]
+    starting_sets: Few = 1  #: how many different ones of each number, for each starting policy
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
     #: added to the task's bank of steps, questions that the model answers in writing before it
@@ -158,6 +182,12 @@ class TaskConfig(Section):
         if self.test_path is not None and self.path is None:
             raise ValueError("task.test_path goes with task.path")
         return self
+
+    @property
+    def most_starts(self) -> int:
+        """How many starting policies are made of each, at most."""
+        counts = {"0": 1, AUTO: 1 + len(TIMES) * self.starting_sets}
+        return sum(counts.get(str(n), self.starting_sets) for n in self.starting_demonstrations)
 
     @property
     def title(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evoprompt.policy import Demonstration, Policy, Template
@@ -78,6 +78,23 @@ class Task:
     pool: tuple[Example, ...] = ()  #: the examples that the demonstrations are
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  #: what is not as it may be thought, a sentence each
+    #: the starting policies that demonstrations of the pool were added to
+    added: frozenset[Policy] = frozenset()
+
+    @property
+    def given_policies(self) -> tuple[Policy, ...]:
+        """The starting policies as they were given, without added demonstrations; all, where none
+        is without. A baseline is one of them.
+        """
+        given = tuple(p for p in self.starting_policies if p not in self.added)
+        return given or self.starting_policies
+
+    def without(self, policies: Collection[Policy], why: str) -> Task:
+        """Return the task that does not start from some policies, with a note on why; at least one
+        has to stay.
+        """
+        kept = tuple(p for p in self.starting_policies if p not in policies)
+        return replace(self, starting_policies=kept, notes=(*self.notes, why))
 
     @property
     def splits(self) -> Mapping[str, tuple[Example, ...]]:

@@ -24,7 +24,6 @@ from evoprompt.errors import UserError, nearest
 from evoprompt.plugins import find
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
-from evoprompt.seeding import Stream, generator
 from evoprompt.tasks.banks import (
     GENERAL_PHRASES,
     GENERAL_STEPS,
@@ -42,6 +41,7 @@ from evoprompt.tasks.sources.splits import (
     proportional,
     split_by_input,
 )
+from evoprompt.tasks.starting import with_demonstrations
 
 #: Every source of the package. A new one is a file in `sources/` and a line here.
 SOURCES: Mapping[str, str] = {
@@ -62,23 +62,12 @@ def load_task(config: TaskConfig, balance: Balance = "balanced") -> Task:
 
     Raises:
         UserError: the name is unknown, a difficulty is given for a task that has none, a file is
-            missing or malformed (with its line number), a target is not among its choices, or a
-            split is empty.
+            missing or malformed (with its line number), a target is not among its choices, a
+            split is empty, or the starting demonstrations are not there.
     """
     config = config.model_copy(update={"balance": config.balance or balance})
     task = _judging(config) if config.judge else _plain(config)
-    if max(config.starting_demonstrations) > len(task.pool):
-        raise UserError(
-            f"task.starting_demonstrations asks for {max(config.starting_demonstrations)} of the "
-            f"{len(task.pool)} demonstrations of task "
-            f"'{task.name}'; give a smaller number or a greater task.demonstration_pool"
-        )
-    shown = [
-        _with_demonstrations(p, task.pool, n, i)
-        for n in config.starting_demonstrations
-        for i, p in enumerate(task.starting_policies)
-    ]
-    return replace(task, starting_policies=tuple(dict.fromkeys(shown)))
+    return with_demonstrations(task, config)
 
 
 def _plain(config: TaskConfig) -> Task:
@@ -193,18 +182,6 @@ def _judging(config: TaskConfig) -> Task:
 def policy_of(config: PolicyConfig) -> Policy:
     """Return the policy that a configuration describes."""
     return Policy.from_dict(config.slots())
-
-
-def _with_demonstrations(
-    policy: Policy, pool: Sequence[Example], number: int, index: int
-) -> Policy:
-    """Return the policy with so many more demonstrations, in random order, of each target as many
-    as go; others for each `index`.
-    """
-    rng = generator(0, Stream.STARTING, number, index)
-    drawn = balanced([pool[i] for i in rng.permutation(len(pool))], number)
-    more = [Demonstration(drawn[i].input, drawn[i].target) for i in rng.permutation(len(drawn))]
-    return replace(policy, demonstrations=(*policy.demonstrations, *more))
 
 
 def _label_words(

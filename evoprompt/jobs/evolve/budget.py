@@ -86,6 +86,26 @@ class Costs:
             return False
         return True
 
+    def fitting(self) -> Task:
+        """Return the task without the starting policies that cannot be scored on every example
+        with the demonstrations that were added to them, and with a note on these; the task as it
+        is where all can, or none.
+        """
+        task = self._task
+        long = [
+            p
+            for p in task.starting_policies
+            if p in task.added and not all(self._scorable(p, s) for s in (*SEEN, "test"))
+        ]
+        if not long or len(long) == len(task.starting_policies):
+            return task
+        return task.without(
+            long,
+            f"{len(long)} of {len(task.starting_policies)} starting policies are left out: with "
+            "the demonstrations that were added they are too long for the model, or cannot be "
+            "scored on an example",
+        )
+
     def check_founders(self) -> None:
         """Find out whether every starting policy can be scored on every example.
 

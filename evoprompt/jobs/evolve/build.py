@@ -161,6 +161,7 @@ def build(
             verdicts=fitness.needs_verdicts,
         )
     )
+    task = Costs(config, task, measurer).fitting()
     author = None
     if Need.AUTHOR in needs_of(strategy.operators.values()):
         labelling = measuring(Wanted(prior=fitness.comparison.beyond_prior))

@@ -62,8 +62,10 @@ def validation_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> flo
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
-    """Return the best starting policy, by the fitness that the search saw."""
-    return max(parts.task.starting_policies, key=lambda p: journal.evaluations[p.policy_id].fitness)
+    """Return the best of the starting policies as they were given, by the fitness that the search
+    saw.
+    """
+    return max(parts.task.given_policies, key=lambda p: journal.evaluations[p.policy_id].fitness)
 
 
 def summarize(

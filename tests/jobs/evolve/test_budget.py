@@ -21,7 +21,7 @@ from evoprompt.jobs.evolve.folder import LINEAGE
 from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.units import Wanted
-from evoprompt.policy import Policy, Template
+from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, LabelScores
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.tasks.base import Task
@@ -35,11 +35,16 @@ def example(name: str, length: int, choices: tuple[str, ...] = ("bad", "good")) 
 
 
 def costs(
-    tokenizer, *policies: Policy, verdicts: bool = False, window: int = WINDOW, **splits
+    tokenizer,
+    *policies: Policy,
+    verdicts: bool = False,
+    window: int = WINDOW,
+    of: Task | None = None,
+    **splits,
 ) -> Costs:
     """Return costs with one short example in each split that is not given; one byte is a token."""
     short = (example("1", 5),)
-    task = Task(
+    task = of or Task(
         "t",
         (),
         **(dict.fromkeys(("fitness", "validation", "test"), short) | splits),
@@ -79,6 +84,31 @@ def test_an_input_that_is_too_long_is_told_with_its_line_in_any_split(tokenizer,
     assert "2 examples cannot be scored: some.jsonl:7, some.jsonl:9. some.jsonl:7: " in message
     assert "with starting policy 2" in str(told.value)
     assert "101 tokens, longer than the model's window of 100" in str(told.value)
+
+
+def test_added_demonstrations_that_are_too_long_are_left_out_with_a_note(tokenizer):
+    # "T: bb...\nL: bad\n" before "T: xxxxx\nL: good" of 16 tokens of which the last is not fed
+    one, many = (
+        replace(PLAIN, demonstrations=tuple(Demonstration("b" * 20, "bad") for _ in range(n)))
+        for n in (1, 9)
+    )
+    task = Task(
+        "t",
+        (),
+        **dict.fromkeys(("fitness", "validation", "test"), (example("1", 5),)),
+        starting_policies=(PLAIN, one, many),
+        added=frozenset([one, many]),
+    )
+    fitting = costs(tokenizer, of=task).fitting()
+    assert fitting.starting_policies == (PLAIN, one)
+    assert fitting.notes[0].startswith("1 of 3 starting policies are left out: ")
+    assert costs(tokenizer, of=fitting).fitting() is fitting
+    # those that were given are never left out, and there is always one
+    for own in (replace(task, added=frozenset()), replace(task, starting_policies=(many,))):
+        unchanged = costs(tokenizer, of=own)
+        assert unchanged.fitting() is own
+        with pytest.raises(UserError, match="cannot be scored"):
+            unchanged.check_founders()
 
 
 def test_all_are_counted_and_three_are_shown(tokenizer):

@@ -272,6 +272,18 @@ def test_a_prompt_that_does_not_fit_the_window_ends_the_run_without_a_trace(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_starts_with_the_demonstrations_that_fit_and_is_compared_with_the_users_own_prompts(
+    config_file: Path, tmp_path: Path
+):
+    shown = ["task.starting_demonstrations=[auto, 30]", "evolution.generations=1"]
+    summary = start(load_config(config_file, shown), tmp_path / "run")
+    started = [b["policy"] for b in lines(tmp_path / "run", LINEAGE) if b["generation"] == 0]
+    sizes = {len(policy.get("demonstrations", [])) for policy in started}
+    assert {0} < sizes
+    assert 30 not in sizes  # longer than the window of 256
+    assert "demonstrations" not in summary["baseline"]["policy"]
+
+
 @pytest.mark.parametrize("kind", ["sum", "per_token", "per_byte", "pmi", "accuracy"])
 def test_every_fitness_carries_a_run(config_file: Path, tmp_path: Path, kind: str):
     summary = start(

@@ -1,0 +1,81 @@
+"""The demonstrations that are added to starting policies before a search, as many as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from evoprompt.config.sections import AUTO, TIMES, TaskConfig
+from evoprompt.errors import UserError
+from evoprompt.policy import Demonstration, Policy
+from evoprompt.seeding import Stream, generator
+from evoprompt.tasks.base import Task
+from evoprompt.tasks.sets import draw_set, labels_of
+
+KEY = "task.starting_demonstrations"
+
+#: What `auto` is: with at most so many choices none, one and two of each; else none and four.
+MOST_CHOICES, WITHOUT_CHOICES = 8, 4
+
+
+def with_demonstrations(task: Task, config: TaskConfig) -> Task:
+    """Return the task with each starting policy once for each number of demonstrations that are
+    added to it, and each of `starting_sets` sets of so many.
+
+    A set is even in its labels, which come in turns (`tasks.sets.draw_set`); each policy has sets
+    of its own. Policies without added demonstrations stay known as `given_policies`.
+
+    Raises:
+        UserError: a number is greater than the pool, or goes by choices that are not shared.
+    """
+    labels = labels_of(task.demonstrations, task.offers)
+    policies: list[Policy] = []
+    added: list[Policy] = []
+    for number in dict.fromkeys(_numbers(task, config)):
+        for index, policy in enumerate(task.starting_policies):
+            for place in range(config.starting_sets if number else 1):
+                more = _set(policy, labels, (number, index, *([place] if place else [])))
+                new = replace(policy, demonstrations=(*policy.demonstrations, *more))
+                policies.append(new)
+                added += [new] if more else []
+    return replace(task, starting_policies=tuple(dict.fromkeys(policies)), added=frozenset(added))
+
+
+def _set(
+    policy: Policy, labels: Mapping[Demonstration, str], coordinates: Sequence[int]
+) -> tuple[Demonstration, ...]:
+    """Return demonstrations that a policy does not show yet; the coordinates are their number, the
+    policy's place, and which set it is, unless it is the first.
+    """
+    pool = [d for d in labels if d not in policy.demonstrations]
+    return draw_set(pool, coordinates[0], labels, generator(0, Stream.STARTING, *coordinates))
+
+
+def _numbers(task: Task, config: TaskConfig) -> list[int]:
+    pool = len(task.demonstrations)
+    numbers: list[int] = []
+    for given in config.starting_demonstrations:
+        if isinstance(given, int):
+            if given > pool:
+                raise UserError(
+                    f"{KEY} asks for {given} of the {pool} demonstrations of task '{task.name}'; "
+                    f"give a smaller number or a greater task.demonstration_pool"
+                )
+            numbers.append(given)
+        else:
+            numbers += [min(number, pool) for number in _by_choices(task, given)]
+    return numbers
+
+
+def _by_choices(task: Task, name: str) -> list[int]:
+    """Return the numbers that a name stands for."""
+    shared = len(task.offers[0]) if task.has_choices and len(task.offers) == 1 else None
+    if name == AUTO:
+        few = shared is not None and shared <= MOST_CHOICES
+        return [0, shared, 2 * shared] if few and shared else [0, WITHOUT_CHOICES]
+    if shared is None:
+        raise UserError(
+            f"{KEY} asks for {name} demonstrations, where C is the number of choices, and the "
+            f"examples of task '{task.name}' do not share their choices; give numbers or {AUTO}"
+        )
+    return [TIMES[name] * shared]
