@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import comb, exp, inf, isfinite, lgamma, log, sqrt
 from statistics import NormalDist
 
@@ -92,6 +93,7 @@ def difference_interval(
     return Estimate(value, value - half, value + half, num)
 
 
+@cache
 def t_quantile(probability: float, degrees: float) -> float:
     """Return the quantile of Student's t distribution, for a probability in [0.5, 1) and degrees of
     freedom above 0, whole or not.

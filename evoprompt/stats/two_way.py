@@ -17,7 +17,7 @@ from evoprompt.arrays import Floats
 #: Where the greatest likelihood is looked for: ratios of the variance between policies to that of
 #: the noise in a policy's mean; then in which steps of the logarithm, how often refined.
 LEAST_RATIO, MOST_RATIO = 1e-4, 1e4
-COARSE, REFINED = 25, 25
+COARSE, REFINED = 13, 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +97,27 @@ def _likeliest_ratio(d: Floats, x: Floats) -> float:
     """Return r: the best of a grid, then refined between its neighbours by golden section."""
     scale = len(d) / d.sum()  # of r: 1 / mean of m_i
     grid = np.log(np.geomspace(LEAST_RATIO, MOST_RATIO, COARSE) * scale)
-    worth = [_given(d, x, float(np.exp(g)))[0] for g in grid]
+    worth = [_unlikely(d, x, g) for g in grid]
     best = int(np.argmin(worth))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, COARSE - 1)]
     golden = (np.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = _unlikely(d, x, left), _unlikely(d, x, right)
     for _ in range(REFINED):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if _given(d, x, float(np.exp(left)))[0] < _given(d, x, float(np.exp(right)))[0]:
-            high = right
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = _unlikely(d, x, left)
         else:
-            low = left
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = _unlikely(d, x, right)
     ratio = float(np.exp((low + high) / 2))
     return ratio if _given(d, x, ratio)[0] < _given(d, x, 0.0)[0] else 0.0
+
+
+def _unlikely(d: Floats, x: Floats, log_ratio: float) -> float:
+    return _given(d, x, float(np.exp(log_ratio)))[0]
 
 
 def _given(d: Floats, x: Floats, ratio: float) -> tuple[float, float, Floats]:
