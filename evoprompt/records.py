@@ -248,6 +248,33 @@ class Author(Protocol):
         """
 
 
+class TextWriter(Protocol):
+    """Writes a line after a prompt. Its work is counted by whoever made it."""
+
+    def write(self, prompt: str, seed: int) -> str | None:
+        """Return the line that is written after the prompt, drawn by the seed, or None where
+        nothing whole was written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A policy that was scored."""
+
+    policy: Policy
+    score: int  #: how good it is, from 0 to 100
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """An example that a policy answers wrong."""
+
+    policy_id: str
+    input: str
+    target: str
+    answer: str  #: the choice that it takes instead
+
+
 @dataclass(frozen=True, slots=True)
 class Materials:
     """What operators draw from. Pools are tuples: their order is part of the task, not of the
@@ -266,3 +293,8 @@ class Materials:
     author: Author | None = None  #: writes demonstrations; None where nobody does
     #: every different set of choices that an example offers
     choices: tuple[tuple[str, ...], ...] = ()
+    writer: TextWriter | None = None  #: writes instructions; None where nobody does
+    #: what the run has scored so far, no two with one instruction, the best first
+    history: tuple[Tried, ...] = ()
+    #: of the population, those of each policy from its worst on
+    mistakes: tuple[Mistake, ...] = ()

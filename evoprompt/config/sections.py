@@ -279,6 +279,16 @@ class EvolutionConfig(Section):
         return self
 
 
+class WriterConfig(Section):
+    """Who writes instructions, for the operators that have them written."""
+
+    #: a name or a folder as in `model.name`, which runs in this process; None is the model that the
+    #: prompts are for
+    model: str | None = None
+    temperature: Annotated[float, NUMBER, Field(ge=0, le=100)] = 0.8
+    max_tokens: Annotated[int, NUMBER, Field(ge=4, le=2048)] = 64  #: of an instruction
+
+
 class BudgetConfig(Section):
     """When the search stops before its last generation: at the first generation that would exceed a
     limit.

@@ -27,7 +27,7 @@ C = TypeVar("C", bound=JobConfig)
 #: The packages whose versions a result may depend on.
 RECORDED = ("deap", "mlflow", "numpy", "ray", "tokenizers", "torch", "transformers")
 #: What is compared, by the beginning of its dotted key: the rest may be another on going on.
-COMPARED = ("config.", "data.", "files.", "model.fingerprint", "packages.")
+COMPARED = ("config.", "data.", "files.", "model.fingerprint", "packages.", "writer.fingerprint")
 #: Parts of a configuration that may be set anew: they change no result, or how long one goes on.
 FREE = ("workers.", "tracking.", "budget.")
 THREADS = "workers.threads"
@@ -41,11 +41,14 @@ MOST_TOLD = 8
 
 
 def provenance(
-    config: JobConfig, identity: Identity, data: Mapping[str, object]
+    config: JobConfig,
+    identity: Identity,
+    data: Mapping[str, object],
+    writer: Identity | None = None,
 ) -> dict[str, object]:
     """Return what a result depends on: versions, git commit, the source's digest, seed, what
     answers, the data as `Task.account` has it, the files that it is read from, the configuration,
-    machine.
+    machine; and who writes, where that is another model.
     """
     return {
         "evoprompt": __version__,
@@ -59,6 +62,7 @@ def provenance(
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in RECORDED},
         "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
+        **({} if writer is None else {"writer": writer.to_dict()}),
     }
 
 

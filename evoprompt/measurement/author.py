@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from math import inf
 
 from evoprompt.choices import LIKELIHOOD, Comparison, choice_log_probabilities, predicted
+from evoprompt.measurement.allowance import Allowance
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Demonstration, Policy
@@ -26,7 +27,7 @@ LENGTH_RATIO = 2
 
 
 class ModelAuthor:
-    """Writes with one model, and counts its work until that is asked for.
+    """Writes with one model.
 
     Args:
         measurer: scores.
@@ -34,6 +35,8 @@ class ModelAuthor:
         choices: that every input of the task offers; None where answers are in free form.
         comparison: how an answer is found among them; what is beyond the prior needs a measurer
             with prior.
+        allowance: counts its work. Once it is used up, nothing is begun, and what is asked is
+            answered as what does not fit the window.
     """
 
     def __init__(
@@ -42,28 +45,17 @@ class ModelAuthor:
         writer: Writer,
         choices: tuple[str, ...] | None,
         comparison: Comparison = LIKELIHOOD,
+        allowance: Allowance | None = None,
     ) -> None:
         self._measurer = measurer
         self._writer = writer
         self._choices = choices
         self._comparison = comparison
-        self._count = TokenCount()
-        self._allowed = inf
-
-    def allow(self, tokens: int | None) -> None:
-        """From now on begin nothing once this many tokens were taken; None ends the limit. What is
-        not begun is answered as what does not fit the window.
-        """
-        self._allowed = inf if tokens is None else self._count.floor_body_tokens + tokens
+        self._allowance = Allowance() if allowance is None else allowance
 
     @property
     def _is_spent(self) -> bool:
-        return self._count.floor_body_tokens >= self._allowed
-
-    def take_count(self) -> TokenCount:
-        """Return the work since this was asked last."""
-        count, self._count = self._count, TokenCount()
-        return count
+        return not self._allowance.has_room()
 
     def write_input(self, policy: Policy, shown: Sequence[str], seed: int) -> str | None:
         """Return an input like those shown, drawn by the seed after them in the policy's template.
@@ -88,7 +80,7 @@ class ModelAuthor:
             seeds=[seed],
             stops=render_stops(policy),
         )
-        self._count += written.count
+        self._allowance.add(written.count)
         return (written.text.strip() or None) if written.num_tokens < most else None
 
     def label(self, policy: Policy, text: str) -> str:
@@ -107,7 +99,7 @@ class ModelAuthor:
         [written] = self._writer.write(
             prompts, max_tokens=ANSWER_TOKENS, stops=render_stops(policy)
         )
-        self._count += count + written.count
+        self._allowance.add(count + written.count)
         return written.text.strip()
 
     def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
@@ -143,12 +135,16 @@ class ModelAuthor:
         measured = self._measurer.measure(
             policies, examples, lambda _: None, lambda _: nullcontext()
         )
-        self._count += sum((count for _, count in measured.values()), TokenCount())
+        self._allowance.add(sum((count for _, count in measured.values()), TokenCount()))
         return {policy_id: scores for policy_id, (scores, _) in measured.items()}
 
 
 def author_of(
-    task: Task, measurer: Measurer, writer: Writer, comparison: Comparison = LIKELIHOOD
+    task: Task,
+    measurer: Measurer,
+    writer: Writer,
+    comparison: Comparison = LIKELIHOOD,
+    allowance: Allowance | None = None,
 ) -> ModelAuthor | None:
     """Return an author for a task, or None where its examples differ in their choices: of a new
     input nobody knows what it offers. The arguments are those of `ModelAuthor`.
@@ -156,4 +152,4 @@ def author_of(
     offers = {e.choices for split in (task.fitness, task.validation, task.test) for e in split}
     if len(offers) > 1:
         return None
-    return ModelAuthor(measurer, writer, task.choices, comparison)
+    return ModelAuthor(measurer, writer, task.choices, comparison, allowance)

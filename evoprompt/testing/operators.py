@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from evoprompt.policy import SLOTS, Demonstration, Policy, Template
-from evoprompt.records import Materials
+from evoprompt.records import Materials, Mistake, Tried
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE, evaluator_of
 from evoprompt.variation.base import Need, Operator, mistakes, pick
 
@@ -45,9 +45,19 @@ class ExampleAuthor:
         return float(len(after.demonstrations[-1].input) % 2)
 
 
-def example_materials() -> Materials:
+class ExampleWriter:
+    """Writes a sentence that tells the seed and the prompt's length; every fifth time nothing.
+    Implements `records.TextWriter`.
+    """
+
+    def write(self, prompt: str, seed: int) -> str | None:
+        """Return the sentence."""
+        return f"Sort {seed % 1000} by {len(prompt)}." if seed % 5 else None
+
+
+def example_materials(parents: Sequence[Policy] = ()) -> Materials:
     """Return materials of a task with the choices a and b, with everything that an operator can
-    need.
+    need; what is known of the population is known of these parents.
     """
     judging = Materials(
         phrases=("Doubt.",),
@@ -70,6 +80,13 @@ def example_materials() -> Materials:
         evaluator=judging,
         author=ExampleAuthor(),
         choices=(("a", "b"),),
+        writer=ExampleWriter(),
+        history=(Tried(Policy("Sort the mail."), 60), Tried(Policy("Sort."), 40)),
+        mistakes=tuple(
+            Mistake(p.policy_id, f"asked {i}", *("ab" if i % 2 else "ba"))
+            for p in parents
+            for i in range(4)
+        ),
     )
 
 
@@ -95,7 +112,7 @@ def check_operator(operator: Operator, cases: int = 200) -> None:
     """
     check_declaration(operator)
     for parents, seed in example_matings(operator, cases):
-        check_child(operator, parents, example_materials(), seed)
+        check_child(operator, parents, example_materials(parents), seed)
         check_child(operator, parents, Materials(), seed)
 
 
@@ -208,9 +225,12 @@ def _differs(slot: str, child: Policy, parent: Policy) -> bool:
 
 
 def _parts(materials: Materials) -> list[object]:
-    """Return everything of materials that an operator could change: an author is not compared."""
+    """Return everything of materials that an operator could change: who writes is not compared."""
     judging = [] if materials.evaluator is None else _parts(materials.evaluator)
-    pools = (materials.phrases, materials.demonstrations, materials.templates, materials.steps)
+    pools = (
+        *(materials.phrases, materials.demonstrations, materials.templates, materials.steps),
+        *(materials.history, materials.mistakes),
+    )
     return [*pools, dict(materials.label_words), materials.max_demonstrations, judging]
 
 

@@ -24,7 +24,10 @@ class Need(StrEnum):
     """
 
     EVALUATOR = "evaluator"  #: the materials of the judging task
-    AUTHOR = "author"  #: who writes with the model
+    AUTHOR = "author"  #: who writes demonstrations with the model
+    WRITER = "writer"  #: who writes instructions with a model
+    HISTORY = "history"  #: what the run has scored so far
+    MISTAKES = "mistakes"  #: what the population answers wrong
 
 
 class Operator(Protocol):

@@ -17,7 +17,18 @@ from evoprompt.variation.balanced import (
 from evoprompt.variation.base import Operator, mistakes
 from evoprompt.variation.editors import EDITORS
 from evoprompt.variation.evaluator import EvaluatorChange
+from evoprompt.variation.learning import (
+    InstructionFromHistory,
+    InstructionInduce,
+    InstructionReflect,
+)
 from evoprompt.variation.recombine import UniformCrossover
+from evoprompt.variation.rewriting import (
+    InstructionCrossover,
+    InstructionDifference,
+    InstructionMutate,
+    InstructionParaphrase,
+)
 from evoprompt.variation.steps import StepAdd, StepDrop
 from evoprompt.variation.stuffing import ContextStuffing
 
@@ -35,6 +46,13 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (DemonstrationSwapInLabel(), 0.0),
     (DemonstrationOrder(), 0.0),
     (DemonstrationSet(), 0.0),
+    (InstructionParaphrase(), 0.0),
+    (InstructionCrossover(), 0.0),
+    (InstructionDifference(), 0.0),
+    (InstructionInduce(), 0.0),
+    (InstructionFromHistory(), 0.0),
+    (InstructionMutate(), 0.0),
+    (InstructionReflect(), 0.0),
 )
 
 

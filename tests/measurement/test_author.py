@@ -17,6 +17,7 @@ from evoprompt.fitness.catalog import KINDS
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
+from evoprompt.measurement.allowance import Allowance
 from evoprompt.measurement.author import LENGTH_RATIO, TEMPERATURE, ModelAuthor, author_of
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer, Written
@@ -66,8 +67,9 @@ def measurer(scorer: Scorer, tiny_model: Path) -> Measurer:
     return Measurer(tokenizer, executor, writer=Writer(tokenizer, executor))
 
 
-def author(measurer: Measurer, writer=None, choices=CHOICES) -> ModelAuthor:
-    return ModelAuthor(measurer, writer or Writer(measurer.tokenizer, measurer.executor), choices)
+def author(measurer: Measurer, writer=None, choices=CHOICES, allowance=None) -> ModelAuthor:
+    writer = writer or Writer(measurer.tokenizer, measurer.executor)
+    return ModelAuthor(measurer, writer, choices, allowance=allowance)
 
 
 def measured(measurer: Measurer, policy: Policy, examples: list[Example]):
@@ -158,7 +160,7 @@ def test_an_author_labels_as_its_run_answers(config_file: Path, tmp_path: Path):
     overrides = ["fitness.kind=pmi", "evolution.operators={context_stuffing: 1}"]
     parts = build(load_config(config_file, overrides), tmp_path)
     scores = measured(parts.measurer, POLICY, examples)
-    labels = [parts.author.label(POLICY, text) for text in texts]
+    labels = [parts.strategy.materials.author.label(POLICY, text) for text in texts]
     parts.measurer.close()
     assert labels == [CHOICES[i] for i in predicted(scores, COMPARISONS["pmi"])[0]]
     assert labels != [CHOICES[i] for i in predicted(scores)[0]], "the comparisons differ here"
@@ -244,14 +246,15 @@ def test_a_policy_that_does_not_fit_the_window_gains_nothing_and_labels_nothing(
 
 def test_all_work_is_counted_until_it_is_taken(measurer: Measurer):
     told = Told(measurer.tokenizer, " fine ")
-    ours = author(measurer, told)
+    account = Allowance()
+    ours = author(measurer, told, allowance=account)
     ours.write_input(POLICY, ["poor"], seed=0)
-    assert ours.take_count() == TokenCount(body_tokens=7, generated_tokens=3)
+    assert account.take_count() == TokenCount(body_tokens=7, generated_tokens=3)
     ours.label(POLICY, "poor")
-    assert ours.take_count().requests == 2
+    assert account.take_count().requests == 2
     ours.gain(POLICY, Policy("Mood!"), HELD_OUT)
-    assert ours.take_count().requests == 8
-    assert ours.take_count() == TokenCount()
+    assert account.take_count().requests == 8
+    assert account.take_count() == TokenCount()
 
 
 def test_where_choices_differ_there_is_no_author(measurer: Measurer, config_file: Path):

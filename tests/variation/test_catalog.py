@@ -53,6 +53,13 @@ def test_the_default_weights_and_their_order_are_pinned():
         "demonstration_swap_in_label",
         "demonstration_order",
         "demonstration_set",
+        "instruction_paraphrase",
+        "instruction_crossover",
+        "instruction_difference",
+        "instruction_induce",
+        "instruction_from_history",
+        "instruction_mutate",
+        "instruction_reflect",
     ]
     assert list(drawn(dict.fromkeys(asked[::-1], 1.0)))[-len(asked) :] == asked
 
@@ -110,5 +117,5 @@ def test_of_two_operators_of_one_name_one_may_have_the_weight_0():
 def test_needs_are_those_of_any():
     by_name = {operator.name: operator for operator, _ in OPERATORS}
     assert needs_of([by_name["step_add"], by_name["uniform_crossover"]]) == set()
-    assert needs_of(by_name.values()) == {Need.EVALUATOR, Need.AUTHOR}
+    assert needs_of(by_name.values()) == set(Need)
     assert needs_of([Say("x", needs=frozenset({"author"}))]) == {Need.AUTHOR}

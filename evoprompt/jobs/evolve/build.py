@@ -21,7 +21,7 @@ from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra
 from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.calibrator import Calibrator, calibrator_of, why_not
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.measurement.author import ModelAuthor, author_of
+from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, with_writers
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Wanted
@@ -36,9 +36,6 @@ from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 from evoprompt.variation.base import Need, needs_of
 from evoprompt.variation.catalog import drawn_operators
-
-#: The key of the operators' weights.
-OPERATORS_KEY = "evolution.operators"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class Parts:
     fitness: Fitness
     #: the user's own, by name
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
-    author: ModelAuthor | None = None  #: writes demonstrations for an operator
+    author: Writers | None = None  #: who writes for operators; None where nobody does
     calibrator: Calibrator = field(default_factory=Calibrator)
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
@@ -162,11 +159,7 @@ def build(
         )
     )
     task = Costs(config, task, measurer).fitting()
-    author = None
-    if Need.AUTHOR in needs_of(strategy.operators.values()):
-        labelling = measuring(Wanted(prior=fitness.comparison.beyond_prior))
-        author = author_of(task, labelling, writer, fitness.comparison)
-        strategy = replace(strategy, materials=replace(strategy.materials, author=author))
+    strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     return Parts(
         config,
         task,
@@ -178,6 +171,6 @@ def build(
         tracker,
         fitness,
         extra_traits(config.traits.extra),
-        author,
+        writers,
         calibrator,
     )

@@ -16,6 +16,7 @@ from evoprompt.config.sections import (
     ModelConfig,
     TaskConfig,
     TraitsConfig,
+    WriterConfig,
     with_absolute_paths,
 )
 from evoprompt.scoring.models import place_model
@@ -28,6 +29,7 @@ class Config(JobConfig):
     fitness: FitnessConfig = FitnessConfig()
     traits: TraitsConfig = TraitsConfig()
     evolution: EvolutionConfig = EvolutionConfig()
+    writer: WriterConfig = WriterConfig()
     budget: BudgetConfig = BudgetConfig()
     final: FinalConfig = FinalConfig()
 
@@ -46,6 +48,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
         update={
             "task": with_absolute_paths(config.task, folder),
             "model": with_absolute_model(config.model, folder),
+            "writer": with_absolute_writer(config.writer, folder),
         }
     )
 
@@ -53,6 +56,13 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 def with_absolute_model(model: ModelConfig, folder: Path) -> ModelConfig:
     """Return a model whose name, where it is a folder's, means the same from anywhere."""
     return model.model_copy(update={"name": place_model(model.name, folder)})
+
+
+def with_absolute_writer(writer: WriterConfig, folder: Path) -> WriterConfig:
+    """Return a writer whose model means the same from anywhere."""
+    if writer.model is None:
+        return writer
+    return writer.model_copy(update={"model": place_model(writer.model, folder)})
 
 
 def check_config(values: Mapping[str, Any], source: str) -> Config:

@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from evoprompt.backends.base import Identity
 from evoprompt.backends.shared import SharedModels
 from evoprompt.errors import InexactScoringError
 from evoprompt.jobs.base import (
@@ -26,6 +29,7 @@ from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.tracked import ending_of
+from evoprompt.jobs.evolve.writers import writer_config
 from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
@@ -67,12 +71,12 @@ def conduct(
     if not examples:
         check_task(config)
     console = new_console(quiet=not show)
-    identity = identify(config, console)
+    identity, writer = identify(config, console), identify_writer(config, console)
     folder = EvolveFolder.create(out, config.name)
     with taken_away(folder, EXAMPLES):
         settled = with_examples(config, folder.path, examples)
         task, _ = check_task(settled)
-        folder.begin(config, provenance(settled, identity, task.account()))
+        folder.begin(config, provenance(settled, identity, task.account(), writer))
         tell_data(console, task.summary(), task.notes)
         if show:
             _show(settled, folder, on_generation)
@@ -99,11 +103,21 @@ def resume(
         settings = with_settings(folder, Config, overrides, "evolution.generations")
         config = folder.settled(settings.config)
         task, _ = check_task(config)
-        now = provenance(config, identify(config, new_console()), task.account())
+        console = new_console()
+        identity, writer = identify(config, console), identify_writer(config, console)
+        now = provenance(config, identity, task.account(), writer)
         check_unchanged(folder, now, settings)
         _show(config, folder)
     summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary
+
+
+def identify_writer(config: Config, console: Console) -> Identity | None:
+    """Return who writes instructions, where that is another model than the run's own; where it has
+    to be fetched first, that is said and done.
+    """
+    other = writer_config(config)
+    return None if other is None else identify(other, console)
 
 
 def carry_out(

@@ -22,7 +22,7 @@ from evoprompt.jobs.base import SWEEP, identify, plainly
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
-from evoprompt.jobs.evolve.session import carry_out
+from evoprompt.jobs.evolve.session import carry_out, identify_writer
 from evoprompt.jobs.evolve.tracked import sync as sync_run
 from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.jobs.sweep.bayes import check_installed, propose
@@ -368,7 +368,8 @@ def _carry_on(
     if "begun_again" in (folder.read(PROVENANCE) or {}):
         config = plainly(config)
     task, _ = check_task(config)
-    now = provenance(config, identify(config, display.console), task.account())
+    console, data = display.console, task.account()
+    now = provenance(config, identify(config, console), data, identify_writer(config, console))
     if folder.has_commit:
         check_unchanged(folder, now, with_settings(folder, Config, overrides))
     else:

@@ -1,0 +1,99 @@
+"""Who writes for a run's operators: demonstrations, and instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from evoprompt.backends.open import in_this_process, open_model
+from evoprompt.config.sections import JobConfig
+from evoprompt.evolution.engine import Strategy
+from evoprompt.fitness.base import Fitness
+from evoprompt.jobs.evolve.config import Config
+from evoprompt.measurement.allowance import Allowance
+from evoprompt.measurement.author import author_of
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.text_writer import ModelTextWriter
+from evoprompt.measurement.units import Wanted
+from evoprompt.measurement.writer import Writer
+from evoprompt.records import TokenCount
+from evoprompt.tasks.base import Task
+from evoprompt.variation.base import Need, needs_of
+from evoprompt.variation.catalog import drawn_operators
+
+#: The key of the operators' weights.
+OPERATORS_KEY = "evolution.operators"
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """What those who write have in common."""
+
+    allowance: Allowance = field(default_factory=Allowance)  #: what they may take, and took
+    held: list[Callable[[], None]] = field(default_factory=list)  #: ends each of what they hold
+
+    def allow(self, tokens: int | None) -> None:
+        """As `Allowance.allow`."""
+        self.allowance.allow(tokens)
+
+    def take_count(self) -> TokenCount:
+        """As `Allowance.take_count`."""
+        return self.allowance.take_count()
+
+    def close(self) -> None:
+        """End what they hold."""
+        for end in self.held:
+            end()
+
+
+def writer_config(config: Config) -> JobConfig | None:
+    """Return the configuration of a writer of instructions that is another model, in this process;
+    None where it is the run's own, or nobody writes any.
+    """
+    drawn = drawn_operators(config.evolution.operators, OPERATORS_KEY)
+    if config.writer.model is None or Need.WRITER not in needs_of(o for o, _ in drawn):
+        return None
+    model = config.model.model_copy(update={"name": config.writer.model, "revision": None})
+    return in_this_process(config.model_copy(update={"model": model}))
+
+
+def with_writers(
+    strategy: Strategy,
+    config: Config,
+    task: Task,
+    fitness: Fitness,
+    writer: Writer,
+    measuring: Callable[[Wanted], Measurer],
+) -> tuple[Strategy, Writers | None]:
+    """Return the strategy with those who write for its operators, and what these have in common;
+    None where nobody writes.
+
+    Args:
+        strategy: its operators say whom they need.
+        config: of the run.
+        task: whose examples an author writes.
+        fitness: by whose comparison the author labels.
+        writer: of the run's own model.
+        measuring: what is wanted -> who measures it with the run's own model.
+
+    Raises:
+        UserError: another model that is to write cannot be opened.
+    """
+    needs, writers = needs_of(strategy.operators.values()), Writers()
+    materials = strategy.materials
+    if Need.AUTHOR in needs:
+        labelling = measuring(Wanted(prior=fitness.comparison.beyond_prior))
+        author = author_of(task, labelling, writer, fitness.comparison, writers.allowance)
+        materials = replace(materials, author=author)
+        writers.held.append(labelling.close)
+    if Need.WRITER in needs:
+        if (other := writer_config(config)) is not None:
+            model = open_model(other)
+            writer = Writer(model.tokenizer, model.executor)
+            writers.held.append(model.executor.close)
+        how = config.writer
+        text_writer = ModelTextWriter(writer, how.temperature, how.max_tokens, writers.allowance)
+        materials = replace(materials, writer=text_writer)
+    if not needs & {Need.AUTHOR, Need.WRITER}:
+        return strategy, None
+    return replace(strategy, materials=materials), writers
