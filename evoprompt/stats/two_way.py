@@ -93,6 +93,33 @@ def two_way(cases: Floats) -> TwoWay | None:
     return TwoWay(noise, ratio * noise, difficulty, ((x - b) * d).sum(axis=1) / m, m)
 
 
+def adjusted_means(cases: Floats) -> Floats:
+    """Return each policy's mean as if all had met the same examples, shape (policy,): a_i + mean of
+    b of the least squares fit x_ie = a_i + b_e.
+
+    Where all met all it is the mean of a policy's cases. Otherwise policies are compared on the
+    examples that both met, each example with the weight of one, also by way of third policies; an
+    example that only one policy met says nothing of how it compares. So nobody gains by having met
+    easier examples. Where two met no example in common, nor by way of others, how these compare is
+    not known, and each group has the same mean.
+
+    Args:
+        cases: shape (policy, example), NaN where not measured; every policy and example has a case.
+    """
+    met = ~np.isnan(cases)
+    found: Floats
+    if met.all():
+        found = cases.mean(axis=1)
+        return found
+    d, x = met.astype(np.float64), np.where(met, cases, 0.0)
+    each = d.sum(axis=0)
+    matrix = np.diag(d.sum(axis=1)) - (d / each) @ d.T
+    a = np.linalg.pinv(matrix, hermitian=True) @ (x.sum(axis=1) - d @ (x.sum(axis=0) / each))
+    b = ((x - a[:, None]) * d).sum(axis=0) / each
+    found = a + b.mean()
+    return found
+
+
 def _likeliest_ratio(d: Floats, x: Floats) -> float:
     """Return r: the best of a grid, then refined between its neighbours by golden section."""
     scale = len(d) / d.sum()  # of r: 1 / mean of m_i

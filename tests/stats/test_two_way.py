@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from evoprompt.stats.two_way import side_by_side, two_way
+from evoprompt.stats.two_way import adjusted_means, side_by_side, two_way
 
 
 def restricted_log_likelihood(cases: np.ndarray, noise: float, spread: float) -> float:
@@ -116,3 +116,40 @@ def test_an_example_that_nobody_met_says_nothing():
     assert less is not None
     assert np.isnan(found.difficulty[1])
     assert found.expected.tolist() == less.expected.tolist()
+
+
+def test_means_are_those_of_the_cases_where_all_met_all():
+    cases = np.random.default_rng(7).normal(size=(4, 6))
+    np.testing.assert_array_equal(adjusted_means(cases), cases.mean(axis=1))
+
+
+def test_nobody_gains_by_an_example_that_the_other_did_not_meet():
+    """Both met the first: 1 and 2, so the second is 1 better, though its mean is 2 and the first
+    one's 3. The difficulty of the second example is 5 - a_1.
+    """
+    first, second = adjusted_means(np.array([[1.0, 5.0], [2.0, np.nan]]))
+    assert second - first == pytest.approx(1)
+
+
+def test_policies_are_compared_by_way_of_third_ones():
+    """1 is 3 better than 0 on the first example, and 2 is 4 better than 1 on the second."""
+    nan = np.nan
+    found = adjusted_means(np.array([[0.0, nan], [3.0, 1.0], [nan, 5.0]]))
+    np.testing.assert_allclose(np.diff(found), [3, 4])
+
+
+def test_adjusted_means_solve_the_least_squares():
+    rng = np.random.default_rng(8)
+    cases = halved(rng, 9, 1.0)
+    rows, columns = np.nonzero(~np.isnan(cases))
+    design = np.concatenate(
+        [rows[:, None] == np.arange(9), columns[:, None] == np.arange(16)], axis=1
+    ).astype(float)
+    solution = np.linalg.lstsq(design, cases[rows, columns], rcond=None)[0]
+    expected = solution[:9] + solution[9:].mean()
+    np.testing.assert_allclose(adjusted_means(cases), expected, atol=1e-9)
+
+
+def test_policies_without_a_common_example_are_told_to_be_equal():
+    found = adjusted_means(np.array([[9.0, np.nan], [np.nan, 1.0]]))
+    assert found[0] == pytest.approx(found[1])

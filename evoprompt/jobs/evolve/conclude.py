@@ -2,8 +2,9 @@
 the test, once.
 
 The fitness of the best of many policies is too good by selection alone (the winner's curse), so the
-search's own examples pick only the finalists, and what is reported comes from examples that neither
-the search nor the choice has seen.
+search's own examples pick only the finalists, the search's and the validation examples together the
+one among them, and what is reported comes from examples that neither the search nor the choice has
+seen.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from evoprompt.jobs.held_out import EvaluatorSummary, compare, evaluator_summary
 from evoprompt.policy import Policy
 from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
+from evoprompt.stats.two_way import adjusted_means
 from evoprompt.store.folder import TRACKING
 from evoprompt.tasks.render import render_prompt
 
@@ -42,23 +44,55 @@ def finalists(parts: Parts, journal: Journal) -> list[Policy]:
 
 
 def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScores]) -> Policy:
-    """Return the finalist with the best fitness on the validation examples; a tie goes to the
-    fitter in the search.
-    """
+    """Return the finalist with the best pooled fitness; a tie goes to the fitter in the search."""
+    candidates = finalists(parts, journal)
+    pooled = pooled_fitness(parts, journal, candidates, validated)
 
     def worth(policy: Policy) -> tuple[float, float]:
-        scores, found = validated[policy.policy_id], journal.evaluations[policy.policy_id]
-        return validation_fitness(parts, policy, scores), found.fitness
+        return pooled[policy.policy_id], journal.evaluations[policy.policy_id].fitness
 
-    return max(finalists(parts, journal), key=worth)
+    return max(candidates, key=worth)
+
+
+def pooled_fitness(
+    parts: Parts,
+    journal: Journal,
+    candidates: Sequence[Policy],
+    validated: Mapping[str, LabelScores],
+) -> dict[str, float]:
+    """Return the mean fitness of finalists over the search's and the validation examples together,
+    each example with the same weight, by policy id.
+
+    Where finalists met different numbers of the search's examples, they are compared on those that
+    both met (`stats.two_way.adjusted_means`), so that none gains by having met easier ones.
+    """
+    num = max(len(journal.evaluations[p.policy_id].case_fitness) for p in candidates)
+    rows = []
+    for policy in candidates:
+        own = np.full(num, np.nan)
+        met = journal.evaluations[policy.policy_id].case_fitness
+        own[: len(met)] = met
+        rows.append(np.append(own, case_fitness(parts, policy, validated[policy.policy_id])))
+    means = adjusted_means(np.array(rows))
+    return {
+        p.policy_id: round(float(mean), FITNESS_DIGITS)
+        for p, mean in zip(candidates, means, strict=True)
+    }
+
+
+def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[np.float64]:
+    """Return the fitness of one policy by example, shape (example,), its length counted as in the
+    search.
+    """
+    cases: NDArray[np.float64] = parts.fitness.cases(scores, parts.measurer.prompt_tokens(policy))[
+        0
+    ]
+    return cases
 
 
 def validation_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> float:
-    """Return the fitness of one policy on the validation examples, its length counted as in the
-    search.
-    """
-    cases = parts.fitness.cases(scores, parts.measurer.prompt_tokens(policy))
-    return round(float(cases.mean()), FITNESS_DIGITS)
+    """Return the fitness of one policy on the validation examples."""
+    return round(float(case_fitness(parts, policy, scores).mean()), FITNESS_DIGITS)
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:

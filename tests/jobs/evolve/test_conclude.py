@@ -5,10 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import Sum
-from evoprompt.jobs.evolve.conclude import finalists, pick_champion, validation_fitness
+from evoprompt.jobs.evolve.conclude import (
+    finalists,
+    pick_champion,
+    pooled_fitness,
+    validation_fitness,
+)
 from evoprompt.policy import Policy
 from evoprompt.records import Evaluation, LabelScores
 
@@ -42,15 +48,39 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
     return parts, SimpleNamespace(ranked=lambda: order, evaluations=evaluations)
 
 
-def test_a_champion_worse_than_the_baseline_on_the_validation_does_not_win():
+def test_a_champion_that_is_worse_than_the_baseline_on_all_examples_together_does_not_win():
     parts, journal = ended({SHORT: -1.0, LONG: -2.0, FOUNDER: -3.0}, candidates=2)
     assert finalists(parts, journal) == [SHORT, LONG, FOUNDER]
-    worse = {SHORT: -0.9, LONG: -0.8, FOUNDER: -0.7}
-    validated = {p.policy_id: scores(p, v) for p, v in worse.items()}
+    # means of two examples each, one of the search and one of the validation
+    found = {SHORT: -4.0, LONG: -2.2, FOUNDER: -1.0}  # -2.5, -2.1, -2.0
+    validated = {p.policy_id: scores(p, v) for p, v in found.items()}
     assert pick_champion(parts, journal, validated) == FOUNDER
-    # power: had it not been there, LONG would have won
-    validated[FOUNDER.policy_id] = scores(FOUNDER, -0.85)
+    # power: with the validation alone SHORT would be last, with the search alone first
+    validated[FOUNDER.policy_id] = scores(FOUNDER, -1.4)  # -2.2
     assert pick_champion(parts, journal, validated) == LONG
+    validated[SHORT.policy_id] = scores(SHORT, -3.0)  # -2.0
+    assert pick_champion(parts, journal, validated) == SHORT
+
+
+def test_a_tie_goes_to_the_fitter_in_the_search():
+    parts, journal = ended({SHORT: -1.0, LONG: -2.0, FOUNDER: -9.0}, candidates=2)
+    found = {SHORT: -2.0, LONG: -1.0, FOUNDER: -9.0}
+    validated = {p.policy_id: scores(p, v) for p, v in found.items()}
+    assert pick_champion(parts, journal, validated) == SHORT
+
+
+def test_a_finalist_that_met_fewer_examples_gains_nothing_by_easy_ones():
+    """The founder met the first, easy example of the search alone, -1, and there SHORT has -.5; its
+    mean of both is -4.25. On the validation they are equal, so SHORT is better by half of .5; by
+    plain means, (-.5 - 8 - 2) / 3 = -3.5 and (-1 - 2) / 2 = -1.5, it would have lost.
+    """
+    parts, journal = ended({SHORT: -4.25, FOUNDER: -1.0}, candidates=2)
+    journal.evaluations[SHORT.policy_id] = Evaluation(-4.25, (-0.5, -8.0), {})
+    journal.ranked = lambda: [SHORT]
+    validated = {p.policy_id: scores(p, -2.0) for p in (SHORT, FOUNDER)}
+    pooled = pooled_fitness(parts, journal, [SHORT, FOUNDER], validated)
+    assert pooled[SHORT.policy_id] - pooled[FOUNDER.policy_id] == pytest.approx(0.25)
+    assert pick_champion(parts, journal, validated) == SHORT
 
 
 def test_a_baseline_among_the_fittest_is_validated_once():

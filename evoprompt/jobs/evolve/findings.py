@@ -1,0 +1,174 @@
+"""What a complete run may claim of its champion, and how far the search's own numbers can be
+trusted. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import sqrt
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from evoprompt.arrays import Floats
+from evoprompt.jobs.held_out import HeldOut
+from evoprompt.seeding import Stream, generator
+from evoprompt.stats.optimism import shrinkage_optimism
+from evoprompt.stats.rank_correlation import RankCorrelation, rank_correlation
+from evoprompt.stats.two_way import side_by_side
+
+Verdict = Literal["better", "not shown", "worse", "baseline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the test shows of the champion and the best starting prompt, and a sentence for it."""
+
+    verdict: Verdict
+    text: str
+
+
+def claim_of(test: HeldOut, *, is_baseline: bool) -> Claim:
+    """Return the claim: better, or worse, only where the paired interval of the difference on the
+    test examples does not hold 0.
+
+    Args:
+        test: the held-out check.
+        is_baseline: whether the champion is the best starting prompt itself.
+    """
+    if is_baseline:
+        return Claim(
+            "baseline",
+            "The search found nothing that holds against the best starting prompt, so that prompt "
+            "is the champion. It is a good one for this model: keep it, or search longer, from "
+            "other starting prompts, or with more examples.",
+        )
+    value, (low, high) = test.difference.value, test.difference.ci
+    size = (
+        f"{100 * value:+.1f} points of accuracy on {test.num_examples} test examples, interval "
+        f"{100 * low:+.1f} to {100 * high:+.1f}"
+    )
+    if low > 0:
+        return Claim("better", f"The champion is better than the best starting prompt: {size}.")
+    if high < 0:
+        return Claim("worse", f"The champion is worse than the best starting prompt: {size}.")
+    return Claim(
+        "not shown",
+        f"It is not shown that the champion is better than the best starting prompt: {size}, "
+        "which holds 0.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far the fitness on the search's examples can be trusted; None where it is undefined. In
+    units of the fitness, except for the correlation.
+    """
+
+    num_scored: int  #: policies that the search measured
+    #: how much of the champion's fitness on the search's examples is the luck of one picked among
+    #: so many (`stats.optimism.shrinkage_optimism`); for one policy or one example undefined
+    optimism_est: float | None
+    optimism_est_se: float | None  #: standard error of that luck
+    #: the champion's fitness on the search's examples less that on the test's
+    optimism_observed: float | None
+    #: sqrt(s^2/n + s'^2/n') of both samples
+    optimism_observed_se: float | None
+    #: Spearman's, of fitness with accuracy on the search's examples
+    rank_correlation: RankCorrelation | None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what a summary has."""
+        found: dict[str, Any] = {f.name: values.get(f.name) for f in fields(cls)}
+        if (ranks := found["rank_correlation"]) is not None:
+            ends = ranks["ci"] and tuple(ranks["ci"])
+            found["rank_correlation"] = RankCorrelation(**{**ranks, "ci": ends})
+        return cls(**found)
+
+    def metrics(self) -> dict[str, float]:
+        """Return what a tracker is told; what is undefined is left out."""
+        values = asdict(self)
+        if (ranks := values.pop("rank_correlation")) is not None:
+            values["rank_correlation"] = ranks["value"]
+            values["rank_correlation_kendall"] = ranks["kendall"]
+            low, high = ranks["ci"] or (None, None)
+            values |= {"rank_correlation_low": low, "rank_correlation_high": high}
+        return {f"report/{name}": value for name, value in values.items() if value is not None}
+
+
+def trust_of(
+    searched: Mapping[str, Sequence[float]],
+    champion: str,
+    tested: Floats | None,
+    ranks: RankCorrelation | None,
+) -> Trust:
+    """Return how far the fitness can be trusted.
+
+    Args:
+        searched: fitness by example of every policy that the search measured, on its first
+            examples, by policy id.
+        champion: id of the policy that the run ended with.
+        tested: its fitness by example on the test, shape (example,); None without any.
+        ranks: `fitness_ranks`.
+    """
+    ids = list(searched)
+    rows = [np.asarray(searched[p], dtype=np.float64) for p in ids]
+    luck = shrinkage_optimism(side_by_side(rows), ids.index(champion))
+    own, seen, error = rows[ids.index(champion)], None, None
+    if tested is not None and len(tested):
+        seen = float(own.mean() - tested.mean())
+        if min(len(own), len(tested)) > 1:
+            error = sqrt(sum(float(x.var(ddof=1)) / len(x) for x in (own, tested)))
+    return Trust(
+        len(ids),
+        None if luck is None else luck.value,
+        None if luck is None else luck.standard_error,
+        seen,
+        error,
+        ranks,
+    )
+
+
+def fitness_ranks(
+    fitness: Floats, accuracy: Floats, seed: int, alpha: float
+) -> RankCorrelation | None:
+    """Return the rank correlation of fitness with accuracy, over policies on the same examples;
+    None where it is undefined, also where the two are one number.
+
+    Args:
+        fitness: by example, shape (policy, example).
+        accuracy: the same.
+        seed: of the run.
+        alpha: of the interval.
+    """
+    if np.array_equal(fitness, accuracy):
+        return None
+    return rank_correlation(fitness, accuracy, generator(seed, Stream.BOOTSTRAP, 1), alpha)
+
+
+def trust_text(trust: Trust) -> str:
+    """Return in sentences how far the fitness can be trusted."""
+    parts, num = [], trust.num_scored
+    if trust.optimism_est is not None and trust.optimism_est_se is not None:
+        parts.append(
+            f"Of the champion's fitness on the search's examples, {trust.optimism_est:.3f} "
+            f"(standard error {trust.optimism_est_se:.3f}) is estimated to be luck, since it was "
+            f"picked among {num} scored policies."
+        )
+    if trust.optimism_observed is not None:
+        error = trust.optimism_observed_se
+        known = "" if error is None else f", standard error {error:.3f}"
+        parts.append(
+            f"There it is by {trust.optimism_observed:+.3f}{known} higher than on the test "
+            "examples: luck, and how much harder these are."
+        )
+    if (ranks := trust.rank_correlation) is not None:
+        ends = "" if ranks.ci is None else f", interval {ranks.ci[0]:.2f} to {ranks.ci[1]:.2f}"
+        parts.append(
+            f"Fitness ranks policies as accuracy does with a rank correlation of {ranks.value:.2f} "
+            f"(Spearman's{ends}; Kendall's {ranks.kendall:.2f}; 1 is the same order, 0 is none), "
+            f"over {ranks.num_policies} policies on {ranks.num_examples} examples of the search."
+        )
+    return " ".join(parts)

@@ -1,0 +1,146 @@
+"""What a run claims, and how far its fitness is trusted: by hand, and over many runs without any
+truth in them (fixed seeds).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from evoprompt.jobs.evolve.findings import (
+    Trust,
+    claim_of,
+    fitness_ranks,
+    trust_of,
+    trust_text,
+)
+from evoprompt.jobs.held_out import HeldOut, Share, compare
+
+
+def check(before: list[int], after: list[int]) -> HeldOut:
+    return compare(np.array(before, dtype=bool), np.array(after, dtype=bool), 0, 0.05)
+
+
+def ended(low: float, high: float) -> HeldOut:
+    share, difference = Share(0.5, (0.4, 0.6)), Share((low + high) / 2, (low, high))
+    return HeldOut("accuracy", 40, share, share, difference)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.025, 0.2, "better"),
+        (-0.2, -0.025, "worse"),
+        (-0.05, 0.2, "not shown"),
+        (0.0, 0.2, "not shown"),
+        (-0.2, 0.0, "not shown"),
+        (0.0, 0.0, "not shown"),
+    ],
+)
+def test_a_champion_is_better_only_where_the_interval_does_not_hold_zero(low, high, verdict):
+    claim = claim_of(ended(low, high), is_baseline=False)
+    assert claim.verdict == verdict
+    assert f"{100 * low:+.1f} to {100 * high:+.1f}" in claim.text
+    assert "40 test examples" in claim.text
+    assert claim.text.startswith("The champion is better") == (verdict == "better")
+
+
+def test_a_run_that_ends_with_its_starting_prompt_says_so():
+    claim = claim_of(ended(0.0, 0.0), is_baseline=True)
+    assert claim.verdict == "baseline"
+    assert "that prompt is the champion" in claim.text
+
+
+def test_few_answers_more_claim_nothing():
+    """Three more of 40, and none lost: the bootstrap's lower end is 0, as 5 % of resamples have
+    none of the three.
+    """
+    before = [1] * 20 + [0] * 20
+    assert claim_of(check(before, [1] * 23 + [0] * 17), is_baseline=False).verdict == "not shown"
+    assert claim_of(check(before, [1] * 30 + [0] * 10), is_baseline=False).verdict == "better"
+
+
+@pytest.mark.statistical
+@pytest.mark.slow
+def test_equal_policies_are_claimed_to_differ_at_the_stated_rate():
+    """200 tests of 100 examples, 5 % of them discordant either way: nominal .05 for both sides, sd
+    .015; 3 sd are allowed. Twin: half the interval is found out.
+    """
+    rng, claimed, halved = np.random.default_rng(0), [], []
+    for _ in range(200):
+        values = rng.choice(4, p=[0.45, 0.45, 0.05, 0.05], size=100)
+        test = compare(np.isin(values, [0, 2]), np.isin(values, [0, 3]), 0, 0.05)
+        claimed.append(claim_of(test, is_baseline=False).verdict != "not shown")
+        value, (low, high) = test.difference.value, test.difference.ci
+        halved.append(not (low + value) / 2 <= 0 <= (high + value) / 2)
+    assert np.mean(claimed) < 0.05 + 3 * 0.015
+    assert np.mean(halved) > 0.05 + 3 * 0.015
+
+
+SEARCHED = {"a": [-1.0, 1.0], "b": [3.0, 3.0], "c": [7.0, 11.0]}
+
+
+def test_the_luck_of_the_champion_by_hand():
+    """5/21 of the best, and -4/21 of the worst, as in `test_optimism`. The best has mean 9 and
+    variance 8 of two; on the test mean 4 and variance 4 of three.
+    """
+    tested = np.array([2.0, 4.0, 6.0])
+    found = trust_of(SEARCHED, "c", tested, None)
+    assert found.num_scored == 3
+    assert found.optimism_est == pytest.approx(5 / 21, rel=1e-4)
+    assert found.optimism_observed == 5
+    assert found.optimism_observed_se == pytest.approx(sqrt(8 / 2 + 4 / 3))
+    assert trust_of(SEARCHED, "a", tested, None).optimism_est == pytest.approx(-4 / 21, rel=1e-4)
+
+
+def test_what_is_undefined_is_nothing_and_not_a_number():
+    one = trust_of({"a": [1.0, 2.0]}, "a", np.array([1.0, 3.0]), None)
+    assert (one.num_scored, one.optimism_est, one.optimism_est_se) == (1, None, None)
+    assert one.optimism_observed == -0.5
+    untested = trust_of(SEARCHED, "c", None, None)
+    assert (untested.optimism_observed, untested.optimism_observed_se) == (None, None)
+    short = trust_of(SEARCHED, "c", np.array([1.0]), None)
+    assert (short.optimism_observed, short.optimism_observed_se) == (8, None)
+    assert one.metrics() == {
+        "report/num_scored": 1,
+        "report/optimism_observed": -0.5,
+        "report/optimism_observed_se": pytest.approx(sqrt(0.5 / 2 + 2 / 2)),
+    }
+    assert trust_text(trust_of({"a": [1.0]}, "a", None, None)) == ""
+
+
+def test_policies_that_met_fewer_examples_are_counted_too():
+    rng = np.random.default_rng(1)
+    searched = {str(i): rng.normal(size=4 if i else 16).tolist() for i in range(9)}
+    found = trust_of(searched, "0", None, None)
+    assert found.num_scored == 9
+    assert found.optimism_est is not None
+
+
+def test_accuracy_is_not_correlated_with_itself():
+    right = np.array([[1.0, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]])
+    assert fitness_ranks(right, right, 0, 0.05) is None
+    found = fitness_ranks(right + np.arange(3)[:, None], right, 0, 0.05)
+    assert found is not None
+    assert found.value == pytest.approx(-0.5)
+    assert found == fitness_ranks(right + np.arange(3)[:, None], right, 0, 0.05), "same seed"
+
+
+def test_what_is_written_is_read_again_and_said():
+    rng = np.random.default_rng(2)
+    fitness = rng.normal(size=(8, 1)) + rng.normal(size=(8, 12))
+    ranks = fitness_ranks(fitness, (fitness > 0).astype(float), 0, 0.05)
+    searched = {str(i): row.tolist() for i, row in enumerate(fitness)}
+    found = trust_of(searched, "0", rng.normal(size=20), ranks)
+    assert Trust.from_dict(json.loads(json.dumps(asdict(found)))) == found
+    text = trust_text(found)
+    assert f"{found.optimism_est:.3f}" in text
+    assert "among 8 scored policies" in text
+    assert ranks is not None
+    assert f"rank correlation of {ranks.value:.2f}" in text
+    assert found.metrics()["report/rank_correlation"] == ranks.value
+    assert {"report/rank_correlation_low", "report/optimism_est_se"} < found.metrics().keys()
