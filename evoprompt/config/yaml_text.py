@@ -2,7 +2,7 @@
 
 Refused, with the line: a key that stands twice, words that YAML 1.1 reads as something that they do
 not look like (`no`, `2020-01-01`, `012`, `1:30`), tags, and what grows beyond all measure as
-aliases are followed.
+aliases are followed. `off` is the text, as in YAML 1.2: settings have that value.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from evoprompt.text_files import read_text
 MAX_BYTES, MAX_NODES, MAX_DEPTH = 1_000_000, 100_000, 40
 #: Digits of a number: more are no number that anything here counts.
 MAX_DIGITS = 40
+
+#: Said of what is left out.
+OFF = "off"
 
 _PLAIN = "tag:yaml.org,2002:"
 _TAGS = frozenset(_PLAIN + kind for kind in ("str", "map", "seq"))
@@ -162,6 +165,8 @@ class _Loader(yaml.SafeLoader):
         except UnicodeDecodeError:
             line = node.start_mark.line + 1
             raise Mistake("half a surrogate pair is no character; write both", line) from None
+        if node.style is None and node.value == OFF:
+            node.tag = f"{_PLAIN}str"
         if node.style is None and (problem := _surprise(node)):
             raise Mistake(problem, node.start_mark.line + 1)
         return node

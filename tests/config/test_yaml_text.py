@@ -76,12 +76,28 @@ def test_plain_yaml_is_what_it_is_elsewhere(tmp_path: Path):
         "base": {"x": 1, "y": 2},
         "more": {"x": 1, "y": 3},
     }
+    assert read(tmp_path, "{a: off, b: [off, 'off']}") == {"a": "off", "b": ["off", "off"]}
     assert read(tmp_path, "[1e-3, -2E5, 1.5e3]") == [0.001, -200000.0, 1500.0]
 
 
 @pytest.mark.parametrize(
     "value",
-    ["no", "1e5", "0123", "12:30", "2024-05-01", "", "~", "null", "=", "a\u2028b", "\x1b[1m", "1"],
+    [
+        "no",
+        "off",
+        "Off",
+        "1e5",
+        "0123",
+        "12:30",
+        "2024-05-01",
+        "",
+        "~",
+        "null",
+        "=",
+        "a\u2028b",
+        "\x1b[1m",
+        "1",
+    ],
 )
 def test_every_text_survives_being_written(value: str):
     assert parse_yaml(dump_yaml({"a": value, value: [value]}))[0] == {"a": value, value: [value]}
