@@ -33,6 +33,7 @@ def records(tmp_path: Path, config_file: Path) -> dict[str, list[dict[str, Any]]
     """What a run left, by definition; its policies judge answers, so that evaluators are known."""
     run = tmp_path / "run"
     overrides = ["task.judge=true", "task.label_words={}", "evolution.generations=2"]
+    overrides += ["fitness.calibration=labelled"]
     start(load_config(config_file, overrides), run)
     return {
         "lineage_line": lines(run / "lineage.jsonl"),

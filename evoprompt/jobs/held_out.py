@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from typing import Any, Self, TypeVar
 
@@ -60,15 +60,21 @@ class HeldOut:
     baseline: Share
     champion: Share
     difference: Share  #: paired by example
+    #: of the first policy with its answers as they are, where those above are calibrated
+    baseline_raw: Share | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as a summary has it."""
+        return {n: value for n, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the check as a summary has it."""
-        shares = {name: _share(Share, values[name]) for name in PARTS}
+        """Return the check of `to_dict`'s values."""
+        shares = {n: _share(Share, values[n]) for n in (*PARTS, "baseline_raw") if n in values}
         return cls(values["metric"], values["num_examples"], **shares)
 
     def part(self, name: str) -> Share:
-        """Return the baseline, the champion or the difference."""
+        """Return the baseline, the champion, the difference, or the baseline uncalibrated."""
         share: Share = getattr(self, name)
         return share
 
@@ -138,7 +144,11 @@ def _counted(rate: Estimate | None) -> CountedShare | None:
 
 
 def compare(
-    baseline: NDArray[np.bool_], champion: NDArray[np.bool_], seed: int, alpha: float
+    baseline: NDArray[np.bool_],
+    champion: NDArray[np.bool_],
+    seed: int,
+    alpha: float,
+    raw: NDArray[np.bool_] | None = None,
 ) -> HeldOut:
     """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap
     interval.
@@ -148,6 +158,7 @@ def compare(
         champion: the same on the same examples.
         seed: of the bootstrap.
         alpha: of the intervals.
+        raw: the baseline's uncalibrated, where the others are calibrated.
     """
 
     def accuracy(right: NDArray[np.bool_]) -> Share:
@@ -162,13 +173,22 @@ def compare(
         accuracy(baseline),
         accuracy(champion),
         Share(float(difference.mean()), ends),
+        None if raw is None else accuracy(raw),
     )
+
+
+def rows_of(test: HeldOut, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the part that each row of a held-out check shows, by label; that of the baseline with
+    its answers as they are stands before the others, where the check has it.
+    """
+    raw = {"best starting prompt, uncalibrated": "baseline_raw"} if test.baseline_raw else {}
+    return raw | dict(labels)
 
 
 def held_out_table(test: HeldOut, labels: Mapping[str, str]) -> Table:
     """Return a held-out check as a page shows it; `labels` has the part that each row shows."""
     rows = []
-    for label, name in labels.items():
+    for label, name in rows_of(test, labels).items():
         value, bounds = interval(test.part(name), signed=name == "difference")
         rows.append((label, Cell(value, emphasis="strong"), Cell(bounds, emphasis="muted")))
     return new_table(("", _words(test.metric), "interval"), rows)
@@ -177,7 +197,7 @@ def held_out_table(test: HeldOut, labels: Mapping[str, str]) -> Table:
 def held_out_markdown(test: HeldOut, labels: Mapping[str, str]) -> str:
     """Return a held-out check in Markdown, with what was measured on how many examples above it."""
     rows = []
-    for label, name in labels.items():
+    for label, name in rows_of(test, labels).items():
         low, high = test.part(name).ci
         rows.append((label, f"{test.part(name).value:.3f}", f"{low:.3f} to {high:.3f}"))
     metric = _words(test.metric)

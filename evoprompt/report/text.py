@@ -1,9 +1,11 @@
-"""Lines of the run folder's files -> the numbers that tables and figures show. Pure."""
+"""Lines of the run folder's files -> the numbers and words that tables and figures show. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+
+from evoprompt.calibration import LabelCalibration
 
 T = TypeVar("T")
 Line = Mapping[str, Any]
@@ -11,6 +13,8 @@ Line = Mapping[str, Any]
 #: The most dots for births, and the most points of a curve, bars and rows of a table: a page of a
 #: run of any length can be opened.
 DOTS, POINTS = 5000, 500
+#: Labels whose offsets are told in a line.
+LABELS = 8
 
 
 def thinned(rows: Sequence[T], most: int) -> Sequence[T]:
@@ -43,3 +47,20 @@ def interval(part: Measured, *, signed: bool = False) -> tuple[str, str]:
     sign = "+" if signed else ""
     low, high = part.ci
     return format(part.value, f"{sign}.3f"), f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def calibration_text(calibration: LabelCalibration) -> str:
+    """Return in a line what is done to choices before they are compared: what is added to the
+    log-likelihood of each label, nats, and what multiplies the sums, which moves confidence alone.
+    """
+    if calibration.way == "off":
+        return "none: it makes the right answers of the starting prompts no likelier"
+    shares = {label: o / calibration.temperature for label, o in calibration.offsets.items()}
+    told = [f"{label} {nats:+.2f}" for label, nats in shares.items()]
+    more = f", and {len(told) - LABELS} more labels" if len(told) > LABELS else ""
+    fits = calibration.way == "labelled"
+    scale = f", and multiplying by {calibration.temperature:.2f}" if fits else ""
+    return (
+        f"answers are compared after adding: {', '.join(told[:LABELS])}{more}{scale} "
+        f"({calibration.way}, fitted on {calibration.examples} examples)"
+    )

@@ -350,7 +350,7 @@ def _priors(parts: BoostParts, asker: Asker, policy: Policy) -> tuple[Prior | No
 def _compare(config: BoostConfig, before: Outcomes, after: Outcomes) -> dict[str, object]:
     """Return both error rates with intervals, and their paired difference."""
     found = compare(~before.right, ~after.right, config.seed, config.alpha)
-    return asdict(replace(found, metric="error_rate"))
+    return replace(found, metric="error_rate").to_dict()
 
 
 def _accepted_line(parts: BoostParts, judged: Judged) -> dict[str, object]:

@@ -10,11 +10,13 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
@@ -26,7 +28,7 @@ from evoprompt.jobs.evolve.record import (
     ModelSummary,
     Summary,
 )
-from evoprompt.jobs.held_out import EvaluatorSummary, compare, evaluator_summary
+from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut, compare, evaluator_summary
 from evoprompt.policy import Policy
 from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
@@ -95,6 +97,23 @@ def validation_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> flo
     return round(float(case_fitness(parts, policy, scores).mean()), FITNESS_DIGITS)
 
 
+def calibrated_validation(
+    parts: Parts, journal: Journal, validated: Mapping[str, LabelScores]
+) -> dict[str, LabelScores]:
+    """Return the finalists' scores on the validation examples, each calibrated by what the search
+    measured of it.
+    """
+    searched = _searched(parts, journal)
+    return {p: parts.calibrator.applied(searched.get(p, ()), s) for p, s in validated.items()}
+
+
+def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ...]]:
+    """Return what the search measured, by policy id, where answers are calibrated by it."""
+    if not parts.calibrator.is_used:
+        return {}
+    return {policy_id: (s,) for policy_id, s in journal.folder.measurements().items()}
+
+
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
     """Return the best of the starting policies as they were given, by the fitness that the search
     saw.
@@ -116,11 +135,10 @@ def summarize(
     config, evaluations = parts.config, journal.evaluations
     first, last = baseline.policy_id, champion.policy_id
     starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
-    comparison = parts.fitness.comparison
-    examples = parts.task.test
-    right = {p: answered_right(examples, tested.get(p), comparison) for p in (first, last)}
+    found = _tested(parts, journal, first, last, validated, tested)
     answered = tested[last].example_ids if last in tested else ()
-    both = {n: tested[p] for n, p in (("baseline", first), ("champion", last)) if p in tested}
+    named = (("baseline", first), ("champion", last))
+    both = {name: found.scores[p] for name, p in named if p in tested}
     return Summary(
         name=journal.folder.path.name,
         champion=ChampionSummary(
@@ -130,9 +148,14 @@ def summarize(
             evaluations[last].fitness,
             validation_fitness(parts, champion, validated[last]),
             dict(evaluations[last].traits),
+            found.calibration[last],
         ),
         baseline=BaselineSummary(
-            first, baseline.to_dict(), render_prompt(baseline), evaluations[first].fitness
+            first,
+            baseline.to_dict(),
+            render_prompt(baseline),
+            evaluations[first].fitness,
+            found.calibration[first],
         ),
         fitness=FitnessSummary(
             kind=parts.fitness.name,
@@ -140,7 +163,7 @@ def summarize(
             last=max(m.evaluation.fitness for m in state.members),
             best=max(e.fitness for e in evaluations.values()),
         ),
-        test=compare(right[first], right[last], config.seed, config.final.alpha),
+        test=found.test,
         evaluator=_evaluators(parts, both),
         generations=state.generation,
         policies_scored=len(evaluations),
@@ -151,8 +174,38 @@ def summarize(
         task=parts.task.name,
         model=_model(config.model.name, parts.identity.place, info),
         checked=journal.ledger.checked,
-        unanswered=len(examples) - len(answered),
+        unanswered=len(parts.task.test) - len(answered),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The test with the answers that users get: calibrated by all that was learned before it."""
+
+    test: HeldOut
+    scores: Mapping[str, LabelScores]  #: on the test examples, by policy id
+    calibration: Mapping[str, LabelCalibration | None]  #: by policy id
+
+
+def _tested(
+    parts: Parts,
+    journal: Journal,
+    first: str,
+    last: str,
+    validated: Mapping[str, LabelScores],
+    raw: Mapping[str, LabelScores],
+) -> Tested:
+    calibrator, config, searched = parts.calibrator, parts.config, _searched(parts, journal)
+    learned = {p: (*searched.get(p, ()), validated[p]) for p in (first, last)}
+    scores = {p: calibrator.applied(learned[p], s) for p, s in raw.items()}
+
+    def right(policy_id: str, by_policy: Mapping[str, LabelScores]) -> NDArray[np.bool_]:
+        return answered_right(parts.task.test, by_policy.get(policy_id), parts.fitness.comparison)
+
+    before, after = right(first, scores), right(last, scores)
+    plain = right(first, raw) if calibrator.is_used else None
+    test = compare(before, after, config.seed, config.final.alpha, plain)
+    return Tested(test, scores, {p: calibrator.of_policy(known) for p, known in learned.items()})
 
 
 def answered_right(

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
@@ -22,7 +23,7 @@ from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
-from evoprompt.report.text import interval
+from evoprompt.report.text import calibration_text, interval
 from evoprompt.store.ledger import TokenSummary
 from evoprompt.terminal import clock, new_console, program, short_path
 
@@ -205,6 +206,7 @@ def print_result(
     see = f"{program()} ui --runs {short_path(runs)}"
     pairs: list[tuple[str, Cell | str]] = [
         *_held_out(summary.test, summary.evaluator),
+        *_calibration(summary.champion.calibration),
         *_unanswered(summary.unanswered),
         *_cost(summary.tokens, summary.seconds),
         ("standing check", summary.checked.told),
@@ -223,11 +225,19 @@ def _held_out(
     before, after = ("  ".join(interval(share)) for share in (test.baseline, test.champion))
     difference = "  ".join(interval(test.difference, signed=True))
     yield "held-out accuracy before", f"{before}  (best starting prompt)"
+    if test.baseline_raw is not None:
+        raw = "  ".join(interval(test.baseline_raw))
+        yield "the same, uncalibrated", f"{raw}  (best starting prompt)"
     yield "held-out accuracy after", Cell(after, emphasis="strong")
     yield "difference", f"{difference}  (paired, {test.num_examples} test examples)"
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in evaluators:
             yield label, evaluator_text(evaluators[name])
+
+
+def _calibration(calibration: LabelCalibration | None) -> Iterator[tuple[str, str]]:
+    if calibration is not None:
+        yield "calibration", printable(calibration_text(calibration))
 
 
 def _unanswered(number: int) -> Iterator[tuple[str, str]]:

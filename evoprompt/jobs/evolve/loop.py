@@ -21,7 +21,13 @@ from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.budget import goes_on
 from evoprompt.jobs.evolve.build import Parts
-from evoprompt.jobs.evolve.conclude import finalists, pick_baseline, pick_champion, summarize
+from evoprompt.jobs.evolve.conclude import (
+    calibrated_validation,
+    finalists,
+    pick_baseline,
+    pick_champion,
+    summarize,
+)
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.journal import Journal
@@ -217,6 +223,7 @@ def _check_held_out(
     candidates = finalists(parts, journal)
     observer.phase("validation", len(candidates))
     validated = _measure(measurer, candidates, task.validation, ledger, "validation", observer)
+    validated = calibrated_validation(parts, journal, validated)
     champion, baseline = pick_champion(parts, journal, validated), pick_baseline(parts, journal)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from evoprompt.dynamics.account import flat
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import PARTS, CountedShare, Share, held_out_markdown
+from evoprompt.report.text import calibration_text
 
 #: What is told of the tokens of a generation.
 TOKENS = ("total", "floor", "stored", "head_rows", "forwards", "memo_requests")
@@ -40,8 +41,9 @@ def summary_metrics(summary: Summary) -> dict[str, float]:
     """Return the metrics of a finished run: the held-out check and its evaluators' rates, with
     their intervals, and what it cost.
     """
+    known = (*PARTS, "baseline_raw") if summary.test.baseline_raw else PARTS
     shares: dict[str, Share | CountedShare] = {
-        f"test/{name}": summary.test.part(name) for name in PARTS
+        f"test/{name}": summary.test.part(name) for name in known
     }
     for name, evaluator in summary.evaluator.items():
         rates = {"sensitivity": evaluator.sensitivity, "specificity": evaluator.specificity}
@@ -68,5 +70,6 @@ def summary_description(summary: Summary) -> str:
         "champion": "champion",
         "difference": "difference",
     }
-    table, prompt = held_out_markdown(summary.test, labels), summary.champion.prompt
-    return f"Held-out {table}\n\nChampion\n\n```\n{prompt}\n```\n"
+    table, champion = held_out_markdown(summary.test, labels), summary.champion
+    told = f"; {calibration_text(champion.calibration)}" if champion.calibration else ""
+    return f"Held-out {table}\n\nChampion{told}\n\n```\n{champion.prompt}\n```\n"

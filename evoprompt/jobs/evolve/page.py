@@ -29,7 +29,7 @@ from evoprompt.jobs.held_out import held_out_table
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import page, preformatted, section
 from evoprompt.report.table import Table, new_table, to_html
-from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
+from evoprompt.report.text import DOTS, POINTS, calibration_text, thinned, thinned_note
 from evoprompt.store.names import refuse_links
 from evoprompt.text_files import read_lines
 
@@ -58,7 +58,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     ]
     if summary:
         sections.append(_ancestry(lineage, summary.champion.policy_id))
-        sections.append(section("Champion", preformatted(summary.champion.prompt)))
+        sections.append(_champion(summary))
         sections.append(section("Best starting prompt", preformatted(summary.baseline.prompt)))
     path = folder.path / "report.html"
     path.write_text(page(folder.path.name, sections), encoding="utf-8")
@@ -217,6 +217,12 @@ def _outcome(summary: Summary) -> str:
         f"add up within {summary.price_residual_max:.1g}. Standing check: {summary.checked.told}."
     )
     return section("Held-out check", to_html(held_out_table(test, labels)), note)
+
+
+def _champion(summary: Summary) -> str:
+    champion = summary.champion
+    note = "" if champion.calibration is None else f"{calibration_text(champion.calibration)}."
+    return section("Champion", preformatted(champion.prompt), note[:1].upper() + note[1:])
 
 
 def ancestry_table(steps: Sequence[Step]) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from evoprompt.calibration import LabelCalibration
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
@@ -71,6 +72,7 @@ class BaselineSummary:
     policy: Mapping[str, Any]  #: as `Policy.to_dict` has it
     prompt: str
     fitness: float
+    calibration: LabelCalibration | None = None  #: by which it was tested; None where nothing is
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class ChampionSummary:
     fitness: float  #: on the search's examples
     validation_fitness: float
     traits: Mapping[str, float]
+    calibration: LabelCalibration | None = None  #: by which it answers; None where nothing is
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +139,29 @@ class Summary:
     def to_dict(self) -> dict[str, object]:
         """Return the summary as `summary.json` has it."""
         optional = ("evaluator", "unanswered")
-        return {n: value for n, value in asdict(self).items() if n not in optional or value}
+        values = {n: value for n, value in asdict(self).items() if n not in optional or value}
+        for name in ("champion", "baseline"):
+            if values[name]["calibration"] is None:
+                del values[name]["calibration"]
+        return values | {"test": self.test.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the summary of `to_dict`'s values; what else there is, is left out."""
         evaluators = values.get("evaluator", {}).items()
-        nested = {name: kind(**values[name]) for name, kind in NESTED.items()} | {
+        nested = {name: kind(**_calibrated(values[name])) for name, kind in NESTED.items()} | {
             "test": HeldOut.from_dict(values["test"]),
             "checked": Checked(**values.get("checked", {})),
             "evaluator": {name: EvaluatorSummary.from_dict(each) for name, each in evaluators},
         }
         own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         return cls(**{**own, **nested})
+
+
+def _calibrated(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a part's values with its calibration as a record, where it has one."""
+    found = values.get("calibration")
+    return values if found is None else {**values, "calibration": LabelCalibration(**found)}
 
 
 NESTED: Mapping[str, Any] = {

@@ -5,21 +5,27 @@ measured, and what cannot be calibrated is said.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evoprompt.calibration import calibrated_out, leave_one_out
+from evoprompt.calibration import LabelCalibration, calibrated_out, fit, leave_one_out
 from evoprompt.choices import choice_log_probabilities, correct
 from evoprompt.errors import UserError
 from evoprompt.fitness.catalog import fitness_of
-from evoprompt.jobs.evolve.build import check_task
+from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.calibrator import calibrator_of
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.metrics import summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import history_of
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.policy import Policy
+from evoprompt.records import LabelScores
+from evoprompt.report.text import calibration_text
 
 SHORT = ["evolution.generations=2"]
 
@@ -136,3 +142,95 @@ def test_it_can_be_right_where_the_raw_answers_are_one_label(config_file: Path, 
         for s in folder.measurements().values()
     ]
     assert any(raw != calibrated for raw, calibrated in found)
+
+
+def measured_again(folder: EvolveFolder, policy: Policy, split: str) -> LabelScores:
+    """A policy's scores on a split of the run's task."""
+    config = folder.config()
+    parts = build(config, folder.path.parent)
+    try:
+        examples = parts.task.splits[split]
+        measured = parts.measurer.measure(
+            [policy], examples, lambda _: None, lambda _: nullcontext()
+        )
+        return measured[policy.policy_id][0]
+    finally:
+        parts.close()
+
+
+def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
+    config_file: Path, tmp_path: Path
+):
+    folder = run(config_file, tmp_path / "run", "labelled")
+    summary = folder.read("summary.json")
+    searched = folder.measurements()
+    shares = {}
+    for name in ("baseline", "champion"):
+        policy = Policy.from_dict(summary[name]["policy"])
+        known = [searched[policy.policy_id], measured_again(folder, policy, "validation")]
+        values = np.concatenate([s.log_likelihood[0] for s in known])
+        gold = np.concatenate([s.gold for s in known])
+        expected = fit(values, gold, "labelled")
+        assert summary[name]["calibration"] == {
+            "way": "labelled",
+            "temperature": expected.temperature,
+            "offsets": dict(zip(("bad", "good"), expected.offsets, strict=True)),
+            "examples": 16,
+        }
+        tested = measured_again(folder, policy, "test")
+        right = expected.apply(tested.log_likelihood[0]).argmax(axis=1) == tested.gold
+        shares[name] = right.mean(), correct(tested).mean()
+        # the finalist was chosen by the fit on the fitness examples alone
+        if name == "champion":
+            scores = known[1]
+            logs = fit(known[0].log_likelihood[0], known[0].gold, "labelled").apply(
+                scores.log_likelihood[0]
+            )
+            of_gold = logs[np.arange(len(scores.gold)), scores.gold]
+            assert summary[name]["validation_fitness"] == pytest.approx(of_gold.mean(), abs=1e-6)
+    test = summary["test"]
+    assert test["baseline"]["value"] == pytest.approx(shares["baseline"][0])
+    assert test["champion"]["value"] == pytest.approx(shares["champion"][0])
+    assert test["difference"]["value"] == pytest.approx(
+        shares["champion"][0] - shares["baseline"][0]
+    )
+    assert test["baseline_raw"]["value"] == pytest.approx(shares["baseline"][1])
+    low, high = test["baseline_raw"]["ci"]
+    assert low < test["baseline_raw"]["value"] < high
+    again = json.loads(json.dumps(folder.summary().to_dict()))
+    assert again == {k: v for k, v in summary.items() if k != "checksum"}
+
+
+def test_page_and_description_say_how_answers_are_compared(config_file: Path, tmp_path: Path):
+    folder = run(config_file, tmp_path / "run", "batch")
+    summary = folder.summary()
+    champion = summary.champion.calibration
+    told = (
+        f"nswers are compared after adding: bad {champion.offsets['bad']:+.2f}, "
+        f"good {champion.offsets['good']:+.2f} (batch, fitted on 16 examples)"
+    )
+    page = (folder.path / "report.html").read_text()
+    assert told in page
+    assert told in summary_description(summary)
+    raw = "best starting prompt, uncalibrated"
+    assert raw in page
+    assert raw in summary_description(summary)
+    metrics = summary_metrics(replace(summary, seconds={"total": 1.0}))
+    assert metrics["test/baseline_raw"] == summary.test.baseline_raw.value
+    off = run(config_file, tmp_path / "off", "off")
+    plain = off.read("summary.json")
+    assert not any("calibration" in plain[name] for name in ("champion", "baseline"))
+    assert set(plain["test"]) == {"metric", "num_examples", "baseline", "champion", "difference"}
+    assert raw not in (off.path / "report.html").read_text()
+
+
+def test_a_line_of_a_calibration_says_what_is_added_at_one_temperature():
+    """At temperature 1/2 a label with offset 0.2 leads as one of 0.4 at temperature 1."""
+    found = LabelCalibration("labelled", 0.5, {"a": 0.2, "b": -0.2}, 48)
+    assert calibration_text(found) == (
+        "answers are compared after adding: a +0.40, b -0.40, and multiplying by 0.50 (labelled, "
+        "fitted on 48 examples)"
+    )
+    many = LabelCalibration("batch", 1.0, {str(i): 0.0 for i in range(10)}, 20)
+    assert "7 +0.00, and 2 more labels (batch" in calibration_text(many)
+    assert calibration_text(LabelCalibration("off", 1.0, {"a": 0.0}, 3)).startswith("none: ")
