@@ -1,0 +1,92 @@
+"""The package's own search, by configuration: as `evoprompt run` does it, with the budget in
+logical tokens, on the examples and from the starting prompts that all contenders get.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evoprompt.config.reader import read_values
+from evoprompt.jobs.evolve.config import check_config
+from evoprompt.jobs.evolve.folder import MEASUREMENTS
+from evoprompt.jobs.evolve.session import conduct
+from evoprompt.policy import Policy
+from evoprompt.store.folder import SUMMARY, RunFolder
+from experiments.benchmarks.search.ledger import Bench
+
+
+@dataclass(frozen=True)
+class Product:
+    """A run of the package."""
+
+    folder: Path  #: where runs are kept; those that are complete are not done again
+    config: Path | None = None  #: what differs from the defaults
+    name: str = "evoprompt"
+
+    def __call__(self, bench: Bench, seed: int) -> Policy:
+        """Return the champion. What it cost is taken from the run's own account."""
+        place = self.folder / (
+            f"{self.name.replace(':', '-')}-{bench.task.name.replace('/', '-')}"
+            f"-{bench.ledger.budget:.0f}-{seed}"
+        )
+        if not (place / SUMMARY).exists():
+            shutil.rmtree(place, ignore_errors=True)
+            conduct(check_config(self._values(bench, seed), self.name), place, show=False)
+        return self._enter(bench, RunFolder(place))
+
+    def _values(self, bench: Bench, seed: int) -> dict[str, Any]:
+        """Return the configuration: the file's, with what the benchmark decides."""
+        values = dict(read_values(self.config, ())) if self.config else {}
+        task = bench.task.config.model_dump(mode="json", exclude_defaults=True)
+        starting = [_starting(p) for p in bench.task.starting]
+        own: Mapping[str, Any] = values.get("task", {})
+        search = {k: v for k, v in own.items() if k.startswith("starting_d") or k.endswith("sets")}
+        return values | {
+            "seed": seed,
+            "task": {**search, **task, "starting_policies": starting},
+            "model": values.get("model", {}) | {"name": bench.name},
+            "budget": {"logical_tokens": int(bench.ledger.budget)},
+            "workers": {"backend": "local"},
+            "tracking": {"enabled": False},
+        }
+
+    def _enter(self, bench: Bench, folder: RunFolder) -> Policy:
+        """Enter what the run spent, and which examples the champion was measured on."""
+        summary = folder.read(SUMMARY)
+        policy = Policy.from_dict(summary["champion"]["policy"])
+        lines = map(json.loads, (folder.path / MEASUREMENTS).open(encoding="utf-8"))
+        seen = {
+            example for line in lines if policy.policy_id in _policies(line)
+            for example in line["example_ids"]
+        }  # fmt: skip
+        task = bench.task.task
+        examples = [e for e in task.fitness if e.example_id in seen] + list(task.validation)
+        spent, budget = summary["tokens"]["logical"], bench.ledger.budget
+        bench.begin(float("inf"))
+        bench.scores(policy, examples)
+        bench.begin(budget)
+        bench.ledger.context = spent
+        bench.ledger.prefill = summary["tokens"]["prefill"]
+        bench.measured = {policy: {e.example_id: e for e in examples}}
+        return policy
+
+
+def _policies(line: Mapping[str, Any]) -> list[str]:
+    return line.get("policy_ids") or [line["policy_id"]]
+
+
+def _starting(policy: Policy) -> dict[str, Any]:
+    """Return a starting prompt as a configuration has it."""
+    template = policy.template
+    return {
+        "instruction": policy.instruction,
+        "input_prefix": template.input_prefix,
+        "output_prefix": template.output_prefix,
+        "separator": template.separator,
+        "answer_prefix": template.answer_prefix,
+    }
