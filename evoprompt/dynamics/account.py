@@ -5,7 +5,8 @@ means over examples, and the files' form of it.
 
 Given the lineage, every term is linear in the traits. A trait that is a mean over examples makes
 each term a mean over examples too, of the term of each example's own column: so standard errors
-need no resampling.
+need no resampling. A trait that is fitted to the examples, as one with calibrated choices, is taken
+as if each example's value did not depend on the others.
 """
 
 from __future__ import annotations
@@ -18,8 +19,14 @@ from typing import Any, Self
 import numpy as np
 
 from evoprompt.arrays import Floats
+from evoprompt.dynamics.cases import CaseColumns, spread
 from evoprompt.dynamics.population import Births
-from evoprompt.dynamics.price import GenerationTerms, SelectionTerms, generation_terms
+from evoprompt.dynamics.price import (
+    GenerationTerms,
+    RungTerms,
+    SelectionTerms,
+    generation_terms,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,24 @@ class SelectionAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class RungAccount:
+    """What one number of examples did to a trait's mean, see `RungTerms`; in the trait's unit."""
+
+    shift: float | None = None
+    selection: float | None = None
+    between: float | None = None  #: of several islands
+    within: float | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """Return what is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class PriceAccount:
-    """Every term of one trait, in its own unit; they add up to `change`."""
+    """Every term of one trait, in its own unit; they add up to `change`: selection in reproduction,
+    transmission, immigration, selection in the race, selection in survival, remeasurement.
+    """
 
     reproduction: SelectionAccount
     transmission: float
@@ -54,13 +77,25 @@ class PriceAccount:
     noise_giveback: float | None = None
     selection_honest: float | None = None
     standard_error: Mapping[str, float] | None = None  #: over examples, by the names of `flat`
+    #: by number of examples, ascending; empty where all births were measured on one
+    rungs: Mapping[str, RungAccount] = field(default_factory=dict)
+
+    @property
+    def racing(self) -> float:
+        """Selection of the births that were measured on more examples, over all rungs."""
+        return sum(rung.selection or 0.0 for rung in self.rungs.values())
+
+    @property
+    def racing_shift(self) -> float:
+        """By how much their means changed on more examples, over all rungs."""
+        return sum(rung.shift or 0.0 for rung in self.rungs.values())
 
     @property
     def remeasurement(self) -> float:
-        """What scoring the parents again added to the mean: batch shift and noise given back; 0
-        where they were not.
+        """What measuring again added to the mean: batch shift and noise given back of the parents,
+        and the births' shift over all rungs; 0 where nothing was.
         """
-        return (self.batch_shift or 0.0) + (self.noise_giveback or 0.0)
+        return (self.batch_shift or 0.0) + (self.noise_giveback or 0.0) + self.racing_shift
 
     def terms(self) -> dict[str, float]:
         """Return the terms by name; each operator's transmission stands below the whole."""
@@ -74,11 +109,16 @@ class PriceAccount:
             if (value := getattr(self, name)) is not None
         }
         errors = {} if self.standard_error is None else {"standard_error": self.standard_error}
+        race = {
+            "racing": {"selection": self.racing, "shift": self.racing_shift},
+            "rungs": {number: rung.to_dict() for number, rung in self.rungs.items()},
+        }
         return {
             "reproduction": self.reproduction.to_dict(),
             "transmission": self.transmission,
             "transmission_by_operator": dict(self.transmission_by_operator),
             "immigration": self.immigration,
+            **(race if self.rungs else {}),
             "survival": self.survival.to_dict(),
             **again,
             "change": self.change,
@@ -90,7 +130,9 @@ class PriceAccount:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the account of `to_dict`'s values."""
         stages = {name: SelectionAccount(**values[name]) for name in ("reproduction", "survival")}
-        return cls(**{**values, **stages})
+        rungs = {number: RungAccount(**rung) for number, rung in values.get("rungs", {}).items()}
+        own = {name: value for name, value in values.items() if name != "racing"}
+        return cls(**{**own, **stages, "rungs": rungs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +141,7 @@ class FitnessAccount:
 
     best: float
     mean: float  #: of the selected
-    births_mean: float  #: of all births
+    births_mean: float  #: of all births, on the examples that all were measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +208,7 @@ def population_account(births: Births) -> GenerationAccount:
         FitnessAccount(
             best=float(fitness[best]),
             mean=float(fitness[births.selected].mean()),
-            births_mean=float(fitness.mean()),
+            births_mean=float(births.first.trait("fitness").mean()),
         ),
         dict(zip(births.trait_names, chosen.mean(axis=0).tolist(), strict=True)),
         accuracy,
@@ -178,24 +220,41 @@ def price_account(terms: GenerationTerms) -> dict[str, PriceAccount]:
     return {name: _trait(terms, place) for place, name in enumerate(terms.trait_names)}
 
 
-def example_terms(
-    before: Births, births: Births, cases_before: Floats, cases: Floats
-) -> dict[str, Floats]:
+def example_terms(before: Births, births: Births, cases: CaseColumns) -> dict[str, Floats]:
     """Return every term of a trait that is a mean over examples, by example: shape (example,) each;
     their means are the terms.
 
     Args:
         before: the generation before.
         births: all births of the next.
-        cases_before: the trait by example, shape (birth, example).
-        cases: the same of the next generation.
+        cases: the trait by example.
     """
-    names = tuple(str(e) for e in range(cases.shape[1]))
+    num = max(cases.numbers)
+    names = tuple(str(e) for e in range(num))
+    values = np.stack([spread(each, num) for each in cases.births])
+    again = None if cases.again is None else spread(cases.again, num)
+    number = births.first.examples
+    rungs = None if births.rungs is None else replace(births.rungs, traits=values)
+    reached = 0 if rungs is None else rungs.measured.sum(axis=0) - 1
     columns = generation_terms(
-        replace(before, trait_names=names, traits=cases_before, remeasured=None),
-        replace(births, trait_names=names, traits=cases),
+        replace(
+            before,
+            trait_names=names,
+            traits=spread(cases.before, num),
+            remeasured=again,
+            # where there is nothing by example of the parents again, they are taken as they are
+            examples=before.examples if again is not None else number,
+            rungs=None,
+        ),
+        replace(
+            births,
+            trait_names=names,
+            traits=values[reached, np.arange(len(births))],
+            rungs=rungs,
+            parental=None,
+        ),
     )
-    accounts = [_trait(columns, place).terms() for place in range(len(names))]
+    accounts = [_trait(columns, place).terms() for place in range(num)]
     left_out = ("residual", "reproduction/drift_variance")
     return {
         name: np.array([account[name] for account in accounts])
@@ -210,7 +269,9 @@ def example_errors(terms: Mapping[str, Floats]) -> dict[str, float]:
 
     This is the uncertainty from which examples were asked, given who was born and selected; drift,
     the uncertainty of who was, is a term of its own. Terms of several generations may be added up
-    before: the same examples were asked in all of them.
+    before: the first examples are the same ones in all of them. For terms that are means over
+    different numbers of the first examples it is the error of the jackknife that leaves out one
+    example at a time, see `spread`.
 
     Raises:
         ValueError: fewer than two examples; the error is then undefined.
@@ -245,11 +306,20 @@ def _trait(terms: GenerationTerms, place: int) -> PriceAccount:
         },
         immigration=float(stage.immigration[place]),
         survival=_selection(terms.survival, place),
+        rungs={str(rung.examples): _rung(rung, place) for rung in terms.rungs},
         change=float(terms.change[place]),
         residual=float(terms.residual[place]),
         batch_shift=None if again is None else float(again.shift[place]),
         noise_giveback=giveback,
         selection_honest=honest,
+    )
+
+
+def _rung(terms: RungTerms, place: int) -> RungAccount:
+    chosen = None if terms.selection is None else _selection(terms.selection, place)
+    return RungAccount(
+        None if terms.shift is None else float(terms.shift[place]),
+        *((chosen.selection, chosen.between, chosen.within) if chosen else ()),
     )
 
 

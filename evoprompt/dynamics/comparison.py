@@ -27,7 +27,7 @@ from evoprompt.stats.significance import (
 )
 
 #: Price's terms, by the names that comparisons use. Together they are the change of the trait's
-#: mean.
+#: mean. Selection in survival is that of births, in the race for more examples too.
 TERMS = (
     "reproduction selection",
     "transmission",
@@ -223,7 +223,7 @@ def price_totals(accounts: Iterable[PriceAccount]) -> PriceTotals:
         "transmission": [a.transmission for a in rows],
         "remeasurement": [a.remeasurement for a in rows],
         "immigration": [a.immigration for a in rows],
-        "survival selection": [a.survival.selection for a in rows],
+        "survival selection": [a.racing + a.survival.selection for a in rows],
     }
     operators = dict.fromkeys(name for a in rows for name in a.transmission_by_operator)
     return PriceTotals(

@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import (
@@ -26,17 +25,11 @@ from evoprompt.dynamics.account import (
     population_account,
     price_account,
 )
+from evoprompt.dynamics.cases import CaseColumns, CasesOn, case_columns, spread
 from evoprompt.dynamics.drift import drift_test
 from evoprompt.dynamics.evolvability import EvolvabilityCounts
 from evoprompt.dynamics.genealogy import Genealogy
-from evoprompt.dynamics.gradients import (
-    Gradients,
-    RewardFeatures,
-    lande_arnold,
-    reward_features,
-    reward_weights,
-    selection_gradients,
-)
+from evoprompt.dynamics.gradients import lande_arnold, reward_weights
 from evoprompt.dynamics.inheritance import (
     Regressions,
     Response,
@@ -48,16 +41,14 @@ from evoprompt.dynamics.inheritance import (
     response,
 )
 from evoprompt.dynamics.intensity import intensity
+from evoprompt.dynamics.pool import Pool, described_gradients, described_reward
 from evoprompt.dynamics.population import Births, Filling
 from evoprompt.dynamics.price import generation_terms
+from evoprompt.dynamics.remeasured import on_one_measurement
+from evoprompt.dynamics.rungs import Rungs
 
 #: What a genealogy's diversity repeats of the population.
 COUNTED = ("generation", "num_selected")
-#: Births that gradients and reward features are pooled over, at most.
-POOLED_ROWS = 100_000
-
-#: A trait by birth and example, by trait name: those traits that are means over examples.
-Cases = Mapping[str, Floats]
 
 
 class History:
@@ -67,12 +58,12 @@ class History:
         self.genealogy = Genealogy()
         self.lines: list[GenerationAccount] = []  #: by generation: what `add` returned
         self._before: Births | None = None
-        self._cases: Cases = {}
         self._totals: dict[str, dict[str, Floats]] = {}
         self._responses: list[Response] = []
         self._regressions, self._evolvability = Regressions(), EvolvabilityCounts()
         self._operator_responses: list[Any] = []
         self._drift: list[tuple[float, float]] = []
+        self._differentials: dict[str, Floats] = {}  # S by trait and example, of all responses
         self._chance: dict[str, float] = {}  # variance of all S by trait, by who was drawn
         self._pool = Pool()
 
@@ -84,7 +75,7 @@ class History:
     def add(
         self,
         births: Births,
-        cases: Cases | None = None,
+        cases: CasesOn | None = None,
         chances: Sequence[float] | None = None,
         *,
         filling: Filling | None = "independent",
@@ -95,7 +86,7 @@ class History:
 
         Args:
             births: the next generation.
-            cases: for standard errors over examples, shape (birth, example) each.
+            cases: for standard errors over examples.
             chances: of each selected birth of the generation before to fill a parent slot, where
                 they are not known from the lineage.
             filling: how the slots were filled; None where it is not known, so that the variance of
@@ -115,24 +106,22 @@ class History:
         )
         if self._before is not None:
             before = self._before.with_chances(chances, filling, num_slots)
-            account = self._step(account, before, births, cases or {})
-        self._before, self._cases = births, cases or {}
+            account = self._step(account, before, births, cases)
+        self._before = births
         self.lines.append(account)
         return account
 
     def _step(
-        self, account: GenerationAccount, before: Births, births: Births, cases: Cases
+        self, account: GenerationAccount, before: Births, births: Births, cases: CasesOn | None
     ) -> GenerationAccount:
         """Return a generation's account with why it is not as the one before."""
         terms = generation_terms(before, births)
         strength = _selection(before, births)
         beta = strength["reproduction"].get("beta_eff")
         continuous = _continuous(before, beta, terms.trait_names)
-        self._responses.append(response(before, births))
-        self._operator_responses.append(operator_responses(before, births))
-        self._pool.add(before, births)
-        self._regressions.add(before, births)
-        self._evolvability.add(before, births)
+        columns = {} if cases is None else case_columns(before, births, cases)
+        self._compare(*on_one_measurement(before, births))
+        self._pool.add(before, births.first)
         selection = terms.reproduction.selection
         if selection.drift is not None and selection.drift_variance is not None:
             at = terms.trait_names.index("fitness")
@@ -143,7 +132,7 @@ class History:
             name: replace(
                 each,
                 reproduction=replace(each.reproduction, continuous=continuous.get(name)),
-                standard_error=self._errors(name, before, births, cases),
+                standard_error=self._errors(name, before, births, columns.get(name)),
             )
             for name, each in price_account(terms).items()
         }
@@ -152,25 +141,33 @@ class History:
             price=price,
             selection=strength,
             gradients=_gradients(before, births),
-            reward=_described_reward(reward_weights([births])[0][1]),
+            reward=described_reward(reward_weights([births.first])[0][1]),
         )
 
+    def _compare(self, before: Births, births: Births) -> None:
+        """Compare births with their parents, both on one measurement: all births on the first
+        examples that they were measured on, so that operators are not judged by who went on.
+        """
+        self._responses.append(response(before, births))
+        self._operator_responses.append(operator_responses(before, births))
+        self._regressions.add(before, births)
+        self._evolvability.add(before, births)
+
     def _errors(
-        self, name: str, before: Births, births: Births, cases: Cases
+        self, name: str, before: Births, births: Births, cases: CaseColumns | None
     ) -> dict[str, float] | None:
         """Return the standard errors of a trait's terms, and keep its terms by example; None where
-        it is not a mean over examples in both generations.
+        it is not a mean over examples in both generations, or over one alone.
         """
-        if name not in cases or name not in self._cases or cases[name].shape[1] < 2:
+        if cases is None or min(cases.numbers) < 2:
             return None
-        by_example = example_terms(before, births, self._cases[name], cases[name])
-        self._add_up(name, by_example)
-        return example_errors(by_example)
-
-    def _add_up(self, name: str, by_example: Mapping[str, Floats]) -> None:
+        by_example = example_terms(before, births, cases)
         total = self._totals.setdefault(name, {})
         for term, values in by_example.items():
-            total[term] = total[term] + values if term in total else values
+            _add_up(total, term, values)
+        differential = by_example.get("selection_honest", by_example["reproduction/selection"])
+        _add_up(self._differentials, name, differential)
+        return example_errors(by_example)
 
     def summary(self) -> Mapping[str, Any]:
         """Return what holds over the whole run.
@@ -202,8 +199,8 @@ class History:
         """Return the standard error of sum S: by the examples and by chance of who was drawn, as
         far as they are known.
         """
-        total = self._totals.get(name)
-        by_example = example_errors(total)["reproduction/selection"] if total else 0.0
+        total = self._differentials.get(name)
+        by_example = example_errors({name: total})[name] if total is not None else 0.0
         return float(np.sqrt(by_example**2 + self._chance.get(name, 0.0)))
 
     def _price_total(
@@ -255,66 +252,37 @@ class History:
         }
 
 
-class Pool:
-    """Individuals of all generations, each measured from the mean of its own: a small population
-    tells many traits apart only so.
-
-    Selection gradients from the parents' traits and relative success; reward features from all
-    births' traits and fitness. The traits are those of the first generation but fitness; after
-    `POOLED_ROWS` births no more are kept, since a large population has both in each generation.
-    """
-
-    def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
-        self._parents: list[tuple[Floats, Floats]] = []  # traits and relative success
-        self._births: list[tuple[Floats, Floats]] = []  # traits and fitness
-        self._num = 0
-
-    def add(self, before: Births, births: Births) -> None:
-        """Add a pair of generations."""
-        if not self._names:
-            self._names = tuple(name for name in before.trait_names if name != "fitness")
-        complete = all(name in b.trait_names for b in (before, births) for name in self._names)
-        if not complete or self._num > POOLED_ROWS:
-            return
-        success = births.success(len(before))[before.selected]
-        self._parents.append((self._deviations(before, before.selected), success / success.mean()))
-        fitness = births.trait("fitness")
-        self._births.append(
-            (self._deviations(births, np.ones(len(births), dtype=bool)), fitness - fitness.mean())
-        )
-        self._num += len(births)
-
-    def _deviations(self, births: Births, rows: NDArray[np.bool_]) -> Floats:
-        columns = births.traits[:, [births.trait_names.index(name) for name in self._names]][rows]
-        return np.asarray(columns - columns.mean(axis=0), dtype=np.float64)
-
-    def summary(self) -> dict[str, Mapping[str, object]]:
-        """Return gradients and reward over all generations."""
-        if not self._parents:
-            return {}
-        traits, weight = (np.concatenate(columns) for columns in zip(*self._parents, strict=True))
-        all_traits, fitness = (
-            np.concatenate(columns) for columns in zip(*self._births, strict=True)
-        )
-        gradients = selection_gradients(traits, self._names, weight, rng=np.random.default_rng(0))
-        return {
-            "gradients": _described_gradients(gradients),
-            "reward": _described_reward(reward_features(all_traits, self._names, fitness)),
-        }
+def _add_up(total: dict[str, Floats], name: str, values: Floats) -> None:
+    """Add a term by example to that of generations before, which may have had fewer examples."""
+    if name in total:
+        num = max(len(total[name]), len(values))
+        values = spread(total[name], num) + spread(values, num)
+    total[name] = values
 
 
 def _selection(before: Births, births: Births) -> Mapping[str, Any]:
-    """Return how strong selection on fitness was in both stages, in standard deviations and per
-    unit of variance.
+    """Return how strong selection on fitness was, in standard deviations and per unit of variance:
+    among the parents as they were selected, among the births that were measured on the most
+    examples, and on the way there by number of examples.
     """
+    last, fitness = births.last, births.trait("fitness")
     stages = {
         "reproduction": intensity(
             before.trait("fitness")[before.selected], births.success(len(before))[before.selected]
         ),
-        "survival": intensity(births.trait("fitness"), births.selected.astype(np.float64)),
+        "survival": intensity(fitness[last], births.selected[last].astype(np.float64)),
     }
-    return {name: _plain(found) for name, found in stages.items()}
+    found = {name: _plain(stage) for name, stage in stages.items()}
+    return found if births.rungs is None else found | {"rungs": _races(births, births.rungs)}
+
+
+def _races(births: Births, rungs: Rungs) -> Mapping[str, Any]:
+    at, found = births.trait_names.index("fitness"), {}
+    for r, number in enumerate(rungs.examples[:-1]):
+        here = rungs.measured[r]
+        goes_on = rungs.measured[r + 1][here].astype(np.float64)
+        found[str(number)] = _plain(intensity(rungs.traits[r, here, at], goes_on))
+    return found
 
 
 def _continuous(before: Births, beta: float | None, names: Sequence[str]) -> dict[str, float]:
@@ -333,29 +301,7 @@ def _continuous(before: Births, beta: float | None, names: Sequence[str]) -> dic
 
 
 def _gradients(before: Births, births: Births) -> dict[str, object]:
-    return _described_gradients(lande_arnold(before, births))
-
-
-def _described_gradients(found: Gradients | Undefined) -> dict[str, object]:
-    if isinstance(found, Undefined):
-        return {"undefined": found.reason}
-    errors = found.standard_error.tolist() if found.standard_error is not None else None
-    return {
-        "gradient": dict(zip(found.trait_names, found.gradient.tolist(), strict=True)),
-        "standard_error": dict(zip(found.trait_names, errors, strict=True)) if errors else None,
-        "differential": dict(zip(found.trait_names, found.differential.tolist(), strict=True)),
-        "warning": found.warning,
-    }
-
-
-def _described_reward(found: RewardFeatures | Undefined) -> dict[str, object]:
-    if isinstance(found, Undefined):
-        return {"undefined": found.reason}
-    return {
-        "weight": dict(zip(found.trait_names, found.weight.tolist(), strict=True)),
-        "r_squared": found.r_squared,
-        "warning": found.warning,
-    }
+    return described_gradients(lande_arnold(before, births))
 
 
 def _heritability(responses: list[Response], error_of: Callable[[str], float]) -> dict[str, object]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.lines import check_line, same
+from evoprompt.dynamics.rungs import Rungs, common_number, read_rungs
 from evoprompt.records import SURVIVE
 
 #: How the parent slots of a generation are filled, before they are dealt to the children at random:
@@ -61,8 +62,16 @@ class Births:
     num_slots: int | None = None  #: filled; None: as many as parents have a share in a child
     #: of being selected among all births, shape (birth,)
     survival_probability: Floats | None = None
-    #: traits measured again under the next generation's conditions, shape (birth, trait)
+    #: traits measured again as those of the next generation, shape (birth, trait); NaN where they
+    #: were not
     remeasured: Floats | None = None
+    examples: int | None = None  #: of the last measurement of the selected; None where not known
+    #: None where all births were measured on one number of examples; else `traits` are each birth's
+    #: on its last
+    rungs: Rungs | None = None
+    #: traits of the births of the generation before, measured as these were first, shape (parent,
+    #: trait); NaN where they are not known
+    parental: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.selected)
@@ -87,6 +96,37 @@ class Births:
         probability[self.selected] = chances
         return replace(
             self, selection_probability=probability, filling=filling, num_slots=num_slots
+        )
+
+    @property
+    def first(self) -> Births:
+        """These births as all of them were measured first, on the fewest examples, with the traits
+        that all of them have there.
+        """
+        if self.rungs is None:
+            return self
+        traits, number = self.rungs.traits[0], self.rungs.examples[0]
+        return replace(self, traits=traits, examples=number, rungs=None).of_known_traits()
+
+    @property
+    def last(self) -> NDArray[np.bool_]:
+        """Which births were measured on the greatest number of examples, shape (birth,)."""
+        return np.ones(len(self), dtype=bool) if self.rungs is None else self.rungs.measured[-1]
+
+    def of_known_traits(self, rows: NDArray[np.bool_] | None = None) -> Births:
+        """Return these births with the traits alone that are known of all of them, or of some
+        rows.
+        """
+        known = np.asarray(np.isfinite(self.traits if rows is None else self.traits[rows]))
+        columns = np.flatnonzero(known.all(axis=0))
+        parental = None if self.parental is None else self.parental[:, columns]
+        again = None if self.remeasured is None else self.remeasured[:, columns]
+        return replace(
+            self,
+            trait_names=tuple(self.trait_names[i] for i in columns),
+            traits=self.traits[:, columns],
+            parental=parental,
+            remeasured=again,
         )
 
     def trait(self, name: str) -> Floats:
@@ -134,12 +174,12 @@ def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
     Raises:
         ValueError: generations are out of order, a birth names a parent that is not among the
             births before, shares do not sum to 1, a birth id comes twice, a survivor has another
-            fitness than it had, or a line is as `check_line` refuses it.
-            The message names the birth.
+            fitness than it had on as many examples, or a line is as `check_line` or `read_rungs`
+            refuses it. The message names the birth.
     """
     index: dict[str, int] = {}
     before: int | None = None
-    known: dict[str, float] = {}
+    known: dict[str, tuple[int | None, float]] = {}
     for generation, group in groupby(map(_checked, lines), key=itemgetter("generation")):
         if before is not None and generation <= before:
             raise ValueError(
@@ -151,7 +191,7 @@ def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
         _check_survivors(rows, known)
         yield births
         known = {
-            row["birth_id"]: _traits(row)["fitness"]
+            row["birth_id"]: (row.get("examples"), _traits(row)["fitness"])
             for row in rows
             if "fitness" in _traits(row) and not row.get("remeasured")
         }
@@ -201,9 +241,11 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
         selection_probability=_optional(rows, "selection_probability"),
         survival_probability=_optional(rows, "survival_probability"),
         remeasured=_remeasured(rows, names),
+        examples=common_number(rows),
+        rungs=read_rungs(rows, names),
     )
     check(births)
-    return births
+    return replace(births, parental=_parental(births, len(parents)))
 
 
 def check(births: Births) -> None:
@@ -241,19 +283,44 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return row
 
 
-def _check_survivors(rows: Sequence[Mapping[str, Any]], known: Mapping[str, float]) -> None:
-    """Refuse survivors whose fitness is not that of the birth before, where none was measured
-    again.
+def _check_survivors(
+    rows: Sequence[Mapping[str, Any]], known: Mapping[str, tuple[int | None, float]]
+) -> None:
+    """Refuse survivors whose fitness is not that of the birth before on as many examples, where
+    none was measured again.
     """
     for row in rows:
         if row["operator"] != SURVIVE or len(row["parent_ids"]) != 1:
             continue
-        was, now = known.get(row["parent_ids"][0]), _traits(row).get("fitness")
+        number, was = known.get(row["parent_ids"][0], (None, None))
+        now = _fitness_on(row, number)
         if was is not None and now is not None and not same(was, now):
             raise ValueError(
                 f"birth {row['birth_id']} survived from {row['parent_ids'][0]} with the fitness "
                 f"{now!r}, which was {was!r}; give the birth before the new one as 'remeasured'"
             )
+
+
+def _fitness_on(row: Mapping[str, Any], number: int | None) -> float | None:
+    """Return a birth's fitness on a number of examples, or None where it is not known; None stands
+    for a number that is not told.
+    """
+    told = {rung["examples"]: rung["traits"] for rung in row.get("rungs", ())}
+    traits: Mapping[str, float] = (told | {row.get("examples"): _traits(row)}).get(number, {})
+    return traits.get("fitness")
+
+
+def _parental(births: Births, num_parents: int) -> Floats | None:
+    """Return the traits of the generation before as the births that survived from it had them
+    first, shape (parent, trait); None where it is not told on how many examples that was.
+    """
+    if births.examples is None or not num_parents:
+        return None
+    found = np.full((num_parents, len(births.trait_names)), np.nan)
+    link = births.is_operator(SURVIVE)[births.child] & (births.share == 1)
+    own = births.traits if births.rungs is None else births.rungs.traits[0]
+    found[births.parent[link]] = own[births.child[link]]
+    return found
 
 
 def _shares(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -5,6 +5,12 @@ A generation is two stages that add up. Reproduction: the selected births of the
 which is selection alone. One equation over both at once is exact too, but it would judge each
 operator by the children that survived.
 
+Where births are measured on rungs, all on the first examples and some of them on more, the stage of
+reproduction is on the first examples, of all births, and the parents are measured again there. On
+the way to the last number of examples there are two terms more for each: who went on, which is
+selection, and how the mean of those changed on more examples. Survival is among those that were
+measured on the last.
+
 Knows traits, parentage and operators. Does not know prompts, models, where a trait was measured, or
 who logs the result.
 """
@@ -15,9 +21,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.population import Births
+from evoprompt.dynamics.remeasured import remeasured_for
 from evoprompt.dynamics.slots import slots_variance
 from evoprompt.records import SURVIVE
 
@@ -45,7 +53,8 @@ class Remeasurement:
     """
 
     shift: Floats  #: mean change of the parents' trait: the new examples are easier or harder
-    #: the same weighted by reproductive success: selected luck that did not come again
+    #: the same weighted by reproductive success: selected luck that did not come again; where the
+    #: new examples are some of the old ones in a random order, its mean is 0
     giveback: Floats
 
 
@@ -70,24 +79,48 @@ class ReproductionTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class RungTerms:
+    """The births that were measured on one number of examples, between reproduction and survival;
+    with A those on this number, B on the one before and C on the next.
+    """
+
+    examples: int
+    #: mean over A of what the trait is here less what it was on the number before, shape (trait,);
+    #: None on the first number
+    shift: Floats | None
+    #: mean over C of the trait here less that over A; None on the last number, for that is survival
+    selection: SelectionTerms | None
+
+    @property
+    def explained(self) -> Floats:
+        """The sum of the parts."""
+        chosen = None if self.selection is None else self.selection.total
+        total: Floats = np.sum([p for p in (self.shift, chosen) if p is not None], axis=0)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationTerms:
     """The change of every trait's mean from the selected births of one generation to those of the
-    next, in two stages.
+    next, in two stages, and on the rungs between them.
     """
 
     trait_names: tuple[str, ...]
     reproduction: ReproductionTerms
     survival: SelectionTerms
     change: Floats
+    rungs: tuple[RungTerms, ...] = ()  #: ascending; none where all births were measured alike
 
     @property
     def residual(self) -> Floats:
-        """What both stages leave unexplained: rounding only, about 1e-16 of the traits' size."""
-        return self.change - self.reproduction.explained - self.survival.total
+        """What all parts leave unexplained: rounding only, about 1e-16 of the traits' size."""
+        rest = self.change - self.reproduction.explained - self.survival.total
+        return np.asarray(rest - np.sum([r.explained for r in self.rungs], axis=0))
 
 
 def generation_terms(before: Births, births: Births) -> GenerationTerms:
-    """Return the terms of every trait that both generations have.
+    """Return the terms of every trait that both generations have, on all rungs and where the
+    parents were measured again.
 
     Args:
         before: the generation before; those of it that were not selected are left out.
@@ -95,19 +128,69 @@ def generation_terms(before: Births, births: Births) -> GenerationTerms:
 
     Raises:
         ValueError: a parent was not selected, no birth has parents (the stage is a restart,
-            selection is undefined), or none is selected.
+            selection is undefined), none is selected, or the parents are not known on the examples
+            that all births were measured on.
     """
-    names = tuple(name for name in births.trait_names if name in before.trait_names)
+    before = remeasured_for(before, births)
+    names = _names(before, births)
     z, after = _columns(before, names), _columns(births, names)
     if not births.selected.any():
         raise ValueError(
             f"no birth of generation {births.generation} is selected, so survival is undefined"
         )
-    survival = selection_terms(
-        births.selected.astype(np.float64), after, births.island, births.survival_probability
-    )
+    reproduction = _reproduction(before, births, z, _columns(births.first, names), names)
     change = after[births.selected].mean(axis=0) - z[before.selected].mean(axis=0)
-    return GenerationTerms(names, _reproduction(before, births, z, after, names), survival, change)
+    survival, rungs = survival_terms(births, names), rung_terms(births, names)
+    return GenerationTerms(names, reproduction, survival, change, rungs)
+
+
+def restart_terms(before: Births, births: Births) -> GenerationTerms:
+    """Return the terms of a generation none of whose births has parents: all that is new in them
+    came in from outside, and nobody was selected to be a parent.
+
+    Raises:
+        ValueError: none is selected.
+    """
+    names = _names(before, births)
+    z, zero = _columns(before, names)[before.selected].mean(axis=0), np.zeros(len(names))
+    came = _columns(births.first, names).mean(axis=0) - z
+    change = _columns(births, names)[births.selected].mean(axis=0) - z
+    nobody = SelectionTerms(zero, zero, zero, 1)
+    reproduction = ReproductionTerms(nobody, None, {}, came, came)
+    survival, rungs = survival_terms(births, names), rung_terms(births, names)
+    return GenerationTerms(names, reproduction, survival, change, rungs)
+
+
+def survival_terms(births: Births, names: tuple[str, ...]) -> SelectionTerms:
+    """Return the selection among the births that were measured on the greatest number of
+    examples.
+    """
+    last, chances = births.last, births.survival_probability
+    known = chances is not None and np.isfinite(chances[last]).all()
+    return selection_terms(
+        births.selected[last].astype(np.float64),
+        _columns(births, names)[last],
+        births.island[last],
+        chances[last] if known and chances is not None else None,
+    )
+
+
+def rung_terms(births: Births, names: tuple[str, ...]) -> tuple[RungTerms, ...]:
+    """Return the terms of each number of examples, ascending; none where there is only one."""
+    if births.rungs is None:
+        return ()
+    columns = [births.trait_names.index(name) for name in names]
+    traits, measured = births.rungs.traits[:, :, columns], births.rungs.measured
+    found = []
+    for r, number in enumerate(births.rungs.examples):
+        here, shift, selection = measured[r], None, None
+        if r > 0:
+            shift = (traits[r] - traits[r - 1])[here].mean(axis=0)
+        if r + 1 < len(measured):
+            goes_on = measured[r + 1][here].astype(np.float64)
+            selection = selection_terms(goes_on, traits[r][here], births.island[here])
+        found.append(RungTerms(number, shift, selection))
+    return tuple(found)
 
 
 def _reproduction(
@@ -271,13 +354,32 @@ def _again(before: Births, z: Floats, names: tuple[str, ...]) -> Floats | None:
     if before.remeasured is None:
         return None
     again = before.remeasured[:, [before.trait_names.index(name) for name in names]]
-    if not np.isfinite(again[before.selected]).all():
-        raise ValueError(
-            f"some parents of generation {before.generation} were measured again and others not: "
-            f"batch shift and transmission are confounded; "
-            "measure all of them again or none"
-        )
     return np.where(before.selected[:, None], again - z, 0.0)
+
+
+def _names(before: Births, births: Births) -> tuple[str, ...]:
+    """Return the traits that both generations have, on every rung and where the parents were
+    measured again.
+    """
+    lacking: set[str] = set()
+    if births.rungs is not None:
+        gaps = np.isnan(births.rungs.traits) & births.rungs.measured[:, :, None]
+        lacking |= _named(births, np.asarray(gaps.any(axis=(0, 1))))
+    if before.remeasured is not None:
+        known = np.isfinite(before.remeasured[before.selected])
+        every, some = np.asarray(known.all(axis=0)), np.asarray(known.any(axis=0))
+        if (some & ~every).any() or not some.any():
+            raise ValueError(
+                f"some parents of generation {before.generation} were measured again and others "
+                "not: batch shift and transmission are confounded; measure all of them again or "
+                "none"
+            )
+        lacking |= _named(before, ~some)
+    return tuple(n for n in births.trait_names if n in before.trait_names and n not in lacking)
+
+
+def _named(births: Births, which: NDArray[np.bool_]) -> set[str]:
+    return {name for name, w in zip(births.trait_names, which, strict=True) if w}
 
 
 def _columns(births: Births, names: tuple[str, ...]) -> Floats:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 #: Colours that people with colour-blindness can tell apart (Okabe and Ito 2008).
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#777777"
+MINT, YELLOW = "#7FD1B9", "#F0E442"
 
 Line = Mapping[str, Any]
 

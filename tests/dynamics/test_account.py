@@ -18,7 +18,8 @@ from evoprompt.dynamics.account import (
     example_terms,
     price_account,
 )
-from evoprompt.dynamics.population import generations
+from evoprompt.dynamics.cases import CaseColumns
+from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.record import GenerationLine
@@ -65,6 +66,11 @@ def lineage(rng: np.random.Generator, num_parents: int = 4, num_children: int = 
 
 def with_traits(rows: list[dict], values: np.ndarray) -> list[dict]:
     return [row | {"traits": {"z": float(v)}} for row, v in zip(rows, values, strict=True)]
+
+
+def columns(first: Births, cases: np.ndarray) -> CaseColumns:
+    """A generation's cases, and those of the next after them."""
+    return CaseColumns(cases[: len(first)], [cases[len(first) :]])
 
 
 def account_of(rows: list[dict]) -> PriceAccount:
@@ -131,7 +137,7 @@ def test_standard_errors_are_those_of_a_bootstrap_over_examples():
     # examples differ in difficulty
     cases = rng.normal(size=(len(rows), 200)) + rng.normal(size=200)
     first, second = generations(rows)
-    terms = example_terms(first, second, cases[: len(first)], cases[len(first) :])
+    terms = example_terms(first, second, columns(first, cases))
     whole = account_of(with_traits(rows, cases.mean(axis=1))).terms()
     draws = [
         account_of(with_traits(rows, cases[:, rng.integers(200, size=200)].mean(axis=1))).terms()
@@ -158,9 +164,7 @@ def test_intervals_over_examples_cover_at_their_rate():
     for _ in range(2000):
         cases = ability + rng.normal(size=(len(rows), 60)) + rng.exponential(size=60)
         account = account_of(with_traits(rows, cases.mean(axis=1))).terms()
-        errors = example_errors(
-            example_terms(first, second, cases[: len(first)], cases[len(first) :])
-        )
+        errors = example_errors(example_terms(first, second, columns(first, cases)))
         off = {
             name: abs(account[name] - truth[name]) / errors[name]
             for name in ("reproduction/selection", "transmission/edit")
@@ -179,5 +183,5 @@ def test_one_example_has_no_standard_error():
     first, second = generations(rows)
     with pytest.raises(ValueError, match="at least two"):
         example_errors(
-            example_terms(first, second, np.zeros((len(first), 1)), np.zeros((len(second), 1)))
+            example_terms(first, second, columns(first, np.zeros((len(first) + len(second), 1))))
         )

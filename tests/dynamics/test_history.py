@@ -85,10 +85,11 @@ def test_errors_of_the_whole_run_are_those_of_the_summed_terms(births):
     is that of paired examples.
     """
     rng = np.random.default_rng(0)
-    history, cases = History(), []
+    history = History()
+    by_policy = {p: rng.normal(size=40) for g in births for p in g.policy_ids}
+    cases = [np.stack([by_policy[p] for p in generation.policy_ids]) for generation in births]
     for generation in births:
-        cases.append(rng.normal(size=(len(generation), 40)))
-        history.add(generation, {"fitness": cases[-1]})
+        history.add(generation, lambda policy, _: {"fitness": by_policy[policy]})
     difference = cases[-1][births[-1].selected].mean(axis=0) - cases[0][births[0].selected].mean(
         axis=0
     )
@@ -199,7 +200,7 @@ def test_heritability_is_undefined_where_selection_is_within_what_chance_does():
 
 def test_the_error_of_selection_has_the_examples_and_the_draw(births):
     history = followed(births)
-    history._totals["fitness"] = {"reproduction/selection": np.array([1.0, 3.0])}
+    history._differentials["fitness"] = np.array([1.0, 3.0])
     history._chance["fitness"] = 8.0
     # sd of (1, 3) is sqrt(2), over sqrt(2): 1; 1 + 8 = 9
     assert history._selection_error("fitness") == pytest.approx(3.0)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.dynamics.account import PriceAccount, SelectionAccount, price_account
+from evoprompt.dynamics.account import PriceAccount, price_account
 from evoprompt.dynamics.lines import check_line
 from evoprompt.dynamics.population import Births, generations
-from evoprompt.dynamics.price import generation_terms
+from evoprompt.dynamics.price import generation_terms, restart_terms
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
 from evoprompt.store.folder import CONFIG, SUMMARY, TRACKING
@@ -176,8 +176,16 @@ def _births_of(
                 f"there is no trait '{trait}' in {path} (birth {row['birth_id']}); "
                 f"{nearest(trait, traits)}"
             )
+        names = dict.fromkeys(("fitness", trait))
         kept = {key: value for key, value in row.items() if key != "policy"}
-        yield kept | {"traits": {name: traits[name] for name in dict.fromkeys(("fitness", trait))}}
+        kept["traits"] = {name: traits[name] for name in names}
+        if "rungs" in row:
+            earlier = [
+                {**rung, "traits": {n: v for n, v in rung["traits"].items() if n in names}}
+                for rung in row["rungs"][:-1]
+            ]
+            kept["rungs"] = [*earlier, {**row["rungs"][-1], "traits": kept["traits"]}]
+        yield kept
 
 
 def _account(before: Births, births: Births, trait: str) -> PriceAccount:
@@ -186,17 +194,7 @@ def _account(before: Births, births: Births, trait: str) -> PriceAccount:
     """
     if births.has_parents.any():
         return price_account(generation_terms(before, births))[trait]
-    start, middle = before.trait(trait)[before.selected].mean(), births.trait(trait).mean()
-    end = births.trait(trait)[births.selected].mean()
-    return PriceAccount(
-        reproduction=SelectionAccount(0.0),
-        transmission=0.0,
-        transmission_by_operator={},
-        immigration=float(middle - start),
-        survival=SelectionAccount(float(end - middle)),
-        change=float(end - start),
-        residual=0.0,
-    )
+    return price_account(restart_terms(before, births))[trait]
 
 
 def _costs(folder: EvolveFolder, populations: Sequence[Births]) -> dict[str, Floats]:

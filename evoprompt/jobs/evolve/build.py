@@ -12,7 +12,7 @@ import numpy as np
 from evoprompt.backends.base import Executor, Identity
 from evoprompt.backends.open import open_model
 from evoprompt.backends.shared import SharedModels
-from evoprompt.dynamics.history import Cases
+from evoprompt.dynamics.cases import Cases
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness

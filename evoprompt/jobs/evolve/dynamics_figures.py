@@ -12,16 +12,29 @@ import numpy as np
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.genealogy import Tree
 from evoprompt.records import SURVIVE
-from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, finish, new_axes, svg
+from evoprompt.report.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    MINT,
+    ORANGE,
+    PURPLE,
+    YELLOW,
+    finish,
+    new_axes,
+    svg,
+)
 
 #: The parts of a run's change, by the name of the term; drift and expected selection are named
 #: where they are known.
 PARTS = {
     "reproduction/selection": ("selection in reproduction", BLUE),
     "transmission": ("transmission by operators", ORANGE),
+    "racing/selection": ("selection in the race", MINT),
     "survival/selection": ("selection in survival", GREEN),
     "immigration": ("immigration", PURPLE),
     "batch_shift": ("other examples", "#56B4E9"),
+    "racing/shift": ("more examples in the race", YELLOW),
     "noise_giveback": ("luck given back", "#E69F00"),
 }
 

@@ -15,6 +15,18 @@ from evoprompt.report.text import POINTS, thinned, thinned_note
 
 #: Traits whose terms are drawn, where the run has them; the tables have all.
 DRAWN = ("fitness", "accuracy")
+#: Columns of the table of traits, by the terms that each is the sum of.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "change": ("change",),
+    "selection in reproduction": ("reproduction/selection",),
+    "transmission": ("transmission",),
+    "selection in the race": ("racing/selection",),
+    "selection in survival": ("survival/selection",),
+    "measuring again": ("batch_shift", "noise_giveback", "racing/shift"),
+    "immigration": ("immigration",),
+}
+#: Those that stand only where there is something in them.
+RARE = ("selection in the race", "measuring again")
 #: Nodes of the genealogical tree that are drawn, at most.
 MAX_NODES = 150
 
@@ -52,9 +64,9 @@ def dynamics_sections(history: History) -> list[str]:
         section(
             "What each operator did to fitness",
             to_html(_operators(summary)),
-            "Over all births, survivors or not. Slope: of the child's fitness on its parents'; "
-            "bias: where the operator moves fitness, whoever was "
-            "selected. Intervals are 95 %.",
+            "Over all births, survivors or not, on the examples that all were measured on. Slope: "
+            "of the child's fitness on its parents'; bias: where the operator moves fitness, "
+            "whoever was selected. Intervals are 95 %.",
         ),
         _acts(summary),
         section("Traits of the selected", trait_figure(lines), note),
@@ -63,35 +75,27 @@ def dynamics_sections(history: History) -> list[str]:
 
 
 def _traits(summary: Mapping[str, Any]) -> Table:
+    totals = summary["price"]
+    known = {name for total in totals.values() for name in total}
+    columns = {c: own for c, own in COLUMNS.items() if c not in RARE or known & set(own)}
     rows = []
-    for name, total in summary["price"].items():
+    for name, total in totals.items():
         errors = total.get("standard_error", {})
-        terms = (
-            "change",
-            "reproduction/selection",
-            "transmission",
-            "survival/selection",
-            "immigration",
-        )
+        values = [_sum(total, own) for own in columns.values()]
+        alone = [own[0] if len(own) == 1 else "" for own in columns.values()]
         rows.append(
             [
                 _words(name),
-                *(_with_error(total.get(t), errors.get(t)) for t in terms),
+                *(_with_error(v, errors.get(n)) for v, n in zip(values, alone, strict=True)),
                 _number(summary["heritability"].get(name)),
             ]
         )
-    return new_table(
-        [
-            "trait",
-            "change",
-            "selection in reproduction",
-            "transmission",
-            "selection in survival",
-            "immigration",
-            "heritability",
-        ],
-        rows,
-    )
+    return new_table(["trait", *columns, "heritability"], rows)
+
+
+def _sum(total: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
+    found = [total[name] for name in names if name in total]
+    return sum(found) if found else None
 
 
 def _drift(history: History, summary: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from evoprompt.report.plots import (
     BLUE,
     GREEN,
     GREY,
+    MINT,
     ORANGE,
     PURPLE,
     Line,
@@ -85,6 +86,7 @@ def _parts(accounts: Sequence[PriceAccount]) -> dict[str, tuple[str, list[float]
     }
     rare = {
         "immigration": (PURPLE, [a.immigration for a in accounts]),
+        "selection in the race": (MINT, [a.racing for a in accounts]),
         "measuring again": (GREY, [a.remeasurement for a in accounts]),
     }
     return parts | {label: part for label, part in rare.items() if any(part[1])}

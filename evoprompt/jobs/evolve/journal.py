@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
-from evoprompt.dynamics.history import Cases, History
+from evoprompt.dynamics.cases import Cases
+from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import ParentSelection
@@ -56,25 +56,21 @@ class Journal:
         Raises:
             ArithmeticError: Price's parts do not add up, which is a bug.
         """
-        cases, how = self.cases_of(births), None
+        how = None
         if chances is None:
-            account = self.history.add(births, cases)
+            account = self.history.add(births, self.cases_on)
         else:
             p, filling, num = chances.probability.tolist(), chances.filling, chances.num
             how = ParentSelection(p, chances.how, filling, num)
-            account = self.history.add(births, cases, p, filling=filling, num_slots=num)
+            account = self.history.add(births, self.cases_on, p, filling=filling, num_slots=num)
         self._check_price(births, account.price)
         return account, how
 
-    def cases_of(self, births: Births) -> dict[str, Floats]:
-        """Return the traits that are means over examples of births by example, shape (birth,
-        example) each.
+    def cases_on(self, policy_id: str, num: int | None) -> Cases:
+        """Return the traits of a policy that are means over examples, on the first `num`, shape
+        (example,) each; None stands for all.
         """
-        names = next(iter(self.cases.values()), {})
-        return {
-            name: np.stack([self.cases[policy_id][name] for policy_id in births.policy_ids])
-            for name in names
-        }
+        return {name: values[:num] for name, values in self.cases[policy_id].items()}
 
     def ranked(self) -> list[Policy]:
         """Return every policy that was scored, the fittest first; ties in order of id."""

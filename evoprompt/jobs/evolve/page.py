@@ -10,13 +10,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from evoprompt.calibration import calibrated_out
 from evoprompt.choices import has_choices
-from evoprompt.dynamics.history import Cases, History
+from evoprompt.dynamics.cases import Cases
+from evoprompt.dynamics.history import History
 from evoprompt.dynamics.lines import check_line
-from evoprompt.dynamics.population import Births, generations
+from evoprompt.dynamics.population import generations
 from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import AUTO, fitness_of
@@ -138,9 +137,13 @@ def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
         | {name: values[0] for name, values in case_traits(scores, fitness.comparison).items()}
         for policy_id, scores in measured.items()
     }
+
+    def on(policy_id: str, num: int | None) -> Cases:
+        return {name: values[:num] for name, values in by_policy[policy_id].items()}
+
     history = History()
     for births in folder.births():
-        history.add(births, _cases(births, by_policy))
+        history.add(births, on)
     return history
 
 
@@ -155,14 +158,6 @@ def run_fitness(folder: EvolveFolder, summary: Summary | None) -> Fitness:
         config = config.model_copy(update={"kind": summary.fitness.kind})
     offered = config.kind == AUTO and all(has_choices(m) for m in folder.measurements().values())
     return fitness_of(config, has_choices=offered)
-
-
-def _cases(births: Births, by_policy: Mapping[str, Cases]) -> Cases:
-    names = next(iter(by_policy.values()))
-    return {
-        name: np.stack([by_policy[policy_id][name] for policy_id in births.policy_ids])
-        for name in names
-    }
 
 
 def _fitness(history: History, lineage: Sequence[Mapping[str, Any]], kind: str) -> str:
