@@ -16,6 +16,7 @@ from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.gradient import Exchange, Gains
 from evoprompt.scoring.readout import Readout
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
@@ -104,6 +105,11 @@ class Executor(Protocol):
     def readout(self, contexts: Sequence[Tokens], top: int) -> Readout | None:
         """Return the `top` likeliest next tokens after each context, in order. None where a model
         cannot be asked for them.
+        """
+
+    def gains(self, asked: Exchange) -> Gains | None:
+        """Return the first-order gains of an exchange of tokens. None where a model cannot be
+        asked for its gradient.
         """
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:

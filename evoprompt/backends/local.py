@@ -9,6 +9,7 @@ from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import Scorer, TokenScores
+from evoprompt.scoring.gradient import Exchange, Gains, exchange_gains
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.models import model_fingerprint, resolve_model
 from evoprompt.scoring.readout import Readout
@@ -44,6 +45,10 @@ class LocalExecutor:
     def readout(self, contexts: Sequence[Tokens], top: int) -> Readout:
         """Return the `top` likeliest next tokens after each context, in order."""
         return self._scorer.readout(contexts, top)
+
+    def gains(self, asked: Exchange) -> Gains:
+        """Return the first-order gains of an exchange of tokens."""
+        return exchange_gains(self._scorer.model, asked)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""

@@ -27,6 +27,7 @@ from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import MachineError, UserError, clip
 from evoprompt.scoring.decoding import Decoded, Decoding, group_requests, in_order
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.gradient import Exchange, Gains, exchange_gains
 from evoprompt.scoring.load import load_scorer
 from evoprompt.scoring.readout import Readout, joined_readout
 from evoprompt.scoring.reference import joined, score_plain, shares_by_sequence
@@ -156,6 +157,24 @@ class RayFleet:
             lambda share, found: parts.append((share, found)),
         )
         return joined_readout(parts, len(contexts))
+
+    def gains(self, asked: Exchange) -> Gains:
+        """Return the first-order gains of an exchange of tokens; every worker does a part of its
+        requests.
+
+        Raises:
+            UserError, MachineError: as `score`.
+        """
+        shares = shares_by_sequence(asked.requests, len(self._actors))
+        queues = {a: deque([s] if s else []) for a, s in zip(self._actors, shares, strict=True)}
+        parts: list[tuple[list[int], Gains]] = []
+        self._work_off(
+            queues,
+            lambda actor, share: actor.gains.remote(asked.part(share)),
+            lambda share, found: parts.append((share, found)),
+        )
+        first, *others = (found for _, found in sorted(parts, key=lambda part: part[0]))
+        return sum(others, first)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order; a group of requests lost with
@@ -324,6 +343,10 @@ class Worker:
     def readout(self, contexts: Sequence[Tokens], top: int) -> Readout:
         """Return the likeliest next tokens after each context."""
         return self._scorer.readout(contexts, top)
+
+    def gains(self, asked: Exchange) -> Gains:
+        """Return the first-order gains of an exchange of tokens."""
+        return exchange_gains(self._scorer.model, asked)
 
     def generate(self, group: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request of a group."""

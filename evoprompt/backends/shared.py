@@ -11,6 +11,7 @@ from evoprompt.backends.open import OpenModel, backend_of
 from evoprompt.config.sections import JobConfig
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.gradient import Exchange, Gains
 from evoprompt.scoring.readout import Readout
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
@@ -38,6 +39,10 @@ class BorrowedExecutor:
     def readout(self, contexts: Sequence[Tokens], top: int) -> Readout | None:
         """As the executor's."""
         return self._executor.readout(contexts, top)
+
+    def gains(self, asked: Exchange) -> Gains | None:
+        """As the executor's."""
+        return self._executor.gains(asked)
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """As the executor's."""

@@ -295,7 +295,7 @@ class TransformersLM:
                 **inputs
             )
         needed, place = np.unique(rows, return_inverse=True)
-        hidden, head, outputs = self._hidden(inputs, needed)
+        hidden, head, outputs = self.hidden(inputs, needed)
         return self._gather(hidden, head, place, targets), outputs
 
     def _logits(self, inputs: Mapping[str, Any], rows: Ints) -> tuple[Logits, Any]:
@@ -306,10 +306,10 @@ class TransformersLM:
             return np.zeros((0, self.vocabulary), dtype=np.float32), self.network.base_model(
                 **inputs
             )
-        hidden, head, outputs = self._hidden(inputs, rows)
+        hidden, head, outputs = self.hidden(inputs, rows)
         return head(hidden).float().cpu().numpy(), outputs
 
-    def _hidden(self, inputs: Mapping[str, Any], needed: Ints) -> tuple[Any, Any, Any]:
+    def hidden(self, inputs: Mapping[str, Any], needed: Ints) -> tuple[Any, Any, Any]:
         """Forward the body; return what it has at these rows, (needed row, hidden size), the head
         that makes logits of it, and the outputs.
         """

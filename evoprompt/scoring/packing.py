@@ -87,6 +87,18 @@ def _trial(torch: Any, network: Any) -> Any:
 def _packed_class(torch: Any) -> Any:
     """Return the module class of packed linear layers (torch is imported with the model only)."""
 
+    class Product(torch.autograd.Function):  # type: ignore[misc]
+        """y = x W' + b with a frozen W: the operator by itself would have no gradient, silently."""
+
+        @staticmethod
+        def forward(context: Any, x: Any, weight: Any, bias: Any) -> Any:
+            context.weight = weight
+            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+        @staticmethod
+        def backward(context: Any, gradient: Any) -> tuple[Any, None, None]:
+            return gradient @ context.weight.to_dense(), None, None
+
     class PackedLinear(torch.nn.Module):  # type: ignore[misc]
         """y = x W' + b, with W packed; x is (..., in_features). Its weight is no parameter: it
         cannot be saved or trained.
@@ -102,6 +114,8 @@ def _packed_class(torch: Any) -> Any:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.data)
 
         def forward(self, x: Any) -> Any:
+            if x.requires_grad:
+                return Product.apply(x, self.weight, self.bias)
             return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
     return PackedLinear

@@ -17,6 +17,7 @@ from evoprompt.backends.base import Backend, Executor, TextTokenizer, WorkUnit
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.scoring.decoding import Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.gradient import Exchange
 from evoprompt.scoring.trie import TokenRequest
 
 #: Texts that a tokenizer has to keep, and that requests are made of.
@@ -41,6 +42,7 @@ def check_backend(
         check_additivity(executor, tokenizer)
         check_generation(executor, tokenizer)
         check_readout(executor, tokenizer)
+        check_gains(executor, tokenizer)
         executor.pin(tokenizer.encode(TEXTS[:1]))
     finally:
         executor.close()
@@ -160,6 +162,26 @@ def check_readout(executor: Executor, tokenizer: TextTokenizer) -> None:
     ]
     scored = _score(executor, requests).log_likelihood
     np.testing.assert_allclose(read.log_prob.ravel(), scored, atol=TOLERANCE)
+
+
+def check_gains(executor: Executor, tokenizer: TextTokenizer) -> None:
+    """A token gains nothing in its own place, and gains follow the weights, where there is such a
+    way.
+    """
+    requests = _requests(tokenizer)[:4]  # which begin with the same text
+    own, *others = (requests[0].context[1], *requests[0].continuation, *requests[1].continuation)
+    weights = (1.0, 2.0, 3.0, 4.0)
+    found = executor.gains(Exchange(requests, weights, (1,), (own, *others)))
+    if found is None:
+        return
+    assert found.gain.shape == (1, 1 + len(others)), f"the shape is {found.gain.shape}"
+    assert found.count.requests == len(requests), "the requests are not counted"
+    assert abs(found.gain[0, 0]) < TOLERANCE, "a token in its own place gains something"
+    assert np.abs(found.gain[0, 1:]).max() > 0, "nothing gains anything"
+    opposite = tuple(-weight for weight in weights)
+    negative = executor.gains(Exchange(requests, opposite, (1,), (own, *others)))
+    assert negative is not None
+    np.testing.assert_allclose(negative.gain, -found.gain, atol=TOLERANCE)
 
 
 def _requests(tokenizer: TextTokenizer) -> tuple[TokenRequest, ...]:

@@ -12,6 +12,7 @@ from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.gradient import Exchange
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 WINDOW = 8192
@@ -68,6 +69,9 @@ class InstantExecutor:
         return TokenScores(np.array(values), np.array([v > -0.3 for v in values]), count)
 
     def readout(self, contexts: Sequence[Tokens], top: int) -> None:
+        pass
+
+    def gains(self, asked: Exchange) -> None:
         pass
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:

@@ -14,6 +14,7 @@ from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.gradient import Exchange
 from evoprompt.scoring.trie import TokenRequest, Tokens, count_rows
 
 END = 0  #: the token that ends a text
@@ -85,6 +86,9 @@ class HttpExecutor:
 
     def readout(self, contexts: Sequence[Tokens], top: int) -> None:
         """This model cannot be asked for all that it might say next."""
+
+    def gains(self, asked: Exchange) -> None:
+        """Nor for its gradient."""
 
     def generate(self, requests: Sequence[Decoding]) -> list[Decoded]:
         """Return what the model writes for each request, in order."""
