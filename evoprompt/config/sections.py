@@ -230,7 +230,8 @@ class TraitsConfig(Section):
 class SelectionConfig(Section):
     """A selection scheme (`selection.schemes`)."""
 
-    #: tournament, truncation, sus, epsilon_lexicase, nsga2, or a scheme of a plug-in
+    #: tournament, truncation, sus, epsilon_lexicase, nsga2, pareto_examples, for survival also
+    #: incumbents, newcomers, one_to_one, or a scheme of a plug-in
     method: str = "tournament"
     tournament_size: Few = 2
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
@@ -264,9 +265,13 @@ class EvolutionConfig(Section):
     max_demonstrations: Count = 8
     parent_selection: SelectionConfig = SelectionConfig()
     survival_selection: SelectionConfig = SelectionConfig(method="truncation")
-    #: how often each operator is drawn, relative to the others; operators that are not named keep
-    #: their default
+    #: how often each operator is drawn, relative to the others
     operators: dict[str, Share] = {}
+    #: how often the operators are drawn that are not named: as by default, or never
+    other_operators: Literal["default", "none"] = "default"
+    #: `differential`: each member is in turn the first parent, and the others are two members and
+    #: the best, without parent selection
+    mating: Literal["drawn", "differential"] = "drawn"
     racing: RacingConfig = RacingConfig()
 
     @model_validator(mode="after")

@@ -10,12 +10,14 @@ same future.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprompt.config.sections import EvolutionConfig
 from evoprompt.errors import UserError
+from evoprompt.evolution.differential import differential_chances, differential_matings
 from evoprompt.policy import Policy
 from evoprompt.records import (
     CLONE,
@@ -79,6 +81,9 @@ def ask(state: State, strategy: Strategy) -> tuple[Mating, ...]:
         names[i]
         for i in rng.choice(len(names), size=strategy.config.children, p=shares / shares.sum())
     ]
+    if strategy.config.mating == "differential":
+        counted = [(name, strategy.operators[name].num_parents) for name in drawn]
+        return differential_matings(_candidates(state.members).fitness, counted, rng)
     needed = sum(strategy.operators[name].num_parents for name in drawn)
     queue = select_parents(
         _candidates(state.members), needed, strategy.config.parent_selection, rng
@@ -97,6 +102,9 @@ def mating_chances(state: State, matings: Sequence[Mating], strategy: Strategy) 
     drawn.
     """
     rng = generator(state.seed, Stream.EXPECTATION, state.generation + 1, state.island, 0)
+    if strategy.config.mating == "differential":
+        counts = [len(m.parents) for m in matings]
+        return differential_chances(_candidates(state.members).fitness, counts)
     slots = sum(len(m.parents) for m in matings)
     return parent_probabilities(
         _candidates(state.members), slots, strategy.config.parent_selection, rng
@@ -165,7 +173,8 @@ def tell(
         first = sorted(
             {m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values()
         )
-        pool = _candidates([members[i] for i in first])
+        there = [members[i] for i in first]
+        pool = replace(_candidates(there), replaces=_replaces(there))
         count, scheme = (
             min(strategy.config.population, len(first)),
             strategy.config.survival_selection,
@@ -237,6 +246,13 @@ def _candidates(members: Sequence[Member]) -> Candidates:
         case_fitness=np.array([m.evaluation.case_fitness for m in members]),
         prompt_tokens=np.array([m.evaluation.traits["prompt_tokens"] for m in members]),
     )
+
+
+def _replaces(members: Sequence[Member]) -> NDArray[np.int64]:
+    """Return `Candidates.replaces` of births: a survivor has one parent, which it is."""
+    births = [m.birth for m in members]
+    there = {b.parent_ids: i for i, b in enumerate(births) if b.operator == SURVIVE}
+    return np.array([there.get(b.parent_ids[:1], -1) for b in births], dtype=np.int64)
 
 
 def _birth_id(generation: int, island: int, index: int) -> str:

@@ -35,9 +35,19 @@ class Candidates:
     fitness: NDArray[np.float64]  #: shape (policy,)
     case_fitness: NDArray[np.float64]  #: shape (policy, example); for epsilon-lexicase
     prompt_tokens: NDArray[np.float64]  #: shape (policy,); for NSGA-II
+    #: index of whom each would take the place of, shape (policy,): itself for one who was there
+    #: before, the first parent for a newcomer, or -1 where that is not here; None where nobody is
+    #: new. For the schemes of replacement
+    replaces: NDArray[np.int64] | None = None
+
+    @property
+    def is_new(self) -> NDArray[np.bool_]:
+        """Who was not there before, shape (policy,)."""
+        indices = np.arange(len(self.fitness))
+        return np.not_equal(indices if self.replaces is None else self.replaces, indices)
 
     def take(self, indices: Sequence[int]) -> Candidates:
-        """Return the candidates at these indices."""
+        """Return the candidates at these indices, as if nobody was new."""
         rows = np.array(indices, dtype=np.int64)
         return Candidates(self.fitness[rows], self.case_fitness[rows], self.prompt_tokens[rows])
 

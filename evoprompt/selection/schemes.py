@@ -31,6 +31,8 @@ from evoprompt.selection.base import (
     draw_survivors,
     simulated_survival,
 )
+from evoprompt.selection.pareto import ParetoExamples
+from evoprompt.selection.replacement import Incumbents, Newcomers, OneToOne
 
 #: Simulated survivals by stochastic universal sampling where they have no closed form; the SE is at
 #: most 0.036.
@@ -181,6 +183,10 @@ SCHEMES: Mapping[str, Any] = {
     "sus": StochasticUniversalSampling,
     "epsilon_lexicase": EpsilonLexicase,
     "nsga2": NSGA2,
+    "incumbents": Incumbents,
+    "newcomers": Newcomers,
+    "one_to_one": OneToOne,
+    "pareto_examples": ParetoExamples,
 }
 
 

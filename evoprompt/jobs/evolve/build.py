@@ -21,7 +21,7 @@ from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra
 from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.calibrator import Calibrator, calibrator_of, why_not
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, with_writers
+from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Wanted
@@ -35,7 +35,6 @@ from evoprompt.tasks.load import load_task
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 from evoprompt.variation.base import Need, needs_of
-from evoprompt.variation.catalog import drawn_operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
             cannot be found, or the fitness does not go with the task.
     """
     task = load_task(config.task)
-    drawn_operators(config.evolution.operators, OPERATORS_KEY)
+    drawn_of(config)
     scheme_of(config.evolution.parent_selection, "evolution.parent_selection.method")
     scheme_of(config.evolution.survival_selection, "evolution.survival_selection.method")
     opener_of(config)
@@ -113,7 +112,7 @@ def strategy_of(config: Config, task: Task) -> Strategy:
     """Return the strategy of a configuration: the operators with a positive weight, and what they
     draw from.
     """
-    drawn = drawn_operators(config.evolution.operators, OPERATORS_KEY)
+    drawn = drawn_of(config)
     if not drawn:
         raise UserError(
             f"{OPERATORS_KEY} gives every operator the weight 0, so no child can be made"

@@ -18,8 +18,8 @@ from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.records import TokenCount
 from evoprompt.tasks.base import Task
-from evoprompt.variation.base import Need, needs_of
-from evoprompt.variation.catalog import drawn_operators
+from evoprompt.variation.base import Need, Operator, needs_of
+from evoprompt.variation.catalog import OPERATORS, drawn_operators
 
 #: The key of the operators' weights.
 OPERATORS_KEY = "evolution.operators"
@@ -46,12 +46,24 @@ class Writers:
             end()
 
 
+def drawn_of(config: Config) -> list[tuple[Operator, float]]:
+    """Return the operators of a configuration that are drawn, with their weights.
+
+    Raises:
+        UserError: as `drawn_operators`.
+    """
+    evolution = config.evolution
+    others = [operator.name for operator, _ in OPERATORS]
+    unnamed = dict.fromkeys(others, 0.0) if evolution.other_operators == "none" else {}
+    return drawn_operators(unnamed | evolution.operators, OPERATORS_KEY)
+
+
 def writer_config(config: Config) -> JobConfig | None:
     """Return the configuration of a writer of instructions that is another model, in this process;
     None where it is the run's own, or nobody writes any.
     """
-    drawn = drawn_operators(config.evolution.operators, OPERATORS_KEY)
-    if config.writer.model is None or Need.WRITER not in needs_of(o for o, _ in drawn):
+    needs = needs_of(operator for operator, _ in drawn_of(config))
+    if config.writer.model is None or Need.WRITER not in needs:
         return None
     model = config.model.model_copy(update={"name": config.writer.model, "revision": None})
     return in_this_process(config.model_copy(update={"model": model}))
