@@ -163,7 +163,7 @@ def test_a_loop_predicts_as_it_answered_and_as_play_does(boost_file, tmp_path, a
         talk.begin_anew()
         reply = talk.say(text)
         assert shares == pytest.approx({o.text: o.probability for o in reply.options}, abs=1e-5)
-    raw = replace(champion, answer_prior=None, answered_by="likelihood")
+    raw = replace(champion, calibration=None, answered_by="likelihood")
     other = Dialogue(player_of(raw), speaker_of(raw), 0).say(texts[0]).answer.probability
     told = max(result.probabilities(texts[:1])[0].values())
     assert (abs(other - told) < 1e-5) == (answers == "likelihood"), "power twin: freed of something"

@@ -85,36 +85,27 @@ class Result:
         return [max(shares, key=lambda a: shares[a]) for shares in self.probabilities(inputs)]
 
     def probabilities(self, inputs: Sequence[str]) -> list[dict[str, float]]:
-        """Return the probability of each choice for each input, freed of what a loop's answers were
-        freed of; in free form that of the answer alone, per token.
+        """Return the probability of each choice for each input, calibrated as the champion's
+        answers are; in free form that of the answer alone, per token.
 
         Raises:
             UserError: the inputs are one text, or a prompt does not fit the model's window.
         """
-        from evoprompt.jobs.play.session import player_of
-        from evoprompt.measurement.asker import freed
-        from evoprompt.measurement.model import build_asker
+        from evoprompt.jobs.play.session import asker_of, player_of
         from evoprompt.records import Example
 
         if isinstance(inputs, str):
             raise UserError(f"predict takes a list of inputs; for one give [{inputs!r}]")
         champion = self.champion
         if self._asker is None:
-            self._asker = build_asker(
-                champion.config,
-                answer_tokens=champion.answer_tokens,
-                answered_by=champion.answered_by,
-            )
+            self._asker = asker_of(champion)
         choices = player_of(champion).offer.choices
         target = choices[0] if choices else "?"
         asked = [Example(str(i), text, target, choices) for i, text in enumerate(inputs)]
         answers = self._asker.answers(champion.policy, asked, "predict")
         if choices is None:
             return [{a.text: a.probability} for a in answers]
-        prior = champion.answer_prior or {}
-        return [
-            dict(zip(choices, freed(a.probabilities, prior, choices), strict=True)) for a in answers
-        ]
+        return [dict(zip(choices, a.probabilities, strict=True)) for a in answers]
 
     def plot(self) -> Picture:
         """Return the fitness by generation, or a loop's error rate by round.

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
+from evoprompt.calibration import LabelCalibration
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.provenance import SCORING, provenance
@@ -57,7 +58,7 @@ class Champion:
     among_rivals: bool = False  #: whether an answer is judged against the others that were possible
     threshold: float = 0.0  #: log-odds from which on the judge says TRUE
     abstain_below: float | None = None  #: probability of an answer under which it is not given
-    answer_prior: Mapping[str, float] | None = None  #: nats that each choice has whatever the input
+    calibration: LabelCalibration | None = None  #: of the answers; None compares them as they are
     #: nats that the judge's log-odds have for each choice
     verdict_prior: Mapping[str, float] | None = None
 

@@ -11,6 +11,7 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS, batch_calibrated, choice_log_probabilities
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
@@ -46,6 +47,7 @@ class Asker:
         answer_tokens: written at most for an answer.
         answered_by: how choices are compared, a name of `choices.COMPARISONS`; what is beyond the
             prior needs a measurer with prior.
+        calibration: of the answers; choices that it does not know are compared as they are.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Asker:
         on_scored: Callable[[TokenCount], None] = lambda _: None,
         answer_tokens: int = 16,
         answered_by: str = "likelihood",
+        calibration: LabelCalibration | None = None,
     ) -> None:
         self.measurer = measurer
         self.writer = writer
@@ -63,6 +66,7 @@ class Asker:
         self.on_scored = on_scored
         self.answer_tokens = answer_tokens
         self.comparison = COMPARISONS[answered_by]
+        self.calibration = calibration
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the
@@ -77,6 +81,9 @@ class Asker:
         logs = self._choices(policy, asked, phase)
         if self.comparison.over_batch:
             logs = batch_calibrated(logs, _groups(asked))
+        for row, e in zip(logs, asked, strict=True):
+            width = len(e.candidates)
+            row[:width] = self.calibrated(row[:width], e.candidates)
         rows = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         return [
             Answer(
@@ -86,6 +93,12 @@ class Asker:
             )
             for e, row in zip(asked, rows, strict=True)
         ]
+
+    def calibrated(
+        self, values: NDArray[np.float64], choices: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """Return what these choices are compared by, shape (choice,): their values, calibrated."""
+        return values if self.calibration is None else self.calibration.apply(values, choices)
 
     def verdicts(
         self, evaluator: Policy, inputs: Sequence[str], answers: Sequence[str], phase: str
@@ -216,15 +229,6 @@ def is_right(answer: str, target: str) -> bool | None:
 
 def _width(examples: Sequence[Example]) -> int:
     return max(len(e.candidates) for e in examples)
-
-
-def freed(probabilities: Sequence[float], prior: Prior, choices: Sequence[str]) -> list[float]:
-    """Return the probabilities of these choices less what a prior takes from each:
-    p_c exp(-prior_c) over the sum of that.
-    """
-    weights = np.asarray(probabilities) * np.exp(-prior_of(prior, choices))
-    shares: list[float] = (weights / weights.sum()).tolist()
-    return shares
 
 
 def prior_of(prior: Prior, choices: Sequence[str]) -> NDArray[np.float64]:

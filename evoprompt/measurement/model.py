@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from evoprompt.backends.base import Identity, ModelInfo
 from evoprompt.backends.open import BACKENDS, in_this_process, open_model
+from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS
 from evoprompt.config.sections import JobConfig
 from evoprompt.measurement.asker import Asker
@@ -17,20 +18,34 @@ from evoprompt.scoring.memo import Memo
 from evoprompt.store.ledger import Ledger
 
 
-def build_asker(config: JobConfig, *, answer_tokens: int, answered_by: str = "likelihood") -> Asker:
+def build_asker(
+    config: JobConfig,
+    *,
+    answer_tokens: int,
+    answered_by: str = "likelihood",
+    calibration: LabelCalibration | None = None,
+) -> Asker:
     """Return what asks a configuration's model one thing after another, without a fleet and MLflow.
 
     Args:
         config: of any job.
         answer_tokens: written at most for an answer.
         answered_by: how choices are compared, a name of `choices.COMPARISONS`.
+        calibration: of the answers.
     """
     alone = in_this_process(config)
     model = open_model(alone)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(alone, model.identity)
     wanted = Wanted(prior=COMPARISONS[answered_by].beyond_prior)
     measurer = Measurer(model.tokenizer, model.executor, wanted, open_memo=opener, writer=writer)
-    return Asker(measurer, writer, Ledger(), answer_tokens=answer_tokens, answered_by=answered_by)
+    return Asker(
+        measurer,
+        writer,
+        Ledger(),
+        answer_tokens=answer_tokens,
+        answered_by=answered_by,
+        calibration=calibration,
+    )
 
 
 def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], Memo] | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from evoprompt.backends.base import Executor
 from evoprompt.backends.open import open_model
+from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import champion_policy
+from evoprompt.jobs.base import champion_policy, job_of
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.questions import Asked, asked_of
@@ -44,6 +45,7 @@ class BoostParts:
     writer: Writer
     executor: Executor
     tracker: Courier
+    calibration: LabelCalibration | None = None  #: of the answers
 
     def pair_tokens(self, judged: Judged) -> int:
         """Return how many tokens a pair takes in the context."""
@@ -91,7 +93,17 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
         writer,
         model.executor,
         tracker,
+        answer_calibration(config),
     )
+
+
+def answer_calibration(config: BoostConfig) -> LabelCalibration | None:
+    """Return the calibration of the run whose champion answers, where answers go by their
+    likelihood as they do in a run; None where nothing calibrates them.
+    """
+    if config.policy_run is None or config.loop.answers != "likelihood":
+        return None
+    return job_of(config.policy_run).champion(config.policy_run).calibration
 
 
 def check_boost(config: BoostConfig) -> tuple[Asked, Policy, Policy]:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import Champion, complete_summary
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, RunFolder
 from evoprompt.store.form import in_form
+
+if TYPE_CHECKING:
+    from evoprompt.calibration import LabelCalibration
+    from evoprompt.jobs.boost.config import BoostConfig
+
+
+def _calibration(summary: Mapping[str, Any], config: BoostConfig) -> LabelCalibration | None:
+    """Return how a loop's answers are calibrated: as those of the run whose champion answered, or
+    by what a batch took from each choice.
+    """
+    from evoprompt.calibration import LabelCalibration
+
+    champion, test = summary["champion"], summary.get("test")
+    if champion.get("calibration"):
+        return LabelCalibration(**champion["calibration"])
+    if champion.get("prior") is None:
+        return None
+    num = test["num_examples"] if test else config.loop.batch
+    offsets = {choice: -nats for choice, nats in champion["prior"].items()}
+    return LabelCalibration("batch", 1.0, offsets, num)
 
 
 class BoostJob:
@@ -86,6 +107,6 @@ class BoostJob:
                 among_rivals=judge.among_choices,
                 threshold=opened.rounds()[0].threshold or 0.0,
                 abstain_below=loop.abstain_below,
-                answer_prior=summary["champion"].get("prior"),
+                calibration=_calibration(summary, config),
                 verdict_prior=summary["evaluator"].get("prior"),
             )

@@ -89,9 +89,7 @@ def boost(
     loop = parts.config.loop
     state, ledger = restore(folder)
     ledger.add_seconds("startup", startup_seconds)
-    asker = Asker(
-        parts.measurer, parts.writer, ledger, observer.scored, loop.answer_tokens, loop.answers
-    )
+    asker = _asker(parts, ledger, observer)
     with ledger.timed("tracking"):
         open_tracking(parts.tracker, folder, parts.config, Asked(parts.task, parts.questions))
     with ledger.timed("model_load"):
@@ -285,6 +283,19 @@ def _threshold(parts: BoostParts, asker: Asker) -> float | None:
     return best.threshold
 
 
+def _asker(parts: BoostParts, ledger: Ledger, observer: BoostObserver) -> Asker:
+    loop = parts.config.loop
+    return Asker(
+        parts.measurer,
+        parts.writer,
+        ledger,
+        observer.scored,
+        loop.answer_tokens,
+        loop.answers,
+        parts.calibration,
+    )
+
+
 def _conclude(
     parts: BoostParts, folder: BoostFolder, asker: Asker, state: LoopState, info: ModelInfo
 ) -> Mapping[str, Any]:
@@ -304,7 +315,8 @@ def _conclude(
             "policy": policy.to_dict(),
             "prompt": render_prompt(policy),
             "prior": answer_prior,
-        },
+        }
+        | ({"calibration": asdict(parts.calibration)} if parts.calibration else {}),
         "evaluator": {
             "policy": parts.evaluator.to_dict(),
             "prompt": render_prompt(parts.evaluator),

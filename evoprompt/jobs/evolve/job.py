@@ -70,9 +70,10 @@ class EvolveJob:
             return write_page(run)
 
     def champion(self, folder: Path) -> Champion:
-        """Return the champion of a run, which answers as its fitness compared choices; its clause
-        judges, or the package's where it has none.
+        """Return the champion of a run, which answers as its fitness compared choices, calibrated
+        as it was tested; its clause judges, or the package's where it has none.
         """
+        from evoprompt.calibration import LabelCalibration
         from evoprompt.fitness.catalog import fitness_of
         from evoprompt.jobs.evolve.folder import EvolveFolder
         from evoprompt.tasks.judge import evaluator_of
@@ -82,5 +83,12 @@ class EvolveJob:
         with in_form(folder / SUMMARY):
             policy = Policy.from_dict(summary["champion"]["policy"])
             kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
-        answered_by = fitness_of(kind, has_choices=True).compared_by
-        return Champion(config, policy, evaluator_of(policy), answered_by=answered_by)
+            found = summary["champion"].get("calibration")
+            calibration = LabelCalibration(**found) if found else None
+        return Champion(
+            config,
+            policy,
+            evaluator_of(policy),
+            answered_by=fitness_of(kind, has_choices=True).compared_by,
+            calibration=calibration,
+        )

@@ -21,6 +21,7 @@ from evoprompt.jobs.play.dialogue import Dialogue, Offer, Player, Reply, offer_o
 from evoprompt.jobs.play.lines import HELP, Act, Line, parse, reply_lines
 from evoprompt.jobs.play.marks import Feedback, FeedbackFiles
 from evoprompt.jobs.play.speaker import Speaker
+from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.model import build_asker
 from evoprompt.records import Example
 from evoprompt.scoring.models import is_fetched
@@ -89,10 +90,17 @@ def speaker_of(champion: Champion) -> Speaker:
     """Return the model of a champion; a loop's answers and judges one input alone as it did all
     test inputs.
     """
-    asker = build_asker(
-        champion.config, answer_tokens=champion.answer_tokens, answered_by=champion.answered_by
+    return Speaker(asker_of(champion), champion.verdict_prior)
+
+
+def asker_of(champion: Champion) -> Asker:
+    """Return what asks a champion's model, one input or many, and compares answers as it does."""
+    return build_asker(
+        champion.config,
+        answer_tokens=champion.answer_tokens,
+        answered_by=champion.answered_by,
+        calibration=champion.calibration,
     )
-    return Speaker(asker, champion.answer_prior, champion.verdict_prior)
 
 
 @dataclass(frozen=True, slots=True)

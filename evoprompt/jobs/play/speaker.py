@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evoprompt.measurement.asker import Asker, Prior, prior_of
+from evoprompt.measurement.asker import Asker, Prior
 from evoprompt.measurement.measure import JOIN_SLACK
 from evoprompt.measurement.steps import STEP_TOKENS
 from evoprompt.policy import Policy
@@ -30,18 +30,13 @@ class Speaker:
     """Answers by policies with one model.
 
     Args:
-        asker: asks the model.
-        answer_prior: what answers are freed of where it has all that are possible, beside what a
-            measurer with prior takes.
+        asker: asks the model, and compares answers.
         verdict_prior: what an evaluator's log-odds are freed of where an answer is judged among
             others and it has all of them.
     """
 
-    def __init__(
-        self, asker: Asker, answer_prior: Prior | None = None, verdict_prior: Prior | None = None
-    ) -> None:
+    def __init__(self, asker: Asker, verdict_prior: Prior | None = None) -> None:
         self.asker = asker
-        self.answer_prior = answer_prior or {}
         self.verdict_prior = verdict_prior or {}
 
     def fits(self, policy: Policy, text: str, answers: Sequence[str]) -> bool:
@@ -81,8 +76,8 @@ class Speaker:
             [policy], [example], asker.on_scored, asker.ledger.timed
         ).values()
         asker.ledger.count(PHASE, count)
-        beyond = (scores.log_likelihood - asker.comparison.values(scores))[0, 0]
-        prior = prior_of(self.answer_prior, answers) + beyond
+        compared = asker.calibrated(asker.comparison.values(scores)[0, 0], answers)
+        prior = scores.log_likelihood[0, 0] - compared
         return [
             Measure(float(v), int(n), float(p))
             for v, n, p in zip(

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import evoprompt as ep
 from evoprompt.calibration import LabelCalibration, calibrated_out, fit, leave_one_out
 from evoprompt.choices import choice_log_probabilities, correct
 from evoprompt.errors import UserError
 from evoprompt.fitness.catalog import fitness_of
+from evoprompt.jobs.base import job_of
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.calibrator import calibrator_of
 from evoprompt.jobs.evolve.config import load_config
@@ -23,6 +25,8 @@ from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.metrics import summary_description, summary_metrics
 from evoprompt.jobs.evolve.page import history_of
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.jobs.play.dialogue import Dialogue
+from evoprompt.jobs.play.session import player_of, speaker_of
 from evoprompt.policy import Policy
 from evoprompt.records import LabelScores
 from evoprompt.report.text import calibration_text
@@ -234,3 +238,38 @@ def test_a_line_of_a_calibration_says_what_is_added_at_one_temperature():
     many = LabelCalibration("batch", 1.0, {str(i): 0.0 for i in range(10)}, 20)
     assert "7 +0.00, and 2 more labels (batch" in calibration_text(many)
     assert calibration_text(LabelCalibration("off", 1.0, {"a": 0.0}, 3)).startswith("none: ")
+
+
+def test_users_get_the_answers_that_were_tested(
+    config_file: Path, boost_file: Path, tmp_path: Path
+):
+    """The test, `predict`, play and a loop with the champion: the same answers, as sure."""
+    folder = run(config_file, tmp_path / "run", "labelled")
+    champion = job_of(folder.path).champion(folder.path)
+    tested = measured_again(folder, champion.policy, "test")
+    logs = champion.calibration.apply(tested.log_likelihood[0], ("bad", "good"))
+    examples = check_task(folder.config())[0].test
+    result = ep.load(folder.path)
+    shares = result.probabilities([e.input for e in examples])
+    found = np.array([[each["bad"], each["good"]] for each in shares])
+    np.testing.assert_allclose(found, np.exp(logs), atol=1e-5)
+    answers = result.predict([e.input for e in examples])
+    right = np.mean([a == e.target for a, e in zip(answers, examples, strict=True)])
+    assert right == pytest.approx(result.test["champion"]["value"])
+    talk = Dialogue(player_of(champion), speaker_of(champion), 0)
+    for example, row in zip(examples[:4], logs, strict=False):
+        talk.begin_anew()
+        told = {o.text: o.probability for o in talk.say(example.input).options}
+        assert [told["bad"], told["good"]] == pytest.approx(np.exp(row).tolist(), abs=1e-5)
+    settings = {"policy": None, "policy_run": str(folder.path), "loop.rounds": 1}
+    settings |= {"loop.context_pairs": 1, "loop.context_tokens": 40}
+    loop = ep.boost(boost_file, out=tmp_path / "loop", settings=settings)
+    first = json.loads((loop.folder / "answers.jsonl").read_text().splitlines()[0])
+    [again] = result.probabilities([first["input"]])
+    assert first["probability"] == pytest.approx(max(again.values()), abs=1e-5)
+    assert loop.champion.calibration == champion.calibration
+    # power: uncalibrated they are others
+    plain = LabelCalibration("off", 1.0, {"bad": 0.0, "good": 0.0}, 0)
+    assert abs(np.exp(plain.apply(tested.log_likelihood[0], ("bad", "good"))) - found).max() > 0.01
+    result.close()
+    loop.close()
