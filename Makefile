@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PACKAGE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types fast clean
+.PHONY: help demo test check lint types fast bench-gpu clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -44,5 +44,18 @@ test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m real_model
 
+# make bench-gpu MODEL=...: this search beside the published ones, on this machine's GPU; also TASKS, BUDGET, ARGS.
+BENCH := .venv-bench
+TASKS ?= sst2 agnews trec subj
+BUDGET ?= 100000
+$(BENCH)/.installed: $(PACKAGE) experiments/benchmarks/search/peers.txt
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r experiments/benchmarks/search/peers.txt
+	@touch $@
+
+bench-gpu: $(BENCH)/.installed
+	@test -n "$(MODEL)" || { echo "give MODEL=, a model of the hub or a folder"; exit 2; }
+	@$(BENCH)/bin/python -m experiments.benchmarks.search.gpu --model "$(MODEL)" --tasks $(TASKS) --budget $(BUDGET) $(ARGS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ from experiments.benchmarks.search.contenders import contender
 from experiments.benchmarks.search.ledger import Bench, open_bench
 from experiments.benchmarks.search.record import Key, append, read, record
 from experiments.benchmarks.search.tables import report
-from experiments.benchmarks.search.tasks import TEST, load
+from experiments.benchmarks.search.tasks import DEVELOPMENT, TEST, load
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs.add_argument("--model", default="smollm2-135m")
     runs.add_argument("--revision")
     runs.add_argument("--test-examples", type=int, default=TEST)
+    runs.add_argument("--development", type=int, default=DEVELOPMENT, help="examples to search on")
     runs.add_argument("--de-template", type=Path, help="the text that EvoPrompt's DE is asked with")
     tables = commands.add_parser("table", help="print the tables")
     tables.add_argument("results", type=Path, nargs="+")
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     done = {Key.of(row) for row in read(arguments.out)}
     bench = None
     for name in arguments.tasks:
-        task = load(name, arguments.data, arguments.test_examples)
+        task = load(name, arguments.data, arguments.test_examples, arguments.development)
         wanted = [
             Key(c, name, seed, int(arguments.budget), arguments.model)
             for seed in arguments.seeds

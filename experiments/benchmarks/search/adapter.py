@@ -15,7 +15,7 @@ from experiments.benchmarks.search.ledger import Bench, likelihoods
 
 #: Numbers of development examples that are tried, most first, and the share of the budget that
 #: measuring the first prompts on them may take.
-SIZES, SHARE = (48, 32, 16, 8), 0.4
+SIZES, SHARE = (192, 96, 48, 32, 16, 8), 0.4
 
 
 class Adapter:

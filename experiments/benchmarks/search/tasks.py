@@ -23,8 +23,9 @@ from evoprompt.tasks.base import Task, share_choices
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.splits import balanced
 
-#: Fitness and validation examples; together they are what a contender may measure on.
-FITNESS, VALIDATION = 48, 64
+#: Examples that a contender may measure on, and the share of them that are fitness examples;
+#: the rest are validation examples.
+DEVELOPMENT, FITNESS_SHARE = 112, 3 / 7
 #: At most so many test examples (of a task of the package, half), demonstrations, and starting
 #: prompts.
 TEST, POOL, PROMPTS = 200, 200, 5
@@ -71,11 +72,13 @@ class BenchTask:
         return number, 2 * number
 
 
-def load(name: str, data: Path | None, test_examples: int = TEST) -> BenchTask:
+def load(
+    name: str, data: Path | None, test_examples: int = TEST, development: int = DEVELOPMENT
+) -> BenchTask:
     """Return a task of a folder, or of the package where it has no slash in its name."""
     sizes: dict[str, Any] = {
-        "fitness_examples": FITNESS,
-        "validation_examples": VALIDATION,
+        "fitness_examples": round(FITNESS_SHARE * development),
+        "validation_examples": development - round(FITNESS_SHARE * development),
         "test_examples": test_examples,
         "demonstration_pool": POOL,
     }
