@@ -140,6 +140,9 @@ class Birth:
     parent_ids: tuple[str, ...]
     shares: tuple[float, ...]
     operator: str
+    #: every operator that made the policy, in order, where more than one did; `operator` is the
+    #: first
+    edits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

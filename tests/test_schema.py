@@ -70,6 +70,12 @@ def test_the_numbers_of_examples_of_a_birth_are_as_the_schema_says(
     ]
 
 
+def test_the_edits_of_a_birth_are_two_or_more(records: dict[str, list[dict[str, Any]]]):
+    line = records["lineage_line"][-1]
+    assert mistakes("lineage_line", line | {"edits": [line["operator"], "step_add"]}) == []
+    assert "too short" in mistakes("lineage_line", line | {"edits": [line["operator"]]})[0]
+
+
 def test_the_rounds_of_a_loop_are_as_the_schema_says(boost_file: Path, tmp_path: Path):
     settings = ["loop.rounds=2", "loop.measure_imitation=1"]
     boost_session.start(load_boost(boost_file, settings), tmp_path / "loop")

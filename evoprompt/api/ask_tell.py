@@ -19,6 +19,7 @@ from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
+from evoprompt.evolution.novelty import known_as
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.folder import lineage_line, with_examples
 from evoprompt.policy import Policy
@@ -140,7 +141,9 @@ class Evolution:
         if self.state is None:
             return found(self._founders)
         matings = ask(self.state, self._strategy)
-        return vary(self.state, matings, self._strategy, set(self._evaluations), lambda _: True)
+        novelty = self._strategy.config.novelty
+        seen = {known_as(p, novelty) for p in self._policies.values()}
+        return vary(self.state, matings, self._strategy, seen, lambda _: True)
 
     def _evaluation(self, policy: Policy, cases: np.ndarray) -> Evaluation:
         fitness = round(float(cases.mean()), FITNESS_DIGITS)

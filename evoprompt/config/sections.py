@@ -41,6 +41,7 @@ Few = Annotated[int, NUMBER, Field(ge=1, le=10_000)]
 Seed = Annotated[int, NUMBER, Field(ge=0, le=LARGEST_SEED)]
 Tokens = Annotated[int, NUMBER, Field(ge=1, le=10**15)]
 Share = Annotated[float, NUMBER, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Probability = Annotated[float, NUMBER, Field(ge=0, le=1)]
 Level = Annotated[float, NUMBER, Field(ge=1e-9, le=1 - 1e-9)]
 Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False)]
 Balance = Literal["balanced", "proportional"]
@@ -272,6 +273,11 @@ class EvolutionConfig(Section):
     #: `differential`: each member is in turn the first parent, and the others are two members and
     #: the best, without parent selection
     mating: Literal["drawn", "differential"] = "drawn"
+    #: the probability that a child is edited once more after each edit, four times at most
+    further_edits: Probability = 0.0
+    #: what is not measured again: a policy that was (id), or one that differs from it only in the
+    #: order of demonstrations, case and white space (set)
+    novelty: Literal["id", "set"] = "id"
     racing: RacingConfig = RacingConfig()
 
     @model_validator(mode="after")

@@ -32,6 +32,13 @@ def check_line(row: Any) -> None:
         _expect(who, row, key, "a text", lambda v: isinstance(v, str))
     _expect(who, row, "parent_ids", "a list of birth ids", lambda v: _all(v, _is_text))
     _expect(who, row, "shares", "a list of numbers from 0 to 1", lambda v: _all(v, _is_share))
+    _expect(
+        who,
+        row,
+        "edits",
+        "a list of operators, the first that of the birth",
+        lambda v: _all(v, _is_text) and list(v[:1]) == [row["operator"]],
+    )
     for key in ("selection_probability", "survival_probability"):
         _expect(who, row, key, "a number from 0 to 1, or null", _is_share_or_none)
     _expect(who, row, "fitness", f"a number within {GREATEST:.0e}", _is_number)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evoprompt.config.sections import EvolutionConfig
 from evoprompt.errors import UserError
 from evoprompt.evolution.differential import differential_chances, differential_matings
+from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Policy
 from evoprompt.records import (
     CLONE,
@@ -46,6 +47,9 @@ from evoprompt.variation.base import Operator
 #: How often a child is drawn again when it cannot be made, does not fit the model's window, or has
 #: been seen in this run.
 MAX_ATTEMPTS = 20
+
+#: How many edits make a child at most.
+MAX_EDITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +128,37 @@ def vary(
     A child that cannot be made, has one word for two choices, does not fit, or has been seen is
     drawn again, from the second half of the attempts on by any one-parent operator; after
     `MAX_ATTEMPTS` the parent itself is taken, by the operator `clone`: its score is known and costs
-    nothing. Where the comma scheme has fewer different policies in the brood than the population,
-    the fittest other members survive, so that it keeps its size.
+    nothing. With `further_edits` one-parent operators may edit a child again: its operator is the
+    first, its `edits` are all. Where the comma scheme has fewer different policies in the brood
+    than the population, the fittest other members survive, so that it keeps its size.
 
     Args:
-        seen: ids of the policies of earlier generations.
+        seen: what the policies of earlier generations are known as (`novelty.known_as`).
         fits: whether a policy's prompt can be scored at all.
     """
     generation = state.generation + 1
     births: list[Birth] = []
 
-    def add(policy: Policy, parents: Sequence[Member], operator: str) -> None:
+    def add(
+        policy: Policy, parents: Sequence[Member], operator: str, edits: tuple[str, ...] = ()
+    ) -> None:
         birth_id = _birth_id(generation, state.island, len(births))
         shares = tuple(1.0 / len(parents) for _ in parents)
         ids = tuple(p.birth.birth_id for p in parents)
-        births.append(Birth(birth_id, policy, ids, shares, operator))
+        births.append(Birth(birth_id, policy, ids, shares, operator, edits))
 
     if strategy.config.scheme == "plus":
         for member in state.members:
             add(member.birth.policy, [member], SURVIVE)
-    taken = set(seen) | {m.birth.policy.policy_id for m in state.members}
+    novelty = strategy.config.novelty
+    taken = set(seen) | {known_as(m.birth.policy, novelty) for m in state.members}
     for index, mating in enumerate(matings):
-        policy, operator = _child(state, generation, index, mating, strategy, taken, fits)
-        taken.add(policy.policy_id)
+        policy, edits = _child(state, generation, index, mating, strategy, taken, fits)
+        taken.add(known_as(policy, novelty))
+        operator = edits[0]
         count = 1 if operator == CLONE else strategy.operators[operator].num_parents
-        add(policy, [state.members[p] for p in mating.parents[:count]], operator)
+        parents = [state.members[p] for p in mating.parents[:count]]
+        add(policy, parents, operator, edits if len(edits) > 1 else ())
     for member in _missing(state.members, births, strategy.config.population):
         add(member.birth.policy, [member], SURVIVE)
     return Brood(generation, state.island, tuple(births))
@@ -200,34 +210,67 @@ def _child(
     strategy: Strategy,
     taken: set[str],
     fits: Callable[[Policy], bool],
-) -> tuple[Policy, str]:
-    """Return a child of a mating, and the operator that made it in the end: `clone` where it is the
-    first parent.
+) -> tuple[Policy, tuple[str, ...]]:
+    """Return a child of a mating, and the operators that made it in the end, in order: `clone`
+    alone where it is the first parent.
     """
     parents = [state.members[p].birth.policy for p in mating.parents]
     rng = generator(state.seed, Stream.VARIATION, generation, state.island, index)
     simple = [name for name in strategy.weights if strategy.operators[name].num_parents == 1]
-    shares = np.array([strategy.weights[n] for n in simple])
     for attempt in range(MAX_ATTEMPTS):
         again = attempt >= MAX_ATTEMPTS // 2 and len(simple) > 0
-        name = (
-            simple[int(rng.choice(len(simple), p=shares / shares.sum()))]
-            if again
-            else mating.operator
-        )
-        operator = strategy.operators[name]
-        child = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
-        if child is not None and not isinstance(child, Policy):
-            raise UserError(
-                f"the operator '{name}' returned {child!r}; an operator returns a Policy, or None "
-                "where it has nothing to work on"
-            )
-        if child is None or mistake_in_words(child, strategy.materials.choices):
+        edits = [_drawn(simple, strategy, rng) if again else mating.operator]
+        child = _edited(parents, edits[0], strategy, rng)
+        if child is not None and simple:
+            child, more = _edited_further(child, simple, strategy, rng)
+            edits += more
+        if child is None:
             continue
         # known ones first: whether they fit costs nothing to know
-        if child.policy_id not in taken and fits(child):
-            return child, name
-    return parents[0], CLONE
+        if known_as(child, strategy.config.novelty) not in taken and fits(child):
+            return child, tuple(edits)
+    return parents[0], (CLONE,)
+
+
+def _edited_further(
+    child: Policy, names: Sequence[str], strategy: Strategy, rng: np.random.Generator
+) -> tuple[Policy, list[str]]:
+    """Return the child after further edits, and the operators that made them. One that can do
+    nothing takes its turn without being named.
+    """
+    further = strategy.config.further_edits
+    edits: list[str] = []
+    for _ in range(MAX_EDITS - 1 if further else 0):
+        if rng.random() >= further:
+            break
+        name = _drawn(names, strategy, rng)
+        edited = _edited([child], name, strategy, rng)
+        if edited is not None:
+            child, edits = edited, [*edits, name]
+    return child, edits
+
+
+def _drawn(names: Sequence[str], strategy: Strategy, rng: np.random.Generator) -> str:
+    shares = np.array([strategy.weights[n] for n in names])
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+
+
+def _edited(
+    parents: Sequence[Policy], name: str, strategy: Strategy, rng: np.random.Generator
+) -> Policy | None:
+    """Return what an operator makes of its parents, or None where that is nothing or has one word
+    for two choices.
+    """
+    operator = strategy.operators[name]
+    child = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
+    if child is not None and not isinstance(child, Policy):
+        raise UserError(
+            f"the operator '{name}' returned {child!r}; an operator returns a Policy, or None "
+            "where it has nothing to work on"
+        )
+    if child is None or mistake_in_words(child, strategy.materials.choices):
+        return None
+    return child
 
 
 def _missing(members: Sequence[Member], births: Sequence[Birth], population: int) -> list[Member]:

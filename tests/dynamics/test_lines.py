@@ -24,6 +24,7 @@ def test_a_birth_as_documented_is_taken_with_its_fitness_beside_or_among_its_tra
     check_line({k: v for k, v in BIRTH.items() if k != "fitness"} | {"traits": {"fitness": 1}})
     check_line(BIRTH | {"traits": {"fitness": -0.5}, "survival_probability": None, "extra": "x"})
     check_line(BIRTH | {"remeasured": None})
+    check_line(BIRTH | {"edits": ["found", "step_add"]})
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,8 @@ def test_a_birth_as_documented_is_taken_with_its_fitness_beside_or_among_its_tra
         ({"traits": {"length": None}}, "expected numbers by name"),
         ({"traits": [1]}, "expected numbers by name"),
         ({"traits": {"fitness": 0.5}}, "has the fitness -0.5 and, among its traits, 0.5"),
+        ({"edits": "step_add"}, "expected a list of operators, the first that of the birth"),
+        ({"edits": ["step_add", "found"]}, "expected a list of operators, the first that of"),
         ({"selection_probability": -0.1}, "a number from 0 to 1, or null"),
     ],
 )

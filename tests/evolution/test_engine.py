@@ -10,6 +10,7 @@ import pytest
 
 from evoprompt.config.sections import EvolutionConfig, SelectionConfig
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
+from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import CLONE, FOUND, SURVIVE, Evaluation, Materials, State
 from evoprompt.selection.schemes import SCHEMES
@@ -207,3 +208,79 @@ def test_a_child_that_has_one_word_for_two_choices_is_never_born():
 
     assert set(children((("yes", "no"),))) == set(FOUNDERS)
     assert len(set(children((("yes", "maybe"),)))) == 3 + 6  # power: these differ, and are born
+
+
+class Tag:
+    """Adds a letter to the instruction; of one parent or two, and unable to where it is long."""
+
+    def __init__(self, name: str, num_parents: int = 1, most: int = 99) -> None:
+        self.name, self.num_parents, self._most = name, num_parents, most
+        self.slot, self.needs = "instruction", frozenset()
+
+    def apply(self, parents, materials, rng):
+        text = parents[0].instruction + self.name
+        return replace(parents[0], instruction=text) if len(text) <= self._most else None
+
+
+def tagged(*operators: Tag, **config) -> list:
+    """Return the children of the first generation, of parents "A.", "B." and "C."."""
+    strat = replace(
+        strategy(children=300, **config),
+        operators={o.name: o for o in operators},
+        weights={o.name: 1.0 for o in operators},
+    )
+    births = [e.member.birth for e in evolve(strat, 1)[1][1]]
+    return [b for b in births if b.operator not in (SURVIVE, CLONE)]
+
+
+def test_a_child_is_edited_again_as_often_as_it_is_drawn_and_its_birth_names_every_edit():
+    operators = [Tag(f"{letter}{n:03}") for letter in "xy" for n in range(400)] + [Tag("z", 2)]
+    children = tagged(*operators, further_edits=0.5)
+    for birth in children:
+        made = birth.edits or (birth.operator,)
+        assert birth.policy.instruction[2:] == "".join(made)
+        assert made[0] == birth.operator
+        assert len(birth.parent_ids) == (2 if birth.operator == "z" else 1)
+        assert "z" not in made[1:]  # one parent is all that there is
+    sizes = [max(1, len(b.edits)) for b in children]
+    # geometric with 1/2, the last probability that of all beyond: 300 times (1/2, 1/4, 1/8, 1/8),
+    # with standard deviations of at most 8.7; each is missed by five with p < 6e-7
+    for size, expected in ((1, 150), (2, 75), (3, 37.5), (4, 37.5)):
+        assert abs(sizes.count(size) - expected) < 5 * 8.7, sizes
+    assert children == tagged(*operators, further_edits=0.5)
+
+
+def test_every_child_has_four_edits_where_another_is_certain_and_one_where_there_is_none():
+    operators = [Tag(f"{letter}{n:03}") for letter in "xy" for n in range(400)]
+    assert {len(b.edits) for b in tagged(*operators, further_edits=1.0)} == {4}
+    assert {b.edits for b in tagged(*operators)} == {()}
+
+
+def test_an_edit_that_could_do_nothing_is_not_named():
+    children = tagged(Tag("x", most=3), Tag("yy", most=4), further_edits=1.0)
+    assert {(b.policy.instruction[2:], b.edits) for b in children} == {("x", ()), ("yy", ())}
+
+
+def test_with_novelty_by_set_no_child_is_a_known_set_in_another_order():
+    def known_sets(novelty: str) -> int:
+        materials = Materials(demonstrations=POOL[:4], max_demonstrations=3)
+        few = replace(strategy(novelty=novelty), materials=materials)
+        few = replace(few, weights={"demonstration_add": 1.0, "demonstration_reorder": 3.0})
+        state, seen, sets = None, [], []
+        for _ in range(5):
+            known = {known_as(p, novelty) for p in seen}
+            brood = (
+                found(FOUNDERS)
+                if state is None
+                else vary(state, ask(state, few), few, known, lambda p: True)
+            )
+            for birth in brood.births:
+                if birth.operator not in (SURVIVE, CLONE):
+                    policy = birth.policy
+                    sets.append((policy.instruction, frozenset(policy.demonstrations)))
+            seen += [b.policy for b in brood.births]
+            state, _ = tell(state, brood, [planted(b.policy) for b in brood.births], few, 0)
+        return len(sets) - len(set(sets))
+
+    assert known_sets("set") == 0
+    assert known_sets("id") > 0

@@ -161,6 +161,7 @@ def lineage_line(entry: LineageEntry) -> dict[str, object]:
         "parent_ids": list(birth.parent_ids),
         "shares": list(birth.shares),
         "operator": birth.operator,
+        **_edits_dict(birth),
         "selected": entry.selected,
         **_evaluation_dict(evaluation),
         "policy": birth.policy.to_dict(),
@@ -219,8 +220,13 @@ def _birth_dict(birth: Birth) -> dict[str, object]:
         "parent_ids": list(birth.parent_ids),
         "shares": list(birth.shares),
         "operator": birth.operator,
+        **_edits_dict(birth),
         "policy": birth.policy.to_dict(),
     }
+
+
+def _edits_dict(birth: Birth) -> dict[str, object]:
+    return {"edits": list(birth.edits)} if birth.edits else {}
 
 
 def _birth(row: Mapping[str, Any]) -> Birth:
@@ -230,6 +236,7 @@ def _birth(row: Mapping[str, Any]) -> Birth:
         tuple(row["parent_ids"]),
         tuple(row["shares"]),
         row["operator"],
+        tuple(row.get("edits", ())),
     )
 
 

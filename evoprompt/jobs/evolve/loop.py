@@ -18,6 +18,7 @@ from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
+from evoprompt.evolution.novelty import known_as
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.budget import goes_on
 from evoprompt.jobs.evolve.build import Parts
@@ -124,7 +125,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         if parts.author is not None and state is not None:
             parts.author.allow(_left(parts, journal, []))
         with ledger.timed("evolution" if parts.author is None else "variation"):
-            brood, chances = _next_brood(parts, state, set(journal.evaluations))
+            brood, chances = _next_brood(parts, state, journal)
         if parts.author is not None and state is not None:
             ledger.count("variation", parts.author.take_count())
         new = journal.unscored(brood)
@@ -185,13 +186,14 @@ def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
 
 
 def _next_brood(
-    parts: Parts, state: State | None, seen: set[str]
+    parts: Parts, state: State | None, journal: Journal
 ) -> tuple[Brood, Expectation | None]:
     """Return the next brood, and the chance that each member had to be a parent; the founders have
     no parents.
     """
     if state is None:
         return found(parts.task.starting_policies), None
+    seen = {known_as(p, parts.config.evolution.novelty) for p in journal.policies.values()}
     matings = ask(state, parts.strategy)
     chances = mating_chances(state, matings, parts.strategy)
     return vary(state, matings, parts.strategy, seen, parts.costs.fits), chances

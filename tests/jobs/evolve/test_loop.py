@@ -284,6 +284,17 @@ def test_a_run_starts_with_the_demonstrations_that_fit_and_is_compared_with_the_
     assert "demonstrations" not in summary["baseline"]["policy"]
 
 
+def test_every_edit_of_a_child_stands_in_the_lineage_and_is_read_back(
+    config_file: Path, tmp_path: Path
+):
+    often = ["evolution.further_edits=0.7", "evolution.generations=2"]
+    start(load_config(config_file, often), tmp_path / "run")
+    written = [b.get("edits") for b in lines(tmp_path / "run", LINEAGE)]
+    read = [e.member.birth.edits for e in EvolveFolder(tmp_path / "run").lineage()]
+    assert [tuple(edits or ()) for edits in written] == read
+    assert max(map(len, read)) >= 2
+
+
 @pytest.mark.parametrize("kind", ["sum", "per_token", "per_byte", "pmi", "accuracy"])
 def test_every_fitness_carries_a_run(config_file: Path, tmp_path: Path, kind: str):
     summary = start(
