@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
             continue
         if bench is None:
             bench = open_bench(task, arguments.model, revision=arguments.revision)
-        bench = Bench(bench.model, task, arguments.model)
+        bench = Bench(bench.model, task, arguments.model, bench.memo)
         for key in missing:
             one(bench, key, arguments)
 

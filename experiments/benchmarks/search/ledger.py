@@ -11,20 +11,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.backends.base import WorkUnit
 from evoprompt.backends.open import OpenModel, open_model
 from evoprompt.calibration import fit, leave_one_out
 from evoprompt.config.sections import JobConfig, ModelConfig, WorkersConfig
 from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Unit
 from evoprompt.policy import Policy
 from evoprompt.records import Example, QueryKind
 from evoprompt.scoring.decoding import Decoding
+from evoprompt.scoring.engine import TokenScores
+from evoprompt.scoring.memo import Memo
+from evoprompt.scoring.trie import TokenRequest
 from experiments.benchmarks.search.tasks import BenchTask
 
 Floats = NDArray[np.float64]
@@ -101,6 +105,7 @@ class Bench:
     model: OpenModel
     task: BenchTask
     name: str  #: of the model
+    memo: Memo | None = None  #: what was scored by other processes
     ledger: Ledger = field(default_factory=lambda: Ledger(float("inf")))
     #: examples on which each policy was measured in this run, in order
     measured: dict[Policy, dict[str, Example]] = field(default_factory=dict)
@@ -183,7 +188,7 @@ class Bench:
         if not missing:
             return
         [unit] = self._measurer.prepare([policy], missing)
-        done = self.model.executor.score([unit.work], lambda *_: None)[unit.key]
+        done = self._score(unit)
         self.ledger.prefill += done.count.body_tokens
         lengths = _lengths(unit)
         values: dict[str, dict[int, tuple[float, int]]] = {}
@@ -202,6 +207,16 @@ class Bench:
                 _is_answer(greedy[example.example_id], example.gold),
                 *lengths[example.example_id],
             )
+
+    def _score(self, unit: Unit) -> TokenScores:
+        """Return the scores of a unit; what the memo knows is not forwarded."""
+
+        def forward(requests: Sequence[TokenRequest]) -> TokenScores:
+            work = WorkUnit(unit.key, tuple(requests), unit.cuts)
+            return self.model.executor.score([work], lambda *_: None)[unit.key]
+
+        requests = unit.work.requests
+        return self.memo.complete(requests, forward) if self.memo else forward(requests)
 
     def _collect(self, policy: Policy, examples: Sequence[Example]) -> Scores:
         known = [self._known[policy.policy_id, e.example_id] for e in examples]
@@ -235,7 +250,8 @@ def open_bench(
         workers=WorkersConfig(backend="local", threads=threads),
     )
     opened = open_model(config)
-    return Bench(opened, task, model)
+    opener = memo_opener(config, opened.identity)
+    return Bench(opened, task, model, opener(opened.executor.info()) if opener else None)
 
 
 def log_probabilities(bench: Bench, scores: Scores, *, calibrated: bool) -> Floats:
@@ -284,8 +300,3 @@ def _is_answer(greedy: Sequence[tuple[QueryKind, int, bool]], gold: int) -> bool
     right = any(g for kind, c, g in greedy if kind is QueryKind.CANDIDATE and c == gold)
     ends = [g for kind, c, g in greedy if kind is QueryKind.END and c == gold]
     return right and (any(ends) or not ends)
-
-
-def model_folder(bench: Bench) -> Path:
-    """Return where the weights are."""
-    return Path(bench.model.identity.place)
