@@ -11,7 +11,7 @@ as if each example's value did not depend on the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import sqrt
 from typing import Any, Self
@@ -27,6 +27,7 @@ from evoprompt.dynamics.price import (
     SelectionTerms,
     generation_terms,
 )
+from evoprompt.stats.significance import t_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,45 @@ def example_errors(terms: Mapping[str, Floats]) -> dict[str, float]:
     if num < 2:
         raise ValueError(f"example_errors: {num} example(s); a standard error needs at least two")
     return {name: float(np.std(values, ddof=1)) / sqrt(num) for name, values in terms.items()}
+
+
+def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int]) -> dict[str, float]:
+    """Return the degrees of freedom of every standard error of `example_errors`, for intervals by
+    Student's t: one less than examples for a mean over all of them, fewer for one over the first.
+
+    With S_k the sum of squared deviations of the n_k examples between two numbers of examples: (sum
+    S_k)^2 / sum (S_k^2 / n_k) - 1.
+
+    Args:
+        terms: as `example_terms` has them, of generations added up or not.
+        numbers: of the first examples that the means were over.
+
+    Source: Satterthwaite 1946.
+    """
+    edges = np.array(sorted({0, *numbers}))
+    found = {}
+    for name, values in terms.items():
+        squares = np.add.reduceat((values - values.mean()) ** 2, edges[:-1])
+        weight = float((squares**2 / np.diff(edges)).sum())
+        degrees = float(squares.sum()) ** 2 / weight - 1 if weight else len(values) - 1.0
+        found[name] = max(1.0, round(degrees, 6))
+    return found
+
+
+def half_widths(total: Mapping[str, Any], alpha: float = 0.05) -> dict[str, float]:
+    """Return half of the interval over examples of each of a run's terms, by Student's t; empty
+    where they have no standard errors.
+
+    Args:
+        total: a trait's terms with `standard_error` and `degrees`, as `History.summary` has them.
+        alpha: the intervals cover 1 - alpha.
+    """
+    degrees = total.get("degrees", {})
+    factor = {d: t_quantile(1 - alpha / 2, d) for d in set(degrees.values())}
+    return {
+        name: factor[degrees[name]] * error
+        for name, error in total.get("standard_error", {}).items()
+    }
 
 
 def flat(account: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

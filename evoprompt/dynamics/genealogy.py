@@ -24,6 +24,7 @@ from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.diversity import Diversity, Indices, next_diversity
 from evoprompt.dynamics.inheritance import Undefined
 from evoprompt.dynamics.population import Births
+from evoprompt.dynamics.remeasured import gains
 from evoprompt.records import SURVIVE
 
 
@@ -35,7 +36,8 @@ class Step:
     generation: int
     operator: str
     fitness: float
-    #: fitness minus the mean of the parents' by their shares; None for a founder
+    #: fitness minus the mean of the parents' by their shares, on the most examples on which both
+    #: are known; None for a founder, and where there are none
     gain: float | None
     #: birth id and share; the first is the one that is followed
     parents: tuple[tuple[str, float], ...]
@@ -80,7 +82,7 @@ class _Generation:
     number: int
     ids: NDArray[np.bytes_]
     fitness: Floats
-    mid_parent: Floats
+    gain: Floats  # NaN where it is not known
     operator: NDArray[np.int16]
     selected: NDArray[np.bool_]
     parent: Indices  # the one that is followed; -1: founder or immigrant
@@ -94,6 +96,7 @@ class Genealogy:
         self._fitness = fitness
         self._operators: list[str] = []
         self._generations: list[_Generation] = []
+        self._last: Births | None = None
         self._founder: Indices = np.zeros(0, dtype=np.int32)
         self._num_founders = 0
         self._diversity: list[Diversity] = []
@@ -125,13 +128,16 @@ class Genealogy:
         parent, crossed = _followed(births, parental)
         codes = np.array([self._code(name) for name in births.operator_names], dtype=np.int16)
         ids = np.array([name.encode() for name in births.birth_ids])
-        mid = births.mid_parent(parental)
+        gain = np.full(len(births), np.nan)
+        if self._last is not None:
+            gain = gains(self._last, births, self._fitness)
+        self._last = births
         self._generations.append(
             _Generation(
                 births.generation,
                 ids,
                 fitness.copy(),
-                mid,
+                gain,
                 codes[births.operator],
                 births.selected.copy(),
                 parent,
@@ -155,8 +161,8 @@ class Genealogy:
     def ancestry(self, birth_id: str) -> tuple[Step, ...]:
         """Return the births that led to this one, from its founder on; survivals are left out.
 
-        Where every step has one parent, the founder's fitness and the gains add up to the last
-        step's fitness.
+        Where every step has one parent and all were measured on as many examples, the founder's
+        fitness and the gains add up to the last step's fitness.
 
         Raises:
             KeyError: there is no such birth.
@@ -169,7 +175,7 @@ class Genealogy:
             parents = tuple(
                 (self._id(*self._born(g - 1, p)), share) for p, share in _parents(here, i)
             )
-            gain = float(here.fitness[i] - here.mid_parent[i]) if parents else None
+            gain = None if np.isnan(here.gain[i]) else float(here.gain[i])
             steps.append(
                 Step(
                     self._id(g, i),

@@ -20,6 +20,7 @@ from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import (
     GenerationAccount,
     PriceAccount,
+    example_degrees,
     example_errors,
     example_terms,
     population_account,
@@ -63,6 +64,7 @@ class History:
         self._regressions, self._evolvability = Regressions(), EvolvabilityCounts()
         self._operator_responses: list[Any] = []
         self._drift: list[tuple[float, float]] = []
+        self._numbers: dict[str, set[int]] = {}  # of examples that each trait was a mean over
         self._differentials: dict[str, Floats] = {}  # S by trait and example, of all responses
         self._chance: dict[str, float] = {}  # variance of all S by trait, by who was drawn
         self._pool = Pool()
@@ -162,6 +164,7 @@ class History:
         if cases is None or min(cases.numbers) < 2:
             return None
         by_example = example_terms(before, births, cases)
+        self._numbers.setdefault(name, set()).update(cases.numbers)
         total = self._totals.setdefault(name, {})
         for term, values in by_example.items():
             _add_up(total, term, values)
@@ -172,12 +175,14 @@ class History:
     def summary(self) -> Mapping[str, Any]:
         """Return what holds over the whole run.
 
-        `price`: each trait's terms summed over the generations, with standard errors where there
-        are examples; `heritability`: sum R / sum S, undefined within two errors of S, by which
-        examples were asked and who was drawn as a parent; `operators`: births, effect on fitness,
-        evolvability, and by trait the regression on parents and the breeder's equation; `drift`:
-        the test of the selection operator; `coalescence`; `gradients` and `reward` of all
-        generations together: see `Pool`.
+        `price`: each trait's terms summed over the generations, with standard errors and their
+        degrees of freedom where there are examples; `heritability`: sum R / sum S, undefined within
+        two errors of S, by which examples were asked and who was drawn as a parent; `operators`:
+        births, effect on fitness, evolvability, and by trait the regression on parents and the
+        breeder's equation; `drift`: the test of the selection operator; `coalescence`; `gradients`
+        and `reward` of all generations together: see `Pool`. Heritability and operators are judged
+        on the examples that all births of a generation were measured on; drift and gradients are of
+        the parents as they were selected.
         """
         slopes = self._regressions.result()
         steps = [line.price for line in self.lines if line.price]
@@ -210,8 +215,11 @@ class History:
         for price in steps:
             for term, value in (price[name].terms() if name in price else {}).items():
                 total[term] = total.get(term, 0.0) + value
-        errors = example_errors(self._totals[name]) if name in self._totals else None
-        return total | ({"standard_error": errors} if errors else {})
+        if name not in self._totals:
+            return {**total}
+        by_example, numbers = self._totals[name], self._numbers[name]
+        errors, degrees = example_errors(by_example), example_degrees(by_example, numbers)
+        return total | {"standard_error": errors, "degrees": degrees}
 
     def _operator(
         self, name: str, found: Any, slopes: Mapping[tuple[str, str], Slope | Undefined]

@@ -8,10 +8,11 @@ earlier number of examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.population import Births
@@ -81,6 +82,30 @@ def on_one_measurement(before: Births, births: Births) -> tuple[Births, Births]:
         again = replace(before, traits=before.remeasured, remeasured=None)
         before = again.of_known_traits(before.selected)
     return before, births.first
+
+
+def gains(before: Births, births: Births, trait: str) -> Floats:
+    """Return each birth's trait less the mean of its parents' by their shares, shape (birth,): on
+    the most examples on which both are known; NaN where there are none, or no parents.
+    """
+    found = np.full(len(births), np.nan)
+    parental = {number: values for number, _, values in _by_number(before, trait)}
+    for number, measured, values in _by_number(births, trait):
+        if number in parental:
+            gain = values - births.mid_parent(parental[number])
+            found = np.where(measured & births.has_parents, gain, found)
+    return found
+
+
+def _by_number(
+    births: Births, trait: str
+) -> Iterator[tuple[int | None, NDArray[np.bool_], Floats]]:
+    """Yield each number of examples, ascending, who was measured on it, and their trait."""
+    if births.rungs is None:
+        yield births.examples, births.last, births.trait(trait)
+        return
+    values = births.rungs.traits[:, :, births.trait_names.index(trait)]
+    yield from zip(births.rungs.examples, births.rungs.measured, values, strict=True)
 
 
 def _known(before: Births, births: Births) -> Floats:

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from math import fsum
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,12 +23,23 @@ from evoprompt.dynamics.evolvability import evolvability
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms, restart_terms
-from evoprompt.dynamics.remeasured import on_one_measurement, unknown_parents, with_parents
+from evoprompt.dynamics.remeasured import (
+    gains,
+    on_one_measurement,
+    unknown_parents,
+    with_parents,
+)
+from evoprompt.jobs.compare.runs import read_run
+from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects
+from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
 
 
 def z(**values: float) -> dict[int, dict[str, float]]:
     """What a birth is worth by number of examples: `z(on2=1.0, on4=3.0)`."""
     return {int(name[2:]): {"fitness": value} for name, value in values.items()}
+
+
+SELECTED = {"selected": True}
 
 
 def two_parents() -> list[dict]:
@@ -269,3 +281,62 @@ def test_a_survivor_has_the_fitness_that_it_had_on_as_many_examples():
     births[0] |= on(z(on2=2.0, on4=2.5), 2)
     with pytest.raises(ValueError, match="birth x survived from b with the fitness 2.5"):
         pair(two_parents() + births)
+
+
+def test_a_gain_is_on_the_most_examples_on_which_both_are_known():
+    rows = [row | on(z(on2=1.0, on4=3.0), 2) for row in two_parents()]
+    children = [
+        birth("c", 1, {"a": 1.0}, "edit")
+        | on(z(on2=2.0, on4=5.0, on8=9.0), 3)
+        | {"selected": True},
+        birth("d", 1, {"a": 0.5, "b": 0.5}, "mix") | on(z(on2=2.5), 1),
+    ]
+    assert gains(*pair([*rows, *children]), "fitness").tolist() == [2.0, 1.5]
+    lines = [
+        row | {"policy_id": row["birth_id"], "fitness": row["traits"]["fitness"]}
+        for row in [*rows, *children]
+    ]
+    assert [step.gain for step in ancestry(lines, "c")] == [None, 2.0]
+    assert operator_effects(lines) == {"edit": [2.0], "mix": [1.5]}
+    history = History()
+    for births in generations(lines):
+        history.add(births)
+    assert [step.gain for step in history.genealogy.ancestry("d")] == [None, 1.5]
+
+
+def test_the_best_so_far_is_of_births_on_as_many_examples(tmp_path: Path):
+    """On two examples a birth was worth 9 and went no further; on eight the best is 4 again."""
+    chosen = {"selected": True}
+    rows = [
+        birth("a", 0, {}, "found") | on(z(on4=5.0), 1) | chosen,
+        birth("b", 1, {"a": 1.0}, "edit") | on(z(on2=9.0), 1),
+        birth("s", 1, {"a": 1.0}, "survive") | on(z(on2=4.0, on4=5.0), 2) | chosen,
+        birth("t", 2, {"s": 1.0}, "survive") | on(z(on8=4.0), 1) | chosen,
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "lineage.jsonl").write_text(text, encoding="utf-8")
+    run = read_run(tmp_path, "fitness")
+    assert run is not None
+    assert run.best.tolist() == [5.0, 5.0, 4.0]
+    assert [account.residual for account in run.accounts] == pytest.approx([0.0, 0.0])
+
+
+def test_the_page_of_a_race_shows_its_selection_and_measuring_again():
+    history = History()
+    for births in generations(race_lineage(3, num_generations=4)):
+        history.add(births)
+    text = "".join(dynamics_sections(history))
+    assert "selection in the race" in text
+    assert "measuring again" in text
+    plain = History()
+    for births in generations(two_parents() + [row | {"generation": 1} for row in three_births()]):
+        plain.add(births)
+    assert "in the race" not in "".join(dynamics_sections(plain))  # power: no race, no column
+
+
+def three_births() -> list[dict]:
+    own = {"x": ({"b": 1.0}, "survive", 3.0), "y": ({"b": 1.0}, "edit", 4.0)}
+    return [
+        birth(name, 1, parents, operator) | on(z(on4=value), 1) | {"selected": True}
+        for name, (parents, operator, value) in own.items()
+    ]

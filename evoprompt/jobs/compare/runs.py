@@ -43,7 +43,7 @@ class RunRecord:
     seed: int | None
     complete: bool
     cost: Mapping[str, Floats]  #: by axis, cumulative; an axis that the run does not have is absent
-    best: Floats  #: the fittest policy so far
+    best: Floats  #: the fittest policy so far, of those that were measured on as many examples
     mean: Floats  #: the trait's mean over the selected
     accounts: Sequence[PriceAccount]  #: of the trait, from generation 1 on
     summary: Mapping[str, Any] | None
@@ -117,9 +117,7 @@ def read_run(path: Path, trait: str) -> RunRecord | None:
         seed=config.get("seed"),
         complete=summary is not None or not (path / CONFIG).exists(),
         cost=_costs(folder, populations),
-        best=np.maximum.accumulate(
-            [float(births.trait("fitness").max()) for births in populations]
-        ),
+        best=_best(populations),
         mean=np.array(
             [float(births.trait(trait)[births.selected].mean()) for births in populations]
         ),
@@ -195,6 +193,18 @@ def _account(before: Births, births: Births, trait: str) -> PriceAccount:
     if births.has_parents.any():
         return price_account(generation_terms(before, births))[trait]
     return price_account(restart_terms(before, births))[trait]
+
+
+def _best(populations: Sequence[Births]) -> Floats:
+    """Return the greatest fitness so far by generation, of the births that were measured on the
+    most examples; where there come more examples it begins again.
+    """
+    found: list[float] = []
+    for births, before in zip(populations, (None, *populations), strict=False):
+        best = float(births.trait("fitness")[births.last].max())
+        same = before is not None and before.examples == births.examples
+        found.append(max(best, found[-1]) if same else best)
+    return np.array(found)
 
 
 def _costs(folder: EvolveFolder, populations: Sequence[Births]) -> dict[str, Floats]:

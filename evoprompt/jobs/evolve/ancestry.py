@@ -13,16 +13,15 @@ from evoprompt.report.text import Line
 
 
 def operator_effects(lineage: Sequence[Line], trait: str = "fitness") -> dict[str, list[float]]:
-    """Return, by operator, each birth's trait minus the mean of its parents' by their shares;
-    births that died are included.
+    """Return, by operator, each birth's trait minus the mean of its parents' by their shares, on
+    the most examples on which all of them are known; births that died are included.
     """
-    traits = {b["birth_id"]: b["traits"][trait] for b in lineage}
+    by_id = {b["birth_id"]: b for b in lineage}
     effects: dict[str, list[float]] = {}
     for birth in lineage:
-        if birth["parent_ids"] and birth["operator"] != SURVIVE:
-            effects.setdefault(birth["operator"], []).append(
-                birth["traits"][trait] - _mid_parent(birth, traits)
-            )
+        gain = _gain(birth, by_id, trait)
+        if gain is not None and birth["operator"] != SURVIVE:
+            effects.setdefault(birth["operator"], []).append(gain)
     return effects
 
 
@@ -33,7 +32,9 @@ class Step:
     generation: int
     operator: str
     fitness: float
-    gain: float | None  #: over the mean of its parents by their shares; None without parents
+    #: over the mean of its parents by their shares, on the most examples on which all are known;
+    #: None without parents, or without such examples
+    gain: float | None
     num_demonstrations: int
     change: str  #: against the fitter parent, in words
 
@@ -43,7 +44,6 @@ def ancestry(lineage: Sequence[Line], policy_id: str) -> list[Step]:
     fitter is followed.
     """
     by_id = {b["birth_id"]: b for b in lineage}
-    fitness = {b["birth_id"]: b["fitness"] for b in lineage}
     birth: Line | None = next(b for b in lineage if b["policy_id"] == policy_id)
     steps = []
     while birth is not None:
@@ -55,7 +55,7 @@ def ancestry(lineage: Sequence[Line], policy_id: str) -> list[Step]:
                 generation=birth["generation"],
                 operator=birth["operator"],
                 fitness=birth["fitness"],
-                gain=birth["fitness"] - _mid_parent(birth, fitness) if parents else None,
+                gain=_gain(birth, by_id, "fitness"),
                 num_demonstrations=len(birth.get("policy", {}).get("demonstrations", [])),
                 change=what_changed(parent["policy"], birth["policy"]) if parent and known else "",
             )
@@ -75,8 +75,20 @@ def what_changed(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
     )
 
 
-def _mid_parent(birth: Line, values: Mapping[str, float]) -> float:
-    return fsum(
-        share * values[parent]
-        for parent, share in zip(birth["parent_ids"], birth["shares"], strict=True)
-    )
+def _gain(birth: Line, by_id: Mapping[str, Line], trait: str) -> float | None:
+    own = _by_number(birth, trait)
+    parents = [_by_number(by_id[name], trait) for name in birth["parent_ids"]]
+    shared = [number for number in own if all(number in each for each in parents)]
+    if not parents or not shared:
+        return None
+    pairs = zip(birth["shares"], parents, strict=True)
+    return own[shared[-1]] - fsum(share * each[shared[-1]] for share, each in pairs)
+
+
+def _by_number(birth: Line, trait: str) -> dict[int | None, float]:
+    """Return a birth's trait by number of examples, ascending; None is a number that is not
+    told.
+    """
+    last = birth["fitness"] if trait == "fitness" else birth["traits"][trait]
+    earlier = {rung["examples"]: rung["traits"][trait] for rung in birth.get("rungs", [])[:-1]}
+    return {**earlier, birth.get("examples"): last}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.dynamics.account import GenerationAccount
+from evoprompt.dynamics.account import GenerationAccount, half_widths
 from evoprompt.dynamics.genealogy import Tree
 from evoprompt.records import SURVIVE
 from evoprompt.report.plots import (
@@ -43,7 +43,7 @@ def totals_figure(total: Mapping[str, Any], trait: str) -> str:
     """Return a run's terms for one trait, operators below the whole, with 95 % intervals over
     examples where they are known.
     """
-    errors = total.get("standard_error", {})
+    halves = half_widths(total)
     operators = sorted(
         (n for n in total if n.startswith("transmission/") and n != f"transmission/{SURVIVE}"),
         key=lambda n: total[n],
@@ -51,7 +51,6 @@ def totals_figure(total: Mapping[str, Any], trait: str) -> str:
     names = ["change", *(n for n in PARTS if abs(total.get(n, 0.0)) > 1e-12), *operators]
     figure, axes = new_axes(height=0.27 * len(names) + 0.8, left=0.34)
     for row, name in enumerate(reversed(names)):
-        error = 1.96 * errors[name] if name in errors else None
         color = (
             GREY
             if name.startswith("transmission/")
@@ -64,7 +63,7 @@ def totals_figure(total: Mapping[str, Any], trait: str) -> str:
             total[name],
             color=color,
             height=0.65,
-            xerr=error,
+            xerr=halves.get(name),
             error_kw={"elinewidth": 1, "capsize": 2},
         )
     labels = [

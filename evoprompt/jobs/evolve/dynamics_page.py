@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from evoprompt.dynamics.account import half_widths
 from evoprompt.dynamics.history import History
 from evoprompt.jobs.evolve import dynamics_figures as figures
 from evoprompt.jobs.evolve.figures import price_figure, trait_figure
@@ -80,13 +81,13 @@ def _traits(summary: Mapping[str, Any]) -> Table:
     columns = {c: own for c, own in COLUMNS.items() if c not in RARE or known & set(own)}
     rows = []
     for name, total in totals.items():
-        errors = total.get("standard_error", {})
+        halves = half_widths(total)
         values = [_sum(total, own) for own in columns.values()]
         alone = [own[0] if len(own) == 1 else "" for own in columns.values()]
         rows.append(
             [
                 _words(name),
-                *(_with_error(v, errors.get(n)) for v, n in zip(values, alone, strict=True)),
+                *(_with_half(v, halves.get(n)) for v, n in zip(values, alone, strict=True)),
                 _number(summary["heritability"].get(name)),
             ]
         )
@@ -134,7 +135,7 @@ def _operators(summary: Mapping[str, Any]) -> Table:
             [
                 _words(name),
                 str(found["num_children"]),
-                _with_error(found["mean_effect"], found["standard_error"]),
+                _with_half(found["mean_effect"], _normal_half(found["standard_error"])),
                 f"{found['share_better']:.2f} [{low_high[0]:.2f}, {low_high[1]:.2f}]",
                 f"{slope['slope']:.2f} [{slope['ci'][0]:.2f}, {slope['ci'][1]:.2f}]"
                 if slope.get("ci")
@@ -209,7 +210,11 @@ def _number(value: Any, *, signed: bool = False) -> str:
     return "undefined" if isinstance(value, Mapping) else ""
 
 
-def _with_error(value: float | None, error: float | None) -> str:
+def _with_half(value: float | None, half: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:+.3g}" + (f" ± {1.96 * error:.2g}" if error is not None else "")
+    return f"{value:+.3g}" + (f" ± {half:.2g}" if half is not None else "")
+
+
+def _normal_half(error: float | None) -> float | None:
+    return None if error is None else 1.96 * error
