@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from typing import Any, Self, TypeVar
 
@@ -21,6 +21,7 @@ from evoprompt.recurrence.evaluator import (
 from evoprompt.report.table import Cell, Table, new_table, to_markdown
 from evoprompt.report.text import interval
 from evoprompt.seeding import Stream, generator
+from evoprompt.stats.proportions import binomial_test
 from evoprompt.stats.resampling import paired_bootstrap_interval, wilson_interval
 from evoprompt.stats.significance import Estimate
 
@@ -52,6 +53,17 @@ class CountedShare:
 
 
 @dataclass(frozen=True, slots=True)
+class McNemar:
+    """The exact paired test of two policies: on how many examples something is so of one of them
+    alone, and the two-sided p-value of both being equally often that one.
+    """
+
+    only_baseline: int
+    only_champion: int
+    p_value: float  #: 1 where there is no such example
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """The first policy and the champion on examples that nobody chose by."""
 
@@ -62,6 +74,7 @@ class HeldOut:
     difference: Share  #: paired by example
     #: of the first policy with its answers as they are, where those above are calibrated
     baseline_raw: Share | None = None
+    mcnemar: McNemar | None = None  #: None of checks that were written without it
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as a summary has it."""
@@ -70,8 +83,12 @@ class HeldOut:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the check of `to_dict`'s values."""
-        shares = {n: _share(Share, values[n]) for n in (*PARTS, "baseline_raw") if n in values}
-        return cls(values["metric"], values["num_examples"], **shares)
+        shares: dict[str, Any] = {
+            n: _share(Share, values[n]) for n in (*PARTS, "baseline_raw") if n in values
+        }
+        found = cls(values["metric"], values["num_examples"], **shares)
+        exact = values.get("mcnemar")
+        return found if exact is None else replace(found, mcnemar=McNemar(**exact))
 
     def part(self, name: str) -> Share:
         """Return the baseline, the champion, the difference, or the baseline uncalibrated."""
@@ -151,7 +168,7 @@ def compare(
     raw: NDArray[np.bool_] | None = None,
 ) -> HeldOut:
     """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap
-    interval.
+    interval and, beside it, McNemar's exact test (McNemar 1947).
 
     Args:
         baseline: which answers are right, shape (example,).
@@ -174,7 +191,16 @@ def compare(
         accuracy(champion),
         Share(float(difference.mean()), ends),
         None if raw is None else accuracy(raw),
+        mcnemar(baseline, champion),
     )
+
+
+def mcnemar(baseline: NDArray[np.bool_], champion: NDArray[np.bool_]) -> McNemar:
+    """Return the exact test of two policies' answers on the same examples, shape (example,) each:
+    of the examples on which they differ, a binomial number with probability 1/2 is of the champion.
+    """
+    first, last = int((baseline & ~champion).sum()), int((champion & ~baseline).sum())
+    return McNemar(first, last, binomial_test(last, first + last, 0.5))
 
 
 def rows_of(test: HeldOut, labels: Mapping[str, str]) -> dict[str, str]:
@@ -191,6 +217,7 @@ def held_out_table(test: HeldOut, labels: Mapping[str, str]) -> Table:
     for label, name in rows_of(test, labels).items():
         value, bounds = interval(test.part(name), signed=name == "difference")
         rows.append((label, Cell(value, emphasis="strong"), Cell(bounds, emphasis="muted")))
+    rows += [(a, Cell(b), Cell(c, emphasis="muted")) for a, b, c in _exact(test)]
     return new_table(("", _words(test.metric), "interval"), rows)
 
 
@@ -200,9 +227,18 @@ def held_out_markdown(test: HeldOut, labels: Mapping[str, str]) -> str:
     for label, name in rows_of(test, labels).items():
         low, high = test.part(name).ci
         rows.append((label, f"{test.part(name).value:.3f}", f"{low:.3f} to {high:.3f}"))
+    rows += _exact(test)
     metric = _words(test.metric)
     title = f"{metric} on {test.num_examples} examples"
     return to_markdown(new_table(("", metric, "interval"), rows, title=title))
+
+
+def _exact(test: HeldOut) -> list[tuple[str, str, str]]:
+    """Return the row of the exact test, where the check has it."""
+    if (found := test.mcnemar) is None:
+        return []
+    counts = f"{found.only_champion} examples against {found.only_baseline}"
+    return [("McNemar's exact p", f"{found.p_value:.3f}", counts)]
 
 
 def _words(name: str) -> str:

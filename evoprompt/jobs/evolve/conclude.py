@@ -20,6 +20,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
+from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.record import (
     BaselineSummary,
@@ -35,6 +36,8 @@ from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.stats.two_way import adjusted_means
 from evoprompt.store.folder import TRACKING
 from evoprompt.tasks.render import render_prompt
+
+RANKED = ("fitness", "accuracy")  #: traits by example whose ranks are compared
 
 
 def finalists(parts: Parts, journal: Journal) -> list[Policy]:
@@ -86,9 +89,8 @@ def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[n
     """Return the fitness of one policy by example, shape (example,), its length counted as in the
     search.
     """
-    cases: NDArray[np.float64] = parts.fitness.cases(scores, parts.measurer.prompt_tokens(policy))[
-        0
-    ]
+    tokens = parts.measurer.prompt_tokens(policy)
+    cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens)[0]
     return cases
 
 
@@ -150,13 +152,7 @@ def summarize(
             dict(evaluations[last].traits),
             found.calibration[last],
         ),
-        baseline=BaselineSummary(
-            first,
-            baseline.to_dict(),
-            render_prompt(baseline),
-            evaluations[first].fitness,
-            found.calibration[first],
-        ),
+        baseline=_baseline(baseline, evaluations[first].fitness, found.calibration[first]),
         fitness=FitnessSummary(
             kind=parts.fitness.name,
             first=max(starting),
@@ -175,7 +171,35 @@ def summarize(
         model=_model(config.model.name, parts.identity.place, info),
         checked=journal.ledger.checked,
         unanswered=len(parts.task.test) - len(answered),
+        claim=claim_of(found.test, is_baseline=first == last),
+        report=_trust(parts, journal, champion, found.scores.get(last)),
     )
+
+
+def _baseline(
+    policy: Policy, fitness: float, calibration: LabelCalibration | None
+) -> BaselineSummary:
+    prompt = render_prompt(policy)
+    return BaselineSummary(policy.policy_id, policy.to_dict(), prompt, fitness, calibration)
+
+
+def _trust(parts: Parts, journal: Journal, champion: Policy, tested: LabelScores | None) -> Trust:
+    """Return how far the fitness can be trusted; `tested` has the champion's scores on the test."""
+    searched = {p: found.case_fitness for p, found in journal.evaluations.items()}
+    on_test = None if tested is None else case_fitness(parts, champion, tested)
+    ranks = fitness_ranks(*_ranked_cases(journal), parts.config.seed, parts.config.final.alpha)
+    return trust_of(searched, champion.policy_id, on_test, ranks)
+
+
+def _ranked_cases(journal: Journal) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return fitness and accuracy by example of the policies that met at least as many examples as
+    half of all did, on so many: shape (policy, example) each.
+    """
+    met = {p: len(found.case_fitness) for p, found in journal.evaluations.items()}
+    num = sorted(met.values(), reverse=True)[(len(met) - 1) // 2]
+    cases = [journal.cases[p] for p in met if met[p] >= num]
+    fitness, accuracy = (np.stack([c[name][:num] for c in cases]) for name in RANKED)
+    return fitness, accuracy
 
 
 @dataclass(frozen=True, slots=True)

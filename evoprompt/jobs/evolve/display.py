@@ -19,6 +19,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.findings import Claim, Trust, trust_rows
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.records import TokenCount
@@ -206,6 +207,7 @@ def print_result(
     see = f"{program()} ui --runs {short_path(runs)}"
     pairs: list[tuple[str, Cell | str]] = [
         *_held_out(summary.test, summary.evaluator),
+        *_claim(summary.claim, summary.report),
         *_calibration(summary.champion.calibration),
         *_unanswered(summary.unanswered),
         *_cost(summary.tokens, summary.seconds),
@@ -229,10 +231,18 @@ def _held_out(
         raw = "  ".join(interval(test.baseline_raw))
         yield "the same, uncalibrated", f"{raw}  (best starting prompt)"
     yield "held-out accuracy after", Cell(after, emphasis="strong")
-    yield "difference", f"{difference}  (paired, {test.num_examples} test examples)"
+    exact = "" if test.mcnemar is None else f", McNemar's exact p {test.mcnemar.p_value:.3f}"
+    yield "difference", f"{difference}  (paired, {test.num_examples} test examples{exact})"
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in evaluators:
             yield label, evaluator_text(evaluators[name])
+
+
+def _claim(claim: Claim | None, trust: Trust | None) -> Iterator[tuple[str, Cell | str]]:
+    if claim is not None:
+        yield "what this shows", claim.text
+    if trust is not None:
+        yield from trust_rows(trust)
 
 
 def _calibration(calibration: LabelCalibration | None) -> Iterator[tuple[str, str]]:

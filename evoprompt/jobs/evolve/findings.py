@@ -4,7 +4,7 @@ trusted. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import sqrt
 from typing import Any, Literal, Self
@@ -161,8 +161,8 @@ def trust_text(trust: Trust) -> str:
         error = trust.optimism_observed_se
         known = "" if error is None else f", standard error {error:.3f}"
         parts.append(
-            f"There it is by {trust.optimism_observed:+.3f}{known} higher than on the test "
-            "examples: luck, and how much harder these are."
+            f"Its fitness there less that on the test examples is {trust.optimism_observed:+.3f}"
+            f"{known}: luck, and how much harder the test is."
         )
     if (ranks := trust.rank_correlation) is not None:
         ends = "" if ranks.ci is None else f", interval {ranks.ci[0]:.2f} to {ranks.ci[1]:.2f}"
@@ -172,3 +172,19 @@ def trust_text(trust: Trust) -> str:
             f"over {ranks.num_policies} policies on {ranks.num_examples} examples of the search."
         )
     return " ".join(parts)
+
+
+def trust_rows(trust: Trust) -> Iterator[tuple[str, str]]:
+    """Yield the same in a label and a line each, as a terminal shows it."""
+    if trust.optimism_est is not None:
+        parts = [
+            f"{trust.optimism_est:.3f} of the champion's fitness is luck by estimate "
+            f"({trust.num_scored} policies scored)"
+        ]
+        if trust.optimism_observed is not None:
+            parts.append(f"search less test {trust.optimism_observed:+.3f}")
+        yield "winner's optimism", ", ".join(parts)
+    if (ranks := trust.rank_correlation) is not None:
+        ends = "" if ranks.ci is None else f"  [{ranks.ci[0]:.2f}, {ranks.ci[1]:.2f}]"
+        over = f"{ranks.num_policies} policies, {ranks.num_examples} examples"
+        yield "rank correlation", f"{ranks.value:.2f}{ends}  (fitness with accuracy, {over})"

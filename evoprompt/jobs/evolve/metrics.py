@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from evoprompt.dynamics.account import flat
+from evoprompt.jobs.evolve.findings import trust_text
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import PARTS, CountedShare, Share, held_out_markdown
 from evoprompt.report.text import calibration_text
@@ -53,6 +54,10 @@ def summary_metrics(summary: Summary) -> dict[str, float]:
         low, high = share.ci
         metrics |= {name: share.value, f"{name}_low": low, f"{name}_high": high}
     metrics |= {f"tokens/{phase}": tokens for phase, tokens in summary.tokens.by_phase.items()}
+    if summary.report is not None:
+        metrics |= summary.report.metrics()
+    if (exact := summary.test.mcnemar) is not None:
+        metrics["test/mcnemar_p"] = exact.p_value
     return metrics | {
         "price/residual_max": summary.price_residual_max,
         "check/largest_difference": summary.checked.difference,
@@ -72,4 +77,7 @@ def summary_description(summary: Summary) -> str:
     }
     table, champion = held_out_markdown(summary.test, labels), summary.champion
     told = f"; {calibration_text(champion.calibration)}" if champion.calibration else ""
-    return f"Held-out {table}\n\nChampion{told}\n\n```\n{champion.prompt}\n```\n"
+    said = [] if summary.claim is None else [summary.claim.text]
+    said += [] if summary.report is None else [trust_text(summary.report)]
+    lines = "".join(f"{text}\n\n" for text in said if text)
+    return f"{lines}Held-out {table}\n\nChampion{told}\n\n```\n{champion.prompt}\n```\n"

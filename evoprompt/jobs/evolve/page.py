@@ -22,6 +22,7 @@ from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.ancestry import Step, ancestry
 from evoprompt.jobs.evolve.calibrator import way_of
+from evoprompt.jobs.evolve.findings import trust_text
 from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.held_out import held_out_table
@@ -211,7 +212,11 @@ def _outcome(summary: Summary) -> str:
         f"On {test.num_examples} test examples that the search never saw. Price's parts "
         f"add up within {summary.price_residual_max:.1g}. Standing check: {summary.checked.told}."
     )
-    return section("Held-out check", to_html(held_out_table(test, labels)), note)
+    body = "" if summary.claim is None else f'<p class="big">{escape(summary.claim.text)}</p>'
+    body += to_html(held_out_table(test, labels))
+    if summary.report is not None and (text := trust_text(summary.report)):
+        body += f"<p>{escape(text)}</p>"
+    return section("Held-out check", body, note)
 
 
 def _champion(summary: Summary) -> str:

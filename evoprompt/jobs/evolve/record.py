@@ -9,6 +9,7 @@ from typing import Any, Self
 from evoprompt.calibration import LabelCalibration
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
+from evoprompt.jobs.evolve.findings import Claim, Trust
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.store.ledger import Checked, TokenSummary
 
@@ -135,10 +136,12 @@ class Summary:
     #: test examples that are too long for the champion, or cannot be tokenized with it; they count
     #: as wrong
     unanswered: int = 0
+    claim: Claim | None = None  #: what the test shows; None of runs that were written without it
+    report: Trust | None = None  #: how far the search's own numbers can be trusted; None as above
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as `summary.json` has it."""
-        optional = ("evaluator", "unanswered")
+        optional = ("evaluator", "unanswered", "claim", "report")
         values = {n: value for n, value in asdict(self).items() if n not in optional or value}
         for name in ("champion", "baseline"):
             if values[name]["calibration"] is None:
@@ -153,6 +156,8 @@ class Summary:
             "test": HeldOut.from_dict(values["test"]),
             "checked": Checked(**values.get("checked", {})),
             "evaluator": {name: EvaluatorSummary.from_dict(each) for name, each in evaluators},
+            "claim": Claim(**values["claim"]) if "claim" in values else None,
+            "report": Trust.from_dict(values["report"]) if "report" in values else None,
         }
         own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         return cls(**{**own, **nested})

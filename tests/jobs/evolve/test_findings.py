@@ -6,19 +6,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from html import escape
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.findings import (
     Trust,
     claim_of,
     fitness_ranks,
     trust_of,
+    trust_rows,
     trust_text,
 )
+from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.metrics import summary_description, summary_metrics
+from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.held_out import HeldOut, Share, compare
+from evoprompt.stats.rank_correlation import spearman
 
 
 def check(before: list[int], after: list[int]) -> HeldOut:
@@ -142,5 +150,43 @@ def test_what_is_written_is_read_again_and_said():
     assert "among 8 scored policies" in text
     assert ranks is not None
     assert f"rank correlation of {ranks.value:.2f}" in text
+    rows = dict(trust_rows(found))
+    assert rows["winner's optimism"].startswith(f"{found.optimism_est:.3f} of")
+    assert rows["rank correlation"].startswith(f"{ranks.value:.2f}  [")
     assert found.metrics()["report/rank_correlation"] == ranks.value
     assert {"report/rank_correlation_low", "report/optimism_est_se"} < found.metrics().keys()
+
+
+def test_a_run_says_what_it_shows_and_how_far_its_fitness_is_trusted(
+    config_file: Path, tmp_path: Path
+):
+    """Of the champion on the search's examples, recomputed from what was measured."""
+    finished = tmp_path / "run"
+    start(load_config(config_file), finished)
+    folder = EvolveFolder(finished)
+    summary = folder.summary()
+    assert summary is not None
+    assert summary.claim is not None
+    assert summary.report is not None
+    test, report = summary.test, summary.report
+    low, high = test.difference.ci
+    is_baseline = summary.champion.policy_id == summary.baseline.policy_id
+    shown = {"better": low > 0, "worse": high < 0, "not shown": low <= 0 <= high}
+    assert is_baseline or shown[summary.claim.verdict]
+    assert test.mcnemar is not None
+    differing = test.mcnemar.only_champion - test.mcnemar.only_baseline
+    assert differing / test.num_examples == pytest.approx(test.difference.value)
+    born = {b["policy_id"]: b["traits"] for b in folder.lines(LINEAGE)}
+    assert report.num_scored == summary.policies_scored == len(born)
+    ranks = report.rank_correlation
+    assert ranks is not None
+    assert (ranks.num_policies, ranks.num_examples) == (len(born), 8)
+    pairs = [np.array([t[name] for t in born.values()]) for name in ("fitness", "accuracy")]
+    assert ranks.value == pytest.approx(spearman(*pairs))
+    page, said = (finished / "report.html").read_text(), summary_description(summary)
+    for text in (summary.claim.text, trust_text(report), "McNemar"):
+        assert escape(text) in page
+        assert text in said
+    metrics = summary_metrics(summary)
+    assert metrics["report/optimism_est"] == report.optimism_est
+    assert metrics["test/mcnemar_p"] == test.mcnemar.p_value

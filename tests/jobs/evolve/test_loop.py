@@ -63,7 +63,8 @@ def test_a_run_leaves_the_whole_record(finished: Path):
     } <= set(summary)
     assert {"policy", "policy_id", "prompt"} <= set(summary["champion"])
     assert set(summary["fitness"]) == {"kind", "first", "last", "best"}
-    assert set(summary["test"]) == {"metric", "num_examples", "baseline", "champion", "difference"}
+    check = {"metric", "num_examples", "baseline", "champion", "difference", "mcnemar"}
+    assert set(summary["test"]) == check
     assert {"prefill", "generated", "total", "floor", "by_phase"} <= set(summary["tokens"])
     for part in ("baseline", "champion", "difference"):
         low, high = summary["test"][part]["ci"]
