@@ -296,6 +296,9 @@ class Materials:
     author: Author | None = None  #: writes demonstrations; None where nobody does
     #: every different set of choices that an example offers
     choices: tuple[tuple[str, ...], ...] = ()
+    #: groups of words that may stand for one another in instructions, in small letters; no word is
+    #: in two
+    synonyms: tuple[tuple[str, ...], ...] = ()
     writer: TextWriter | None = None  #: writes instructions; None where nobody does
     #: what the run has scored so far, no two with one instruction, the best first
     history: tuple[Tried, ...] = ()

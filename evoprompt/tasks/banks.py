@@ -49,6 +49,30 @@ GENERAL_TEMPLATES = (
 )
 
 
+#: Words of instructions that may stand for one another, in small letters. No word is in two groups,
+#: and each stands where the others of its group do, as what is told to do, or as a name.
+GENERAL_SYNONYMS = (
+    ("classify", "categorize", "sort"),
+    ("decide", "determine", "judge"),
+    ("say", "state", "tell", "write"),
+    ("choose", "pick", "select"),
+    ("read", "study"),
+    ("consider", "weigh"),
+    ("question", "query"),
+    ("text", "passage"),
+    ("sentence", "statement"),
+    ("label", "category", "class"),
+    ("kind", "type"),
+    ("topic", "subject", "theme"),
+    ("sentiment", "feeling", "mood"),
+    ("right", "correct"),
+    ("following", "given"),
+    ("fits", "matches", "suits"),
+    ("whether", "if"),
+    ("carefully", "closely"),
+)
+
+
 GENERAL_INSTRUCTIONS = ("", "Answer the question.", "Give the right answer for the text.")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
+from evoprompt.tasks.banks import GENERAL_SYNONYMS
 
 #: Labels whose shares are told in a line.
 MOST_LABELS = 4
@@ -157,4 +158,5 @@ class Task:
             max_demonstrations=max_demonstrations,
             steps=self.steps,
             choices=self.offers,
+            synonyms=GENERAL_SYNONYMS,
         )

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -80,6 +82,7 @@ def example_materials(parents: Sequence[Policy] = ()) -> Materials:
         evaluator=judging,
         author=ExampleAuthor(),
         choices=(("a", "b"),),
+        synonyms=(("sort", "classify"), ("quick", "fast", "swift")),
         writer=ExampleWriter(),
         history=(Tried(Policy("Sort the mail."), 60), Tried(Policy("Sort."), 40)),
         mistakes=tuple(
@@ -212,12 +215,16 @@ def check_sources(
 
 
 def check_words(child: Policy, parents: Sequence[Policy], materials: Materials) -> None:
-    """Check that each word of a child's instruction stands in a parent's or in a phrase of the
-    materials.
+    """Check that each word of a child's instruction, in any case, stands in a parent's, in a phrase
+    of the materials or among their synonyms.
     """
-    texts = [*materials.phrases, *(p.instruction for p in parents)]
-    unknown = set(child.instruction.split()) - {word for text in texts for word in text.split()}
-    _require(not unknown, f"{child} has words of neither its parents nor the phrases: {unknown}")
+    texts = [*materials.phrases, *(p.instruction for p in parents), *chain(*materials.synonyms)]
+    unknown = _words(child.instruction) - {word for text in texts for word in _words(text)}
+    _require(not unknown, f"{child} has words of neither its parents nor the materials: {unknown}")
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def _differs(slot: str, child: Policy, parent: Policy) -> bool:

@@ -31,6 +31,12 @@ from evoprompt.variation.rewriting import (
 )
 from evoprompt.variation.steps import StepAdd, StepDrop
 from evoprompt.variation.stuffing import ContextStuffing
+from evoprompt.variation.wording import (
+    InstructionSentenceAdd,
+    InstructionSentenceDrop,
+    InstructionSynonym,
+    InstructionWordDrop,
+)
 
 #: Every operator with its default weight. Those of weight 0 are asked for by name: they make the
 #: model write or measure more than scoring needs, or were not shown to pay. The order is part of
@@ -53,6 +59,10 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (InstructionFromHistory(), 0.0),
     (InstructionMutate(), 0.0),
     (InstructionReflect(), 0.0),
+    (InstructionWordDrop(), 0.0),
+    (InstructionSentenceDrop(), 0.0),
+    (InstructionSentenceAdd(), 0.0),
+    (InstructionSynonym(), 0.0),
 )
 
 

@@ -17,16 +17,37 @@ from evoprompt.variation.base import Need, pick
 
 def split_phrases(instruction: str) -> tuple[list[str], list[str]]:
     """Return the phrases of an instruction (its lines, their sentences, and the parts of a sentence
-    between commas or after a colon), and what stands between them, one less: white space with a
-    line end as it is, any other as a space.
+    between commas or after a colon), and what stands between them, as `split_at` does.
     """
-    parts = re.split(r"((?<=[.!?:,;])\s+|\s*\n\s*)", instruction.strip())
+    return split_at(r"(?<=[.!?:,;])\s+|\s*\n\s*", instruction)
+
+
+def split_at(boundary: str, instruction: str) -> tuple[list[str], list[str]]:
+    """Return the parts of an instruction, and what stands between them, one less: white space with
+    a line end as it is, any other as a space. `boundary` is a regular expression without groups.
+    """
+    parts = re.split(f"({boundary})", instruction.strip())
     gaps = [gap if "\n" in gap else " " for gap in parts[1::2]]
     return ([] if parts == [""] else parts[::2]), gaps
 
 
-def _joined(phrases: Sequence[str], gaps: Sequence[str]) -> str:
-    return "".join(chain.from_iterable(zip(phrases, [*gaps, ""], strict=True))) if phrases else ""
+def joined(parts: Sequence[str], gaps: Sequence[str]) -> str:
+    """Return the text of parts with what stands between them, one less."""
+    return "".join(chain.from_iterable(zip(parts, [*gaps, ""], strict=True))) if parts else ""
+
+
+def without(place: int, parts: Sequence[str], gaps: Sequence[str]) -> str:
+    """Return the text without one part; of two gaps that meet, the line end stays."""
+    around = slice(max(0, place - 1), place + 1)
+    left = list(gaps)
+    left[around] = sorted(left[around], key=lambda g: "\n" in g)[1:]
+    return joined([*parts[:place], *parts[place + 1 :]], left)
+
+
+def with_more(place: int, part: str, parts: Sequence[str], gaps: Sequence[str]) -> str:
+    """Return the text with one part more at a place from 0 to their number, a space beside it."""
+    more = [*gaps[:place], " ", *gaps[place:]] if parts else []
+    return joined([*parts[:place], part, *parts[place:]], more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +67,7 @@ class InstructionDelete:
         if not phrases:
             return None
         place = int(rng.integers(len(phrases)))
-        del phrases[place]
-        beside = gaps[max(0, place - 1) : place + 1]
-        # of two gaps that meet, the line end stays
-        gaps[max(0, place - 1) : place + 1] = sorted(beside, key=lambda g: "\n" in g)[1:]
-        return replace(parents[0], instruction=_joined(phrases, gaps))
+        return replace(parents[0], instruction=without(place, phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,7 @@ class InstructionSwap:
             return None
         a, b = rng.choice(len(phrases), size=2, replace=False)
         phrases[a], phrases[b] = phrases[b], phrases[a]
-        return replace(parents[0], instruction=_joined(phrases, gaps))
+        return replace(parents[0], instruction=joined(phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,7 @@ class InstructionReplace:
         if not phrases or not materials.phrases:
             return None
         phrases[int(rng.integers(len(phrases)))] = pick(materials.phrases, rng)
-        return replace(parents[0], instruction=_joined(phrases, gaps))
+        return replace(parents[0], instruction=joined(phrases, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +128,8 @@ class InstructionInsert:
             return None
         phrases, gaps = split_phrases(parents[0].instruction)
         place = int(rng.integers(len(phrases) + 1))
-        if phrases:
-            gaps.insert(place, " ")
-        phrases.insert(place, pick(materials.phrases, rng))
-        return replace(parents[0], instruction=_joined(phrases, gaps))
+        text = with_more(place, pick(materials.phrases, rng), phrases, gaps)
+        return replace(parents[0], instruction=text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,10 @@ def test_the_default_weights_and_their_order_are_pinned():
         "instruction_from_history",
         "instruction_mutate",
         "instruction_reflect",
+        "instruction_word_drop",
+        "instruction_sentence_drop",
+        "instruction_sentence_add",
+        "instruction_synonym",
     ]
     assert list(drawn(dict.fromkeys(asked[::-1], 1.0)))[-len(asked) :] == asked
 
