@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from evoprompt.commands import Commands, SetOption
+from evoprompt.commands import Commands, SetOption, export_command
 from evoprompt.errors import UserError, printable
 from evoprompt.exits import exit_status
 from evoprompt.interrupt import install_signal_handlers
@@ -182,6 +182,9 @@ def play_command(
     from evoprompt.jobs.play.session import play
 
     play(run, feedback, seed=seed, choices=choices)
+
+
+app.command("export")(export_command)
 
 
 @app.command("report")

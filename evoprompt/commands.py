@@ -52,6 +52,25 @@ def show_sync(run: Path) -> int:
     return 1 if reasons else 0
 
 
+def export_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORM",
+            help="text (the prompt and its answers), json, python (a file that answers as the "
+            "champion does and needs nothing of evoprompt), or logit-bias (for servers with "
+            "OpenAI's interface).",
+        ),
+    ] = "text",
+) -> None:
+    """Print a run's champion in a form that other programs take."""
+    from evoprompt.jobs.export import export
+
+    typer.echo(export(run, form), nl=False)
+
+
 def _job_command(name: str) -> Any:
     """Return the command that starts a job, or None where there is no such job."""
     from evoprompt.jobs.base import JOBS

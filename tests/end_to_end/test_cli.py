@@ -105,6 +105,7 @@ def test_the_other_commands_name_what_is_missing(evoprompt, tmp_path: Path):
     for arguments, message in [
         (("resume", tmp_path), "there is no run in"),
         (("report", tmp_path / "x"), "there is no run in"),
+        (("export", tmp_path, "--to", "json"), "there is no run in"),
         (("ui", "--runs", tmp_path), "there is no MLflow store"),
         (("models", "--fetch", "smol"), "there is no embedded model 'smol'"),
         (("run", tmp_path / "none.yaml"), "cannot read the config"),
