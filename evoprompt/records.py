@@ -9,7 +9,7 @@ Array axes are always in the order (policy, example, candidate).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -117,6 +117,52 @@ class LabelScores:
     def of_gold(self, values: NDArray[Any]) -> NDArray[Any]:
         """Pick the right candidate's entry of an array of this shape; shape (policy, example)."""
         return np.take_along_axis(values, self.gold[None, :, None], axis=2)[:, :, 0]
+
+    def first(self, num: int) -> LabelScores:
+        """Return what was measured on the first `num` examples."""
+        if num >= len(self.example_ids):
+            return self
+        parts: dict[str, Any] = {"example_ids": self.example_ids[:num], "gold": self.gold[:num]}
+        for name in BY_EXAMPLE:
+            values = getattr(self, name)
+            parts[name] = None if values is None else values[:, :num]
+        return replace(self, **parts)
+
+    def joined(self, more: LabelScores) -> LabelScores:
+        """Return these scores and, after them, those of the same policies on more examples."""
+        width = max(self.num_tokens.shape[2], more.num_tokens.shape[2])
+        joined: dict[str, Any] = {}
+        for name, empty in BY_EXAMPLE.items():
+            both = [getattr(self, name), getattr(more, name)]
+            padded = [_widened(v, width, empty) for v in both if v is not None]
+            joined[name] = np.concatenate(padded, axis=1) if len(padded) == 2 else None
+        return replace(
+            self,
+            example_ids=self.example_ids + more.example_ids,
+            gold=np.concatenate([self.gold, more.gold]),
+            **joined,
+        )
+
+
+#: The fields of `LabelScores` of shape (policy, example, ...), each with what stands where there is
+#: no candidate.
+BY_EXAMPLE: Mapping[str, float] = {
+    "log_likelihood": -np.inf,
+    "num_tokens": 0,
+    "num_bytes": 0,
+    "is_greedy": False,
+    "prior": -np.inf,
+    "verdict": np.nan,
+}
+
+
+def _widened(values: NDArray[Any], width: int, empty: float) -> NDArray[Any]:
+    """Return an array with as many candidates as others have; verdicts stay as they are."""
+    missing = width - values.shape[2] if values.ndim == 3 else 0
+    if not missing:
+        return values
+    room = np.full((*values.shape[:2], missing), empty, dtype=values.dtype)
+    return np.concatenate([values, room], axis=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +273,8 @@ class TokenCount:
     memo_requests: int = 0  #: answered from the memo
     halvings: int = 0  #: times that memory did not suffice and the passes were made half as long
     generated_tokens: int = 0  #: written by the model, one forward each; the stop token not counted
+    #: what nothing shared would take: each prompt with all its candidates, or with what is written
+    logical_tokens: int = 0
 
     def __add__(self, other: TokenCount) -> TokenCount:
         return TokenCount(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     PLAY = 14
     STARTING = 15
     IMITATION = 16
+    EXAMPLES = 17
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

@@ -254,6 +254,16 @@ class RacingConfig(Section):
     alpha: Level = 0.05
 
 
+class ExamplesConfig(Section):
+    """On how many of the fitness examples policies are measured: on the first few while many are
+    compared, on more when the good ones are close together.
+    """
+
+    first: Few | None = None  #: the number at the beginning; None is all of them
+    #: where the number doubles, as shares of the budget, or of the generations without a budget
+    grow: list[Level] = [0.4, 0.7]
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
     children alone.
@@ -264,6 +274,7 @@ class EvolutionConfig(Section):
     children: Few = 8  #: lambda, the new births of each generation
     generations: Positive = 10
     max_demonstrations: Count = 8
+    examples: ExamplesConfig = ExamplesConfig()
     parent_selection: SelectionConfig = SelectionConfig()
     survival_selection: SelectionConfig = SelectionConfig(method="truncation")
     #: how often each operator is drawn, relative to the others
@@ -307,8 +318,20 @@ class BudgetConfig(Section):
 
     #: forwarded by the run, from the founders to the test, all checks and an author included
     prefill_tokens: Tokens | None = None
+    #: of search and choice, as if nothing were shared: each prompt with its candidates, for each
+    #: example; by it optimizers are compared. Given instead of prefill_tokens
+    logical_tokens: Tokens | None = None
     #: of the search; a run that stops by the clock is not reproducible
     seconds: Extent | None = None
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        if self.prefill_tokens is not None and self.logical_tokens is not None:
+            raise ValueError(
+                "give either budget.prefill_tokens (what is forwarded) or budget.logical_tokens "
+                "(what nothing shared would take)"
+            )
+        return self
 
 
 class WorkersConfig(Section):

@@ -73,18 +73,16 @@ def found(policies: Sequence[Policy]) -> Brood:
     return Brood(0, 0, births)
 
 
-def ask(state: State, strategy: Strategy) -> tuple[Mating, ...]:
+def ask(state: State, strategy: Strategy, children: int | None = None) -> tuple[Mating, ...]:
     """Return the matings of the next generation: an operator each, and as many selected parents as
-    it takes.
+    it takes; by default as many as are configured.
     """
     generation = state.generation + 1
     rng = generator(state.seed, Stream.MATING, generation, state.island)
     names = list(strategy.weights)
+    num = strategy.config.children if children is None else children
     shares = np.array([strategy.weights[n] for n in names])
-    drawn = [
-        names[i]
-        for i in rng.choice(len(names), size=strategy.config.children, p=shares / shares.sum())
-    ]
+    drawn = [names[i] for i in rng.choice(len(names), size=num, p=shares / shares.sum())]
     if strategy.config.mating == "differential":
         counted = [(name, strategy.operators[name].num_parents) for name in drawn]
         return differential_matings(_candidates(state.members).fitness, counted, rng)
@@ -164,6 +162,15 @@ def vary(
     return Brood(generation, state.island, tuple(births))
 
 
+def rival_of(state: State, strategy: Strategy) -> Member | None:
+    """Return the member that a child has to beat to survive: the last of a full population; None
+    where there is room.
+    """
+    if len(state.members) < strategy.config.population or strategy.config.scheme == "comma":
+        return None
+    return min(state.members, key=lambda m: m.evaluation.fitness)
+
+
 def tell(
     state: State | None,
     brood: Brood,
@@ -172,17 +179,18 @@ def tell(
     seed: int,
 ) -> tuple[State, tuple[LineageEntry, ...]]:
     """Return the state after survival, and every birth's line of the lineage. Founders are all
-    selected.
+    selected, except where births are raced.
 
-    Of births with equal policies at most one can survive: the first.
+    Of births with equal policies at most one can survive: the first; and only those that were
+    measured on as many examples as any.
     """
     members = tuple(Member(b, e) for b, e in zip(brood.births, evaluations, strict=True))
-    if state is None:
+    if state is None and strategy.config.racing.method == "off":
         chosen, chances = list(range(len(members))), np.ones(len(members))
     else:
-        first = sorted(
-            {m.birth.policy.policy_id: i for i, m in reversed(list(enumerate(members)))}.values()
-        )
+        most = max(len(e.case_fitness) for e in evaluations)
+        measured = [(i, m) for i, m in enumerate(members) if len(m.evaluation.case_fitness) == most]
+        first = sorted({m.birth.policy.policy_id: i for i, m in reversed(measured)}.values())
         there = [members[i] for i in first]
         pool = replace(_candidates(there), replaces=_replaces(there))
         count, scheme = (

@@ -107,6 +107,11 @@ def rule_of(config: RacingConfig, fitness: Fitness | None = None) -> Rule:
     return Rule(config, SCALES.get(fitness.name, "other"))
 
 
+def going_on(config: RacingConfig, num: int) -> int:
+    """Return how many of so many births go on at most, which a budget has to have room for."""
+    return (num + 1) // 2 if config.method in ("halving", "fast") else num
+
+
 def better_half(cases: Floats) -> Kept:
     """Return who is in the better half by mean, rounded up, or ties with the last of it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import groupby
 
 from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
@@ -20,6 +21,7 @@ from evoprompt.measurement.steps import (
     StepAnswers,
     StepWriter,
     blank_answers,
+    most_logical,
     most_tokens,
 )
 from evoprompt.measurement.units import (
@@ -30,6 +32,7 @@ from evoprompt.measurement.units import (
     Wanted,
     Weight,
     label_scores,
+    logical_tokens,
     verdict_scores,
 )
 from evoprompt.measurement.verdicts import Verdicts
@@ -124,8 +127,10 @@ class Measurer:
         if policy.steps:
             longest += STEP_TOKENS * len(policy.steps) + JOIN_SLACK
             self._check_window(longest, f"policy {policy.policy_id}", policy)
-        steps = most_tokens(self.tokenizer, policy, self._texts(examples))
-        return Weight(count_rows(unit.work.requests) + steps, longest)
+        texts = self._texts(examples)
+        rows = count_rows(unit.work.requests) + most_tokens(self.tokenizer, policy, texts)
+        logical = logical_tokens(unit.asked)
+        return Weight(rows, longest, logical + most_logical(self.tokenizer, policy, texts))
 
     def forecast(self, policies: Sequence[Policy], examples: Sequence[Example]) -> int:
         """Return how many distinct prefixes measuring these policies has; what stands after steps
@@ -285,6 +290,7 @@ class Measurer:
         with timed("scoring"):
             done = self.executor.score([unit.work for unit in sent.values()], on_result)
         scores |= {unit.key: done[unit.key] for unit in sent.values()}
+        scores = {unit.key: _with_logical(unit, scores[unit.key]) for unit in units}
         if self._check is not None:
             with timed("check"):
                 self._check.look(units, scores)
@@ -329,3 +335,8 @@ class Measurer:
 
 def _policy_id(asked: Asked) -> str:
     return asked.query.policy_id
+
+
+def _with_logical(unit: Unit, scores: TokenScores) -> TokenScores:
+    count = replace(scores.count, logical_tokens=logical_tokens(unit.asked))
+    return replace(scores, count=count)

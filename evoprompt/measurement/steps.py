@@ -58,9 +58,12 @@ class StepWriter:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
         written = self._writer.write(new, max_tokens=STEP_TOKENS) if new else []
         self._known |= {prompt: w.text.strip() for prompt, w in zip(new, written, strict=True)}
+        tokenizer = self._writer.tokenizer
+        answers = tokenizer.encode([self._known[prompt] for prompt in prompts])
         return replace(
             sum((w.count for w in written), TokenCount()),
-            floor_body_tokens=_rows(self._writer.tokenizer, prompts),
+            floor_body_tokens=_rows(tokenizer, prompts),
+            logical_tokens=sum(map(len, (*encode_prompts(tokenizer, prompts), *answers))),
         )
 
 
@@ -84,6 +87,19 @@ def most_tokens(tokenizer: TextTokenizer, policy: Policy, texts: Sequence[str]) 
         _rows(tokenizer, [render_step(policy, text, ("",) * j) for text in texts]) for j in range(k)
     )
     return rows + (k * (k - 1) // 2 + k) * STEP_TOKENS * len(texts)
+
+
+def most_logical(tokenizer: TextTokenizer, policy: Policy, texts: Sequence[str]) -> int:
+    """Return what `most_tokens` is where nothing is shared: every step's prompt, with the answers
+    before it and its own.
+    """
+    total = 0
+    for j in range(len(policy.steps)):
+        prompts = [render_step(policy, text, ("",) * j) for text in texts]
+        total += sum(map(len, encode_prompts(tokenizer, prompts)))
+        # the answers before it, its own, and its own in the whole prompt
+        total += (j + 2) * STEP_TOKENS * len(texts)
+    return total
 
 
 def _rows(tokenizer: TextTokenizer, prompts: Sequence[str]) -> int:

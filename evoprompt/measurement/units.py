@@ -53,6 +53,7 @@ class Weight:
 
     rows: int  #: distinct prefixes
     longest: int  #: tokens of the longest sequence
+    logical: int = 0  #: tokens where nothing is shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,21 @@ class Unit:
         """
         values, greedy = scores.log_likelihood.tolist(), scores.is_greedy.tolist()
         return list(zip(self.asked, values, greedy, strict=True))
+
+
+def logical_tokens(asked: Sequence[Asked]) -> int:
+    """Return the tokens of all that is asked where nothing is shared: each prompt of an example,
+    and every candidate after it. What ends an answer in free form counts nothing.
+    """
+    prompts, total = set(), 0
+    for each in asked:
+        query, request = each.query, each.request
+        if query.kind is QueryKind.END:
+            continue
+        place = (query.policy_id, query.example_id, query.kind, query.answer)
+        total += len(request.continuation) + (0 if place in prompts else len(request.context))
+        prompts.add(place)
+    return total
 
 
 def label_scores(

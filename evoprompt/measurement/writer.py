@@ -9,7 +9,7 @@ that is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 
 from evoprompt.backends.base import Executor, TextTokenizer
@@ -97,7 +97,8 @@ class Writer:
             text = text.split(stop)[0]
         text = text.rstrip(UNFINISHED)
         num_tokens = next(n for n, begun in enumerate(texts) if begun.startswith(text))
-        return Written(text, fsum(decoded.token_logprobs[:num_tokens]), num_tokens, decoded.count)
+        count = replace(decoded.count, logical_tokens=len(prompt) + len(decoded.drawn))
+        return Written(text, fsum(decoded.token_logprobs[:num_tokens]), num_tokens, count)
 
     def _texts(self, prompt: Tokens, drawn: Tokens) -> list[str]:
         """Return the text after each number of tokens, from none to all.

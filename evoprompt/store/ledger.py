@@ -12,6 +12,9 @@ from typing import Any
 
 from evoprompt.records import TokenCount
 
+#: Phases in which nothing is searched or chosen.
+UNSEARCHED = ("test", "check")
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSummary:
@@ -30,6 +33,8 @@ class TokenSummary:
     memo_requests: int  #: of them, that the memo answered
     halvings: int
     by_phase: Mapping[str, int]  #: `total` by phase
+    #: of all but the test and the checks, where nothing is shared: what optimizers are compared by
+    logical: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,13 @@ class Ledger:
                 phase: work.body_tokens + work.generated_tokens
                 for phase, work in self.tokens.items()
             },
+            logical=self.logical,
         )
+
+    @property
+    def logical(self) -> int:
+        """What search and choice would have taken if nothing were shared, tokens."""
+        return sum(w.logical_tokens for p, w in self.tokens.items() if p not in UNSEARCHED)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""

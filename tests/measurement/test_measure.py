@@ -248,7 +248,8 @@ def test_the_ledger_adds_up_and_survives_json():
     ledger.count("search", TokenCount(5, 4, 3, 2, 1, 7, 8, 9))
     ledger.count("search", TokenCount(5, 4, 3, 2, 1, 7, 8, 9, 1))
     ledger.count("test", TokenCount(1, 1, 1, 1, 1))
-    ledger.count("test", TokenCount(2, 2, generated_tokens=40))
+    ledger.count("test", TokenCount(2, 2, generated_tokens=40, logical_tokens=42))
+    ledger.count("search", TokenCount(logical_tokens=12))
     # Prompts: 5 + 5 in the search, 1 + 2 in the test; written: 40 in the test.
     assert asdict(ledger.token_summary()) == {
         "prefill": 13,
@@ -263,6 +264,7 @@ def test_the_ledger_adds_up_and_survives_json():
         "memo_requests": 18,
         "halvings": 1,
         "by_phase": {"search": 10, "test": 43},
+        "logical": 12,
     }
     assert Ledger.from_dict(json.loads(json.dumps(ledger.to_dict()))) == ledger
 

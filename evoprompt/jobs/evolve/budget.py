@@ -2,13 +2,14 @@
 test.
 
 A policy is charged the distinct prefixes of its own prompts, whatever store and memo spare: so the
-search is the same each time. The search looks at fitness and validation examples alone; what a
-child takes on the test is estimated from its validation.
+search is the same each time. With a budget in logical tokens it is charged what its prompts take if
+nothing is shared; test and checks are then free. The search looks at fitness and validation
+examples alone; what a child takes on the test is estimated from its validation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nlargest
 from math import ceil, floor
 
@@ -23,22 +24,21 @@ from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import evaluator_of, judgements
 
+#: Of a split: from which example to which; None is the last.
+Part = tuple[int, int | None]
+WHOLE: Part = (0, None)
+
 #: The splits that a child is weighed on.
 SEEN = ("fitness", "validation")
 #: Examples that are shown of those that cannot be scored.
 SHOWN = 3
-KEY = "budget.prefill_tokens"
+KEY, LOGICAL_KEY = "budget.prefill_tokens", "budget.logical_tokens"
 
 
 def goes_on(config: Config, state: State, seconds: float) -> bool:
     """Return whether there is a next generation, and time for it; `seconds` were spent so far."""
     limit = config.budget.seconds
     return state.generation < config.evolution.generations and (limit is None or seconds < limit)
-
-
-def spent(ledger: Ledger) -> int:
-    """Return what all phases were charged so far, tokens."""
-    return sum(count.floor_body_tokens for count in ledger.tokens.values())
 
 
 class Costs:
@@ -48,7 +48,10 @@ class Costs:
         self._config = config
         self._task = task
         self._measurer = measurer
-        self._known: dict[tuple[str, str, bool], Weight | None] = {}
+        self._known: dict[tuple[str, str, bool, int, int | None], Weight | None] = {}
+        budget = config.budget
+        self._logical = budget.logical_tokens is not None
+        self._limit = budget.logical_tokens if self._logical else budget.prefill_tokens
         #: ids of what stands before the search: its test is weighed too
         self._founders = {p.policy_id for f in task.starting_policies for p in (f, evaluator_of(f))}
 
@@ -127,19 +130,36 @@ class Costs:
             f"{', '.join(places[:SHOWN])}{more}. {places[0]}: {found[places[0]]}"
         )
 
-    def check_budget(self) -> int:
-        """Return what a run takes at least: founders, validation, test and checks, tokens.
+    @property
+    def _checked(self) -> float:
+        """The share of the tokens that is kept for checks."""
+        return 0.0 if self._logical else SHARE
+
+    def spent(self, ledger: Ledger) -> int:
+        """Return what all phases were charged so far, tokens."""
+        if self._logical:
+            return ledger.logical
+        return sum(count.floor_body_tokens for count in ledger.tokens.values())
+
+    def progress(self, ledger: Ledger) -> float | None:
+        """Return which share of the budget is spent; None without one."""
+        return None if self._limit is None else self.spent(ledger) / self._limit
+
+    def check_budget(self, rungs: Sequence[int] = ()) -> int:
+        """Return what a run takes at least: founders, validation, test and checks, tokens. `rungs`
+        as of `of`.
 
         Raises:
             UserError: the budget is smaller.
         """
         founders = list(dict.fromkeys(self._task.starting_policies))
-        needed = ceil((self.of(founders) + self.reserve(founders)) / (1 - SHARE))
-        limit = self._config.budget.prefill_tokens
+        needed = ceil((self.of(founders, rungs) + self.reserve(founders)) / (1 - self._checked))
+        limit, key = self._limit, LOGICAL_KEY if self._logical else KEY
         if limit is not None and limit < needed:
+            test = "" if self._logical else " and the test"
             raise UserError(
-                f"{KEY} is {limit}, and the starting prompts, the validation and the test take "
-                f"{needed} together; give {KEY} at least that, fewer examples "
+                f"{key} is {limit}, and the starting prompts, the validation{test} take "
+                f"{needed} together; give {key} at least that, fewer examples "
                 "(task.fitness_examples, task.validation_examples, task.test_examples), fewer "
                 "starting prompts or fewer final.candidates"
             )
@@ -151,22 +171,40 @@ class Costs:
         """Return how many tokens the search may still take where the finalists will be of this
         pool; None without a budget. `prompt_tokens` has the longest prompt before an input so far.
         """
-        limit = self._config.budget.prefill_tokens
-        if limit is None:
+        if self._limit is None:
             return None
-        return (
-            floor(limit * (1 - SHARE)) - spent(ledger) - self.reserve(pool, baseline, prompt_tokens)
-        )
+        reserve = self.reserve(pool, baseline, prompt_tokens)
+        return floor(self._limit * (1 - self._checked)) - self.spent(ledger) - reserve
 
-    def of(self, policies: Sequence[Policy], before: Iterable[Policy] = ()) -> int:
-        """Return what these policies take on the fitness examples, tokens; evaluators of those
-        before were asked already.
+    def of(
+        self,
+        policies: Sequence[Policy],
+        rungs: Sequence[int] = (),
+        *,
+        begin: int = 0,
+        further: Callable[[int], int] = int,
+        before: Iterable[Policy] = (),
+    ) -> int:
+        """Return what these policies take at most on the fitness examples, tokens.
+
+        Args:
+            policies: measured on the first `rungs[0]` examples; some of them go on to the first
+                `rungs[1]`, and so on.
+            rungs: ascending; none stands for all examples at once.
+            begin: examples on which they were measured already.
+            further: of so many, how many go on at most; by default all.
+            before: policies whose evaluators were asked already.
         """
         asked = {evaluator_of(policy).policy_id for policy in before}
         new = {e.policy_id: e for e in map(evaluator_of, policies) if e.policy_id not in asked}
-        return sum(self._rows(p, "fitness") for p in policies) + sum(
-            self._verdict_rows(new.values(), "fitness")
-        )
+        total, num = 0, len(policies)
+        for end in rungs or (len(self._task.fitness),):
+            part = (begin, None if end == len(self._task.fitness) else end)
+            answers = (self._tokens(p, "fitness", part) for p in policies)
+            verdicts = self._verdict_tokens(new.values(), "fitness", part)
+            total += sum(nlargest(num, answers)) + sum(nlargest(num, verdicts))
+            begin, num = end, further(num)
+        return total
 
     def reserve(
         self, pool: Sequence[Policy], baseline: Policy | None = None, prompt_tokens: int = 0
@@ -178,16 +216,17 @@ class Costs:
             baseline: the best starting policy; of the pool where it is not known yet.
             prompt_tokens: of the longest prompt before an input that was measured.
         """
-        finalists, tested = self._config.final.candidates, 2
+        finalists, tested = self._config.final.candidates, 0 if self._logical else 2
         fixed = [] if baseline is None else [baseline]
         others = [p for p in dict.fromkeys(pool) if p not in fixed]
         evaluators = list(dict.fromkeys(map(evaluator_of, [*fixed, *others])))
         total = 0
-        for split, num in (("validation", finalists), ("test", tested - len(fixed))):
-            total += sum(self._rows(p, split) for p in fixed)
-            total += sum(nlargest(num, (self._rows(p, split) for p in others)))
-            total += sum(nlargest(num + len(fixed), self._verdict_rows(evaluators, split)))
-        return total + self._checks([*fixed, *others], prompt_tokens)
+        splits = {"validation": finalists} | ({"test": tested - len(fixed)} if tested else {})
+        for split, num in splits.items():
+            total += sum(self._tokens(p, split) for p in fixed)
+            total += sum(nlargest(num, (self._tokens(p, split) for p in others)))
+            total += sum(nlargest(num + len(fixed), self._verdict_tokens(evaluators, split)))
+        return total + (0 if self._logical else self._checks([*fixed, *others], prompt_tokens))
 
     def _checks(self, policies: Sequence[Policy], prompt_tokens: int) -> int:
         """Return what the standing check takes at most beside its `SHARE`: its least requests, the
@@ -210,20 +249,24 @@ class Costs:
         weights = [self._weigh(p, s, judging=judging) for p, judging in asked for s in splits]
         return max(weight.longest if weight is not None else 0 for weight in weights)
 
-    def _verdict_rows(self, evaluators: Iterable[Policy], split: str) -> list[int]:
+    def _verdict_tokens(
+        self, evaluators: Iterable[Policy], split: str, part: Part = WHOLE
+    ) -> list[int]:
         if not self._measurer.wanted.verdicts:
             return []
-        return [self._rows(evaluator, split, judging=True) for evaluator in evaluators]
+        return [self._tokens(evaluator, split, part, judging=True) for evaluator in evaluators]
 
-    def _rows(self, policy: Policy, split: str, *, judging: bool = False) -> int:
-        """Return the distinct prefixes of a policy on a split, or of an evaluator; for the test
-        those of one that did not start the run are estimated from its validation.
+    def _tokens(
+        self, policy: Policy, split: str, part: Part = WHOLE, *, judging: bool = False
+    ) -> int:
+        """Return what a policy is charged for a part of a split, or an evaluator; for the test what
+        one is that did not start the run is estimated from its validation.
         """
         if split != "test" or policy.policy_id in self._founders:
-            weight = self._weigh(policy, split, judging=judging)
-            return weight.rows if weight is not None else 0
+            weight = self._weigh(policy, split, part, judging=judging)
+            return 0 if weight is None else weight.logical if self._logical else weight.rows
         shared, task = self._measurer.prompt_tokens(policy), self._task
-        own = self._rows(policy, "validation", judging=judging) - shared
+        own = self._tokens(policy, "validation", judging=judging) - shared
         return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
 
     def _scorable(self, policy: Policy, split: str) -> bool:
@@ -232,13 +275,15 @@ class Costs:
             not judged or self._weigh(evaluator_of(policy), split, judging=True) is not None
         )
 
-    def _weigh(self, policy: Policy, split: str, *, judging: bool = False) -> Weight | None:
-        """Return the weight of a policy on a split, or of an evaluator; None where it cannot be
-        scored there.
+    def _weigh(
+        self, policy: Policy, split: str, part: Part = WHOLE, *, judging: bool = False
+    ) -> Weight | None:
+        """Return the weight of a policy on a part of a split, or of an evaluator; None where it
+        cannot be scored there.
         """
-        key = (policy.policy_id, split, judging)
+        key = (policy.policy_id, split, judging, *part)
         if key not in self._known:
-            examples = self._examples(split, judging=judging)
+            examples = self._examples(split, part, judging=judging)
             weight = Weight(0, 0)
             try:
                 weight = self._measurer.weigh(policy, examples) if examples else weight
@@ -248,14 +293,16 @@ class Costs:
                 self._known[key] = weight
         return self._known[key]
 
-    def _examples(self, split: str, *, judging: bool = False) -> tuple[Example, ...]:
-        examples = self._task.splits[split]
+    def _examples(
+        self, split: str, part: Part = WHOLE, *, judging: bool = False
+    ) -> tuple[Example, ...]:
+        examples = self._task.splits[split][slice(*part)]
         return judgements(examples) if judging else examples
 
     def _misfits(self, policy: Policy, split: str) -> Iterator[tuple[str, str]]:
         """Yield the place of each example that cannot be scored, and why."""
         for judging, asked in ((False, policy), (True, evaluator_of(policy))):
-            if self._known.get((asked.policy_id, split, judging), 0) is not None:
+            if self._known.get((asked.policy_id, split, judging, *WHOLE), 0) is not None:
                 continue
             for example in self._examples(split, judging=judging):
                 try:

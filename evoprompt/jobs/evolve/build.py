@@ -32,6 +32,7 @@ from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import check_judgements, judge_task
 from evoprompt.tasks.load import load_task
+from evoprompt.tasks.order import in_order
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 from evoprompt.variation.base import Need, needs_of
@@ -143,6 +144,8 @@ def build(
         UserError: anything the user gave does not go together.
     """
     task, fitness = check_task(config)
+    if config.evolution.examples.first is not None or config.evolution.racing.method != "off":
+        task = replace(task, fitness=in_order(task.fitness, config.seed))
     strategy = strategy_of(config, task)
     model = shared.open_model(config) if shared else open_model(config)
     # after the executor: its imports would slow the start of Ray down

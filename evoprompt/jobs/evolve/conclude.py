@@ -113,14 +113,14 @@ def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ..
     """Return what the search measured, by policy id, where answers are calibrated by it."""
     if not parts.calibrator.is_used:
         return {}
-    return {policy_id: (s,) for policy_id, s in journal.folder.measurements().items()}
+    return {policy_id: (s,) for policy_id, s in journal.scores.items()}
 
 
 def pick_baseline(parts: Parts, journal: Journal) -> Policy:
     """Return the best of the starting policies as they were given, by the fitness that the search
     saw.
     """
-    return max(parts.task.given_policies, key=lambda p: journal.evaluations[p.policy_id].fitness)
+    return journal.best_of(parts.task.given_policies)
 
 
 def summarize(
@@ -197,8 +197,8 @@ def _ranked_cases(journal: Journal) -> tuple[NDArray[np.float64], NDArray[np.flo
     """
     met = {p: len(found.case_fitness) for p, found in journal.evaluations.items()}
     num = sorted(met.values(), reverse=True)[(len(met) - 1) // 2]
-    cases = [journal.cases[p] for p in met if met[p] >= num]
-    fitness, accuracy = (np.stack([c[name][:num] for c in cases]) for name in RANKED)
+    cases = [journal.cases_on(p, num) for p in met if met[p] >= num]
+    fitness, accuracy = (np.stack([c[name] for c in cases]) for name in RANKED)
     return fitness, accuracy
 
 

@@ -136,8 +136,15 @@ class EvolveFolder(RunFolder):
         return None if values is None else Summary.from_dict(values)
 
     def measurements(self) -> dict[str, LabelScores]:
-        """Return what was measured of every policy on the fitness examples, by policy id."""
-        return {row["policy_id"]: _measurement(row) for row in self.lines(MEASUREMENTS)}
+        """Return what was measured of every policy on the fitness examples, by policy id; a policy
+        has a line for each time that it was measured on more of them.
+        """
+        found: dict[str, LabelScores] = {}
+        for row in self.lines(MEASUREMENTS):
+            policy_id, scores = row["policy_id"], _measurement(row)
+            known = found.get(policy_id)
+            found[policy_id] = scores if known is None else known.joined(scores)
+        return found
 
 
 def with_examples(config: Config, folder: Path, examples: Sequence[Mapping[str, Any]]) -> Config:

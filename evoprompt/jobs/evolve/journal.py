@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from evoprompt.dynamics.population import Births
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
-from evoprompt.records import Brood, Evaluation
+from evoprompt.records import Brood, Evaluation, LabelScores
 from evoprompt.selection.base import Expectation
 from evoprompt.store.ledger import Ledger
 
@@ -28,19 +28,39 @@ class Journal:
 
     folder: EvolveFolder
     ledger: Ledger
+    #: a policy, and its scores on the first examples -> what it is worth there
+    interpret: Callable[[Policy, LabelScores], tuple[Evaluation, Cases]]
     policies: dict[str, Policy] = field(default_factory=dict)  #: by policy id
-    #: by policy id, in order of measurement: nothing is scored twice
+    #: by policy id, in order of measurement, on the first examples: nothing is scored twice
+    scores: dict[str, LabelScores] = field(default_factory=dict)
+    #: by policy id, of all that was measured of it
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    #: by policy id and trait: the trait by example, shape (example,)
-    cases: dict[str, Cases] = field(default_factory=dict)
+    unwritten: list[LabelScores] = field(default_factory=list)  #: since the last commit
     history: History = field(default_factory=History)  #: the dynamics so far
     residual_max: float = 0.0  #: the greatest absolute residual of Price's parts so far
+    _worth: dict[tuple[str, int], tuple[Evaluation, Cases]] = field(default_factory=dict)
 
-    def enter(self, policy: Policy, evaluation: Evaluation, cases: Cases) -> None:
-        """Remember what a policy is worth."""
-        self.policies[policy.policy_id] = policy
-        self.evaluations[policy.policy_id] = evaluation
-        self.cases[policy.policy_id] = cases
+    def enter(self, policy: Policy, scores: LabelScores) -> None:
+        """Remember the scores of a policy on the examples that follow those it was measured on."""
+        policy_id = policy.policy_id
+        known = self.scores.get(policy_id)
+        self.policies[policy_id] = policy
+        self.scores[policy_id] = scores if known is None else known.joined(scores)
+        self.unwritten.append(scores)
+        self.evaluations[policy_id] = self.worth(policy_id, self.num_measured(policy))[0]
+
+    def num_measured(self, policy: Policy) -> int:
+        """Return on how many examples a policy was measured."""
+        known = self.scores.get(policy.policy_id)
+        return 0 if known is None else len(known.example_ids)
+
+    def worth(self, policy_id: str, num: int) -> tuple[Evaluation, Cases]:
+        """Return what a policy is worth on the first `num` examples, and by example."""
+        key = policy_id, num
+        if key not in self._worth:
+            policy, scores = self.policies[policy_id], self.scores[policy_id].first(num)
+            self._worth[key] = self.interpret(policy, scores)
+        return self._worth[key]
 
     def unscored(self, brood: Brood) -> list[Policy]:
         """Return the brood's policies that were never scored, each once."""
@@ -70,12 +90,27 @@ class Journal:
         """Return the traits of a policy that are means over examples, on the first `num`, shape
         (example,) each; None stands for all.
         """
-        return {name: values[:num] for name, values in self.cases[policy_id].items()}
+        known = len(self.scores[policy_id].example_ids)
+        return self.worth(policy_id, known if num is None else num)[1]
 
     def ranked(self) -> list[Policy]:
-        """Return every policy that was scored, the fittest first; ties in order of id."""
-        order = sorted(self.evaluations, key=lambda p: (-self.evaluations[p].fitness, p))
-        return [self.policies[p] for p in order]
+        """Return every policy that was measured on the most examples, the fittest first; ties in
+        order of id.
+        """
+        most = max(map(self.num_measured, self.policies.values()), default=0)
+        found = {
+            p: self.evaluations[p].fitness
+            for p, policy in self.policies.items()
+            if self.num_measured(policy) == most
+        }
+        return [self.policies[p] for p in sorted(found, key=lambda p: (-found[p], p))]
+
+    def best_of(self, policies: Sequence[Policy]) -> Policy:
+        """Return the fittest of these on the examples that all of them were measured on; the first
+        of those that tie.
+        """
+        num = min(map(self.num_measured, policies))
+        return max(policies, key=lambda p: self.worth(p.policy_id, num)[0].fitness)
 
     def _check_price(self, births: Births, price: Mapping[str, PriceAccount]) -> None:
         for name, terms in price.items():

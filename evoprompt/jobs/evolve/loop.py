@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import Protocol
@@ -19,6 +20,8 @@ from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.evolution.novelty import known_as
+from evoprompt.evolution.racing import going_on
+from evoprompt.evolution.schedule import examples_at
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.budget import goes_on
 from evoprompt.jobs.evolve.build import Parts
@@ -31,14 +34,14 @@ from evoprompt.jobs.evolve.conclude import (
 )
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
+from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
 from evoprompt.jobs.provenance import check_scoring
-from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Policy
-from evoprompt.records import Brood, Example, LabelScores, State, TokenCount
+from evoprompt.records import Brood, LabelScores, State, TokenCount
 from evoprompt.selection.base import Expectation
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
@@ -100,7 +103,8 @@ def run(
     if state is None:
         with journal.ledger.timed("tokenization"):
             parts.costs.check_founders()
-            observer.forecast(parts.costs.check_budget())
+            numbers = rungs_of(parts, _num_examples(parts, journal, None))
+            observer.forecast(parts.costs.check_budget(numbers))
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer, info)
     Thread(target=parts.close).start()  # Ray takes a second to end
@@ -119,44 +123,82 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     """Evolve from a state, or from the starting policies, until the generations or the budget end;
     return the last state.
     """
-    config, ledger = parts.config, journal.ledger
+    config, ledger, gauge = parts.config, journal.ledger, Gauge(parts, journal, observer)
     while state is None or goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
-        if parts.author is not None and state is not None:
-            parts.author.allow(_left(parts, journal, []))
-        with ledger.timed("evolution" if parts.author is None else "variation"):
-            brood, chances = _next_brood(parts, state, journal)
-        if parts.author is not None and state is not None:
-            ledger.count("variation", parts.author.take_count())
-        new = journal.unscored(brood)
-        if state is not None and not _affords(parts, journal, new):
+        num = _num_examples(parts, journal, state)
+        before = state if state is None else gauge.again(state, num)
+        brood, chances = _next_brood(parts, journal, before, rungs_of(parts, num))
+        if brood is None:
             break
-        observer.phase(f"generation {brood.generation}", len(new))
-        measured = _measure(parts.measurer, new, parts.task.fitness, ledger, "search", observer)
-        if state is None:
-            parts.calibrator.settle([measured[policy.policy_id] for policy in new])
-            parts.calibrator.record(journal.folder)
-        for policy in new:
-            journal.enter(policy, *parts.interpret(policy, measured[policy.policy_id]))
+        evaluations = gauge.race(brood, rungs_of(parts, num), before)
         with ledger.timed("evolution"):
-            evaluations = [journal.evaluations[b.policy.policy_id] for b in brood.births]
-            state, entries = tell(state, brood, evaluations, parts.strategy, config.seed)
+            state, entries = tell(before, brood, evaluations, parts.strategy, config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
             line = _line(*journal.explain(births, chances), births, ledger)
         with ledger.timed("commit"):
-            scores = [measured[policy.policy_id] for policy in new]
-            journal.folder.commit(state, entries, line, scores, ledger)
+            journal.folder.commit(state, entries, line, journal.unwritten, ledger)
+            journal.unwritten.clear()
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(point_of(line))
         if observer.generation(line) is False:
             break
+    assert state is not None, "the founders are always measured"
     return state
 
 
-def _affords(parts: Parts, journal: Journal, new: Sequence[Policy]) -> bool:
+def _num_examples(parts: Parts, journal: Journal, state: State | None) -> int:
+    """Return on how many examples the next generation ends: more than the last, where it is time
+    and the budget has room to measure its members again.
+    """
+    evolution, available = parts.config.evolution, len(parts.task.fitness)
+    if state is None:
+        return examples_at(0.0, evolution.examples, available)
+    left = _left(parts, journal, [])
+    spent = parts.costs.spent(journal.ledger)
+    done = state.generation / evolution.generations if left is None else spent / (spent + left)
+    now = len(state.members[0].evaluation.case_fitness)
+    num = max(now, examples_at(done, evolution.examples, available))
+    members = [m.birth.policy for m in state.members]
+    if left is None or parts.costs.of(members, (num,), begin=now) <= left:
+        return num
+    return now
+
+
+def _next_brood(
+    parts: Parts, journal: Journal, state: State | None, numbers: Sequence[int]
+) -> tuple[Brood, Expectation | None] | tuple[None, None]:
+    """Return the next brood, and the chance that each member had to be a parent; the founders have
+    no parents. Where the budget has no room for as many children as are configured, there are half
+    as many, and so on; None where there is no room for one.
+    """
+    ledger, children = journal.ledger, parts.config.evolution.children
+    if state is None:
+        return found(parts.task.starting_policies), None
+    if parts.author is not None:
+        parts.author.allow(_left(parts, journal, []))
+    while children:
+        with ledger.timed("evolution" if parts.author is None else "variation"):
+            matings = ask(state, parts.strategy, children)
+            chances = mating_chances(state, matings, parts.strategy)
+            novelty = parts.config.evolution.novelty
+            seen = {known_as(p, novelty) for p in journal.policies.values()}
+            brood = vary(state, matings, parts.strategy, seen, parts.costs.fits)
+        if parts.author is not None:
+            ledger.count("variation", parts.author.take_count())
+        if _affords(parts, journal, journal.unscored(brood), numbers):
+            return brood, chances
+        children //= 2
+    return None, None
+
+
+def _affords(parts: Parts, journal: Journal, new: Sequence[Policy], numbers: Sequence[int]) -> bool:
     """Return whether the budget has room for new policies, and for all that comes after."""
-    left = _left(parts, journal, new)
-    return left is None or parts.costs.of(new, journal.policies.values()) <= left
+    left, known = _left(parts, journal, new), journal.policies.values()
+    if left is None:
+        return True
+    further = partial(going_on, parts.config.evolution.racing)
+    return left >= parts.costs.of(new, numbers, further=further, before=known)
 
 
 def _left(parts: Parts, journal: Journal, new: Sequence[Policy]) -> int | None:
@@ -169,49 +211,22 @@ def _left(parts: Parts, journal: Journal, new: Sequence[Policy]) -> int | None:
 def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
     """Return what an earlier part of this run left, or an empty journal and no state."""
     checkpoint = folder.restore()
-    journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger())
+    journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger(), parts.interpret)
     if checkpoint is None:
         return journal, None
     lineage, measured = folder.lineage(), folder.measurements()
     policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in lineage}
     founders = [e.member.birth.policy.policy_id for e in lineage if e.generation == 0]
-    parts.calibrator.settle([measured[policy_id] for policy_id in dict.fromkeys(founders)])
+    numbers = rungs_of(parts, _num_examples(parts, journal, None))
+    parts.calibrator.settle([measured[p].first(numbers[0]) for p in dict.fromkeys(founders)])
     for policy_id, scores in measured.items():
         policy = policies[policy_id]
         parts.measurer.recall_verdicts(policy, scores)
-        journal.enter(policy, *parts.interpret(policy, scores))
+        journal.enter(policy, scores)
+    journal.unwritten.clear()
     for births in folder.births():
         journal.explain(births)
     return journal, checkpoint.state
-
-
-def _next_brood(
-    parts: Parts, state: State | None, journal: Journal
-) -> tuple[Brood, Expectation | None]:
-    """Return the next brood, and the chance that each member had to be a parent; the founders have
-    no parents.
-    """
-    if state is None:
-        return found(parts.task.starting_policies), None
-    seen = {known_as(p, parts.config.evolution.novelty) for p in journal.policies.values()}
-    matings = ask(state, parts.strategy)
-    chances = mating_chances(state, matings, parts.strategy)
-    return vary(state, matings, parts.strategy, seen, parts.costs.fits), chances
-
-
-def _measure(
-    measurer: Measurer,
-    policies: Sequence[Policy],
-    examples: Sequence[Example],
-    ledger: Ledger,
-    phase: str,
-    observer: Observer,
-) -> dict[str, LabelScores]:
-    """Return each policy's scores by policy id; the work is counted in the ledger under a phase."""
-    measured = measurer.measure(policies, examples, observer.scored, ledger.timed)
-    for _, count in measured.values():
-        ledger.count(phase, count)
-    return {policy_id: scores for policy_id, (scores, _) in measured.items()}
 
 
 def _check_held_out(
@@ -224,7 +239,7 @@ def _check_held_out(
     measurer, task, ledger = parts.measurer, parts.task, journal.ledger
     candidates = finalists(parts, journal)
     observer.phase("validation", len(candidates))
-    validated = _measure(measurer, candidates, task.validation, ledger, "validation", observer)
+    validated = measure(measurer, candidates, task.validation, ledger, "validation", observer)
     validated = calibrated_validation(parts, journal, validated)
     champion, baseline = pick_champion(parts, journal, validated), pick_baseline(parts, journal)
     compared = list(dict.fromkeys([baseline, champion]))
@@ -234,7 +249,7 @@ def _check_held_out(
     for examples in dict.fromkeys(answerable.values()):
         asked = [policy for policy in compared if answerable[policy] == examples]
         if examples:
-            tested |= _measure(measurer, asked, examples, ledger, "test", observer)
+            tested |= measure(measurer, asked, examples, ledger, "test", observer)
     return summarize(parts, state, journal, champion, baseline, validated, tested, info)
 
 

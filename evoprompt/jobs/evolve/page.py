@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -131,16 +132,14 @@ def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     """Return a run's dynamics from its folder alone, with standard errors over the fitness
     examples.
     """
-    way = way_of(folder)
-    measured = {p: calibrated_out(scores, way) for p, scores in folder.measurements().items()}
-    by_policy = {
-        policy_id: {"fitness": fitness.cases(scores)[0]}
-        | {name: values[0] for name, values in case_traits(scores, fitness.comparison).items()}
-        for policy_id, scores in measured.items()
-    }
+    way, measured = way_of(folder), folder.measurements()
 
+    @cache
     def on(policy_id: str, num: int | None) -> Cases:
-        return {name: values[:num] for name, values in by_policy[policy_id].items()}
+        scores = measured[policy_id]
+        scores = calibrated_out(scores if num is None else scores.first(num), way)
+        cases = {n: values[0] for n, values in case_traits(scores, fitness.comparison).items()}
+        return {"fitness": fitness.cases(scores)[0]} | cases
 
     history = History()
     for births in folder.births():

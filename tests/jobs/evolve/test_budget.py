@@ -52,7 +52,8 @@ def costs(
     )
     executor = SimpleNamespace(info=lambda: SimpleNamespace(window=window))
     config = SimpleNamespace(
-        final=SimpleNamespace(candidates=2), budget=SimpleNamespace(prefill_tokens=None)
+        final=SimpleNamespace(candidates=2),
+        budget=SimpleNamespace(prefill_tokens=None, logical_tokens=None),
     )
     return Costs(config, task, Measurer(tokenizer, executor, Wanted(verdicts=verdicts)))
 

@@ -45,7 +45,8 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
     )
     order = sorted(fitness, key=lambda p: -fitness[p])
     evaluations = {p.policy_id: Evaluation(f, (f,), {}) for p, f in fitness.items()}
-    return parts, SimpleNamespace(ranked=lambda: order, evaluations=evaluations)
+    best_of = lambda policies: max(policies, key=lambda p: fitness[p])  # noqa: E731
+    return parts, SimpleNamespace(ranked=lambda: order, evaluations=evaluations, best_of=best_of)
 
 
 def test_a_champion_that_is_worse_than_the_baseline_on_all_examples_together_does_not_win():
