@@ -30,7 +30,7 @@ Way = Literal["off", "batch", "labelled", "contextual"]
 
 #: Weight of the squared distance between the offsets and those of the batch, and of that between
 #: the temperature and 1: a few examples move neither far.
-OFFSET_RIDGE, TEMPERATURE_RIDGE = 1.5, 0.05
+OFFSET_RIDGE, TEMPERATURE_RIDGE = 0.5, 0.5
 #: What the temperature may be: of values that tell nothing, or the opposite, little is left.
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
 #: Newton steps at most, the gradient, nats, at which they end, and what of a worth is rounding.
@@ -144,7 +144,7 @@ def fit(
 
     `labelled` maximises, from there,
 
-        sum_i log softmax(T v_i + o)_{y_i} - 3/2 |o - o_batch|^2 - 1/20 (T - 1)^2
+        sum_i log softmax(T v_i + o)_{y_i} - 1/2 |o - T o_batch|^2 - 1/2 (T - 1)^2
 
     which is concave. `contextual` takes off the log-probabilities after a content-free input, and
     looks at no example. `off` leaves the values as they are.
@@ -258,7 +258,7 @@ def _worth(
     offsets, temperature = parameters[:, :-1], parameters[:, -1]
     calibrated = _normalized(temperature[:, None, None] * logs + offsets[:, None, :])
     likelihood = (weights * calibrated[:, np.arange(len(gold)), gold]).sum(axis=1)
-    distance = OFFSET_RIDGE * ((offsets - batch) ** 2).sum(axis=1)
+    distance = OFFSET_RIDGE * ((offsets - temperature[:, None] * batch) ** 2).sum(axis=1)
     found: Floats = likelihood - distance - TEMPERATURE_RIDGE * (temperature - 1) ** 2
     return found
 
@@ -276,18 +276,22 @@ def _slopes(
     right = np.eye(choices)[gold]
     gradient = np.empty((folds, choices + 1))
     gradient[:, :-1] = np.einsum("fe,fec->fc", weights, right - p)
-    gradient[:, :-1] -= 2 * OFFSET_RIDGE * (offsets - batch)
+    apart = offsets - temperature[:, None] * batch
+    gradient[:, :-1] -= 2 * OFFSET_RIDGE * apart
     own = logs[np.arange(len(gold)), gold]
     gradient[:, -1] = (weights * (own - expected)).sum(axis=1)
+    gradient[:, -1] += 2 * OFFSET_RIDGE * (apart * batch).sum(axis=1)
     gradient[:, -1] -= 2 * TEMPERATURE_RIDGE * (temperature - 1)
     curvature = np.zeros((folds, choices + 1, choices + 1))
     curvature[:, :-1, :-1] = -np.einsum("fe,fec,fed->fcd", weights, p, p)
     diagonal = np.arange(choices)
     curvature[:, diagonal, diagonal] += np.einsum("fe,fec->fc", weights, p) + 2 * OFFSET_RIDGE
     cross = np.einsum("fe,fec->fc", weights, p * (logs - expected[..., None]))
+    cross -= 2 * OFFSET_RIDGE * batch
     curvature[:, :-1, -1] = curvature[:, -1, :-1] = cross
     spread = (p * logs**2).sum(axis=2) - expected**2
     curvature[:, -1, -1] = (weights * spread).sum(axis=1) + 2 * TEMPERATURE_RIDGE
+    curvature[:, -1, -1] += 2 * OFFSET_RIDGE * (batch**2).sum(axis=1)
     low = (temperature <= LEAST_TEMPERATURE) & (gradient[:, -1] < 0)
     held = low | ((temperature >= MOST_TEMPERATURE) & (gradient[:, -1] > 0))
     gradient[held, -1] = 0.0

@@ -54,7 +54,7 @@ def slow_fit(values: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, float]:
     def loss(parameters: np.ndarray) -> float:
         offsets, temperature = parameters[:-1], parameters[-1]
         found = log_softmax(temperature * logs + offsets)[np.arange(len(gold)), gold].sum()
-        found -= OFFSET_RIDGE * ((offsets - batch) ** 2).sum()
+        found -= OFFSET_RIDGE * ((offsets - temperature * batch) ** 2).sum()
         return -(found - TEMPERATURE_RIDGE * (temperature - 1) ** 2)
 
     bounds = [(None, None)] * len(batch) + [(LEAST_TEMPERATURE, None)]
