@@ -327,6 +327,17 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """What demonstrations were worth in the policies that were scored so far."""
+
+    #: by how much fitter a policy is that shows it, units of fitness; without those never shown
+    gains: Mapping[Demonstration, float]
+    #: the share of the variance of fitness that they explain beyond all else, in policies left out;
+    #: may be negative
+    r_squared: float
+
+
+@dataclass(frozen=True, slots=True)
 class Materials:
     """What operators draw from. Pools are tuples: their order is part of the task, not of the
     machine.
@@ -344,6 +355,7 @@ class Materials:
     author: Author | None = None  #: writes demonstrations; None where nobody does
     #: every different set of choices that an example offers
     choices: tuple[tuple[str, ...], ...] = ()
+    credit: Credit | None = None  #: of demonstrations; None where nobody asked for it
     #: groups of words that may stand for one another in instructions, in small letters; no word is
     #: in two
     synonyms: tuple[tuple[str, ...], ...] = ()

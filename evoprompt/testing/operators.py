@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 from evoprompt.policy import SLOTS, Demonstration, Policy, Template
-from evoprompt.records import Materials, Mistake, Tried
+from evoprompt.records import Credit, Materials, Mistake, Tried
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE, evaluator_of
 from evoprompt.variation.base import Need, Operator, mistakes, pick
 
@@ -82,6 +82,7 @@ def example_materials(parents: Sequence[Policy] = ()) -> Materials:
         evaluator=judging,
         author=ExampleAuthor(),
         choices=(("a", "b"),),
+        credit=Credit({Demonstration("text 0", "a"): 0.5, Demonstration("text 3", "b"): -1.0}, 0.5),
         synonyms=(("sort", "classify"), ("quick", "fast", "swift")),
         writer=ExampleWriter(),
         history=(Tried(Policy("Sort the mail."), 60), Tried(Policy("Sort."), 40)),
@@ -236,9 +237,11 @@ def _parts(materials: Materials) -> list[object]:
     judging = [] if materials.evaluator is None else _parts(materials.evaluator)
     pools = (
         *(materials.phrases, materials.demonstrations, materials.templates, materials.steps),
-        *(materials.history, materials.mistakes),
+        *(materials.history, materials.mistakes, materials.choices, materials.synonyms),
     )
-    return [*pools, dict(materials.label_words), materials.max_demonstrations, judging]
+    gains = {} if materials.credit is None else materials.credit.gains
+    tables = (dict(materials.label_words), dict(gains))
+    return [*pools, *tables, materials.max_demonstrations, judging]
 
 
 def _some(items: Sequence[T], most: int, rng: np.random.Generator) -> tuple[T, ...]:

@@ -28,6 +28,7 @@ class Need(StrEnum):
     WRITER = "writer"  #: who writes instructions with a model
     HISTORY = "history"  #: what the run has scored so far
     MISTAKES = "mistakes"  #: what the population answers wrong
+    CREDIT = "credit"  #: what demonstrations were worth so far
 
 
 class Operator(Protocol):

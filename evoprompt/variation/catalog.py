@@ -15,6 +15,7 @@ from evoprompt.variation.balanced import (
     DemonstrationSwapInLabel,
 )
 from evoprompt.variation.base import Operator, mistakes
+from evoprompt.variation.credit import DemonstrationAddBest
 from evoprompt.variation.editors import EDITORS
 from evoprompt.variation.evaluator import EvaluatorChange
 from evoprompt.variation.learning import (
@@ -63,6 +64,7 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (InstructionSentenceDrop(), 0.0),
     (InstructionSentenceAdd(), 0.0),
     (InstructionSynonym(), 0.0),
+    (DemonstrationAddBest(), 0.0),
 )
 
 

@@ -64,6 +64,7 @@ def test_the_default_weights_and_their_order_are_pinned():
         "instruction_sentence_drop",
         "instruction_sentence_add",
         "instruction_synonym",
+        "demonstration_add_best",
     ]
     assert list(drawn(dict.fromkeys(asked[::-1], 1.0)))[-len(asked) :] == asked
 
