@@ -305,6 +305,35 @@ def test_a_ledger_counts_all_kinds():
         found.check(36)
 
 
+def test_the_package_s_own_search_spends_as_the_ledger_counts(
+    task: BenchTask, tiny_model: Path, tmp_path: Path
+):
+    from experiments.benchmarks.search.product import Product
+
+    config = tmp_path / "small.yaml"
+    config.write_text("evolution: {population: 3, children: 3, generations: 3}\n")
+    bench = ledger.open_bench(task, str(tiny_model))
+    bench.begin(90_000)
+    search = Product(tmp_path / "runs", config)
+    policy = search(bench, 1)
+    assert 0 < bench.ledger.total <= 90_000
+    # the champion was measured on all fitness and validation examples, for its part of what is told
+    measured = [*task.task.fitness, *task.task.validation]
+    assert set(bench.measured[policy]) == {e.example_id for e in measured}
+    assert bench.cost(policy, measured) < bench.ledger.total
+    assert bench.elsewhere > 3
+    row = record.record(record.Key("x", "toy/mood", 1, 90_000, "toy"), bench, policy, 0.0)
+    folder = next((tmp_path / "runs").iterdir())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert row["tokens"]["total"] == summary["tokens"]["logical"]
+    assert row["accuracy"]["raw"] == pytest.approx(summary["test"]["champion"]["value"])
+    # what is there is taken as it is
+    changed = (folder / "lineage.jsonl").stat().st_mtime_ns
+    bench.begin(90_000)
+    assert search(bench, 1) == policy
+    assert (folder / "lineage.jsonl").stat().st_mtime_ns == changed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["evoprompt_ga", "evoprompt_de", "opro", "capo", "gepa"])
 def test_a_peer_keeps_to_the_ledger_and_improves_on_nothing_it_did_not_measure(

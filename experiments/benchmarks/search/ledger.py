@@ -109,6 +109,7 @@ class Bench:
     ledger: Ledger = field(default_factory=lambda: Ledger(float("inf")))
     #: examples on which each policy was measured in this run, in order
     measured: dict[Policy, dict[str, Example]] = field(default_factory=dict)
+    elsewhere: int = 0  #: policies that this run measured without the bench
     _known: dict[tuple[str, str], _Known] = field(default_factory=dict)
     _chat: Any = None
 
@@ -117,7 +118,7 @@ class Bench:
 
     def begin(self, budget: float) -> None:
         """Begin a run."""
-        self.ledger, self.measured = Ledger(budget), {}
+        self.ledger, self.measured, self.elsewhere = Ledger(budget), {}, 0
         self.begun = time.perf_counter()
 
     def fits(self, policy: Policy, examples: Sequence[Example]) -> bool:

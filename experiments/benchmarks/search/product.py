@@ -72,6 +72,7 @@ class Product:
         bench.begin(budget)
         bench.ledger.context = spent
         bench.ledger.prefill = summary["tokens"]["prefill"]
+        bench.elsewhere = summary["policies_scored"] - 1
         bench.measured = {policy: {e.example_id: e for e in examples}}
         return policy
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.calibration import Calibration, fit
 from experiments.benchmarks.search.record import (
     Scores,
     accuracy,
-    calibration_of,
     log_probabilities,
     nats,
     scores_of,
@@ -47,8 +47,7 @@ class Run:
     def of(cls, row: Mapping[str, Any]) -> Run:
         """Return what the tables need of a line."""
         test = scores_of(row["test"])
-        fitted = row["calibration"].get("labelled")
-        calibrations = {"raw": None, "calibrated": calibration_of(fitted) if fitted else None}
+        calibrations = {"raw": None, "calibrated": refitted(row)}
         return cls(
             row["contender"],
             row["task"],
@@ -58,6 +57,16 @@ class Run:
             {way: nats(test, c) for way, c in calibrations.items()},
             {way: _right(test, c) for way, c in calibrations.items()},
         )
+
+
+def refitted(row: Mapping[str, Any]) -> Calibration | None:
+    """Return the labelled calibration of a line, fitted on its scores as it is fitted now, so that
+    lines of different days compare; None where there is none.
+    """
+    if not row["calibration"]:
+        return None
+    development = scores_of(row["development"])
+    return fit(development.log_likelihood, development.gold, "labelled")
 
 
 Place = tuple[str, int]  #: task and seed
