@@ -154,6 +154,9 @@ class TaskConfig(Section):
     validation_examples: Positive = 64
     test_examples: Positive = 200
     demonstration_pool: Count = 200
+    #: which examples may be demonstrations: all, or those that are no longer than half of the
+    #: examples with their target, which take fewer tokens of every prompt that shows them
+    demonstration_inputs: Literal["all", "shorter"] = "all"
     #: of the labels in all splits but the test: each as often as the others, or as in the data;
     #: None is balanced for a run, and proportional for the questions of a loop
     balance: Balance | None = None
@@ -165,6 +168,8 @@ class TaskConfig(Section):
         list[Demonstrations], BeforeValidator(_in_a_list), Field(min_length=1)
     ] = [0]
     starting_sets: Few = 1  #: how many different ones of each number, for each starting policy
+    #: whether what is added stands without the instruction, so that more is compared for its tokens
+    starting_sets_bare: bool = False
     phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
     label_words: dict[str, list[str]] = {}  #: further words for each choice
     #: added to the task's bank of steps, questions that the model answers in writing before it
@@ -354,6 +359,9 @@ class FinalConfig(Section):
     """
 
     candidates: Few = 3
+    #: of the budget that validation takes at most, as many examples as that has room for, and at
+    #: least one for each choice; without a budget all are asked
+    share: Level = 0.25
     alpha: Level = 0.05  #: intervals cover 1 - alpha
 
 

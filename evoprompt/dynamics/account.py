@@ -299,8 +299,10 @@ def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int]) -> dict
     edges = np.array(sorted({0, *numbers}))
     found = {}
     for name, values in terms.items():
-        squares = np.add.reduceat((values - values.mean()) ** 2, edges[:-1])
-        weight = float((squares**2 / np.diff(edges)).sum())
+        # a term of generations on fewer examples has no more of them
+        own = edges[edges <= len(values)]
+        squares = np.add.reduceat((values - values.mean()) ** 2, own[:-1])
+        weight = float((squares**2 / np.diff(own)).sum())
         degrees = float(squares.sum()) ** 2 / weight - 1 if weight else len(values) - 1.0
         found[name] = max(1.0, round(degrees, 6))
     return found

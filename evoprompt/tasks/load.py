@@ -39,6 +39,7 @@ from evoprompt.tasks.sources.splits import (
     balanced,
     notes_on_labels,
     proportional,
+    shorter,
     split_by_input,
 )
 from evoprompt.tasks.starting import with_demonstrations
@@ -53,12 +54,13 @@ SOURCES: Mapping[str, str] = {
 KEYS: Mapping[str, str] = {"builtin": "name", "jsonl": "path"}
 
 
-def load_task(config: TaskConfig, balance: Balance = "balanced") -> Task:
+def load_task(config: TaskConfig, balance: Balance = "balanced", seed: int = 0) -> Task:
     """Return the task that a configuration asks for, its splits cut to the configured sizes.
 
     Args:
         config: of the task.
         balance: of the labels where something is learned, where the configuration does not say.
+        seed: of the demonstrations that are added to starting policies.
 
     Raises:
         UserError: the name is unknown, a difficulty is given for a task that has none, a file is
@@ -67,7 +69,7 @@ def load_task(config: TaskConfig, balance: Balance = "balanced") -> Task:
     """
     config = config.model_copy(update={"balance": config.balance or balance})
     task = _judging(config) if config.judge else _plain(config)
-    return with_demonstrations(task, config)
+    return with_demonstrations(task, config, seed)
 
 
 def _plain(config: TaskConfig) -> Task:
@@ -134,6 +136,8 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
             f"task '{raw.name}': the id {most_common!r} is that of {number} examples; give each an "
             f"own id"
         )
+    if config.demonstration_inputs == "shorter":
+        whole[0] = shorter(whole[0])
     cut = proportional if config.balance == "proportional" else balanced
     learned = [cut(s, size) for s, size in zip(whole[:-1], sizes[:-1], strict=True)]
     sample = proportional(whole[-1], config.test_examples)

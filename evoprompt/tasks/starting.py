@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from evoprompt.config.sections import AUTO, TIMES, TaskConfig
 from evoprompt.errors import UserError
@@ -18,12 +20,13 @@ KEY = "task.starting_demonstrations"
 MOST_CHOICES, WITHOUT_CHOICES = 8, 4
 
 
-def with_demonstrations(task: Task, config: TaskConfig) -> Task:
+def with_demonstrations(task: Task, config: TaskConfig, seed: int = 0) -> Task:
     """Return the task with each starting policy once for each number of demonstrations that are
     added to it, and each of `starting_sets` sets of so many.
 
     A set is even in its labels, which come in turns (`tasks.sets.draw_set`); each policy has sets
-    of its own. Policies without added demonstrations stay known as `given_policies`.
+    of its own, by its place, their number and which set it is. Policies without added
+    demonstrations stay known as `given_policies`.
 
     Raises:
         UserError: a number is greater than the pool, or goes by choices that are not shared.
@@ -34,21 +37,22 @@ def with_demonstrations(task: Task, config: TaskConfig) -> Task:
     for number in dict.fromkeys(_numbers(task, config)):
         for index, policy in enumerate(task.starting_policies):
             for place in range(config.starting_sets if number else 1):
-                more = _set(policy, labels, (number, index, *([place] if place else [])))
+                coordinates = (number, index, *([place] if place else []))
+                more = _set(policy, labels, generator(seed, Stream.STARTING, *coordinates), number)
                 new = replace(policy, demonstrations=(*policy.demonstrations, *more))
+                if more and config.starting_sets_bare and not policy.evaluator:
+                    new = replace(new, instruction="")
                 policies.append(new)
                 added += [new] if more else []
     return replace(task, starting_policies=tuple(dict.fromkeys(policies)), added=frozenset(added))
 
 
 def _set(
-    policy: Policy, labels: Mapping[Demonstration, str], coordinates: Sequence[int]
+    policy: Policy, labels: Mapping[Demonstration, str], rng: np.random.Generator, number: int
 ) -> tuple[Demonstration, ...]:
-    """Return demonstrations that a policy does not show yet; the coordinates are their number, the
-    policy's place, and which set it is, unless it is the first.
-    """
+    """Return demonstrations that a policy does not show yet."""
     pool = [d for d in labels if d not in policy.demonstrations]
-    return draw_set(pool, coordinates[0], labels, generator(0, Stream.STARTING, *coordinates))
+    return draw_set(pool, number, labels, rng)
 
 
 def _numbers(task: Task, config: TaskConfig) -> list[int]:

@@ -9,11 +9,14 @@ examples alone; what a child takes on the test is estimated from its validation.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from heapq import nlargest
 from math import ceil, floor
 
 from evoprompt.errors import UserError
+from evoprompt.evolution.racing import going_on
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.standing import LEAST_REQUESTS, LONGER, SHARE
@@ -145,6 +148,27 @@ class Costs:
         """Return which share of the budget is spent; None without one."""
         return None if self._limit is None else self.spent(ledger) / self._limit
 
+    @cached_property
+    def validation(self) -> tuple[Example, ...]:
+        """The validation examples that are asked: the first ones, as many as the starting policies'
+        prompts allow where finalists take their share of the budget.
+        """
+        examples, final = self._task.validation, self._config.final
+        if self._limit is None:
+            return examples
+        room = final.share * self._limit / (final.candidates + 1)
+        least = max(1, len(self._task.choices or ()))
+
+        def fits(num: int) -> bool:
+            part = (0, num)
+            founders = self._task.starting_policies
+            return max(self._tokens(p, "validation", part) for p in founders) <= room
+
+        numbers = range(min(least, len(examples)), len(examples))
+        # how many of these numbers have room for one example more
+        more = bisect_left(numbers, True, key=lambda n: not fits(n + 1))
+        return examples[: numbers.start + more]
+
     def check_budget(self, rungs: Sequence[int] = ()) -> int:
         """Return what a run takes at least: founders, validation, test and checks, tokens. `rungs`
         as of `of`.
@@ -153,7 +177,8 @@ class Costs:
             UserError: the budget is smaller.
         """
         founders = list(dict.fromkeys(self._task.starting_policies))
-        needed = ceil((self.of(founders, rungs) + self.reserve(founders)) / (1 - self._checked))
+        founding = self.founding(founders, rungs)
+        needed = ceil((founding + self.reserve(founders)) / (1 - self._checked))
         limit, key = self._limit, LOGICAL_KEY if self._logical else KEY
         if limit is not None and limit < needed:
             test = "" if self._logical else " and the test"
@@ -165,8 +190,18 @@ class Costs:
             )
         return needed
 
+    def founding(self, policies: Sequence[Policy], rungs: Sequence[int]) -> int:
+        """Return what these take at most as founders, tokens."""
+        return self.of(policies, rungs, further=partial(going_on, self._config.evolution.racing))
+
+    def room(self, founders: Sequence[Policy]) -> int | None:
+        """Return what the budget has for the search where it starts from these; None without a
+        budget.
+        """
+        return self.left(Ledger(), founders, None, 0)
+
     def left(
-        self, ledger: Ledger, pool: Sequence[Policy], baseline: Policy, prompt_tokens: int
+        self, ledger: Ledger, pool: Sequence[Policy], baseline: Policy | None, prompt_tokens: int
     ) -> int | None:
         """Return how many tokens the search may still take where the finalists will be of this
         pool; None without a budget. `prompt_tokens` has the longest prompt before an input so far.
@@ -223,9 +258,12 @@ class Costs:
         total = 0
         splits = {"validation": finalists} | ({"test": tested - len(fixed)} if tested else {})
         for split, num in splits.items():
-            total += sum(self._tokens(p, split) for p in fixed)
-            total += sum(nlargest(num, (self._tokens(p, split) for p in others)))
-            total += sum(nlargest(num + len(fixed), self._verdict_tokens(evaluators, split)))
+            asked, whole = len(self.validation), len(self._task.validation)
+            part = (0, asked) if split == "validation" and asked < whole else WHOLE
+            total += sum(self._tokens(p, split, part) for p in fixed)
+            total += sum(nlargest(num, (self._tokens(p, split, part) for p in others)))
+            verdicts = self._verdict_tokens(evaluators, split, part)
+            total += sum(nlargest(num + len(fixed), verdicts))
         return total + (0 if self._logical else self._checks([*fixed, *others], prompt_tokens))
 
     def _checks(self, policies: Sequence[Policy], prompt_tokens: int) -> int:

@@ -83,7 +83,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
         UserError: as `load_task` and `drawn_operators`, a scheme, a tracker, a fitness or a trait
             cannot be found, or the fitness does not go with the task.
     """
-    task = load_task(config.task)
+    task = load_task(config.task, seed=config.seed)
     drawn_of(config)
     scheme_of(config.evolution.parent_selection, "evolution.parent_selection.method")
     scheme_of(config.evolution.survival_selection, "evolution.survival_selection.method")

@@ -38,6 +38,7 @@ from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
+from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
 from evoprompt.jobs.provenance import check_scoring
 from evoprompt.policy import Policy
@@ -100,10 +101,11 @@ def run(
     with journal.ledger.timed("tracking"):
         parts.tracker.ready()
     observer.loaded(info, parts.config)
-    if state is None:
-        with journal.ledger.timed("tokenization"):
+    with journal.ledger.timed("tokenization"):
+        numbers = rungs_of(parts, _num_examples(parts, journal, None))
+        parts = with_start(parts, numbers)
+        if state is None:
             parts.costs.check_founders()
-            numbers = rungs_of(parts, _num_examples(parts, journal, None))
             observer.forecast(parts.costs.check_budget(numbers))
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer, info)
@@ -236,20 +238,20 @@ def _check_held_out(
     test examples, once. Nothing was chosen by the test's inputs, so the champion may be one that
     some of them are too long for: its answers there are wrong.
     """
-    measurer, task, ledger = parts.measurer, parts.task, journal.ledger
+    measurer, ledger, examples = parts.measurer, journal.ledger, parts.costs.validation
     candidates = finalists(parts, journal)
     observer.phase("validation", len(candidates))
-    validated = measure(measurer, candidates, task.validation, ledger, "validation", observer)
+    validated = measure(measurer, candidates, examples, ledger, "validation", observer)
     validated = calibrated_validation(parts, journal, validated)
     champion, baseline = pick_champion(parts, journal, validated), pick_baseline(parts, journal)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
     tested: dict[str, LabelScores] = {}
     answerable = {policy: parts.costs.answerable(policy) for policy in compared}
-    for examples in dict.fromkeys(answerable.values()):
-        asked = [policy for policy in compared if answerable[policy] == examples]
-        if examples:
-            tested |= measure(measurer, asked, examples, ledger, "test", observer)
+    for test in dict.fromkeys(answerable.values()):
+        asked = [policy for policy in compared if answerable[policy] == test]
+        if test:
+            tested |= measure(measurer, asked, test, ledger, "test", observer)
     return summarize(parts, state, journal, champion, baseline, validated, tested, info)
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import floor
+from statistics import median
 
 from evoprompt.records import Example
 from evoprompt.tasks.base import label_shares, share_choices
@@ -127,6 +128,19 @@ def proportional(examples: Sequence[Example], size: int) -> tuple[Example, ...]:
         if taken[example.target] <= quota[example.target]:
             chosen.append(example)
     return tuple(chosen)
+
+
+def shorter(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples whose inputs have no more characters than the median of those with their
+    target; where choices differ, or there are none, than the median of all.
+    """
+    by_target = share_choices(examples)
+    lengths: dict[str, list[int]] = {}
+    for example in examples:
+        key = example.target if by_target else ""
+        lengths.setdefault(key, []).append(len(example.input))
+    limits = {target: median(of_one) for target, of_one in lengths.items()}
+    return [e for e in examples if len(e.input) <= limits[e.target if by_target else ""]]
 
 
 def notes_on_labels(fitness: Sequence[Example], test: Sequence[Example]) -> tuple[str, ...]:

@@ -19,6 +19,14 @@ from evoprompt.policy import Policy
 from evoprompt.store.folder import SUMMARY, RunFolder
 from experiments.benchmarks.search.ledger import Bench
 
+#: Of a task, what is a matter of the search.
+SEARCHED = (
+    "starting_demonstrations",
+    "starting_sets",
+    "demonstration_inputs",
+    "starting_sets_bare",
+)
+
 
 @dataclass(frozen=True)
 class Product:
@@ -45,7 +53,7 @@ class Product:
         task = bench.task.config.model_dump(mode="json", exclude_defaults=True)
         starting = [_starting(p) for p in bench.task.starting]
         own: Mapping[str, Any] = values.get("task", {})
-        search = {k: v for k, v in own.items() if k.startswith("starting_d") or k.endswith("sets")}
+        search = {k: v for k, v in own.items() if k in SEARCHED}
         return values | {
             "seed": seed,
             "task": {**search, **task, "starting_policies": starting},

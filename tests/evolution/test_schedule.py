@@ -1,0 +1,24 @@
+"""How many examples a generation is measured on."""
+
+from __future__ import annotations
+
+import pytest
+
+from evoprompt.config.sections import ExamplesConfig
+from evoprompt.evolution.schedule import examples_at
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 16), (0.39, 16), (0.4, 32), (0.69, 32), (0.7, 64), (1.0, 64)]
+)
+def test_the_number_doubles_at_each_share_of_the_budget(progress: float, expected: int):
+    assert examples_at(progress, ExamplesConfig(first=16), 200) == expected
+
+
+def test_there_are_never_more_than_there_are():
+    assert examples_at(1.0, ExamplesConfig(first=16), 40) == 40
+    assert examples_at(0.0, ExamplesConfig(first=64), 40) == 40
+
+
+def test_without_a_first_number_all_are_asked():
+    assert examples_at(0.0, ExamplesConfig(), 48) == 48

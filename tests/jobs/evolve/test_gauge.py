@@ -1,0 +1,125 @@
+"""Births that are measured on more and more examples, within a budget of either kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, MEASUREMENTS, EvolveFolder
+from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.records import LabelScores
+from evoprompt.store.folder import SUMMARY
+
+RACED = [
+    "task.fitness_examples=16",
+    "evolution.racing={method: halving, first: 4}",
+    "evolution.examples={first: 8, grow: [0.5]}",
+    "evolution.generations=5",
+    "fitness.calibration=auto",
+]
+
+
+def lines(folder: Path, name: str) -> list[dict]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+@pytest.fixture
+def raced(config_file: Path, tmp_path: Path) -> Path:
+    start(load_config(config_file, RACED), tmp_path / "raced")
+    return tmp_path / "raced"
+
+
+def test_the_better_half_goes_on_and_the_number_grows(raced: Path):
+    births = lines(raced, LINEAGE)
+    for generation in range(6):
+        rows = [b for b in births if b["generation"] == generation]
+        # it grows when half of five generations are behind
+        n = 8 if generation <= 3 else 16
+        children = [b for b in rows if b["operator"] not in ("survive", "clone")]
+        numbers = [4, 8, 16][: 2 + (n == 16)]
+        alive = len(children)
+        for number in numbers[1:]:
+            reached = sum(b["examples"] >= number for b in children)
+            assert reached <= -(-alive // 2)
+            alive = reached
+        assert all(b["examples"] == n for b in rows if b["selected"])
+        for birth in rows:
+            assert [r["examples"] for r in birth["rungs"]] == [
+                m for m in numbers if m <= birth["examples"]
+            ]
+            assert birth["rungs"][-1]["traits"] == birth["traits"]
+
+
+def test_no_example_is_measured_twice_and_prices_parts_add_up(raced: Path):
+    asked = [(m["policy_id"], e) for m in lines(raced, MEASUREMENTS) for e in m["example_ids"]]
+    assert len(asked) == len(set(asked))
+    summary = json.loads((raced / SUMMARY).read_text())
+    assert summary["price_residual_max"] < 1e-12
+    # all policies were measured on the same first examples
+    order = max((s.example_ids for s in EvolveFolder.open(raced).measurements().values()), key=len)
+    for scores in EvolveFolder.open(raced).measurements().values():
+        assert scores.example_ids == order[: len(scores.example_ids)]
+
+
+def test_a_raced_run_goes_on_as_if_it_had_not_stopped(
+    config_file: Path, tmp_path: Path, raced: Path
+):
+    short = [s if "generations" not in s else "evolution.generations=2" for s in RACED]
+    # the number of examples follows from the generations, which are given up to now
+    short.append("evolution.examples={first: 8, grow: [0.9]}")
+    long = [*RACED, "evolution.examples={first: 8, grow: [0.9]}"]
+    start(load_config(config_file, long), tmp_path / "whole")
+    start(load_config(config_file, short), tmp_path / "begun")
+    (tmp_path / "begun" / SUMMARY).unlink()
+    resume(tmp_path / "begun", ["evolution.generations=5"])
+    whole, begun = (tmp_path / n / LINEAGE for n in ("whole", "begun"))
+    assert begun.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("racing", ["off", "halving"])
+def test_a_budget_in_logical_tokens_is_kept(config_file: Path, tmp_path: Path, racing: str):
+    given = [*RACED, "evolution.generations=50", f"evolution.racing.method={racing}"]
+    limit = 12_000
+    start(load_config(config_file, [*given, f"budget.logical_tokens={limit}"]), tmp_path / "run")
+    tokens = json.loads((tmp_path / "run" / SUMMARY).read_text())["tokens"]
+    assert limit / 2 < tokens["logical"] <= limit
+    assert len(lines(tmp_path / "run", GENERATIONS)) > 2
+    # what was measured, counted anew: the tiny tokenizer has one token a byte
+    assert tokens["logical"] > tokens["floor"] / 2
+
+
+def test_a_budget_is_of_one_kind(config_file: Path):
+    both = ["budget.logical_tokens=9000", "budget.prefill_tokens=9000"]
+    with pytest.raises(UserError, match="give either"):
+        load_config(config_file, both)
+
+
+def scores_of(num: int, choices: int, begin: int = 0) -> LabelScores:
+    shape = (1, num, choices)
+    return LabelScores(
+        ("p",),
+        tuple(f"e{begin + i}" for i in range(num)),
+        np.zeros(num, dtype=np.int64),
+        np.arange(num * choices, dtype=float).reshape(shape),
+        np.ones(shape, dtype=np.int64),
+        np.ones(shape, dtype=np.int64),
+        np.zeros(shape, dtype=bool),
+    )
+
+
+def test_scores_on_more_examples_are_joined_and_cut():
+    joined = scores_of(2, 2).joined(scores_of(3, 3, begin=2))
+    assert joined.example_ids == ("e0", "e1", "e2", "e3", "e4")
+    assert joined.log_likelihood.shape == (1, 5, 3)
+    # an example of two candidates has no third
+    assert joined.present[0].sum(axis=1).tolist() == [2, 2, 3, 3, 3]
+    assert joined.log_likelihood[0, 0, 2] == -np.inf
+    first = joined.first(2)
+    assert first.example_ids == ("e0", "e1")
+    assert (first.log_likelihood[..., :2] == scores_of(2, 2).log_likelihood).all()
+    assert joined.first(9) is joined
