@@ -19,6 +19,7 @@ from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
+from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.folder import lineage_line, with_examples
@@ -140,10 +141,13 @@ class Evolution:
     def _next_brood(self) -> Brood:
         if self.state is None:
             return found(self._founders)
-        matings = ask(self.state, self._strategy)
-        novelty = self._strategy.config.novelty
-        seen = {known_as(p, novelty) for p in self._policies.values()}
-        return vary(self.state, matings, self._strategy, seen, lambda _: True)
+        strategy = informed(
+            self._strategy,
+            lambda: {policy: self._evaluations[p].fitness for p, policy in self._policies.items()},
+        )
+        matings = ask(self.state, strategy)
+        seen = {known_as(p, strategy.config.novelty) for p in self._policies.values()}
+        return vary(self.state, matings, strategy, seen, lambda _: True)
 
     def _evaluation(self, policy: Policy, cases: np.ndarray) -> Evaluation:
         fitness = round(float(cases.mean()), FITNESS_DIGITS)

@@ -105,6 +105,13 @@ class Journal:
         }
         return [self.policies[p] for p in sorted(found, key=lambda p: (-found[p], p))]
 
+    def compared(self) -> dict[Policy, float]:
+        """Return the fitness of every policy that was scored, on the examples that all of them were
+        measured on.
+        """
+        num = min(map(self.num_measured, self.policies.values()))
+        return {policy: self.worth(p, num)[0].fitness for p, policy in self.policies.items()}
+
     def best_of(self, policies: Sequence[Policy]) -> Policy:
         """Return the fittest of these on the examples that all of them were measured on; the first
         of those that tie.

@@ -19,6 +19,7 @@ from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
+from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
 from evoprompt.evolution.racing import going_on
 from evoprompt.evolution.schedule import examples_at
@@ -179,13 +180,14 @@ def _next_brood(
         return found(parts.task.starting_policies), None
     if parts.author is not None:
         parts.author.allow(_left(parts, journal, []))
+    strategy = informed(parts.strategy, journal.compared)
     while children:
         with ledger.timed("evolution" if parts.author is None else "variation"):
-            matings = ask(state, parts.strategy, children)
-            chances = mating_chances(state, matings, parts.strategy)
+            matings = ask(state, strategy, children)
+            chances = mating_chances(state, matings, strategy)
             novelty = parts.config.evolution.novelty
             seen = {known_as(p, novelty) for p in journal.policies.values()}
-            brood = vary(state, matings, parts.strategy, seen, parts.costs.fits)
+            brood = vary(state, matings, strategy, seen, parts.costs.fits)
         if parts.author is not None:
             ledger.count("variation", parts.author.take_count())
         if _affords(parts, journal, journal.unscored(brood), numbers):

@@ -296,6 +296,18 @@ def test_every_edit_of_a_child_stands_in_the_lineage_and_is_read_back(
     assert max(map(len, read)) >= 2
 
 
+def test_an_operator_that_goes_by_credit_makes_children_once_there_is_some(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("evoprompt.variation.credit.LEAST_R_SQUARED", -9.0)  # whatever is found
+    more = ["evolution.operators.demonstration_add_best=20", "evolution.children=12"]
+    start(load_config(config_file, [*more, "evolution.generations=4"]), tmp_path / "run")
+    births = lines(tmp_path / "run", LINEAGE)
+    made = [b["generation"] for b in births if b["operator"] == "demonstration_add_best"]
+    assert made
+    assert min(made) > 1  # the founders show nothing that could be credited
+
+
 @pytest.mark.parametrize("kind", ["sum", "per_token", "per_byte", "pmi", "accuracy"])
 def test_every_fitness_carries_a_run(config_file: Path, tmp_path: Path, kind: str):
     summary = start(
