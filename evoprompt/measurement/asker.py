@@ -48,6 +48,7 @@ class Asker:
         answered_by: how choices are compared, a name of `choices.COMPARISONS`; what is beyond the
             prior needs a measurer with prior.
         calibration: of the answers; choices that it does not know are compared as they are.
+        verdict_calibration: of the verdicts that `tasks.judge.VERDICTS` names.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Asker:
         answer_tokens: int = 16,
         answered_by: str = "likelihood",
         calibration: LabelCalibration | None = None,
+        verdict_calibration: LabelCalibration | None = None,
     ) -> None:
         self.measurer = measurer
         self.writer = writer
@@ -67,6 +69,7 @@ class Asker:
         self.answer_tokens = answer_tokens
         self.comparison = COMPARISONS[answered_by]
         self.calibration = calibration
+        self.verdict_calibration = verdict_calibration
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the
@@ -103,8 +106,8 @@ class Asker:
     def verdicts(
         self, evaluator: Policy, inputs: Sequence[str], answers: Sequence[str], phase: str
     ) -> NDArray[np.float64]:
-        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to each answer, nats, shape
-        (answer,).
+        """Return log p(TRUE) - log p(FALSE) that the evaluator gives to each answer, calibrated,
+        nats, shape (answer,).
         """
         if not inputs:
             return np.zeros(0)
@@ -112,8 +115,10 @@ class Asker:
             Example(str(i), judged_input(text, a), VERDICTS[0], VERDICTS)
             for i, (text, a) in enumerate(zip(inputs, answers, strict=True))
         ]
-        log_likelihood = self._scores(evaluator, asked, phase).log_likelihood
-        log_odds: NDArray[np.float64] = log_likelihood[0, :, 0] - log_likelihood[0, :, 1]
+        values = self._scores(evaluator, asked, phase).log_likelihood[0]
+        if self.verdict_calibration is not None:
+            values = self.verdict_calibration.apply(values, VERDICTS)
+        log_odds: NDArray[np.float64] = values[:, 0] - values[:, 1]
         return log_odds
 
     def verdicts_among(

@@ -24,6 +24,7 @@ def build_asker(
     answer_tokens: int,
     answered_by: str = "likelihood",
     calibration: LabelCalibration | None = None,
+    verdict_calibration: LabelCalibration | None = None,
 ) -> Asker:
     """Return what asks a configuration's model one thing after another, without a fleet and MLflow.
 
@@ -32,6 +33,7 @@ def build_asker(
         answer_tokens: written at most for an answer.
         answered_by: how choices are compared, a name of `choices.COMPARISONS`.
         calibration: of the answers.
+        verdict_calibration: of the verdicts.
     """
     alone = in_this_process(config)
     model = open_model(alone)
@@ -45,6 +47,7 @@ def build_asker(
         answer_tokens=answer_tokens,
         answered_by=answered_by,
         calibration=calibration,
+        verdict_calibration=verdict_calibration,
     )
 
 

@@ -4,11 +4,13 @@ evaluator says.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
 import pytest
 
+from evoprompt.calibration import LabelCalibration
 from evoprompt.measurement.asker import Asker, blind, is_right, prior_of
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, TokenCount
@@ -86,6 +88,30 @@ def test_no_label_reaches_what_is_scored():
     Asker(measures, None, Ledger()).answers(Policy("x"), ASKED, "answers")
     assert [e.target for e in measures.examples] == ["red", "red"]
     assert blind(ASKED[0]) == Example("a", "sky", "red", CHOICES)
+
+
+def test_answers_and_verdicts_are_calibrated_by_label():
+    """Red is halved and blue doubled: 0.6 : 0.1 : 0.3 becomes 3 : 1 : 6, and 0.5 : 0.4 : 0.1
+    becomes 5 : 8 : 4. Odds of 3 and 1/2 squared, less log 4, are 9/4 and 1/16.
+    """
+    offsets = {"blue": log(2), "red": -log(2), "green": 0.0}
+    known = LabelCalibration("batch", 1.0, offsets, 8)
+    asked = [ASKED[0], replace(ASKED[1], choices=("green", "blue", "red"))]
+    turned = np.array([LIKELY[0], LIKELY[1][[1, 2, 0]]])
+    asker = Asker(Measures(turned), None, Ledger(), calibration=known)
+    answers = asker.answers(Policy("x"), asked, "answers")
+    assert [a.text for a in answers] == ["blue", "green"]
+    assert answers[0].probabilities == pytest.approx((0.3, 0.1, 0.6))
+    assert answers[1].probabilities == pytest.approx((8 / 17, 4 / 17, 5 / 17))
+    others = [Example("a", "sky", "red", ("red", "pink", "blue"))] * 2
+    plain = asker.answers(Policy("x"), others, "answers")
+    assert plain[0].probabilities == pytest.approx((0.6, 0.1, 0.3)), "pink has no offset"
+    judging = LabelCalibration("labelled", 2.0, {"TRUE": -log(2), "FALSE": log(2)}, 8)
+    measures = Measures(np.log([[0.3, 0.1], [0.2, 0.4]]))
+    odds = Asker(measures, None, Ledger(), verdict_calibration=judging).verdicts(
+        Policy("judge"), ["sky", "grass"], ["red", "green"], "judging"
+    )
+    assert odds == pytest.approx([log(9 / 4), log(1 / 16)])
 
 
 def test_a_verdict_is_the_log_odds_of_true():

@@ -46,6 +46,7 @@ class BoostParts:
     executor: Executor
     tracker: Courier
     calibration: LabelCalibration | None = None  #: of the answers
+    verdict_calibration: LabelCalibration | None = None  #: of the verdicts
 
     def pair_tokens(self, judged: Judged) -> int:
         """Return how many tokens a pair takes in the context."""
@@ -93,17 +94,15 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
         writer,
         model.executor,
         tracker,
-        answer_calibration(config),
+        # answers that go by something else than their likelihood have a calibration of their own
+        calibration_of(config.policy_run) if config.loop.answers == "likelihood" else None,
+        calibration_of(config.evaluator_run),
     )
 
 
-def answer_calibration(config: BoostConfig) -> LabelCalibration | None:
-    """Return the calibration of the run whose champion answers, where answers go by their
-    likelihood as they do in a run; None where nothing calibrates them.
-    """
-    if config.policy_run is None or config.loop.answers != "likelihood":
-        return None
-    return job_of(config.policy_run).champion(config.policy_run).calibration
+def calibration_of(run: Path | None) -> LabelCalibration | None:
+    """Return how a run's champion answers; None where there is none or nothing is calibrated."""
+    return None if run is None else job_of(run).champion(run).calibration
 
 
 def check_boost(config: BoostConfig) -> tuple[Asked, Policy, Policy]:

@@ -24,13 +24,19 @@ def _calibration(summary: Mapping[str, Any], config: BoostConfig) -> LabelCalibr
     from evoprompt.calibration import LabelCalibration
 
     champion, test = summary["champion"], summary.get("test")
-    if champion.get("calibration"):
-        return LabelCalibration(**champion["calibration"])
     if champion.get("prior") is None:
-        return None
+        return _of_run(champion)
     num = test["num_examples"] if test else config.loop.batch
     offsets = {choice: -nats for choice, nats in champion["prior"].items()}
     return LabelCalibration("batch", 1.0, offsets, num)
+
+
+def _of_run(part: Mapping[str, Any]) -> LabelCalibration | None:
+    """Return the calibration of the run that a part of a loop's summary comes from."""
+    from evoprompt.calibration import LabelCalibration
+
+    found = part.get("calibration")
+    return LabelCalibration(**found) if found else None
 
 
 class BoostJob:
@@ -108,5 +114,6 @@ class BoostJob:
                 threshold=opened.rounds()[0].threshold or 0.0,
                 abstain_below=loop.abstain_below,
                 calibration=_calibration(summary, config),
+                verdict_calibration=_of_run(summary["evaluator"]),
                 verdict_prior=summary["evaluator"].get("prior"),
             )

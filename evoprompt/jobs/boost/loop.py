@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS
 from evoprompt.errors import UserError
 from evoprompt.interrupt import raise_if_interrupted
@@ -293,7 +294,13 @@ def _asker(parts: BoostParts, ledger: Ledger, observer: BoostObserver) -> Asker:
         loop.answer_tokens,
         loop.answers,
         parts.calibration,
+        parts.verdict_calibration,
     )
+
+
+def _known(calibration: LabelCalibration | None) -> dict[str, object]:
+    """Return a calibration as a summary has it; nothing where there is none."""
+    return {} if calibration is None else {"calibration": asdict(calibration)}
 
 
 def _conclude(
@@ -316,12 +323,13 @@ def _conclude(
             "prompt": render_prompt(policy),
             "prior": answer_prior,
         }
-        | ({"calibration": asdict(parts.calibration)} if parts.calibration else {}),
+        | _known(parts.calibration),
         "evaluator": {
             "policy": parts.evaluator.to_dict(),
             "prompt": render_prompt(parts.evaluator),
             "prior": verdict_prior,
-        },
+        }
+        | _known(parts.verdict_calibration),
         "model": {
             "name": parts.config.model.name,
             "dtype": info.dtype,

@@ -100,6 +100,7 @@ def asker_of(champion: Champion) -> Asker:
         answer_tokens=champion.answer_tokens,
         answered_by=champion.answered_by,
         calibration=champion.calibration,
+        verdict_calibration=champion.verdict_calibration,
     )
 
 

@@ -273,3 +273,30 @@ def test_users_get_the_answers_that_were_tested(
     assert abs(np.exp(plain.apply(tested.log_likelihood[0], ("bad", "good"))) - found).max() > 0.01
     result.close()
     loop.close()
+
+
+def test_a_loop_judges_with_the_calibration_of_the_run_that_made_its_judge(
+    config_file: Path, boost_file: Path, tmp_path: Path
+):
+    judging = ["task.judge=true", "task.label_words={}"]
+    judge = run(config_file, tmp_path / "judge", "labelled", *judging)
+    known = job_of(judge.path).champion(judge.path).calibration
+    assert known.offsets.keys() == {"TRUE", "FALSE"}
+    settings = {"evaluator": None, "evaluator_run": str(judge.path), "loop.rounds": 1}
+    settings |= {"loop.context_pairs": 1, "loop.context_tokens": 40}
+    found = {}
+    for name, calibration in (("calibrated", known), ("plain", None)):
+        summary = judge.read("summary.json")
+        if calibration is None:
+            del summary["champion"]["calibration"]
+            judge.write("summary.json", summary)
+        loop = ep.boost(boost_file, out=tmp_path / name, settings=settings)
+        assert loop.champion.verdict_calibration == calibration
+        lines = (loop.folder / "answers.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines if json.loads(line)["round"] == 0]
+        found[name] = np.array([row["log_odds"] for row in rows])
+        loop.close()
+    offset = known.offsets["TRUE"] - known.offsets["FALSE"]
+    expected = known.temperature * found["plain"] + offset
+    np.testing.assert_allclose(found["calibrated"], expected, atol=1e-4)
+    assert abs(found["calibrated"] - found["plain"]).max() > 0.01
