@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evoprompt.arrays import Floats
 from evoprompt.config.sections import RacingConfig
 from evoprompt.fitness.base import Fitness
-from evoprompt.stats.betting import log_capital
+from evoprompt.stats.betting import Groups, log_capital
 
 Kept = NDArray[np.bool_]
 #: What fitness by example is: log-probabilities, 0 or 1, or any other numbers.
@@ -63,7 +63,7 @@ class Rule:
         *,
         num_births: int | None = None,
         generation: int = 1,
-        turn: int = 1,
+        groups: Groups = None,
     ) -> Kept:
         """Return whether each candidate goes on, shape (candidate,).
 
@@ -79,8 +79,8 @@ class Rule:
             num_examples: n, with how many the generation ends.
             num_births: how many were in at first; None is as many as are still in.
             generation: g, from 1.
-            turn: in how many examples each label has its turn, for labels that are as frequent as
-                each other and dealt in turns; 1 where the order is a random one.
+            groups: the label of each of the n examples in their order, where it follows from the
+                labels; None where the order is a random one.
         """
         kept = np.ones(len(cases), dtype=np.bool_)
         if cases.size == 0:
@@ -94,7 +94,7 @@ class Rule:
         if self.config.method == "certified":
             births = len(cases) if num_births is None else num_births
             level = self.config.alpha / (generation * (generation + 1) * births)
-            kept &= ~refuted(cases, rival, num_examples, level, self.scale, turn)
+            kept &= ~refuted(cases, rival, num_examples, level, self.scale, groups)
         return kept
 
 
@@ -144,7 +144,12 @@ def behind(cases: Floats, rival: Floats, num_examples: int, z: float) -> Kept:
 
 
 def refuted(
-    cases: Floats, rival: Floats, num_examples: int, level: float, scale: Scale, turn: int = 1
+    cases: Floats,
+    rival: Floats,
+    num_examples: int,
+    level: float,
+    scale: Scale,
+    groups: Groups = None,
 ) -> Kept:
     """Return of whom a bet refutes that its mean over all n examples is at least the rival's, shape
     (..., candidate). The chance to refute, after any number of examples, what is true is at most
@@ -154,7 +159,7 @@ def refuted(
     for the generation, or not what they were chosen by; and where the number of an example stays
     the same as more are measured. The means are those of `lead`.
     """
-    capital = log_capital(lead(rival[..., None, :], cases, scale), num_examples, turn=turn)
+    capital = log_capital(lead(rival[..., None, :], cases, scale), num_examples, groups=groups)
     return np.asarray(capital.max(axis=-1) >= -np.log(level))
 
 

@@ -57,6 +57,11 @@ class Setting:
         turns = f", {self.labels} labels in turns" if self.labels > 1 else ""
         return f"{kind}, {order}{turns}{', all level' if self.level else ''}"
 
+    @property
+    def groups(self) -> list[int] | None:
+        """The label of each example in order, where it follows from the labels."""
+        return [i % self.labels for i in range(EXAMPLES)] if self.labels > 1 else None
+
 
 @dataclass
 class Policies:
@@ -193,7 +198,7 @@ def race(
         if rule.config.method == "certified":
             level = ALPHA / (generation * (generation + 1) * BIRTHS)
             together = ~refuted(
-                new[..., :m], rival[..., :m], EXAMPLES, level, rule.scale, setting.labels
+                new[..., :m], rival[..., :m], EXAMPLES, level, rule.scale, setting.groups
             )
         by_one = range(20 if rule.config.method == "certified" else len(new))
         for r in by_one:
@@ -203,7 +208,7 @@ def race(
                 EXAMPLES,
                 num_births=BIRTHS,
                 generation=generation,
-                turn=setting.labels,
+                groups=setting.groups,
             )
             alive[r, alive[r]] = kept
         if rule.config.method == "certified":
@@ -252,7 +257,7 @@ def one_comparison(discrete: bool, labels: int, races: int, seed: int) -> tuple[
     first = np.take_along_axis(rival[:, 0], shown, axis=1)
     scale: Scale = "zero_one" if discrete else "log_probability"
     before = np.s_[..., : EXAMPLES - 8]
-    bet = refuted(other[before], first[before], EXAMPLES, ALPHA, scale, labels)[:, 0]
+    bet = refuted(other[before], first[before], EXAMPLES, ALPHA, scale, setting.groups)[:, 0]
     d = 2 * lead(first, other[:, 0], scale) - 1
     tested = np.zeros(races, dtype=np.bool_)
     for m in range(8, EXAMPLES, 8):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, permutations, product
+from itertools import permutations, product
 from math import inf, log
 
 import numpy as np
@@ -47,10 +47,9 @@ def test_what_is_true_is_refuted_at_most_at_the_level_in_all_orders(num: int):
         if sum(population) > num / 2 or list(population) != sorted(population):
             continue
         orders = np.array(list(permutations(population)))
-        for turn in (1, 2, 3):
-            ever = log_capital(orders, num, turn=turn).max(axis=1)
-            for alpha in LEVELS:
-                assert np.mean(ever >= -log(alpha)) <= alpha + 1e-12, (population, alpha, turn)
+        ever = log_capital(orders, num).max(axis=1)
+        for alpha in LEVELS:
+            assert np.mean(ever >= -log(alpha)) <= alpha + 1e-12, (population, alpha)
 
 
 def test_a_gambler_who_sees_a_value_before_he_bets_is_caught():
@@ -61,37 +60,58 @@ def test_a_gambler_who_sees_a_value_before_he_bets_is_caught():
     assert max(np.mean(ever >= 1 / alpha) - alpha for alpha in LEVELS) > 0.1
 
 
-@pytest.mark.parametrize("sizes", [(3, 3), (3, 2), (2, 2, 2)])
-def test_groups_in_turns_keep_the_promise(sizes: tuple[int, ...]):
-    """Exact: each group's values in all orders, dealt in turns."""
-    num, groups = sum(sizes), len(sizes)
+@pytest.mark.parametrize("places", ["ababab", "ababa", "aabaab", "abcabc", "aaabaa", "bbaaaa"])
+def test_groups_with_fixed_places_keep_the_promise(places: str):
+    """Exact: every population of {0, 1/2, 1} with mean at most 1/2, each group's values in all
+    orders at the group's places.
+    """
+    num, names = len(places), sorted(set(places))
+    where = [[i for i, c in enumerate(places) if c == name] for name in names]
     for population in product((0.0, 0.5, 1.0), repeat=num):
         if sum(population) > num / 2:
             continue
-        starts = np.cumsum((0, *sizes))
-        parts = [list(permutations(population[a:b])) for a, b in pairwise(starts)]
-        orders = np.array(
-            [
-                [p[i] for i in range(max(sizes)) for p in chosen if i < len(p)]
-                for chosen in product(*parts)
-            ]
-        )
-        ever = log_capital(orders, num, turn=groups).max(axis=1)
-        for alpha in (0.2, 0.35, 0.5, 0.8):
+        if any(unsorted(population, w) for w in where):
+            continue
+        parts = [list(permutations([population[i] for i in w])) for w in where]
+        orders = np.zeros((int(np.prod([len(p) for p in parts])), num))
+        for row, chosen in zip(orders, product(*parts), strict=True):
+            for w, values in zip(where, chosen, strict=True):
+                row[w] = values
+        ever = log_capital(orders, num, groups=list(places)).max(axis=1)
+        for alpha in LEVELS:
             assert np.mean(ever >= -log(alpha)) <= alpha + 1e-12, (population, alpha)
 
 
+def unsorted(population: tuple[float, ...], places: list[int]) -> bool:
+    values = [population[i] for i in places]
+    return values != sorted(values)
+
+
 def test_a_gambler_who_bets_on_one_group_is_caught():
-    """Power twin: with values 1 in one group and 0 in the other, dealt in turns, whoever bets on
-    the first alone wins for sure. Within a turn of the tested gambler all bets are the same.
+    """Power twin: with values 1 in one group and 0 in the other, in turns, whoever bets on the
+    first alone wins for sure. Within a turn of the tested gambler all bets are the same.
     """
-    order = np.tile([1.0, 0.0], 4)
+    order, groups = np.tile([1.0, 0.0], 4), ["a", "b"] * 4
     on_the_first = np.tile([1.5, 0.0], 4)
     assert np.prod(1 + on_the_first * (order - 0.5)) > 1 / 0.2
-    assert log_capital(order, 8, turn=2).max() < -log(0.2)
-    assert log_capital(order, 8, turn=2)[::2] == pytest.approx(
-        np.concatenate([[0], log_capital(order, 8, turn=2)[1:-1:2]])
-    ), "in the middle of a turn the capital is that of the turn before"
+    logs = log_capital(order, 8, groups=groups)
+    assert logs.max() < -log(0.2)
+    assert logs[::2].tolist() == [0, *logs[1:-1:2]], "until a turn ends, what it was before"
+
+
+def test_where_a_turn_has_more_of_a_group_than_is_to_come_the_mean_is_greater():
+    # 16 of a, 4 of b, in turns of 20/4 = 5. With 4 of a and 1 of b each, as all have, m = 1/2: no
+    # bet in the first, where r = 1/2.
+    x = np.concatenate([np.full(5, 0.9), np.full(15, 0.8)])
+    even = log_capital(x, None, groups="aaaab" * 4)
+    # all seen 0.9: u = (1/2 + 4.5)/6 = 5/6, D = 1/3; bet at most 9/5, x - m = 0.3
+    squares = 1 / 16 + sum((0.9 - (0.5 + 0.9 * t) / (t + 1)) ** 2 for t in range(1, 6))
+    assert even[:9].tolist() == [0.0] * 9
+    bet = min(1.8, (1 / 3) / (squares / 6 + 1 / 9))
+    assert even[9] == pytest.approx(5 * log(1 + bet * 0.3), abs=1e-12)
+    uneven = log_capital(x, None, groups="aaaaaaaabbaaaabaaaab")
+    # 5 of a, then 3 of a and 2 of b: (2/5)/(1/5) = 2, m = 1, and nothing is bet
+    assert uneven[:10].tolist() == [0.0] * 10
 
 
 def test_a_winner_is_named_where_it_is_ahead_of_every_other():
@@ -115,3 +135,5 @@ def test_values_out_of_range_are_refused(values: list[float]):
         log_capital(np.array(values), 5)
     with pytest.raises(ValueError, match="at most 1 values"):
         log_capital(np.ones(2), 1)
+    with pytest.raises(ValueError, match="groups of 3 values, given 2"):
+        log_capital(np.ones(2), 3, groups=[0, 1])

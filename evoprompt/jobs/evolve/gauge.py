@@ -71,7 +71,8 @@ class Gauge:
         self._journal = journal
         self._watcher = watcher
         self._rule: Rule = rule_of(parts.config.evolution.racing, parts.fitness)
-        self._turn = max(1, len(label_shares(parts.task.fitness)))
+        labels = [e.target for e in parts.task.fitness]
+        self._groups = labels if label_shares(parts.task.fitness) else None
 
     def again(self, state: State, num: int) -> State:
         """Return the state with its members measured on `num` examples, if that is more."""
@@ -120,8 +121,8 @@ class Gauge:
             None if rival is None else self._cases(rival.birth.policy.policy_id, num),
             last,
             num_births=num_born,
-            generation=generation + 1,
-            turn=self._turn,
+            generation=max(1, generation),
+            groups=None if self._groups is None else self._groups[:last],
         )
         means = cases.mean(axis=1)
         best = sorted(
