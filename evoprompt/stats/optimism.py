@@ -19,10 +19,13 @@ from statistics import NormalDist
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.stats.two_way import two_way
+from evoprompt.stats.two_way import TwoWay, two_way
 
 #: Random halves that `split_half_optimism` takes the mean of.
 NUM_SPLITS = 100
+#: Values that a true mean may have, and steps towards the shape of their spread; with more of these
+#: the estimate follows chance.
+GRID, STEPS = 121, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +74,28 @@ def analytic_optimism(cases: Floats) -> float | None:
 def shrinkage_optimism(cases: Floats, winner: int | None = None) -> Optimism | None:
     """Return how much of one policy's mean is luck, given everything that was measured.
 
-        (1 - tau^2 / (tau^2 + sigma^2 / m_i)) (mean over its m_i examples of x_ie - b_e)
+    Its mean over its m_i examples, their difficulty b_e taken off, less what is expected of it:
 
-    Each policy has the standard error of its own number of examples m_i. How the m_i came about
-    does not matter as long as it followed from what was measured, so it holds for races too, where
-    the formula of `analytic_optimism` does not. Undefined, None, for one policy or fewer than two
-    examples.
+        y_i - E[u_i | y],  y_i = mean_e (x_ie - b_e) = u_i + N(0, sigma^2 / m_i)
+
+    How the true u_i are spread is estimated too: from the normal of `two_way` on by `STEPS` steps
+    of the EM algorithm for a spread of any shape, on a grid. Populations are seldom normal: where
+    half of the policies are hopeless and the others alike, the normal one finds half of the luck.
+    All is luck where the policies do not differ, tau^2 = 0.
+
+    Each policy has the standard error of its own number of examples. How the m_i came about does
+    not matter as long as it followed from what was measured, so it holds for races too, where the
+    formula of `analytic_optimism` does not. Simulated (8 or 50 policies; normal, in two groups, at
+    a ceiling; a race) it is within a fifth of the true mean luck for 50, within a quarter for 8,
+    mostly below it. Undefined, None, for one policy or fewer than two examples.
 
     Args:
         cases: shape (policy, example), NaN where not measured.
         winner: index of the policy; None is the one with the greatest mean among those that met
             the most examples.
 
-    Source: Efron 2011 (selection does not bias what is expected given all data).
+    Source: Efron 2011 (selection does not bias what is expected given all data); Laird 1978 (a
+    spread of any shape).
     """
     found = two_way(cases)
     if found is None:
@@ -91,8 +103,29 @@ def shrinkage_optimism(cases: Floats, winner: int | None = None) -> Optimism | N
     if winner is None:
         means = np.where(found.num_examples == found.num_examples.max(), found.excess, -np.inf)
         winner = int(np.argmax(means))
-    luck = found.excess[winner] - found.expected[winner]
-    return Optimism(float(luck), float(found.standard_error[winner]), len(cases))
+    values, chances = _true_value(found, winner)
+    mean = float(values @ chances)
+    error = sqrt(float((values - mean) ** 2 @ chances))
+    return Optimism(float(found.excess[winner]) - mean, error, len(cases))
+
+
+def _true_value(found: TwoWay, policy: int) -> tuple[Floats, Floats]:
+    """Return what a policy's u_i may be, and how likely each is given all that was measured, shape
+    (grid,) each.
+    """
+    y = found.excess
+    if found.spread == 0 or found.noise == 0:
+        return np.array([0.0 if found.spread == 0 else y[policy]]), np.ones(1)
+    grid = np.linspace(y.min(), y.max(), GRID)
+    distance = (y[:, None] - grid) ** 2 * found.num_examples[:, None] / found.noise
+    # the nearest value has likelihood 1: no row is 0 throughout
+    likelihood = np.exp(-0.5 * (distance - distance.min(axis=1, keepdims=True)))
+    spread = np.exp(-0.5 * grid**2 / found.spread)
+    for _ in range(STEPS):
+        chances = likelihood * spread
+        spread = (chances / chances.sum(axis=1, keepdims=True)).mean(axis=0)
+    own = likelihood[policy] * spread
+    return grid, own / own.sum()
 
 
 def split_half_optimism(cases: Floats, rng: np.random.Generator) -> float | None:

@@ -30,26 +30,6 @@ class TwoWay:
     excess: Floats  #: mean of x_ie - b_e over each policy's own examples, shape (policy,)
     num_examples: Floats  #: m_i, of each policy, shape (policy,)
 
-    @property
-    def reliability(self) -> Floats:
-        """Which part of each policy's excess is its own, tau^2 / (tau^2 + sigma^2 / m_i), shape
-        (policy,); 1 where nothing varies.
-        """
-        total = self.spread + self.noise / self.num_examples
-        return np.divide(self.spread, total, out=np.ones_like(total), where=total > 0)
-
-    @property
-    def expected(self) -> Floats:
-        """u_i expected of each policy, given all that was measured, shape (policy,)."""
-        found: Floats = self.reliability * self.excess
-        return found
-
-    @property
-    def standard_error(self) -> Floats:
-        """Of `expected`, shape (policy,), the difficulties taken as known."""
-        found: Floats = np.sqrt(self.reliability * self.noise / self.num_examples)
-        return found
-
 
 def side_by_side(rows: Sequence[Floats]) -> Floats:
     """Return cases of policies, each on its first m_i examples, as an array of shape (policy,

@@ -15,15 +15,15 @@ PATIENCE, SMALLEST = 3, 0.01
 
 
 def test_the_gain_by_hand():
-    """The sets are those of `test_optimism`: the best, (7, 11), has luck 5/21. The calibrated start
-    (2, 4) is behind it by (5, 7): mean 6, standard error 1, Student's quantile 12.706 of 1 degree.
+    """The sets are those of `test_optimism`: the best, (4, 2), has luck 1. The calibrated start (1,
+    -3) is behind it by (3, 5): mean 4, standard error 1, Student's quantile 12.706 of 1 degree.
     """
-    sets = np.array([[-1.0, 1.0], [3.0, 3.0], [7.0, 11.0]])
-    found = headroom(np.array([0.0, 1.0]), np.array([2.0, 4.0]), sets, 0.01)
-    assert (found.start, found.calibrated, found.best_of_sets) == (0.5, 3, 9)
-    assert found.optimism == pytest.approx(5 / 21, rel=1e-4)
-    assert found.gain.value == pytest.approx(6 - 5 / 21, rel=1e-4)
-    assert found.gain.low == pytest.approx(6 - 5 / 21 - 12.7062, rel=1e-4)
+    sets = np.array([[0.0, 2.0], [4.0, 2.0]])
+    found = headroom(np.array([0.0, 1.0]), np.array([1.0, -3.0]), sets, 0.01)
+    assert (found.start, found.calibrated, found.best_of_sets) == (0.5, -1, 3)
+    assert found.optimism == pytest.approx(1)
+    assert found.gain.value == pytest.approx(3)
+    assert found.gain.low == pytest.approx(3 - 12.7062, rel=1e-4)
     assert found.verdict == "cannot tell"
 
 

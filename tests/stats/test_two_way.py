@@ -49,7 +49,7 @@ def test_two_policies_on_two_examples_by_hand():
 def test_three_policies_on_two_examples_by_hand():
     """Means 0, 3, 9 and example means 3, 5 about 4. Residuals x - mean_i - (b_e - 4): (0, 0),
     (1, -1), (-1, 1), squares 4 over (3-1)(2-1) = 2: sigma^2 = 2. var(0, 3, 9) = 21, so tau^2 = 21 -
-    2/2 = 20; reliability 20/21; the excesses are -4, -1, 5.
+    2/2 = 20; the excesses are -4, -1, 5.
     """
     cases = np.array([[-1.0, 1.0], [3.0, 3.0], [7.0, 11.0]])
     found = two_way(cases)
@@ -57,8 +57,8 @@ def test_three_policies_on_two_examples_by_hand():
     assert found.noise == pytest.approx(2, rel=1e-5)
     assert found.spread == pytest.approx(20, rel=1e-4)
     np.testing.assert_allclose(found.difficulty, [3, 5], atol=1e-9)
-    np.testing.assert_allclose(found.expected, np.array([-4, -1, 5]) * 20 / 21, rtol=1e-5)
-    np.testing.assert_allclose(found.standard_error, np.sqrt(20 / 21 * 2 / 2), rtol=1e-5)
+    np.testing.assert_allclose(found.excess, [-4, -1, 5], atol=1e-9)
+    assert found.num_examples.tolist() == [2, 2, 2]
 
 
 def test_where_all_met_all_it_is_the_analysis_of_variance():
@@ -92,16 +92,18 @@ def test_policies_that_do_not_differ_have_nothing_of_their_own():
     )
     found = two_way(cases)
     assert found is not None
-    assert (found.spread, found.expected.tolist()) == (0, [0, 0, 0, 0])
+    assert found.spread == 0
+    np.testing.assert_allclose(found.excess, 0, atol=1e-12)
 
 
 def test_cases_without_any_noise_are_all_the_policies_own():
     found = two_way(np.array([[0.0, 1, 2], [1, 2, 3], [5, 6, 7]]))
     assert found is not None
-    np.testing.assert_allclose(found.expected, [-2, -1, 3], atol=1e-3)
+    np.testing.assert_allclose(found.excess, [-2, -1, 3], atol=1e-9)
+    assert found.noise < 1e-2
     flat = two_way(np.ones((3, 4)))
     assert flat is not None
-    np.testing.assert_allclose(flat.expected, 0, atol=1e-9)
+    assert (flat.noise, flat.spread) == (0, 0)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (0, 0)])
@@ -115,7 +117,7 @@ def test_an_example_that_nobody_met_says_nothing():
     assert found is not None
     assert less is not None
     assert np.isnan(found.difficulty[1])
-    assert found.expected.tolist() == less.expected.tolist()
+    assert found.excess.tolist() == less.excess.tolist()
 
 
 def test_means_are_those_of_the_cases_where_all_met_all():
