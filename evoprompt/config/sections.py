@@ -162,8 +162,8 @@ class TaskConfig(Section):
     balance: Balance | None = None
     starting_policies: list[PolicyConfig] = []
     #: of the pool, added to each starting policy: the search starts from every policy with each of
-    #: these numbers; C and 2C are one and two for each choice, and auto is 0, C and 2C where at
-    #: most 8 choices are shared, else 0 and 4
+    #: these numbers; C and 2C are one and two for each choice. auto is 0, n and 2n, with n as many
+    #: of each choice as make four at least, where at most 8 choices are shared, else 0 and 4
     starting_demonstrations: Annotated[
         list[Demonstrations], BeforeValidator(_in_a_list), Field(min_length=1)
     ] = [0]
@@ -260,13 +260,19 @@ class RacingConfig(Section):
 
 
 class ExamplesConfig(Section):
-    """On how many of the fitness examples policies are measured: on the first few while many are
-    compared, on more when the good ones are close together.
-    """
+    """On how many of the fitness examples policies are measured."""
 
     first: Few | None = None  #: the number at the beginning; None is all of them
     #: where the number doubles, as shares of the budget, or of the generations without a budget
     grow: list[Level] = [0.4, 0.7]
+
+
+class StopConfig(Section):
+    """When a search ends because it wins nothing more."""
+
+    #: generations over which the best gains less, its paired 95 % interval too; 0 never stops
+    patience: Count = 0
+    smallest_gain: Share = 0.01  #: in units of the fitness
 
 
 class EvolutionConfig(Section):
@@ -295,6 +301,7 @@ class EvolutionConfig(Section):
     #: order of demonstrations, case and white space (set)
     novelty: Literal["id", "set"] = "id"
     racing: RacingConfig = RacingConfig()
+    stop: StopConfig = StopConfig()
 
     @model_validator(mode="after")
     def _enough_children(self) -> Self:
@@ -323,8 +330,7 @@ class BudgetConfig(Section):
 
     #: forwarded by the run, from the founders to the test, all checks and an author included
     prefill_tokens: Tokens | None = None
-    #: of search and choice, as if nothing were shared: each prompt with its candidates, for each
-    #: example; by it optimizers are compared. Given instead of prefill_tokens
+    #: of search and choice, as if nothing were shared: what optimizers are compared by
     logical_tokens: Tokens | None = None
     #: of the search; a run that stops by the clock is not reproducible
     seconds: Extent | None = None
@@ -359,8 +365,7 @@ class FinalConfig(Section):
     """
 
     candidates: Few = 3
-    #: of the budget that validation takes at most, as many examples as that has room for, and at
-    #: least one for each choice; without a budget all are asked
+    #: of the budget that validation takes at most, but for one example for each choice
     share: Level = 0.25
     alpha: Level = 0.05  #: intervals cover 1 - alpha
 

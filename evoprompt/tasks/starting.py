@@ -16,8 +16,9 @@ from evoprompt.tasks.sets import draw_set, labels_of
 
 KEY = "task.starting_demonstrations"
 
-#: What `auto` is: with at most so many choices none, one and two of each; else none and four.
-MOST_CHOICES, WITHOUT_CHOICES = 8, 4
+#: What `auto` is: with at most so many choices none, of each as many as make four at least, and
+#: twice as many; else none and four.
+MOST_CHOICES, AT_LEAST = 8, 4
 
 
 def with_demonstrations(task: Task, config: TaskConfig, seed: int = 0) -> Task:
@@ -75,8 +76,10 @@ def _by_choices(task: Task, name: str) -> list[int]:
     """Return the numbers that a name stands for."""
     shared = len(task.offers[0]) if task.has_choices and len(task.offers) == 1 else None
     if name == AUTO:
-        few = shared is not None and shared <= MOST_CHOICES
-        return [0, shared, 2 * shared] if few and shared else [0, WITHOUT_CHOICES]
+        if not shared or shared > MOST_CHOICES:
+            return [0, AT_LEAST]
+        number = shared * -(-AT_LEAST // shared)
+        return [0, number, 2 * number]
     if shared is None:
         raise UserError(
             f"{KEY} asks for {name} demonstrations, where C is the number of choices, and the "

@@ -48,14 +48,29 @@ def sizes(of: Task) -> list[int]:
 
 def test_numbers_may_go_by_the_choices():
     assert sizes(started(task("abc"), 0, "C", "2C", 5)) == [0, 3, 6, 5]
-    assert sizes(started(task("ab"), "auto")) == [0, 2, 4]
+    # of each of two choices two make four, of three choices two make six
+    assert sizes(started(task("ab"), "auto")) == [0, 4, 8]
+    assert sizes(started(task("abc"), "auto")) == [0, 6, 12]
+    assert sizes(started(task("abcd"), "auto")) == [0, 4, 8]
     assert sizes(started(task("abcdefgh"), "auto")) == [0, 8, 16]
     assert sizes(started(task("abcdefghi"), "auto")) == [0, 4]
     assert sizes(started(task(None), "auto")) == [0, 4]
 
 
+def test_sets_may_stand_without_the_instruction_and_follow_the_seed():
+    given = task("ab")
+    config = TaskConfig(name="inbox", starting_demonstrations=["auto"], starting_sets_bare=True)
+    found = with_demonstrations(given, config)
+    assert {p.instruction for p in found.added} == {""}
+    assert [p.instruction for p in found.given_policies] == [
+        p.instruction for p in given.starting_policies
+    ]
+    assert with_demonstrations(given, config, seed=1).added != found.added
+    assert with_demonstrations(given, config, seed=0).added == found.added
+
+
 def test_what_goes_by_the_choices_is_no_more_than_the_pool():
-    assert sizes(started(task("abc", pool=4), "auto")) == [0, 3, 4]
+    assert sizes(started(task("abc", pool=7), "auto")) == [0, 6, 7]
     assert sizes(started(task("abc", pool=0), "auto")) == [0]
     assert sizes(started(task(None, pool=3), "auto")) == [0, 3]
     with pytest.raises(UserError, match="asks for 5 of the 4 demonstrations of task 'letters'"):

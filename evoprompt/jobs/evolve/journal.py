@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evoprompt.config.sections import StopConfig
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.dynamics.cases import Cases
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births
+from evoprompt.evolution.headroom import improvement
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
@@ -36,6 +38,8 @@ class Journal:
     #: by policy id, of all that was measured of it
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     unwritten: list[LabelScores] = field(default_factory=list)  #: since the last commit
+    #: the fittest member after each generation, by policy id
+    bests: list[str] = field(default_factory=list)
     history: History = field(default_factory=History)  #: the dynamics so far
     residual_max: float = 0.0  #: the greatest absolute residual of Price's parts so far
     _worth: dict[tuple[str, int], tuple[Evaluation, Cases]] = field(default_factory=dict)
@@ -84,7 +88,19 @@ class Journal:
             how = ParentSelection(p, chances.how, filling, num)
             account = self.history.add(births, self.cases_on, p, filling=filling, num_slots=num)
         self._check_price(births, account.price)
+        fitness = np.where(births.selected, births.trait("fitness"), -np.inf)
+        self.bests.append(births.policy_ids[int(fitness.argmax())])
         return account, how
+
+    def has_ceased(self, stop: StopConfig) -> bool:
+        """Return whether the best member gains nothing more (`evolution.headroom.has_ceased`)."""
+        if not stop.patience or len(self.bests) <= stop.patience:
+            return False
+        before, now = self.bests[-1 - stop.patience], self.bests[-1]
+        num = min(self.num_measured(self.policies[p]) for p in (before, now))
+        start, end = (self.cases_on(p, num)["fitness"] for p in (before, now))
+        gain = improvement(start, end)
+        return gain.high is not None and gain.high < stop.smallest_gain
 
     def cases_on(self, policy_id: str, num: int | None) -> Cases:
         """Return the traits of a policy that are means over examples, on the first `num`, shape

@@ -129,6 +129,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     config, ledger, gauge = parts.config, journal.ledger, Gauge(parts, journal, observer)
     while state is None or goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
+        if journal.has_ceased(config.evolution.stop):
+            break
         num = _num_examples(parts, journal, state)
         before = state if state is None else gauge.again(state, num)
         brood, chances = _next_brood(parts, journal, before, rungs_of(parts, num))

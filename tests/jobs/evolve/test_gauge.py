@@ -123,3 +123,15 @@ def test_scores_on_more_examples_are_joined_and_cut():
     assert first.example_ids == ("e0", "e1")
     assert (first.log_likelihood[..., :2] == scores_of(2, 2).log_likelihood).all()
     assert joined.first(9) is joined
+
+
+def test_a_search_ends_where_the_best_gains_nothing_more(config_file: Path, tmp_path: Path):
+    given = [*RACED, "evolution.generations=40", "evolution.examples.grow=[]"]
+    patient = [*given, "evolution.stop={patience: 2, smallest_gain: 1000}"]
+    start(load_config(config_file, patient), tmp_path / "run")
+    # no gain can be shown to be 1,000 nats, so it ends as soon as two generations have passed
+    assert len(lines(tmp_path / "run", GENERATIONS)) == 3
+    before = (tmp_path / "run" / LINEAGE).read_bytes()
+    (tmp_path / "run" / SUMMARY).unlink()
+    resume(tmp_path / "run")
+    assert (tmp_path / "run" / LINEAGE).read_bytes() == before
