@@ -308,6 +308,22 @@ class TextWriter(Protocol):
         """
 
 
+class Reader(Protocol):
+    """Reads what a model that is held in full says beside likelihoods. Its work is counted by
+    whoever made it.
+    """
+
+    def words(self, policy: Policy) -> Mapping[str, Sequence[str]]:
+        """Return for each choice the words that the model's next token separates it by, the best
+        first; empty where none was read.
+        """
+
+    def exchanges(self, policy: Policy) -> Sequence[Policy]:
+        """Return the policy with another word in its instruction, the likeliest gain to first order
+        first; none where none can be told.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A policy that was scored."""
@@ -359,6 +375,7 @@ class Materials:
     #: groups of words that may stand for one another in instructions, in small letters; no word is
     #: in two
     synonyms: tuple[tuple[str, ...], ...] = ()
+    reader: Reader | None = None  #: proposes words; None where nobody does
     writer: TextWriter | None = None  #: writes instructions; None where nobody does
     #: what the run has scored so far, no two with one instruction, the best first
     history: tuple[Tried, ...] = ()

@@ -45,7 +45,7 @@ class Exchange:
     requests: tuple[TokenRequest, ...]
     weights: tuple[float, ...]  #: of each request's log-likelihood
     places: tuple[int, ...]  #: in the tokens with which all requests begin
-    candidates: Tokens
+    candidates: Tokens | None = None  #: None is every token of the model
 
     def __post_init__(self) -> None:
         first = self.requests[0].context
@@ -107,7 +107,8 @@ def exchange_gains(model: LanguageModel, asked: Exchange) -> Gains:
     )
     first = asked.requests[0].context
     now = embeddings(model, [first[place] for place in places])
-    gain = slope @ embeddings(model, asked.candidates).T - (slope * now).sum(axis=1, keepdims=True)
+    every = range(model.vocabulary) if asked.candidates is None else asked.candidates
+    gain = slope @ embeddings(model, every).T - (slope * now).sum(axis=1, keepdims=True)
     body = FORWARDS * sum(map(len, by_fed))
     heads = FORWARDS * sum(len(asked.requests[i[0]].continuation) for i in by_fed.values())
     return Gains(

@@ -16,6 +16,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -57,6 +58,20 @@ class ExampleWriter:
         return f"Sort {seed % 1000} by {len(prompt)}." if seed % 5 else None
 
 
+class ExampleReader:
+    """Proposes words that follow from the policy alone. Implements `records.Reader`."""
+
+    def words(self, policy: Policy) -> dict[str, tuple[str, ...]]:
+        """Return a word for each choice, and one for both."""
+        return {"a": ("upper", "both"), "b": ("lower", "both")}
+
+    def exchanges(self, policy: Policy) -> tuple[Policy, ...]:
+        """Return the policy with another first word, where it has one."""
+        first, _, rest = policy.instruction.partition(" ")
+        others = (f"{word} {rest}".rstrip() for word in ("Order", "Rank"))
+        return tuple(replace(policy, instruction=text) for text in others) if first else ()
+
+
 def example_materials(parents: Sequence[Policy] = ()) -> Materials:
     """Return materials of a task with the choices a and b, with everything that an operator can
     need; what is known of the population is known of these parents.
@@ -84,6 +99,7 @@ def example_materials(parents: Sequence[Policy] = ()) -> Materials:
         choices=(("a", "b"),),
         credit=Credit({Demonstration("text 0", "a"): 0.5, Demonstration("text 3", "b"): -1.0}, 0.5),
         synonyms=(("sort", "classify"), ("quick", "fast", "swift")),
+        reader=ExampleReader(),
         writer=ExampleWriter(),
         history=(Tried(Policy("Sort the mail."), 60), Tried(Policy("Sort."), 40)),
         mistakes=tuple(
@@ -203,7 +219,10 @@ def check_sources(
     _require(written or set(child.demonstrations) <= known, f"{where}: unknown demonstrations")
     templates = [*materials.templates, *(p.template for p in parents)]
     _require(child.template in templates, f"{where}: unknown template")
-    words = {(c, w) for c, bank in materials.label_words.items() for w in bank}
+    banks = [materials.label_words]
+    if materials.reader is not None:
+        banks += [materials.reader.words(parent) for parent in parents]
+    words = {(c, w) for bank in banks for c, some in bank.items() for w in some}
     words |= {pair for p in parents for pair in p.label_words}
     _require(set(child.label_words) <= words, f"{where}: unknown label words")
     steps = {*materials.steps, *(step for p in parents for step in p.steps)}

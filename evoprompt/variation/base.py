@@ -25,6 +25,7 @@ class Need(StrEnum):
 
     EVALUATOR = "evaluator"  #: the materials of the judging task
     AUTHOR = "author"  #: who writes demonstrations with the model
+    READER = "reader"  #: who reads what the model says beside likelihoods
     WRITER = "writer"  #: who writes instructions with a model
     HISTORY = "history"  #: what the run has scored so far
     MISTAKES = "mistakes"  #: what the population answers wrong

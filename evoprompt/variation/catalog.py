@@ -23,6 +23,7 @@ from evoprompt.variation.learning import (
     InstructionInduce,
     InstructionReflect,
 )
+from evoprompt.variation.proposed import LabelWordFromModel, TokenSubstitute
 from evoprompt.variation.recombine import UniformCrossover
 from evoprompt.variation.rewriting import (
     InstructionCrossover,
@@ -65,6 +66,8 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (InstructionSentenceAdd(), 0.0),
     (InstructionSynonym(), 0.0),
     (DemonstrationAddBest(), 0.0),
+    (LabelWordFromModel(), 0.0),
+    (TokenSubstitute(), 0.0),
 )
 
 

@@ -23,7 +23,9 @@ from evoprompt.variation.catalog import OPERATORS
 
 ALL = [operator for operator, _ in OPERATORS]
 WRITTEN = [operator for operator in ALL if Need.WRITER in operator.needs]
-UNWRITTEN = [operator for operator in ALL if operator not in WRITTEN]
+#: What a model writes or proposes for an instruction are words of its own.
+MODELS = [o for o in ALL if Need.READER in o.needs and o.slot == "instruction"]
+UNWRITTEN = [operator for operator in ALL if operator not in (*WRITTEN, *MODELS)]
 every_operator = pytest.mark.parametrize("operator", ALL, ids=lambda o: o.name)
 
 

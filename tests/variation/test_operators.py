@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from evoprompt.testing.operators import example_materials
 from evoprompt.variation.catalog import OPERATORS
 from evoprompt.variation.editors import evaluator_edits
 from evoprompt.variation.edits import split_phrases
+from evoprompt.variation.proposed import LabelWordFromModel, TokenSubstitute
 from evoprompt.variation.stuffing import NUM_HELD_OUT, NUM_SHOWN
 
 BY_NAME = {operator.name: operator for operator, _ in OPERATORS}
@@ -300,3 +303,36 @@ def test_after_any_sequence_of_operators_no_two_choices_share_a_word(drawn):
             assert len(set(words)) == len(words)
             assert all(words)
             population.append(child)
+
+
+class Proposing:
+    """Proposes a word for each choice, of which one is taken, and one other instruction."""
+
+    def words(self, policy: Policy) -> dict[str, tuple[str, ...]]:
+        return {"a": ("taken", "upper"), "b": ("upper",)}
+
+    def exchanges(self, policy: Policy) -> tuple[Policy, ...]:
+        return (replace(policy, instruction="Sort."),)
+
+
+def test_proposed_words_stand_for_one_choice_each():
+    parent = Policy("Go.", label_words=(("a", "first"), ("b", "taken")))
+    materials = Materials(reader=Proposing(), choices=(("a", "b"),))
+    found = {
+        LabelWordFromModel().apply([parent], materials, np.random.default_rng(seed)).label_words
+        for seed in range(20)
+    }
+    assert found == {
+        (("a", "upper"), ("b", "taken")),
+        (("a", "first"), ("b", "upper")),
+    }
+
+
+def test_without_a_reader_and_without_proposals_there_is_no_child():
+    rng = np.random.default_rng(0)
+    for operator in (LabelWordFromModel(), TokenSubstitute()):
+        assert operator.apply([Policy("Go.")], Materials(), rng) is None
+    taken = Policy(label_words=(("a", "upper"), ("b", "taken")))
+    assert LabelWordFromModel().apply([taken], Materials(reader=Proposing()), rng) is None
+    child = TokenSubstitute().apply([taken], Materials(reader=Proposing()), rng)
+    assert child == replace(taken, instruction="Sort.")

@@ -1,4 +1,4 @@
-"""Who writes for a run's operators: demonstrations, and instructions."""
+"""Who writes and reads for a run's operators: demonstrations, instructions, and words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.allowance import Allowance
 from evoprompt.measurement.author import author_of
 from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.reader import ModelReader
 from evoprompt.measurement.text_writer import ModelTextWriter
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
@@ -106,6 +107,11 @@ def with_writers(
         how = config.writer
         text_writer = ModelTextWriter(writer, how.temperature, how.max_tokens, writers.allowance)
         materials = replace(materials, writer=text_writer)
-    if not needs & {Need.AUTHOR, Need.WRITER}:
+    if Need.READER in needs:
+        pool = task.pool if task.choices else ()
+        materials = replace(
+            materials, reader=ModelReader(measuring(Wanted()), pool, writers.allowance)
+        )
+    if not needs & {Need.AUTHOR, Need.WRITER, Need.READER}:
         return strategy, None
     return replace(strategy, materials=materials), writers
