@@ -1,0 +1,62 @@
+"""The published algorithms, as configurations: each runs, draws what it names alone, and writes
+where it has operators that do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evoprompt.jobs.evolve.build import check_task, strategy_of
+from evoprompt.jobs.evolve.config import Config, load_config
+from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.jobs.evolve.session import start
+from evoprompt.records import CLONE, FOUND, SURVIVE
+from evoprompt.variation.base import Need
+
+FOLDER = Path(__file__).parents[3] / "configs" / "algorithms"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+EXPECTED = {
+    *("random_search", "random_demonstrations", "hill_climbing", "evoprompt_ga", "evoprompt_de"),
+    *("promptbreeder", "opro", "ape", "capo", "gepa_like", "triple", "evoprompt"),
+}
+
+
+def small(path: Path, model: Path) -> Config:
+    """Return a configuration that runs in seconds, two generations long."""
+    return load_config(
+        path,
+        [
+            f"model={{name: '{model}', chunk_tokens: 64, memo: false}}",
+            *("task.fitness_examples=8", "task.validation_examples=8", "task.test_examples=8"),
+            *(
+                "evolution.children=4",
+                "evolution.generations=2",
+                "budget.prefill_tokens=null",
+                "writer.max_tokens=16",
+            ),
+            *("workers={backend: local}", "tracking={enabled: false}"),
+        ],
+    )
+
+
+def test_every_algorithm_is_there():
+    assert {path.stem for path in CONFIGS} == EXPECTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_an_algorithm_runs_and_makes_children_as_it_says(
+    path: Path, long_model: Path, tmp_path: Path
+):
+    config = small(path, long_model)
+    summary = start(config, tmp_path / "run")
+    assert summary["generations"] == 2
+    operators = strategy_of(config, check_task(config)[0]).operators
+    lineage = EvolveFolder(tmp_path / "run").lineage()
+    made = {e.member.birth.operator for e in lineage} - {FOUND, SURVIVE, CLONE}
+    assert made <= set(operators)
+    writing = {name for name, o in operators.items() if Need.WRITER in o.needs}
+    assert bool(made & writing) == bool(writing)
+    assert ("variation" in summary["tokens"]["by_phase"]) == bool(writing)
