@@ -186,8 +186,8 @@ class Birth:
     parent_ids: tuple[str, ...]
     shares: tuple[float, ...]
     operator: str
-    #: every operator that made the policy, in order, where more than one did; `operator` is the
-    #: first
+    #: every operator that made the policy, in order, as "operator:way" where it has several ways;
+    #: `operator` is the first. Empty where that says all
     edits: tuple[str, ...] = ()
 
 

@@ -42,11 +42,14 @@ from evoprompt.selection.select import (
     survival_probabilities,
 )
 from evoprompt.tasks.judge import mistake_in_words
-from evoprompt.variation.base import Operator
+from evoprompt.variation.base import Edited, Operator, policy_of
 
 #: How often a child is drawn again when it cannot be made, does not fit the model's window, or has
 #: been seen in this run.
 MAX_ATTEMPTS = 20
+
+#: Stands between an operator's name and its way.
+WAY = ":"
 
 #: How many edits make a child at most.
 MAX_EDITS = 4
@@ -153,10 +156,10 @@ def vary(
     for index, mating in enumerate(matings):
         policy, edits = _child(state, generation, index, mating, strategy, taken, fits)
         taken.add(known_as(policy, novelty))
-        operator = edits[0]
+        operator = edits[0].partition(WAY)[0]
         count = 1 if operator == CLONE else strategy.operators[operator].num_parents
         parents = [state.members[p] for p in mating.parents[:count]]
-        add(policy, parents, operator, edits if len(edits) > 1 else ())
+        add(policy, parents, operator, edits if edits != (operator,) else ())
     for member in _missing(state.members, births, strategy.config.population):
         add(member.birth.policy, [member], SURVIVE)
     return Brood(generation, state.island, tuple(births))
@@ -227,13 +230,14 @@ def _child(
     simple = [name for name in strategy.weights if strategy.operators[name].num_parents == 1]
     for attempt in range(MAX_ATTEMPTS):
         again = attempt >= MAX_ATTEMPTS // 2 and len(simple) > 0
-        edits = [_drawn(simple, strategy, rng) if again else mating.operator]
-        child = _edited(parents, edits[0], strategy, rng)
-        if child is not None and simple:
+        name = _drawn(simple, strategy, rng) if again else mating.operator
+        made = _edited(parents, name, strategy, rng)
+        if made is None:
+            continue
+        child, edits = made[0], [made[1]]
+        if simple:
             child, more = _edited_further(child, simple, strategy, rng)
             edits += more
-        if child is None:
-            continue
         # known ones first: whether they fit costs nothing to know
         if known_as(child, strategy.config.novelty) not in taken and fits(child):
             return child, tuple(edits)
@@ -252,9 +256,9 @@ def _edited_further(
         if rng.random() >= further:
             break
         name = _drawn(names, strategy, rng)
-        edited = _edited([child], name, strategy, rng)
-        if edited is not None:
-            child, edits = edited, [*edits, name]
+        made = _edited([child], name, strategy, rng)
+        if made is not None:
+            child, edits = made[0], [*edits, made[1]]
     return child, edits
 
 
@@ -265,12 +269,13 @@ def _drawn(names: Sequence[str], strategy: Strategy, rng: np.random.Generator) -
 
 def _edited(
     parents: Sequence[Policy], name: str, strategy: Strategy, rng: np.random.Generator
-) -> Policy | None:
-    """Return what an operator makes of its parents, or None where that is nothing or has one word
-    for two choices.
+) -> tuple[Policy, str] | None:
+    """Return what an operator makes of its parents, and its name with the way in which it made it,
+    where it has several; None where that is nothing or has one word for two choices.
     """
     operator = strategy.operators[name]
-    child = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
+    made = operator.apply(parents[: operator.num_parents], strategy.materials, rng)
+    child = policy_of(made)
     if child is not None and not isinstance(child, Policy):
         raise UserError(
             f"the operator '{name}' returned {child!r}; an operator returns a Policy, or None "
@@ -278,7 +283,7 @@ def _edited(
         )
     if child is None or mistake_in_words(child, strategy.materials.choices):
         return None
-    return child
+    return child, name + WAY + made.way if isinstance(made, Edited) else name
 
 
 def _missing(members: Sequence[Member], births: Sequence[Birth], population: int) -> list[Member]:

@@ -25,7 +25,7 @@ import numpy as np
 from evoprompt.policy import SLOTS, Demonstration, Policy, Template
 from evoprompt.records import Credit, Materials, Mistake, Tried
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE, evaluator_of
-from evoprompt.variation.base import Need, Operator, mistakes, pick
+from evoprompt.variation.base import Need, Operator, mistakes, pick, policy_of
 
 T = TypeVar("T")
 
@@ -175,7 +175,8 @@ def child_of(
     where = f"{operator.name} (seed {seed}) of {list(parents)}"
     before = copy.deepcopy((list(parents), _parts(materials)))
     child, _, again = (
-        operator.apply(parents, materials, np.random.default_rng(s)) for s in (seed, seed + 1, seed)
+        policy_of(operator.apply(parents, materials, np.random.default_rng(s)))
+        for s in (seed, seed + 1, seed)
     )
     _require((list(parents), _parts(materials)) == before, f"{where}: its arguments were changed")
     _require(child == again, f"{where}: not a function of its arguments and the generator")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +33,14 @@ class Need(StrEnum):
     CREDIT = "credit"  #: what demonstrations were worth so far
 
 
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A child, and in which of its ways the operator made it, for one that has several."""
+
+    policy: Policy
+    way: str  #: of the same characters as a name
+
+
 class Operator(Protocol):
     """Makes a child. Holds no state; never changes its arguments."""
 
@@ -53,10 +62,15 @@ class Operator(Protocol):
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
-    ) -> Policy | None:
+    ) -> Policy | Edited | None:
         """Return a child, or None where the operator has nothing to work on (no demonstration to
         drop, one label word, ...).
         """
+
+
+def policy_of(made: Policy | Edited | None) -> Policy | None:
+    """Return the child that an operator made, whatever the way."""
+    return made.policy if isinstance(made, Edited) else made
 
 
 def needs_of(operators: Iterable[Operator]) -> frozenset[Need]:

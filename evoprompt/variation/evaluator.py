@@ -13,7 +13,7 @@ import numpy as np
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, evaluator_of
-from evoprompt.variation.base import Need
+from evoprompt.variation.base import Need, policy_of
 from evoprompt.variation.editors import evaluator_edits
 
 
@@ -39,7 +39,7 @@ class EvaluatorChange:
         edits = evaluator_edits()
         evaluator = evaluator_of(parents[0])
         for index in rng.permutation(len(edits)):  # the first in a random order that can
-            changed = edits[index].apply((evaluator,), materials.evaluator, rng)
+            changed = policy_of(edits[index].apply((evaluator,), materials.evaluator, rng))
             if changed is not None:
                 return replace(
                     parents[0], evaluator=changed if changed != DEFAULT_EVALUATOR else None

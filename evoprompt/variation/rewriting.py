@@ -13,7 +13,7 @@ import numpy as np
 
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
-from evoprompt.variation.base import Need
+from evoprompt.variation.base import Edited, Need, pick
 from evoprompt.variation.written import instruction_of, plain
 
 PARAPHRASE = """Instructions, and the same in other words.
@@ -202,10 +202,13 @@ class InstructionMutate:
 
     def apply(
         self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
-    ) -> Policy | None:
-        """Return the child, or None where there is no instruction, or nothing new was written."""
+    ) -> Edited | None:
+        """Return the child and which mutation made it, or None where there is no instruction, or
+        nothing new was written.
+        """
         lines = one_line(parents)
         if lines is None:
             return None
-        mutation = list(MUTATIONS.values())[int(rng.integers(len(MUTATIONS)))]
-        return written_child(MUTATE.format(*lines, mutation), parents, materials, rng)
+        way = pick(list(MUTATIONS), rng)
+        child = written_child(MUTATE.format(*lines, MUTATIONS[way]), parents, materials, rng)
+        return None if child is None else Edited(child, way)

@@ -25,6 +25,7 @@ def test_a_birth_as_documented_is_taken_with_its_fitness_beside_or_among_its_tra
     check_line(BIRTH | {"traits": {"fitness": -0.5}, "survival_probability": None, "extra": "x"})
     check_line(BIRTH | {"remeasured": None})
     check_line(BIRTH | {"edits": ["found", "step_add"]})
+    check_line(BIRTH | {"edits": ["found:way", "step_add:way"]})
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_a_birth_as_documented_is_taken_with_its_fitness_beside_or_among_its_tra
         ({"traits": [1]}, "expected numbers by name"),
         ({"traits": {"fitness": 0.5}}, "has the fitness -0.5 and, among its traits, 0.5"),
         ({"edits": "step_add"}, "expected a list of operators, the first that of the birth"),
+        ({"edits": ["step_add:found"]}, "expected a list of operators, the first that of"),
         ({"edits": ["step_add", "found"]}, "expected a list of operators, the first that of"),
         ({"selection_probability": -0.1}, "a number from 0 to 1, or null"),
     ],

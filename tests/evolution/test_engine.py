@@ -14,6 +14,7 @@ from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import CLONE, FOUND, SURVIVE, Evaluation, Materials, State
 from evoprompt.selection.schemes import SCHEMES
+from evoprompt.variation.base import Edited
 from evoprompt.variation.catalog import OPERATORS
 
 POOL = tuple(Demonstration(f"{i}", "x") for i in range(12))
@@ -254,6 +255,25 @@ def test_every_child_has_four_edits_where_another_is_certain_and_one_where_there
     operators = [Tag(f"{letter}{n:03}") for letter in "xy" for n in range(400)]
     assert {len(b.edits) for b in tagged(*operators, further_edits=1.0)} == {4}
     assert {b.edits for b in tagged(*operators)} == {()}
+
+
+class InWays(Tag):
+    """Says in which of its ways it added a letter."""
+
+    def apply(self, parents, materials, rng):
+        child = super().apply(parents, materials, rng)
+        return None if child is None else Edited(child, f"way{int(rng.integers(3))}")
+
+
+def test_the_way_in_which_an_operator_made_a_child_is_named_with_it():
+    children = tagged(InWays("x"), InWays("y"), further_edits=0.5)
+    assert {b.operator for b in children} == {"x", "y"}
+    for birth in children:
+        assert birth.edits[0].startswith(birth.operator + ":way")
+        assert birth.policy.instruction[2:] == "".join(e.partition(":")[0] for e in birth.edits)
+    assert {edit for b in children for edit in b.edits} == {
+        f"{name}:way{i}" for name in "xy" for i in range(3)
+    }
 
 
 def test_an_edit_that_could_do_nothing_is_not_named():

@@ -55,9 +55,7 @@ def test_a_score_is_from_0_to_100(fitness, traits, score):
 
 def test_wrong_answers_come_from_the_worst_on():
     gold = [0, 0, 1, 2]
-    found = scores(
-        [[0.3, 0.4, 0.3], [0.9, 0.05, 0.05], [0.2, 0.1, 0.7], [0.5, 0.25, 0.25]], gold
-    )
+    found = scores([[0.3, 0.4, 0.3], [0.9, 0.05, 0.05], [0.2, 0.1, 0.7], [0.5, 0.25, 0.25]], gold)
     # right answers: 0.3 (wrong: blue), 0.9, 0.1 (wrong: grey), 0.25 (wrong: red)
     assert mistakes_of(A, found, examples(gold)) == (
         Mistake(A.policy_id, "text 2", "blue", "grey"),

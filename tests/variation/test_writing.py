@@ -10,6 +10,7 @@ import pytest
 
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Materials, Mistake, Tried
+from evoprompt.variation.base import policy_of
 from evoprompt.variation.catalog import OPERATORS
 from evoprompt.variation.learning import STEP, InstructionFromHistory, in_turns
 from evoprompt.variation.rewriting import MUTATIONS
@@ -36,7 +37,7 @@ class Told:
 def apply(name: str, *parents: Policy, text: str | None = "Look closely.", seed=0, **materials):
     writer = Told(text)
     filled = Materials(demonstrations=POOL, writer=writer, **materials)
-    return BY_NAME[name].apply(parents, filled, np.random.default_rng(seed)), writer
+    return policy_of(BY_NAME[name].apply(parents, filled, np.random.default_rng(seed))), writer
 
 
 def history(*scored: tuple[str, int]) -> tuple[Tried, ...]:
@@ -114,6 +115,12 @@ def test_every_mutation_is_asked_for():
         asked[end.removesuffix("\nChanged:")] += 1
     assert set(asked) == set(MUTATIONS.values())
     assert max(asked.values()) < 60  # 30 expected, SD 5.2
+
+
+def test_the_mutation_that_made_a_child_is_told():
+    filled = Materials(writer=Told("Look closely."))
+    made = BY_NAME["instruction_mutate"].apply((A,), filled, np.random.default_rng(0))
+    assert f"Change: {MUTATIONS[made.way]}\n" in filled.writer.prompts[0]
 
 
 def test_demonstrations_are_shown_label_after_label_with_the_policys_words():
