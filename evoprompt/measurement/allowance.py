@@ -8,9 +8,14 @@ from evoprompt.records import TokenCount
 
 
 class Allowance:
-    """Counts work until that is asked for, and says whether there is room for more."""
+    """Counts work until that is asked for, and says whether there is room for more.
 
-    def __init__(self) -> None:
+    Args:
+        logical: tokens are counted as if nothing were shared, else as they are forwarded.
+    """
+
+    def __init__(self, *, logical: bool = False) -> None:
+        self._logical = logical
         self._count = TokenCount()
         self._left = inf
 
@@ -25,7 +30,7 @@ class Allowance:
     def add(self, work: TokenCount) -> None:
         """Count work that was done."""
         self._count += work
-        self._left -= work.floor_body_tokens
+        self._left -= work.logical_tokens if self._logical else work.floor_body_tokens
 
     def take_count(self) -> TokenCount:
         """Return the work since this was asked last."""

@@ -80,6 +80,15 @@ def test_what_was_written_once_is_known_and_costs_nothing_more(own):
     assert allowance.take_count() == TokenCount()
 
 
+def test_logical_tokens_are_taken_where_they_are_counted(own):
+    for logical, left in ((False, 88), (True, 60)):
+        allowance = Allowance(logical=logical)
+        allowance.allow(100)
+        allowance.add(TokenCount(12, 12, logical_tokens=40))
+        assert allowance.has_room(left)
+        assert not allowance.has_room(left + 1)
+
+
 def test_nothing_is_written_that_there_is_no_room_for(own):
     allowance = Allowance()
     _, ours = told(own, "Sort.", 2, allowance)

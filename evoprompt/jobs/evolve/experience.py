@@ -12,11 +12,11 @@ from evoprompt.records import State
 from evoprompt.variation.base import Need, needs_of
 
 
-def experienced(parts: Parts, journal: Journal, state: State) -> Strategy:
-    """Return the run's strategy with what its operators need to know of the run so far: the best
+def experienced(strategy: Strategy, parts: Parts, journal: Journal, state: State) -> Strategy:
+    """Return a strategy of the run with what its operators need to know of the run so far: the best
     that was tried, and what each member answers wrong.
     """
-    strategy, comparison = parts.strategy, parts.fitness.comparison
+    comparison = parts.fitness.comparison
     needs, materials = needs_of(strategy.operators.values()), strategy.materials
     if Need.HISTORY in needs:
         scored = ((journal.policies[p], e) for p, e in journal.evaluations.items())

@@ -34,6 +34,7 @@ from evoprompt.jobs.evolve.conclude import (
     summarize,
 )
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
@@ -183,6 +184,7 @@ def _next_brood(
     if parts.author is not None:
         parts.author.allow(_left(parts, journal, []))
     strategy = informed(parts.strategy, journal.compared)
+    strategy = experienced(strategy, parts, journal, state)
     while children:
         with ledger.timed("evolution" if parts.author is None else "variation"):
             matings = ask(state, strategy, children)

@@ -30,7 +30,7 @@ OPERATORS_KEY = "evolution.operators"
 class Writers:
     """What those who write have in common."""
 
-    allowance: Allowance = field(default_factory=Allowance)  #: what they may take, and took
+    allowance: Allowance  #: what they may take, and took
     held: list[Callable[[], None]] = field(default_factory=list)  #: ends each of what they hold
 
     def allow(self, tokens: int | None) -> None:
@@ -92,7 +92,8 @@ def with_writers(
     Raises:
         UserError: another model that is to write cannot be opened.
     """
-    needs, writers = needs_of(strategy.operators.values()), Writers()
+    needs = needs_of(strategy.operators.values())
+    writers = Writers(Allowance(logical=config.budget.logical_tokens is not None))
     materials = strategy.materials
     if Need.AUTHOR in needs:
         labelling = measuring(Wanted(prior=fitness.comparison.beyond_prior))
