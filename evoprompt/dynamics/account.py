@@ -11,15 +11,15 @@ as if each example's value did not depend on the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import sqrt
+from math import hypot, sqrt
 from typing import Any, Self
 
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.dynamics.cases import CaseColumns, spread
+from evoprompt.dynamics.cases import CaseColumns, spread, strata
 from evoprompt.dynamics.population import Births
 from evoprompt.dynamics.price import (
     GenerationTerms,
@@ -264,48 +264,56 @@ def example_terms(before: Births, births: Births, cases: CaseColumns) -> dict[st
     }
 
 
-def example_errors(terms: Mapping[str, Floats]) -> dict[str, float]:
-    """Return the standard error of every term over examples: sd(u, ddof=1) / sqrt(examples), u as
-    `example_terms` has it.
+def example_errors(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) -> dict[str, float]:
+    """Return the standard error of every term over examples, u as `example_terms` has it: sd(u,
+    ddof=1) / sqrt(examples) where all means are over as many.
 
-    This is the uncertainty from which examples were asked, given who was born and selected; drift,
-    the uncertainty of who was, is a term of its own. Terms of several generations may be added up
-    before: the first examples are the same ones in all of them. For terms that are means over
-    different numbers of the first examples it is the error of the jackknife that leaves out one
-    example at a time, see `spread`.
+    Else the examples between two numbers are a stratum, in which all have the same part in the
+    means, and with n_k of the n examples in each the error is sqrt(sum n_k var_k(u)) / n, that of
+    the jackknife that leaves out one example at a time within its stratum.
+
+    This is the uncertainty from which examples were asked, given who was born, who went on and who
+    was selected; drift, the uncertainty of who was, is a term of its own. Terms of several
+    generations may be added up before: the first examples are the same ones in all of them.
+
+    Args:
+        terms: by example, shape (example,) each.
+        numbers: of the first examples that the means were over.
 
     Raises:
         ValueError: fewer than two examples; the error is then undefined.
+
+    Source: Jones 1974 (the jackknife with strata).
     """
     num = len(next(iter(terms.values())))
     if num < 2:
         raise ValueError(f"example_errors: {num} example(s); a standard error needs at least two")
-    return {name: float(np.std(values, ddof=1)) / sqrt(num) for name, values in terms.items()}
+    ends = strata({num, *numbers})[:-1]
+    return {name: hypot(*_errors(values, ends)) for name, values in terms.items()}
 
 
-def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int]) -> dict[str, float]:
+def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) -> dict[str, float]:
     """Return the degrees of freedom of every standard error of `example_errors`, for intervals by
-    Student's t: one less than examples for a mean over all of them, fewer for one over the first.
-
-    With S_k the sum of squared deviations of the n_k examples between two numbers of examples: (sum
-    S_k)^2 / sum (S_k^2 / n_k) - 1.
-
-    Args:
-        terms: as `example_terms` has them, of generations added up or not.
-        numbers: of the first examples that the means were over.
+    Student's t: one less than examples where all means are over as many; with strata whose errors
+    are e_k, (sum e_k^2)^2 / sum (e_k^4 / (n_k - 1)).
 
     Source: Satterthwaite 1946.
     """
-    edges = np.array(sorted({0, *numbers}))
+    num = len(next(iter(terms.values())))
+    ends = strata({num, *numbers})
+    free = np.diff(ends, prepend=0) - 1.0
     found = {}
     for name, values in terms.items():
-        # a term of generations on fewer examples has no more of them
-        own = edges[edges <= len(values)]
-        squares = np.add.reduceat((values - values.mean()) ** 2, own[:-1])
-        weight = float((squares**2 / np.diff(own)).sum())
-        degrees = float(squares.sum()) ** 2 / weight - 1 if weight else len(values) - 1.0
-        found[name] = max(1.0, round(degrees, 6))
+        squares = np.square(_errors(values, ends[:-1]))
+        weight = float((squares**2 / free).sum())
+        found[name] = round(float(squares.sum()) ** 2 / weight, 6) if weight else float(free.sum())
     return found
+
+
+def _errors(values: Floats, ends: Sequence[int]) -> list[float]:
+    """Return the part of each stratum in the standard error of the mean of all."""
+    parts = np.split(values, ends)
+    return [len(p) / len(values) * float(np.std(p, ddof=1)) / sqrt(len(p)) for p in parts]
 
 
 def half_widths(total: Mapping[str, Any], alpha: float = 0.05) -> dict[str, float]:

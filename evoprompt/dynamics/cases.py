@@ -5,9 +5,8 @@ Knows who was measured on which number of the first examples. Does not know what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
@@ -64,34 +63,30 @@ def case_columns(before: Births, births: Births, cases: CasesOn) -> dict[str, Ca
 
 
 def spread(values: Floats, num: int) -> Floats:
-    """Return a mean over the first m examples as one over the first `num`, with the same mean and
-    the same standard error.
-
-        x_e -> mean + f (x_e - mean), f^2 = num (num - 1) / (m (m - 1)), for e < m; the mean itself
-        for the others
-
-    So means over different numbers of the first examples can be added up example by example, and
-    the standard error of their sum is the jackknife's that leaves out one example at a time, each
-    mean's change being taken times sqrt((m - 1) / m), so that it is without bias for each mean.
+    """Return a mean over the first m examples as one over the first `num`: x_e num / m for those, 0
+    for the others. So means over different numbers of examples add up example by example.
 
     Args:
         values: by example, shape (..., m).
         num: of examples, at least m.
-
-    Raises:
-        ValueError: m is 1 and less than `num`: one example has no spread.
-
-    Source: Tukey 1958 (the jackknife's standard error).
     """
     own = values.shape[-1]
     if own == num:
         return values
-    if own < 2:
-        raise ValueError(f"spread: {own} example(s); a standard error needs at least two")
-    mean = values.mean(axis=-1, keepdims=True)
-    result = np.repeat(mean, num, axis=-1)
-    result[..., :own] += sqrt(num * (num - 1) / (own * (own - 1))) * (values - mean)
-    return np.asarray(result, dtype=np.float64)
+    result = np.zeros((*values.shape[:-1], num))
+    result[..., :own] = values * (num / own)
+    return result
+
+
+def strata(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return the ends of the runs of examples that means over these numbers of the first examples
+    weigh alike, ascending; a run has at least two examples, where there are as many.
+    """
+    ends: list[int] = []
+    for number in sorted(set(numbers), reverse=True):
+        if not ends or (number >= 2 and ends[-1] - number >= 2):
+            ends.append(number)
+    return tuple(reversed(ends))
 
 
 def _by_example(

@@ -170,7 +170,7 @@ class History:
             _add_up(total, term, values)
         differential = by_example.get("selection_honest", by_example["reproduction/selection"])
         _add_up(self._differentials, name, differential)
-        return example_errors(by_example)
+        return example_errors(by_example, cases.numbers)
 
     def summary(self) -> Mapping[str, Any]:
         """Return what holds over the whole run.
@@ -205,7 +205,9 @@ class History:
         far as they are known.
         """
         total = self._differentials.get(name)
-        by_example = example_errors({name: total})[name] if total is not None else 0.0
+        by_example = 0.0
+        if total is not None:
+            by_example = example_errors({name: total}, self._numbers.get(name, ()))[name]
         return float(np.sqrt(by_example**2 + self._chance.get(name, 0.0)))
 
     def _price_total(
@@ -218,7 +220,8 @@ class History:
         if name not in self._totals:
             return {**total}
         by_example, numbers = self._totals[name], self._numbers[name]
-        errors, degrees = example_errors(by_example), example_degrees(by_example, numbers)
+        errors = example_errors(by_example, numbers)
+        degrees = example_degrees(by_example, numbers)
         return total | {"standard_error": errors, "degrees": degrees}
 
     def _operator(

@@ -17,7 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys.races import birth, on, race_lineage
 
-from evoprompt.dynamics.account import PriceAccount, price_account
+from evoprompt.dynamics.account import (
+    PriceAccount,
+    example_degrees,
+    example_errors,
+    price_account,
+)
+from evoprompt.dynamics.cases import spread, strata
 from evoprompt.dynamics.comparison import price_totals
 from evoprompt.dynamics.evolvability import evolvability
 from evoprompt.dynamics.history import History
@@ -340,3 +346,53 @@ def three_births() -> list[dict]:
         birth(name, 1, parents, operator) | on(z(on4=value), 1) | {"selected": True}
         for name, (parents, operator, value) in own.items()
     ]
+
+
+def test_errors_over_the_first_examples_are_those_of_their_means():
+    """Of a mean over the first two of four examples: sd over root 2, one degree of freedom; of the
+    change from those two to all four: the mean over four less that over two is (x3 + x4 - x1 - x2)
+    / 4, with the variance of each half from its own two examples.
+    """
+    x = np.array([1.0, 4.0, 2.0, 8.0])
+    terms = {"few": spread(x[:2], 4), "change": x - spread(x[:2], 4), "all": x}
+    assert {name: u.mean() for name, u in terms.items()} == {
+        "few": 2.5,
+        "change": 1.25,
+        "all": 3.75,
+    }
+    errors, degrees = example_errors(terms, (2, 4)), example_degrees(terms, (2, 4))
+    assert errors["few"] == pytest.approx(np.std(x[:2], ddof=1) / np.sqrt(2))
+    assert degrees["few"] == pytest.approx(1.0)
+    # variances 4.5 and 18; (2 * 4.5 + 2 * 18) / 16
+    assert errors["change"] == pytest.approx(np.sqrt(45 / 16))
+    assert degrees["change"] == pytest.approx(45**2 / (9**2 + 36**2))
+    assert example_errors(terms)["all"] == np.std(x, ddof=1) / np.sqrt(4)  # one number: no strata
+    assert example_degrees(terms)["all"] == 3.0
+    assert strata((2, 4, 5)) == (2, 5)  # 4 alone would leave one example
+
+
+def test_a_run_that_measures_on_more_and_more_has_errors_for_every_term():
+    rows = race_lineage(11, num_generations=4)
+    rng = np.random.default_rng(0)
+    by_policy = {row["policy_id"]: rng.normal(size=64) for row in rows}
+    for row in rows:  # traits are means over the first examples of the policy's own
+        mean_of = by_policy[row["policy_id"]]
+        for each in [row, *row.get("rungs", [])]:
+            each["traits"] = {"fitness": float(mean_of[: each["examples"]].mean())}
+    for row in rows:
+        if "remeasured" in row:
+            brood = [r for r in rows if r["generation"] == row["generation"] + 1]
+            least = min(m["examples"] for r in brood for m in r.get("rungs", [r]))
+            row["remeasured"] = {"fitness": float(by_policy[row["policy_id"]][:least].mean())}
+            if least == row["examples"]:
+                del row["remeasured"]  # as it was
+    history = History()
+    for births in generations(rows):
+        history.add(births, lambda policy, num: {"fitness": by_policy[policy][:num]})
+    total = history.summary()["price"]["fitness"]
+    left_out = {"residual", "reproduction/continuous", "standard_error", "degrees"}
+    assert total["standard_error"].keys() >= total.keys() - left_out
+    assert all(0 < e < 1 for n, e in total["standard_error"].items() if n == "change")
+    # by example the terms have the means that the account has
+    for name, values in history._totals["fitness"].items():
+        assert values.mean() == pytest.approx(total[name], abs=1e-9), name
