@@ -115,7 +115,8 @@ def check(run: Path) -> tuple[float, float, int]:
         brood = [b for b in births if b["generation"] == generation]
         line = recorded[generation]
         for trait in line["price"]:
-            terms = recompute(parents, brood, trait, line.get("remeasured", {}))
+            again = (line["parent_selection"] or {}).get("remeasured", {})
+            terms = recompute(parents, brood, trait, again)
             told = written(line["price"][trait])
             if terms.keys() != told.keys():
                 raise ValueError(f"generation {generation}, {trait}: other terms are recorded")

@@ -278,18 +278,19 @@ def example_errors(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) -> 
 
     Args:
         terms: by example, shape (example,) each.
-        numbers: of the first examples that the means were over.
+        numbers: of the first examples that the means were over; may be of other terms too.
 
     Raises:
         ValueError: fewer than two examples; the error is then undefined.
 
     Source: Jones 1974 (the jackknife with strata).
     """
-    num = len(next(iter(terms.values())))
+    num = min(map(len, terms.values()))
     if num < 2:
         raise ValueError(f"example_errors: {num} example(s); a standard error needs at least two")
-    ends = strata({num, *numbers})[:-1]
-    return {name: hypot(*_errors(values, ends)) for name, values in terms.items()}
+    return {
+        name: hypot(*_errors(values, _strata(values, numbers))) for name, values in terms.items()
+    }
 
 
 def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) -> dict[str, float]:
@@ -299,20 +300,26 @@ def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) ->
 
     Source: Satterthwaite 1946.
     """
-    num = len(next(iter(terms.values())))
-    ends = strata({num, *numbers})
-    free = np.diff(ends, prepend=0) - 1.0
     found = {}
     for name, values in terms.items():
-        squares = np.square(_errors(values, ends[:-1]))
+        ends = _strata(values, numbers)
+        free = np.diff(ends, prepend=0) - 1.0
+        squares = np.square(_errors(values, ends))
         weight = float((squares**2 / free).sum())
         found[name] = round(float(squares.sum()) ** 2 / weight, 6) if weight else float(free.sum())
     return found
 
 
+def _strata(values: Floats, numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return the ends of the strata of a term, which may be a mean over fewer examples than
+    others.
+    """
+    return strata({len(values), *(number for number in numbers if number < len(values))})
+
+
 def _errors(values: Floats, ends: Sequence[int]) -> list[float]:
     """Return the part of each stratum in the standard error of the mean of all."""
-    parts = np.split(values, ends)
+    parts = np.split(values, ends[:-1])
     return [len(p) / len(values) * float(np.std(p, ddof=1)) / sqrt(len(p)) for p in parts]
 
 

@@ -45,7 +45,7 @@ from evoprompt.dynamics.intensity import intensity
 from evoprompt.dynamics.pool import Pool, described_gradients, described_reward
 from evoprompt.dynamics.population import Births, Filling
 from evoprompt.dynamics.price import generation_terms
-from evoprompt.dynamics.remeasured import on_one_measurement
+from evoprompt.dynamics.remeasured import on_one_measurement, unknown_parents, with_parents
 from evoprompt.dynamics.rungs import Rungs
 
 #: What a genealogy's diversity repeats of the population.
@@ -73,6 +73,19 @@ class History:
     def index(self) -> dict[str, int]:
         """The place of each birth of the last generation, by birth id."""
         return {name: i for i, name in enumerate(self._before.birth_ids)} if self._before else {}
+
+    def unknown_parents(self, births: Births) -> dict[str, str]:
+        """Return the policy ids of the parents of which it is not known what they are worth on the
+        examples that all of these births were measured on, by birth id.
+        """
+        if self._before is None:
+            return {}
+        policies = dict(zip(self._before.birth_ids, self._before.policy_ids, strict=True))
+        return {name: policies[name] for name in unknown_parents(self._before, births)}
+
+    def with_parents(self, births: Births, traits: Mapping[str, Mapping[str, float]]) -> Births:
+        """Return births with what parents, by birth id, are worth on those examples."""
+        return births if self._before is None else with_parents(self._before, births, traits)
 
     def add(
         self,

@@ -368,6 +368,9 @@ def test_errors_over_the_first_examples_are_those_of_their_means():
     assert degrees["change"] == pytest.approx(45**2 / (9**2 + 36**2))
     assert example_errors(terms)["all"] == np.std(x, ddof=1) / np.sqrt(4)  # one number: no strata
     assert example_degrees(terms)["all"] == 3.0
+    shorter = {"all": x, "early": x[:2]}  # a term of generations that had two examples alone
+    assert example_errors(shorter, (2, 4))["early"] == errors["few"]
+    assert example_degrees(shorter, (2, 4))["early"] == 1.0
     assert strata((2, 4, 5)) == (2, 5)  # 4 alone would leave one example
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from evoprompt.config.sections import with_absolute_paths
 from evoprompt.dynamics.population import Births, generations
+from evoprompt.dynamics.remeasured import with_parents
 from evoprompt.jobs.evolve.config import Config, check_config
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.policy import Policy
@@ -117,8 +118,12 @@ class EvolveFolder(RunFolder):
         chances = {
             line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)
         }
+        before: Births | None = None
         for births in generations(self.lines(LINEAGE)):
-            known = chances.get(births.generation)
+            told = chances.get(births.generation - 1) or {}
+            if before is not None and told.get("remeasured"):
+                births = with_parents(before, births, told["remeasured"])
+            known, before = chances.get(births.generation), births
             yield (
                 births.with_chances(known["probability"], known["filling"], known["num_slots"])
                 if known

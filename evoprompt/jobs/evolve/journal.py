@@ -80,12 +80,13 @@ class Journal:
         Raises:
             ArithmeticError: Price's parts do not add up, which is a bug.
         """
-        how = None
+        how, again = None, self._parents_again(births)
+        births = self.history.with_parents(births, again)
         if chances is None:
             account = self.history.add(births, self.cases_on)
         else:
             p, filling, num = chances.probability.tolist(), chances.filling, chances.num
-            how = ParentSelection(p, chances.how, filling, num)
+            how = ParentSelection(p, chances.how, filling, num, again or None)
             account = self.history.add(births, self.cases_on, p, filling=filling, num_slots=num)
         self._check_price(births, account.price)
         fitness = np.where(births.selected, births.trait("fitness"), -np.inf)
@@ -101,6 +102,17 @@ class Journal:
         start, end = (self.cases_on(p, num)["fitness"] for p in (before, now))
         gain = improvement(start, end)
         return gain.high is not None and gain.high < stop.smallest_gain
+
+    def _parents_again(self, births: Births) -> dict[str, Mapping[str, float]]:
+        """Return the traits of parents, by birth id, on the examples that all births were measured
+        on, where the lineage does not tell them: none of their children is themselves.
+        """
+        num, lost = births.first.examples, self.history.unknown_parents(births)
+        return (
+            {}
+            if num is None
+            else {name: self.worth(policy, num)[0].traits for name, policy in lost.items()}
+        )
 
     def cases_on(self, policy_id: str, num: int | None) -> Cases:
         """Return the traits of a policy that are means over examples, on the first `num`, shape

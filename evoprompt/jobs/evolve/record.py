@@ -22,6 +22,14 @@ class ParentSelection:
     how: str  #: the chances are known
     filling: Filling | None  #: of the slots; None where it is not known
     num_slots: int
+    #: by birth id, the traits of parents on the examples that all their children were measured on,
+    #: where the lineage does not tell; None where it does
+    remeasured: Mapping[str, Mapping[str, float]] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as a line of `generations.jsonl` has it."""
+        known = asdict(self)
+        return known if self.remeasured else {k: v for k, v in known.items() if k != "remeasured"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class GenerationLine:
             "island": self.island,
             "time_ms": self.time_ms,
             **self.account.to_dict(),
-            "parent_selection": asdict(self.parent_selection) if self.parent_selection else None,
+            "parent_selection": self.parent_selection.to_dict() if self.parent_selection else None,
             "tokens": asdict(self.tokens),
             "seconds": self.seconds,
         }
