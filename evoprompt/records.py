@@ -119,17 +119,22 @@ class LabelScores:
         return np.take_along_axis(values, self.gold[None, :, None], axis=2)[:, :, 0]
 
     def first(self, num: int) -> LabelScores:
-        """Return what was measured on the first `num` examples."""
+        """Return what was measured on the first `num` examples, uncalibrated where there are
+        more: what was fitted on others is not theirs.
+        """
         if num >= len(self.example_ids):
             return self
         parts: dict[str, Any] = {"example_ids": self.example_ids[:num], "gold": self.gold[:num]}
+        parts["calibrated"] = None
         for name in BY_EXAMPLE:
             values = getattr(self, name)
             parts[name] = None if values is None else values[:, :num]
         return replace(self, **parts)
 
     def joined(self, more: LabelScores) -> LabelScores:
-        """Return these scores and, after them, those of the same policies on more examples."""
+        """Return these scores and, after them, those of the same policies on more examples,
+        uncalibrated.
+        """
         width = max(self.num_tokens.shape[2], more.num_tokens.shape[2])
         joined: dict[str, Any] = {}
         for name, empty in BY_EXAMPLE.items():
@@ -140,6 +145,7 @@ class LabelScores:
             self,
             example_ids=self.example_ids + more.example_ids,
             gold=np.concatenate([self.gold, more.gold]),
+            calibrated=None,
             **joined,
         )
 

@@ -254,3 +254,14 @@ def test_rare_labels_stay_rare_under_labelled_offsets():
     # power twin: offsets that suppose balance push to even shares, and lose to always saying 0
     assert np.mean(shares["batch"]) > 0.33
     assert np.mean(right["batch"]) < 0.8
+
+
+def test_scores_on_fewer_or_more_examples_lose_the_calibration_of_the_others():
+    values, gold = drawn(2, 12, 3, signal=1.0, bias=3.0)
+    found = calibrated_out(measured(values, gold), "labelled")
+    assert found.first(12) is found
+    part, rest = found.first(8), measured(values[8:], gold[8:])
+    assert (part.calibrated, part.joined(rest).calibrated) == (None, None)
+    assert found.joined(rest).calibrated is None
+    again = calibrated_out(part, "labelled").calibrated
+    np.testing.assert_array_equal(again[0], leave_one_out(values[:8], gold[:8], "labelled"))
