@@ -4,9 +4,10 @@ children are better than the best of their parents, on the same examples.
     python experiments/benchmarks/writing.py --out runs/writing.jsonl
     python experiments/benchmarks/writing.py --model PATH --operators instruction_mutate --draws 50
 
-Parents are drawn from the task's starting prompts. A draw is of no use where the operator makes no
-child: nothing whole was written, it was cleaned away, or it reads as a parent's instruction does.
-Edits without a model stand beside them. Prints a table; `--out` gets a line for each draw.
+Parents are different starting prompts of the task that have an instruction. A draw is of no use
+where the operator makes no child: nothing whole was written, it was cleaned away, or it reads as a
+parent's instruction does. Edits without a model stand beside them. Prints a table; `--out` gets a
+line for each draw.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Materials, TokenCount
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.tasks.render import render_prompt
+from evoprompt.variation.base import policy_of
 
 WRITTEN = (
     *("instruction_paraphrase", "instruction_crossover", "instruction_difference"),
@@ -90,15 +92,16 @@ def _measure(parts: Parts, arguments: argparse.Namespace) -> list[dict[str, Any]
     """Return a line for each draw."""
     founders = parts.task.starting_policies
     fitness, materials = _founded(parts, founders)
+    pool = [p for p in founders if p.instruction]
     lines, children = [], []
     for number, name in enumerate(arguments.operators):
         operator, scored = parts.strategy.operators[name], 0
         for draw in range(arguments.draws):
             rng = np.random.default_rng([arguments.seed, number, draw])
-            parents = [
-                founders[int(i)] for i in rng.integers(len(founders), size=operator.num_parents)
-            ]
-            child = operator.apply(parents, materials, rng)
+            size = operator.num_parents
+            drawn = rng.choice(len(pool), size=size, replace=size > len(pool))
+            parents = [pool[int(i)] for i in drawn]
+            child = policy_of(operator.apply(parents, materials, rng))
             best = max(fitness[p.policy_id] for p in parents)
             line = {"operator": name, "draw": draw, "parent_fitness": best, "child": None}
             if child is not None:

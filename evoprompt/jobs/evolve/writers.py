@@ -33,9 +33,11 @@ class Writers:
     allowance: Allowance  #: what they may take, and took
     held: list[Callable[[], None]] = field(default_factory=list)  #: ends each of what they hold
 
-    def allow(self, tokens: int | None) -> None:
-        """As `Allowance.allow`."""
-        self.allowance.allow(tokens)
+    def allow(self, left: int | None) -> None:
+        """Allow half of the tokens that the budget leaves, since what is written has to be measured
+        too; None ends the limit.
+        """
+        self.allowance.allow(None if left is None else left // 2)
 
     def take_count(self) -> TokenCount:
         """As `Allowance.take_count`."""

@@ -10,9 +10,10 @@ import pytest
 
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config, load_config
-from evoprompt.jobs.evolve.folder import EvolveFolder
-from evoprompt.jobs.evolve.session import start
+from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.records import CLONE, FOUND, SURVIVE
+from evoprompt.store.folder import SUMMARY
 from evoprompt.variation.base import Need
 
 FOLDER = Path(__file__).parents[3] / "configs" / "algorithms"
@@ -54,3 +55,15 @@ def test_an_algorithm_runs_and_makes_children_as_it_says(path: Path, tmp_path: P
     writing = {name for name, o in operators.items() if Need.WRITER in o.needs}
     assert bool(made & writing) == bool(writing)
     assert ("variation" in summary["tokens"]["by_phase"]) == bool(writing)
+
+
+@pytest.mark.parametrize("name", ["opro", "gepa_like"])
+def test_what_is_written_from_the_run_so_far_is_the_same_after_a_resume(name: str, tmp_path: Path):
+    config = small(FOLDER / f"{name}.yaml")
+    start(config, tmp_path / "whole")
+    once = config.evolution.model_copy(update={"generations": 1})
+    start(config.model_copy(update={"evolution": once}), tmp_path / "parted")
+    (tmp_path / "parted" / SUMMARY).unlink()
+    resume(tmp_path / "parted", ["evolution.generations=2"])
+    whole, parted = ((tmp_path / run / LINEAGE).read_bytes() for run in ("whole", "parted"))
+    assert whole == parted
