@@ -82,8 +82,11 @@ def config_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
         f"""
 model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20,
+  starting_demonstrations: [0], demonstration_inputs: all,
   label_words: {{bad: [poor, sad], good: [great, fine]}}}}
-evolution: {{population: 4, children: 4, generations: 4, max_demonstrations: 3}}
+fitness: {{calibration: "off"}}
+evolution: {{population: 4, children: 4, generations: 4, max_demonstrations: 3, novelty: id,
+  racing: {{method: "off"}}, examples: {{first: null}}}}
 workers: {{backend: local}}
 tracking: {{enabled: false}}
 """

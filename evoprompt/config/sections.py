@@ -62,7 +62,7 @@ def _number_of_demonstrations(value: object) -> object:
 
 
 def _in_a_list(value: object) -> object:
-    return [value] if value == AUTO else value
+    return [value] if value == AUTO or type(value) is int else value
 
 
 Demonstrations = Annotated[int | str, BeforeValidator(_number_of_demonstrations)]
@@ -220,7 +220,7 @@ class FitnessConfig(Section):
     #: of them: by offsets and a temperature fitted on labels (`labelled`), by offsets that make all
     #: choices as likely in the mean (`batch`) or after a content-free input (`contextual`); `auto`
     #: takes what makes the right answers of the starting policies likeliest
-    calibration: CalibrationConfig = "off"
+    calibration: CalibrationConfig = "labelled"
 
 
 class TraitsConfig(Section):
@@ -253,7 +253,7 @@ class RacingConfig(Section):
     not shown to be behind it, at level alpha for the whole run.
     """
 
-    method: Literal["off", "halving", "fast", "certified"] = "off"
+    method: Literal["off", "halving", "fast", "certified"] = "halving"
     first: Positive = 8  #: examples of the first measurement; each further one has twice as many
     z: Share = 1.64
     alpha: Level = 0.05
@@ -262,7 +262,7 @@ class RacingConfig(Section):
 class ExamplesConfig(Section):
     """On how many of the fitness examples policies are measured."""
 
-    first: Few | None = None  #: the number at the beginning; None is all of them
+    first: Few | None = 16  #: the number at the beginning; None is all of them
     #: where the number doubles, as shares of the budget, or of the generations without a budget
     grow: list[Level] = [0.4, 0.7]
 
@@ -281,10 +281,10 @@ class EvolutionConfig(Section):
     """
 
     scheme: Literal["plus", "comma"] = "plus"
-    population: Few = 6  #: mu, the births selected in each generation
+    population: Few = 3  #: mu, the births selected in each generation
     children: Few = 8  #: lambda, the new births of each generation
-    generations: Positive = 10
-    max_demonstrations: Count = 8
+    generations: Positive = 12
+    max_demonstrations: Count = 16
     examples: ExamplesConfig = ExamplesConfig()
     parent_selection: SelectionConfig = SelectionConfig()
     survival_selection: SelectionConfig = SelectionConfig(method="truncation")
@@ -299,7 +299,7 @@ class EvolutionConfig(Section):
     further_edits: Probability = 0.0
     #: what is not measured again: a policy that was (id), or one that differs from it only in the
     #: order of demonstrations, case and white space (set)
-    novelty: Literal["id", "set"] = "id"
+    novelty: Literal["id", "set"] = "set"
     racing: RacingConfig = RacingConfig()
     stop: StopConfig = StopConfig()
 
@@ -366,7 +366,7 @@ class FinalConfig(Section):
 
     candidates: Few = 3
     #: of the budget that validation takes at most, but for one example for each choice
-    share: Level = 0.25
+    share: Level = 0.15
     alpha: Level = 0.05  #: intervals cover 1 - alpha
 
 

@@ -35,9 +35,13 @@ def with_demonstrations(task: Task, config: TaskConfig, seed: int = 0) -> Task:
     labels = labels_of(task.demonstrations, task.offers)
     policies: list[Policy] = []
     added: list[Policy] = []
-    for number in dict.fromkeys(_numbers(task, config)):
+    numbers = list(dict.fromkeys(_numbers(task, config)))
+    of_each = config.starting_sets if any(numbers) else 1
+    for place in range(of_each):
         for index, policy in enumerate(task.starting_policies):
-            for place in range(config.starting_sets if number else 1):
+            for number in numbers:
+                if place and not number:
+                    continue
                 coordinates = (number, index, *([place] if place else []))
                 more = _set(policy, labels, generator(seed, Stream.STARTING, *coordinates), number)
                 new = replace(policy, demonstrations=(*policy.demonstrations, *more))
@@ -45,6 +49,7 @@ def with_demonstrations(task: Task, config: TaskConfig, seed: int = 0) -> Task:
                     new = replace(new, instruction="")
                 policies.append(new)
                 added += [new] if more else []
+    policies.sort(key=lambda p: p in added)
     return replace(task, starting_policies=tuple(dict.fromkeys(policies)), added=frozenset(added))
 
 

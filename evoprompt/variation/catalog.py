@@ -24,7 +24,7 @@ from evoprompt.variation.learning import (
     InstructionReflect,
 )
 from evoprompt.variation.proposed import LabelWordFromModel, TokenSubstitute
-from evoprompt.variation.recombine import UniformCrossover
+from evoprompt.variation.recombine import DemonstrationUnion, UniformCrossover
 from evoprompt.variation.rewriting import (
     InstructionCrossover,
     InstructionDifference,
@@ -45,15 +45,15 @@ from evoprompt.variation.wording import (
 #: what is drawn: a new one goes to the end, so that lineages stay what they were.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
     *EDITORS,
-    (UniformCrossover(), 2.0),
+    (UniformCrossover(), 1.0),
     (StepAdd(), 0.0),
     (StepDrop(), 0.0),
     (EvaluatorChange(), 0.0),
     (ContextStuffing(), 0.0),
-    (DemonstrationBalance(), 0.0),
-    (DemonstrationSwapInLabel(), 0.0),
-    (DemonstrationOrder(), 0.0),
-    (DemonstrationSet(), 0.0),
+    (DemonstrationBalance(), 1.0),
+    (DemonstrationSwapInLabel(), 2.0),
+    (DemonstrationOrder(), 0.5),
+    (DemonstrationSet(), 1.5),
     (InstructionParaphrase(), 0.0),
     (InstructionCrossover(), 0.0),
     (InstructionDifference(), 0.0),
@@ -68,6 +68,7 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (DemonstrationAddBest(), 0.0),
     (LabelWordFromModel(), 0.0),
     (TokenSubstitute(), 0.0),
+    (DemonstrationUnion(), 1.0),
 )
 
 

@@ -22,18 +22,18 @@ from evoprompt.variation.edits import (
 )
 
 #: With their default weights. Demonstrations are the strongest genes of small models, so they are
-#: drawn most.
+#: drawn most, those that heed labels (`variation.balanced`) before these.
 EDITORS: tuple[tuple[Operator, float], ...] = (
-    (DemonstrationAdd(), 3.0),
-    (DemonstrationSwap(), 3.0),
-    (DemonstrationDrop(), 1.0),
-    (DemonstrationReorder(), 1.5),
-    (InstructionInsert(), 0.5),
-    (InstructionReplace(), 0.5),
+    (DemonstrationAdd(), 1.0),
+    (DemonstrationSwap(), 1.0),
+    (DemonstrationDrop(), 0.5),
+    (DemonstrationReorder(), 0.5),
+    (InstructionInsert(), 0.25),
+    (InstructionReplace(), 0.25),
     (InstructionDelete(), 0.5),
-    (InstructionSwap(), 0.25),
-    (LabelWordChange(), 1.5),
-    (TemplateChange(), 1.0),
+    (InstructionSwap(), 0.1),
+    (LabelWordChange(), 1.0),
+    (TemplateChange(), 0.75),
 )
 
 

@@ -21,4 +21,4 @@ def test_there_are_never_more_than_there_are():
 
 
 def test_without_a_first_number_all_are_asked():
-    assert examples_at(0.0, ExamplesConfig(), 48) == 48
+    assert examples_at(0.0, ExamplesConfig(first=None), 48) == 48

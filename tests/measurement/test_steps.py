@@ -146,14 +146,16 @@ def test_the_content_free_input_has_its_steps_answered_too(scorer, tokenizer, wa
     ]
 
 
-def test_what_was_written_is_remembered_and_charged_again_to_the_floor_alone(scorer, tokenizer):
+def test_what_was_written_is_remembered_and_charged_again_to_the_budget_alone(scorer, tokenizer):
     told = Told(tokenizer)
     steps = StepWriter(told)
     first, count = steps.write(STEPPED, ["poor", "fine"])
     again, less = steps.write(STEPPED, ["poor", "fine"])
     assert first == again
     assert len(told.prompts) == 4
-    assert less == TokenCount(floor_body_tokens=count.floor_body_tokens)
+    assert less == TokenCount(
+        floor_body_tokens=count.floor_body_tokens, logical_tokens=count.logical_tokens
+    )
     # Byte tokens. Both inputs share "Sort.\nT: lovely\nL: good\nT: ", 27. First step: "poor\nWho?"
     # and "fine\nWho?", 9 each; second: with " 4\nWhy?", 7 more.
     assert count.floor_body_tokens == (27 + 2 * 9) + (27 + 2 * 16)

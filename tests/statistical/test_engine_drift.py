@@ -23,7 +23,10 @@ from evoprompt.records import Evaluation
 
 pytestmark = pytest.mark.statistical
 
-CONFIG = load_config(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
+CONFIG = load_config(
+    Path(__file__).parents[2] / "configs" / "quickstart.yaml",
+    ["evolution.population=6", "evolution.racing.method=off", "task.starting_demonstrations=[0]"],
+)
 TASK, _ = check_task(CONFIG)
 
 Pairs = list[tuple[Births, Births]]

@@ -297,7 +297,7 @@ def test_after_any_sequence_of_operators_no_two_choices_share_a_word(drawn):
     for name, seed in drawn:
         operator, rng = BY_NAME[name], np.random.default_rng(seed)
         parents = [population[int(i)] for i in rng.integers(len(population), size=2)]
-        child = operator.apply(parents[: operator.num_parents], OFFERED, rng)
+        child = operator.apply((parents * 2)[: operator.num_parents], OFFERED, rng)
         if child is not None:
             words = [child.word(c).strip() for c in COLOURS]
             assert len(set(words)) == len(words)

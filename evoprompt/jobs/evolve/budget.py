@@ -150,23 +150,42 @@ class Costs:
 
     @cached_property
     def validation(self) -> tuple[Example, ...]:
-        """The validation examples that are asked: the first ones, as many as the starting policies'
-        prompts allow where finalists take their share of the budget.
+        """The validation examples for which room is kept: the first ones, as many as the starting
+        policies' prompts allow where finalists take their share of the budget.
         """
-        examples, final = self._task.validation, self._config.final
+        final = self._config.final
         if self._limit is None:
-            return examples
-        room = final.share * self._limit / (final.candidates + 1)
+            return self._task.validation
+        room, founders = final.share * self._limit, self._task.starting_policies
         least = max(1, len(self._task.choices or ()))
+        num = final.candidates + 1
+        return self._first(
+            least, lambda part: num * max(self._of_validation(founders, part)) <= room
+        )
 
-        def fits(num: int) -> bool:
-            part = (0, num)
-            founders = self._task.starting_policies
-            return max(self._tokens(p, "validation", part) for p in founders) <= room
+    def rest(self, finalists: Sequence[Policy], left: int | None) -> tuple[Example, ...]:
+        """Return the validation examples that the finalists are asked: those for which room was
+        kept, and as many more as what the search left has room for.
+        """
+        least = len(self.validation)
+        if left is None:
+            return self.validation
+        kept = sum(self._of_validation(finalists, (0, least)))
+        return self._first(
+            least, lambda part: sum(self._of_validation(finalists, part)) - kept <= left
+        )
 
+    def _of_validation(self, policies: Sequence[Policy], part: Part) -> list[int]:
+        evaluators = dict.fromkeys(map(evaluator_of, policies))
+        verdicts = self._verdict_tokens(evaluators, "validation", part)
+        return [*(self._tokens(p, "validation", part) for p in policies), *verdicts]
+
+    def _first(self, least: int, fits: Callable[[Part], bool]) -> tuple[Example, ...]:
+        """Return the most of the first validation examples that fit, at least so many."""
+        examples = self._task.validation
         numbers = range(min(least, len(examples)), len(examples))
         # how many of these numbers have room for one example more
-        more = bisect_left(numbers, True, key=lambda n: not fits(n + 1))
+        more = bisect_left(numbers, True, key=lambda n: not fits((0, n + 1)))
         return examples[: numbers.start + more]
 
     def check_budget(self, rungs: Sequence[int] = ()) -> int:

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import (
+    AUTO,
     BudgetConfig,
     EvolutionConfig,
     FinalConfig,
@@ -21,6 +24,15 @@ from evoprompt.config.sections import (
 )
 from evoprompt.scoring.models import place_model
 
+#: Of the task, what a search begins with where its configuration does not say: sets of
+#: demonstrations beside the prompts that were given, without an instruction and of the shorter
+#: examples, so that more of them are compared for the tokens.
+START: Mapping[str, Any] = {
+    "starting_demonstrations": [AUTO],
+    "starting_sets_bare": True,
+    "demonstration_inputs": "shorter",
+}
+
 
 class Config(JobConfig):
     """A whole run."""
@@ -32,6 +44,19 @@ class Config(JobConfig):
     writer: WriterConfig = WriterConfig()
     budget: BudgetConfig = BudgetConfig()
     final: FinalConfig = FinalConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        task = values.get("task")
+        if isinstance(task, Mapping):
+            return {**values, "task": {**START, **task}}
+        if isinstance(task, TaskConfig):
+            unset = {k: v for k, v in START.items() if k not in task.model_fields_set}
+            return {**values, "task": task.model_copy(update=unset)}
+        return values
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:

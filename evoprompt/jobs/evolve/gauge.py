@@ -77,7 +77,7 @@ class Gauge:
     def again(self, state: State, num: int) -> State:
         """Return the state with its members measured on `num` examples, if that is more."""
         policies = [m.birth.policy for m in state.members]
-        self._raise(policies, num, f"generation {state.generation} again")
+        self.raise_to(policies, num, f"generation {state.generation} again")
         found = (self._journal.worth(p.policy_id, num)[0] for p in policies)
         members = (Member(m.birth, e) for m, e in zip(state.members, found, strict=True))
         return replace(state, members=tuple(members))
@@ -95,7 +95,7 @@ class Gauge:
         alive = [p for p in policies if p not in known]
         num_born, reached = len(alive), dict.fromkeys(policies, numbers[-1])
         for num, further in zip(numbers, (*numbers[1:], None), strict=True):
-            self._raise(alive, num, _phase(brood.generation, num, numbers))
+            self.raise_to(alive, num, _phase(brood.generation, num, numbers))
             if further is None:
                 break
             kept = self._kept(alive, num, numbers[-1], state, num_born, brood.generation)
@@ -143,7 +143,7 @@ class Gauge:
         traits = (self._journal.worth(policy.policy_id, n)[0].traits for n in reached)
         return replace(found, rungs=tuple(Rung(n, t) for n, t in zip(reached, traits, strict=True)))
 
-    def _raise(self, policies: Sequence[Policy], num: int, phase: str) -> None:
+    def raise_to(self, policies: Sequence[Policy], num: int, phase: str) -> None:
         """Measure policies on the examples that they lack of the first `num`."""
         journal = self._journal
         lacking: dict[int, list[Policy]] = {}

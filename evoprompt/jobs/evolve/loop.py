@@ -244,8 +244,10 @@ def _check_held_out(
     test examples, once. Nothing was chosen by the test's inputs, so the champion may be one that
     some of them are too long for: its answers there are wrong.
     """
-    measurer, ledger, examples = parts.measurer, journal.ledger, parts.costs.validation
+    measurer, ledger = parts.measurer, journal.ledger
+    _level(parts, journal, observer)
     candidates = finalists(parts, journal)
+    examples = parts.costs.rest(candidates, _left(parts, journal, []))
     observer.phase("validation", len(candidates))
     validated = measure(measurer, candidates, examples, ledger, "validation", observer)
     validated = calibrated_validation(parts, journal, validated)
@@ -259,6 +261,17 @@ def _check_held_out(
         if test:
             tested |= measure(measurer, asked, test, ledger, "test", observer)
     return summarize(parts, state, journal, champion, baseline, validated, tested, info)
+
+
+def _level(parts: Parts, journal: Journal, observer: Observer) -> None:
+    """Measure the baseline on as many examples as the fittest policy, if the budget has room: so
+    that its calibration is no worse for having met fewer.
+    """
+    baseline, best = pick_baseline(parts, journal), journal.ranked()[0]
+    begin, num = (journal.num_measured(policy) for policy in (baseline, best))
+    left = _left(parts, journal, [])
+    if begin < num and (left is None or parts.costs.of([baseline], (num,), begin=begin) <= left):
+        Gauge(parts, journal, observer).raise_to([baseline], num, "baseline")
 
 
 def _line(

@@ -73,7 +73,10 @@ class Product:
             for example in line["example_ids"]
         }  # fmt: skip
         task = bench.task.task
-        examples = [e for e in task.fitness if e.example_id in seen] + list(task.validation)
+        examples = [e for e in task.fitness if e.example_id in seen]
+        # the search asks as many validation examples as its budget has room for
+        fitted = (summary["champion"].get("calibration") or {}).get("examples", len(examples))
+        examples += task.validation[: fitted - len(examples)]
         spent, budget = summary["tokens"]["logical"], bench.ledger.budget
         bench.begin(float("inf"))
         bench.scores(policy, examples)

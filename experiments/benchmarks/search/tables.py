@@ -137,9 +137,7 @@ class Board:
                 below = sum(m < 0 for m in means)
                 cells = [
                     f"{contender}, {way}",
-                    interval(*over_tasks_and_seeds(by_task))
-                    if len(means) > 1
-                    else f"{means[0]:+.3f}, one run",
+                    interval(*over_tasks_and_seeds(by_task)),
                     f"{below} of {len(means)}",
                 ]
                 cells += [

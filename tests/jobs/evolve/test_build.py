@@ -19,7 +19,7 @@ def weights(config_file: Path, *overrides: str) -> dict[str, float]:
 def test_operators_that_are_not_named_are_drawn_by_default_or_not_at_all(config_file: Path):
     named = "evolution.operators={step_add: 2, instruction_swap: 1}"
     usual = weights(config_file, named)
-    assert {"step_add": 2.0, "instruction_swap": 1.0, "demonstration_add": 3.0}.items() <= (
+    assert {"step_add": 2.0, "instruction_swap": 1.0, "demonstration_add": 1.0}.items() <= (
         usual.items()
     )
     alone = weights(config_file, named, "evolution.other_operators=none")

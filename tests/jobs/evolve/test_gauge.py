@@ -84,10 +84,10 @@ def test_a_raced_run_goes_on_as_if_it_had_not_stopped(
 @pytest.mark.parametrize("racing", ["off", "halving"])
 def test_a_budget_in_logical_tokens_is_kept(config_file: Path, tmp_path: Path, racing: str):
     given = [*RACED, "evolution.generations=50", f"evolution.racing.method={racing}"]
-    limit = 12_000
+    limit = 16_000
     start(load_config(config_file, [*given, f"budget.logical_tokens={limit}"]), tmp_path / "run")
     tokens = json.loads((tmp_path / "run" / SUMMARY).read_text())["tokens"]
-    assert limit / 2 < tokens["logical"] <= limit
+    assert limit / 3 < tokens["logical"] <= limit
     assert len(lines(tmp_path / "run", GENERATIONS)) > 2
     # what was measured, counted anew: the tiny tokenizer has one token a byte
     assert tokens["logical"] > tokens["floor"] / 2
