@@ -329,7 +329,7 @@ def test_the_package_s_own_search_spends_as_the_ledger_counts(
     folder = next((tmp_path / "runs").iterdir())
     summary = json.loads((folder / "summary.json").read_text())
     assert row["tokens"]["total"] == summary["tokens"]["logical"]
-    assert row["accuracy"]["raw"] == pytest.approx(summary["test"]["champion"]["value"])
+    assert row["accuracy"]["labelled"] == pytest.approx(summary["test"]["champion"]["value"])
     # what is there is taken as it is
     changed = (folder / "lineage.jsonl").stat().st_mtime_ns
     bench.begin(90_000)
