@@ -263,8 +263,7 @@ class ExamplesConfig(Section):
     """On how many of the fitness examples policies are measured."""
 
     first: Few | None = 16  #: the number at the beginning; None is all of them
-    #: where the number doubles, as shares of the budget, or of the generations without a budget
-    grow: list[Level] = [0.4, 0.7]
+    grow: list[Level] = [0.4, 0.7]  #: shares of the budget, or generations, at which it doubles
 
 
 class StopConfig(Section):
@@ -273,6 +272,7 @@ class StopConfig(Section):
     #: generations over which the best gains less, its paired 95 % interval too; 0 never stops
     patience: Count = 0
     smallest_gain: Share = 0.01  #: in units of the fitness
+    headroom: bool = False  #: end after the founders where their sets show little to win
 
 
 class EvolutionConfig(Section):

@@ -22,6 +22,7 @@ from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
 from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.record import (
     BaselineSummary,
     ChampionSummary,
@@ -171,6 +172,7 @@ def summarize(
         model=_model(config.model.name, parts.identity.place, info),
         checked=journal.ledger.checked,
         unanswered=len(parts.task.test) - len(answered),
+        headroom=outlook(parts, journal),
         claim=claim_of(found.test, is_baseline=first == last),
         report=_trust(parts, journal, champion, found.scores.get(last)),
     )

@@ -17,6 +17,7 @@ from rich.text import Text
 from evoprompt.backends.base import ModelInfo
 from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import printable
+from evoprompt.evolution.headroom import Headroom
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.findings import Claim, Trust, trust_rows
@@ -207,6 +208,7 @@ def print_result(
     see = f"{program()} ui --runs {short_path(runs)}"
     pairs: list[tuple[str, Cell | str]] = [
         *_held_out(summary.test, summary.evaluator),
+        *_headroom(summary.headroom),
         *_claim(summary.claim, summary.report),
         *_calibration(summary.champion.calibration),
         *_unanswered(summary.unanswered),
@@ -236,6 +238,17 @@ def _held_out(
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in evaluators:
             yield label, evaluator_text(evaluators[name])
+
+
+def _headroom(found: Headroom | None) -> Iterator[tuple[str, Cell | str]]:
+    """Yield what a search could win, by the sets of demonstrations that it started from."""
+    if found is not None:
+        raw, start = found.start, found.calibrated
+        yield (
+            "headroom at the start",
+            f"fitness {raw:.3f} raw, {start:.3f} calibrated, {found.best_of_sets:.3f} best set of "
+            f"demonstrations ({found.gain.num} examples): {found.verdict}",
+        )
 
 
 def _claim(claim: Claim | None, trust: Trust | None) -> Iterator[tuple[str, Cell | str]]:

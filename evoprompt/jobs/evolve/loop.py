@@ -38,6 +38,7 @@ from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
 from evoprompt.jobs.evolve.start import with_start
@@ -130,7 +131,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     config, ledger, gauge = parts.config, journal.ledger, Gauge(parts, journal, observer)
     while state is None or goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
-        if journal.has_ceased(config.evolution.stop):
+        if journal.has_ceased(config.evolution.stop) or _is_hopeless(parts, journal, state):
             break
         num = _num_examples(parts, journal, state)
         before = state if state is None else gauge.again(state, num)
@@ -151,6 +152,14 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             break
     assert state is not None, "the founders are always measured"
     return state
+
+
+def _is_hopeless(parts: Parts, journal: Journal, state: State | None) -> bool:
+    """Return whether the founders show that there is little to win, where that ends a search."""
+    if not parts.config.evolution.stop.headroom or state is None or state.generation > 0:
+        return False
+    found = outlook(parts, journal)
+    return found is not None and found.verdict == "little to win"
 
 
 def _num_examples(parts: Parts, journal: Journal, state: State | None) -> int:

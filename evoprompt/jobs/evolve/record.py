@@ -9,8 +9,10 @@ from typing import Any, Self
 from evoprompt.calibration import LabelCalibration
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
+from evoprompt.evolution.headroom import Headroom
 from evoprompt.jobs.evolve.findings import Claim, Trust
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
+from evoprompt.stats.significance import Estimate
 from evoprompt.store.ledger import Checked, TokenSummary
 
 
@@ -144,12 +146,13 @@ class Summary:
     #: test examples that are too long for the champion, or cannot be tokenized with it; they count
     #: as wrong
     unanswered: int = 0
+    headroom: Headroom | None = None  #: what a search could win, by its founders; None: not known
     claim: Claim | None = None  #: what the test shows; None of runs that were written without it
     report: Trust | None = None  #: how far the search's own numbers can be trusted; None as above
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as `summary.json` has it."""
-        optional = ("evaluator", "unanswered", "claim", "report")
+        optional = ("evaluator", "unanswered", "claim", "report", "headroom")
         values = {n: value for n, value in asdict(self).items() if n not in optional or value}
         for name in ("champion", "baseline"):
             if values[name]["calibration"] is None:
@@ -165,6 +168,7 @@ class Summary:
             "checked": Checked(**values.get("checked", {})),
             "evaluator": {name: EvaluatorSummary.from_dict(each) for name, each in evaluators},
             "claim": Claim(**values["claim"]) if "claim" in values else None,
+            "headroom": _headroom(values["headroom"]) if "headroom" in values else None,
             "report": Trust.from_dict(values["report"]) if "report" in values else None,
         }
         own = {f.name: values[f.name] for f in fields(cls) if f.name in values}
@@ -175,6 +179,10 @@ def _calibrated(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a part's values with its calibration as a record, where it has one."""
     found = values.get("calibration")
     return values if found is None else {**values, "calibration": LabelCalibration(**found)}
+
+
+def _headroom(values: Mapping[str, Any]) -> Headroom:
+    return Headroom(**{**values, "gain": Estimate(**values["gain"])})
 
 
 NESTED: Mapping[str, Any] = {

@@ -135,3 +135,34 @@ def test_a_search_ends_where_the_best_gains_nothing_more(config_file: Path, tmp_
     (tmp_path / "run" / SUMMARY).unlink()
     resume(tmp_path / "run")
     assert (tmp_path / "run" / LINEAGE).read_bytes() == before
+
+
+SETS = [*RACED, "task.starting_demonstrations=[0, 2]", "task.starting_sets=2"]
+
+
+def test_a_run_tells_what_a_search_could_win_by_its_founders(config_file: Path, tmp_path: Path):
+    start(load_config(config_file, SETS), tmp_path / "run")
+    found = json.loads((tmp_path / "run" / SUMMARY).read_text())["headroom"]
+    births = [b for b in lines(tmp_path / "run", LINEAGE) if b["generation"] == 0]
+    first = {b["policy_id"]: b["rungs"][0]["traits"]["fitness"] for b in births}
+    shown = {b["policy_id"] for b in births if b["policy"].get("demonstrations")}
+    # on the 4 examples that all founders met
+    assert found["gain"]["num"] == 4
+    assert found["best_of_sets"] == pytest.approx(max(first[p] for p in shown), abs=1e-6)
+    assert found["calibrated"] == pytest.approx(
+        max(f for p, f in first.items() if p not in shown), abs=1e-6
+    )
+
+
+def test_a_search_ends_at_its_founders_where_they_show_little_to_win(
+    config_file: Path, tmp_path: Path
+):
+    hopeless = [*SETS, "evolution.stop={headroom: true, smallest_gain: 1000}"]
+    start(load_config(config_file, hopeless), tmp_path / "run")
+    assert len(lines(tmp_path / "run", GENERATIONS)) == 1
+    summary = json.loads((tmp_path / "run" / SUMMARY).read_text())
+    assert summary["headroom"]["verdict"] == "little to win"
+    # power: a gain that can be made does not end it
+    hopeful = [*SETS, "evolution.stop={headroom: true, smallest_gain: 0}"]
+    start(load_config(config_file, hopeful), tmp_path / "other")
+    assert len(lines(tmp_path / "other", GENERATIONS)) > 1
