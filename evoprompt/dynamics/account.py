@@ -148,7 +148,7 @@ class FitnessAccount:
 @dataclass(frozen=True, slots=True)
 class GenerationAccount:
     """A generation: who was born and selected, and why the traits' means are not those of the
-    generation before; the last four are empty or None where there is none before.
+    generation before; those from `price` to `reward` are empty or None where there is none before.
     """
 
     generation: int
@@ -162,10 +162,11 @@ class GenerationAccount:
     selection: Mapping[str, Any] | None = None  #: how strong it was on fitness, by stage
     gradients: Mapping[str, Any] | None = None  #: what selection acts on
     reward: Mapping[str, Any] | None = None  #: what makes fitness
+    examples: int | None = None  #: that the selected were measured on; None where not known
 
     def to_dict(self) -> dict[str, object]:
         """Return the account as `generations.jsonl` has it."""
-        best = {} if self.best_accuracy is None else {"best_accuracy": self.best_accuracy}
+        known = {name: getattr(self, name) for name in ("best_accuracy", "examples")}
         step = {name: getattr(self, name) for name in ("selection", "gradients", "reward")}
         return {
             "generation": self.generation,
@@ -173,7 +174,7 @@ class GenerationAccount:
             "num_selected": self.num_selected,
             "fitness": asdict(self.fitness),
             "traits": dict(self.traits),
-            **best,
+            **{name: value for name, value in known.items() if value is not None},
             "price": {name: account.to_dict() for name, account in self.price.items()},
             "diversity": dict(self.diversity),
             **{name: value for name, value in step.items() if value is not None},
@@ -213,6 +214,7 @@ def population_account(births: Births) -> GenerationAccount:
         ),
         dict(zip(births.trait_names, chosen.mean(axis=0).tolist(), strict=True)),
         accuracy,
+        examples=births.examples,
     )
 
 

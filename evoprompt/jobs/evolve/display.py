@@ -141,10 +141,11 @@ class Display:
     def generation(self, line: GenerationLine) -> bool | None:
         """Print the line of a generation that is done; return what the caller's function says."""
         best, mean = line.account.fitness.best, line.account.fitness.mean
-        accuracy = line.account.best_accuracy
+        accuracy, num = line.account.best_accuracy, line.account.examples
         self._latest = f"best {best:.4f}  mean {mean:.4f}"
         self.console.print(
             f"generation {line.generation:>3}  best {best:8.4f}  mean {mean:8.4f}  "
+            f"{'' if num is None else f'on {num:>3}  '}"
             f"{'' if accuracy is None else f'accuracy {accuracy:.3f}  '}"
             f"tokens {line.tokens.total:>9,}  left about {clock(self._seconds_left())}"
         )
