@@ -50,8 +50,10 @@ LIFE = 4.0
 CONFIG = """
 model: {{name: "{folder}/model", memo: false}}
 task: {{path: "{folder}/data.jsonl", fitness_examples: 8, validation_examples: 8,
-  test_examples: 20, label_words: {{bad: [poor, sad], good: [great, fine]}}}}
-evolution: {{population: 4, children: 4, generations: 8, max_demonstrations: 3}}
+  test_examples: 20, starting_demonstrations: [0],
+  label_words: {{bad: [poor, sad], good: [great, fine]}}}}
+evolution: {{population: 4, children: 4, generations: 8, max_demonstrations: 3,
+  racing: {{first: 2}}, examples: {{first: 4, grow: [0.5]}}}}
 workers: {{backend: local}}
 tracking: {{enabled: false}}
 """

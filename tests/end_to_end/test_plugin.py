@@ -49,12 +49,14 @@ def config(tmp_path: Path, address: str) -> Path:
         "task": {
             **{"source": "lines", "options": {"path": str(tmp_path / "lines.tsv")}},
             **{"fitness_examples": 8, "validation_examples": 8, "test_examples": 10},
+            "starting_demonstrations": [0],
         },
         "fitness": {"kind": "cautious"},
         "traits": {"extra": {"question_marks": "question_marks"}},
         "evolution": {
             **{"population": 4, "children": 6, "generations": 3, "operators": {"shout": 5.0}},
             "parent_selection": {"method": "random"},
+            "novelty": "id",  # a text that is only louder is another one
         },
         "tracking": {"tracker": "lines"},
     }
