@@ -278,6 +278,12 @@ def test_tables_have_means_over_seeds_and_paired_differences():
     assert line.startswith("| a, calibrated | +0.125 [-0.250, +0.500] | 1 of 2 |")
 
 
+def test_one_run_has_no_interval_over_tasks_and_seeds():
+    rows = [result("a", "s", 0, [1, 1, 1, 0]), result("b", "s", 0, [1, 0, 0, 0])]
+    [line] = [r for r in tables.report(rows, "b").splitlines() if r.startswith("| a, calibrated")]
+    assert line.startswith("| a, calibrated | +0.500, one run | 0 of 1 | +0.500 [")
+
+
 def test_the_bootstrap_over_tasks_draws_tasks_and_seeds():
     # tasks at 0 and 1, their seeds alike: the mean of two draws is 0, 1/2 or 1, at the ends with
     # probability 1/4 each, so the ends of the interval are 0 and 1

@@ -137,7 +137,9 @@ class Board:
                 below = sum(m < 0 for m in means)
                 cells = [
                     f"{contender}, {way}",
-                    interval(*over_tasks_and_seeds(by_task)),
+                    interval(*over_tasks_and_seeds(by_task))
+                    if len(means) > 1
+                    else f"{means[0]:+.3f}, one run",
                     f"{below} of {len(means)}",
                 ]
                 cells += [
