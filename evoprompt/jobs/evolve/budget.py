@@ -144,10 +144,6 @@ class Costs:
             return ledger.logical
         return sum(count.floor_body_tokens for count in ledger.tokens.values())
 
-    def progress(self, ledger: Ledger) -> float | None:
-        """Return which share of the budget is spent; None without one."""
-        return None if self._limit is None else self.spent(ledger) / self._limit
-
     @cached_property
     def validation(self) -> tuple[Example, ...]:
         """The validation examples for which room is kept: the first ones, as many as the starting

@@ -160,7 +160,6 @@ def build(
             verdicts=fitness.needs_verdicts,
         )
     )
-    task = Costs(config, task, measurer).fitting()
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     return Parts(
         config,

@@ -12,7 +12,7 @@ from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.dynamics.cases import Cases
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import Births
-from evoprompt.evolution.headroom import improvement
+from evoprompt.evolution.headroom import has_ceased
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
@@ -95,13 +95,12 @@ class Journal:
 
     def has_ceased(self, stop: StopConfig) -> bool:
         """Return whether the best member gains nothing more (`evolution.headroom.has_ceased`)."""
-        if not stop.patience or len(self.bests) <= stop.patience:
+        if not stop.patience:
             return False
-        before, now = self.bests[-1 - stop.patience], self.bests[-1]
-        num = min(self.num_measured(self.policies[p]) for p in (before, now))
-        start, end = (self.cases_on(p, num)["fitness"] for p in (before, now))
-        gain = improvement(start, end)
-        return gain.high is not None and gain.high < stop.smallest_gain
+        last = self.bests[-1 - stop.patience :]
+        num = min((self.num_measured(self.policies[p]) for p in last), default=0)
+        cases = [self.cases_on(p, num)["fitness"] for p in last]
+        return has_ceased(cases, stop.patience, stop.smallest_gain)
 
     def _parents_again(self, births: Births) -> dict[str, Mapping[str, float]]:
         """Return the traits of parents, by birth id, on the examples that all births were measured

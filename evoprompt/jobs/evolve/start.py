@@ -23,21 +23,20 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
         parts: with all starting policies.
         numbers: of examples on which founders are measured, ascending.
     """
-    task = parts.task
-    fitting = [p for p in task.starting_policies if p not in task.added or parts.costs.fits(p)]
-    kept = [p for p in fitting if p not in task.added] or fitting[:1]
-    for policy in fitting:
-        if policy not in kept and _has_room(parts.costs, [*kept, policy], numbers):
+    task = parts.costs.fitting()
+    costs = parts.costs if task is parts.task else Costs(parts.config, task, parts.measurer)
+    kept = [p for p in task.starting_policies if p not in task.added]
+    for policy in task.starting_policies:
+        if policy not in kept and (not kept or _has_room(costs, [*kept, policy], numbers)):
             kept.append(policy)
-    left_out = set(task.starting_policies) - set(kept)
-    if not left_out:
-        return parts
-    why = (
-        f"{len(left_out)} of {len(task.added)} sets of demonstrations to start from are left out: "
-        f"the model's window or the budget has no room for them"
-    )
-    task = task.without(left_out, why)
-    return replace(parts, task=task, costs=Costs(parts.config, task, parts.measurer))
+    if left_out := set(task.starting_policies) - set(kept):
+        why = (
+            f"{len(left_out)} of {len(task.starting_policies)} starting policies are left out: the "
+            f"budget has no room for the demonstrations that were added to them"
+        )
+        task = task.without(left_out, why)
+        costs = Costs(parts.config, task, parts.measurer)
+    return replace(parts, task=task, costs=costs)
 
 
 def _has_room(costs: Costs, policies: Sequence[Policy], numbers: Sequence[int]) -> bool:

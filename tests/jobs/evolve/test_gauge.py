@@ -167,3 +167,23 @@ def test_a_search_ends_at_its_founders_where_they_show_little_to_win(
         load_config(config_file, [*hopeless, "evolution.stop.headroom=false"]), tmp_path / "other"
     )
     assert len(lines(tmp_path / "other", GENERATIONS)) > 1
+
+
+def test_a_start_has_as_many_sets_as_the_budget_has_room_for(config_file: Path, tmp_path: Path):
+    many = [*RACED, "task.starting_demonstrations=[0, 2]", "task.starting_sets=6"]
+    for name, limit in (("poor", 14_000), ("rich", 200_000)):
+        given = [*many, "evolution.generations=1", f"budget.logical_tokens={limit}"]
+        start(load_config(config_file, given), tmp_path / name)
+        summary = json.loads((tmp_path / name / SUMMARY).read_text())
+        assert summary["tokens"]["logical"] <= limit
+    founders = {
+        name: [b for b in lines(tmp_path / name, LINEAGE) if b["generation"] == 0]
+        for name in ("poor", "rich")
+    }
+    plain = {
+        name: {b["policy_id"] for b in births if "demonstrations" not in b["policy"]}
+        for name, births in founders.items()
+    }
+    # what was given is never left out
+    assert plain["poor"] == plain["rich"]
+    assert len(plain["poor"]) < len(founders["poor"]) < len(founders["rich"])
