@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprompt.config.sections import PolicyConfig
+from evoprompt.config.task import PolicyConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import SLOTS, Demonstration, Policy, Template
 from evoprompt.tasks.load import policy_of

@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from evoprompt.config.sections import PolicyConfig, Section
+from evoprompt.config.task import PolicyConfig
+from evoprompt.config.values import Section
 from evoprompt.config.yaml_text import (
     MAX_DEPTH,
     Mistake,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from evoprompt.config.reader import dump_config, read_mapping
-from evoprompt.config.sections import Section
+from evoprompt.config.values import Section
 from evoprompt.errors import UserError
 from evoprompt.store.commits import CHECKPOINT, COMMITS, Commit, best_commit, find_commits
 from evoprompt.store.lock import LOCK, OWNER, Ownership

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evoprompt.config.sections import Balance, PolicyConfig, TaskConfig
+from evoprompt.config.task import Balance, PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.plugins import find
 from evoprompt.policy import Demonstration, Policy

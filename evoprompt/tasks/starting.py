@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evoprompt.config.sections import AUTO, TIMES, TaskConfig
+from evoprompt.config.task import AUTO, TIMES, TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.seeding import Stream, generator

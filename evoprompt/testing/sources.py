@@ -10,7 +10,7 @@ def test_my_source():
 
 from __future__ import annotations
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.base import Raw, Source
 from evoprompt.tasks.sources.splits import input_key

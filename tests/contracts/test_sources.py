@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.tasks.sources.base import Raw
 from evoprompt.tasks.sources.builtin import BuiltinSource, builtin_names
 from evoprompt.tasks.sources.jsonl import JsonlSource

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from toys.http_model import ByteModel, served
 
-from evoprompt.config.sections import JobConfig, ModelConfig, TaskConfig, WorkersConfig
+from evoprompt.config.sections import JobConfig, ModelConfig, WorkersConfig
+from evoprompt.config.task import TaskConfig
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 

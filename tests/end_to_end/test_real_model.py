@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.measurement.requests import tokenize
 from evoprompt.policy import Policy
 from evoprompt.scoring.engine import Scorer

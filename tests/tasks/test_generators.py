@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import check_config
 from evoprompt.records import Example

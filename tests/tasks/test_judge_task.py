@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.conclude import counts_of
 from evoprompt.jobs.evolve.config import load_config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.policy import Policy
 from evoprompt.records import Example
 from evoprompt.tasks.judge import (

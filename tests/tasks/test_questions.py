@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.tasks.load import load_task
 
 REFUSAL = "yo be real"

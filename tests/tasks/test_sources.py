@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 from pydantic import ValidationError
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, QueryKind

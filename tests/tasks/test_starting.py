@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from evoprompt.config.reader import check_section
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example

@@ -10,19 +10,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from evoprompt.choices import COMPARISONS
 from evoprompt.config.reader import check_section, read_values
-from evoprompt.config.sections import (
+from evoprompt.config.sections import JobConfig, WorkersConfig, with_absolute_paths
+from evoprompt.config.task import PolicyConfig
+from evoprompt.config.values import (
     LARGEST,
     NUMBER,
     Count,
     FilePath,
-    JobConfig,
     Level,
-    PolicyConfig,
     Positive,
     Section,
     Tokens,
-    WorkersConfig,
-    with_absolute_paths,
 )
 from evoprompt.errors import nearest
 from evoprompt.jobs.boost.judges import JUDGES

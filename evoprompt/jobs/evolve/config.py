@@ -10,18 +10,17 @@ from pydantic import model_validator
 
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import (
-    AUTO,
     BudgetConfig,
     EvolutionConfig,
     FinalConfig,
     FitnessConfig,
     JobConfig,
     ModelConfig,
-    TaskConfig,
     TraitsConfig,
     WriterConfig,
     with_absolute_paths,
 )
+from evoprompt.config.task import AUTO, TaskConfig
 from evoprompt.scoring.models import place_model
 
 #: Of the task, what a search begins with where its configuration does not say: sets of

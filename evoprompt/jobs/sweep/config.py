@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
-from evoprompt.config.sections import NUMBER, FilePath, Section, Seed
+from evoprompt.config.values import NUMBER, FilePath, Section, Seed
 from evoprompt.config.yaml_text import MAX_DEPTH, dump_yaml
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.config import Config, check_config, load_config

@@ -11,7 +11,7 @@ from functools import partial
 from importlib import resources
 from typing import Any
 
-from evoprompt.config.sections import PolicyConfig, TaskConfig
+from evoprompt.config.task import PolicyConfig, TaskConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.policy import Policy, Template
 from evoprompt.records import Example

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError, nearest, quoted
 from evoprompt.records import Example
 from evoprompt.tasks.sources.base import Raw

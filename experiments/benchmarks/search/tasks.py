@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.config.sections import TaskConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.policy import Policy, Template
 from evoprompt.records import Example
 from evoprompt.tasks.banks import GENERAL_INSTRUCTIONS

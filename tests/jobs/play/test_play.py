@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evoprompt import cli
-from evoprompt.config.sections import TaskConfig, TrackingConfig
+from evoprompt.config.sections import TrackingConfig
+from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import job_of
 from evoprompt.jobs.boost.build import build_boost

@@ -1,0 +1,139 @@
+"""Where examples come from: the section `task`, and a starting prompt in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, create_model, model_validator
+
+from evoprompt.config.values import MOST, NUMBER, Count, Few, FilePath, Positive, Section
+from evoprompt.policy import SLOTS
+
+Balance = Literal["balanced", "proportional"]
+
+#: What a number of demonstrations may be called: so many for each choice, and what suits a task.
+TIMES, AUTO = {"C": 1, "2C": 2}, "auto"
+
+
+def _number_of_demonstrations(value: object) -> object:
+    named = isinstance(value, str) and value in (*TIMES, AUTO)
+    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    if not named and not counted:
+        raise ValueError(
+            f"expected a number from 0 to {MOST}, {', '.join(TIMES)} or {AUTO}, not {value!r}"
+        )
+    return value
+
+
+def _in_a_list(value: object) -> object:
+    return [value] if value == AUTO or type(value) is int else value
+
+
+Demonstrations = Annotated[int | str, BeforeValidator(_number_of_demonstrations)]
+
+
+def _policy_keys() -> dict[str, Any]:
+    """Return the type and the default of each key of a starting prompt, in the order of the
+    slots.
+    """
+    keys: dict[str, Any] = {}
+    for slot in SLOTS:
+        own = slot.keys or {slot.name: slot.plain_default}
+        keys |= {name: (slot.plain, default) for name, default in own.items()}
+    return keys
+
+
+_PolicyKeys: Any = create_model("_PolicyKeys", __base__=Section, **_policy_keys())
+
+
+class PolicyConfig(_PolicyKeys):
+    """A starting prompt: a key for each slot of a policy (`policy.SLOTS`), at the slot's default.
+
+    The template alone is four keys, `input_prefix`, `output_prefix`, `separator` and
+    `answer_prefix`: people change one of the four, and a list of four texts does not say which is
+    which.
+    """
+
+    def slots(self) -> dict[str, Any]:
+        """Return the slots as `Policy.from_dict` reads them."""
+        values = {k: v.slots() if isinstance(v, PolicyConfig) else v for k, v in self}
+        return {s.name: [values[k] for k in s.keys] or values[s.name] for s in SLOTS}
+
+
+class TaskConfig(Section):
+    """Where the examples come from, how many of each split are used, and what the operators may
+    draw from.
+
+    `name` is a task of the package; `path` is JSONL that is split by the hash of each line's
+    content, lines with one input together. With `test_path`, that file is the test split and the
+    rest is split among the other three. The test is all of its split, or `test_examples` of it with
+    labels in proportion. `difficulty` goes with the tasks that are made by rule. `source` is that
+    of a plug-in, which reads `options`.
+
+    With `judge`, it is the judging task of that task: is a proposed answer right? Starting
+    policies, phrases, label words (of TRUE and FALSE) and steps that are given here are then those
+    of evaluators.
+    """
+
+    name: str | None = None
+    path: FilePath | None = None
+    source: str | None = None
+    options: dict[str, Any] = {}
+    test_path: FilePath | None = None
+    #: of arithmetic and scramble; None is 2
+    difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
+    judge: bool = False
+    fitness_examples: Positive = 48
+    validation_examples: Positive = 64
+    test_examples: Positive = 200
+    demonstration_pool: Count = 200
+    #: which examples may be demonstrations: all, or those that are no longer than half of the
+    #: examples with their target, which take fewer tokens of every prompt that shows them
+    demonstration_inputs: Literal["all", "shorter"] = "all"
+    #: of the labels in all splits but the test: each as often as the others, or as in the data;
+    #: None is balanced for a run, and proportional for the questions of a loop
+    balance: Balance | None = None
+    starting_policies: list[PolicyConfig] = []
+    #: of the pool, added to each starting policy: the search starts from every policy with each of
+    #: these numbers; C and 2C are one and two for each choice. auto is 0, n and 2n, with n as many
+    #: of each choice as make four at least, where at most 8 choices are shared, else 0 and 4
+    starting_demonstrations: Annotated[
+        list[Demonstrations], BeforeValidator(_in_a_list), Field(min_length=1)
+    ] = [0]
+    starting_sets: Few = 1  #: how many different ones of each number, for each starting policy
+    #: whether what is added stands without the instruction, so that more is compared for its tokens
+    starting_sets_bare: bool = False
+    phrases: list[str] = []  #: added to the task's bank of phrases for instruction edits
+    label_words: dict[str, list[str]] = {}  #: further words for each choice
+    #: added to the task's bank of steps, questions that the model answers in writing before it
+    #: gives the answer
+    steps: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(given is not None for given in (self.name, self.path, self.source)) != 1:
+            raise ValueError(
+                "give either task.name (a task of the package) or task.path (a JSONL file), or "
+                "task.source (of a plug-in)"
+            )
+        if self.options and self.source is None:
+            raise ValueError("task.options goes with task.source")
+        if self.test_path is not None and self.path is None:
+            raise ValueError("task.test_path goes with task.path")
+        return self
+
+    @property
+    def most_starts(self) -> int:
+        """How many starting policies are made of each, at most."""
+        counts = {"0": 1, AUTO: 1 + len(TIMES) * self.starting_sets}
+        return sum(counts.get(str(n), self.starting_sets) for n in self.starting_demonstrations)
+
+    @property
+    def title(self) -> str:
+        """What people call it: a name, a path, or a source."""
+        return self.name or str(self.path or self.source)
+
+    @property
+    def origin(self) -> str:
+        """Where its examples come from, for those who keep account of data."""
+        return f"evoprompt:{self.name}" if self.name else self.title
