@@ -216,6 +216,7 @@ class TrackingConfig(Section):
     enabled: bool = True
     tracker: str = "mlflow"  #: a name of `tracking.open.TRACKERS` or of a plug-in
     experiment: str = "evoprompt"
+    detail: Literal["brief", "full"] = "brief"  #: what the dashboards show, or all there is
 
 
 class JobConfig(Section):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+#: The tag that says what a run of MLflow is: `run`, `loop`, `sweep` or `comparison`.
+KIND = "evoprompt.kind"
+#: How many metrics are told: those that the dashboards show, or all there are.
+Detail = Literal["brief", "full"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from evoprompt.dynamics.account import (
-    FitnessAccount,
-    GenerationAccount,
     PriceAccount,
     example_errors,
     example_terms,
@@ -21,9 +19,6 @@ from evoprompt.dynamics.account import (
 from evoprompt.dynamics.cases import CaseColumns
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.price import generation_terms
-from evoprompt.jobs.evolve.metrics import generation_metrics
-from evoprompt.jobs.evolve.record import GenerationLine
-from evoprompt.store.ledger import Ledger
 
 
 def lineage(rng: np.random.Generator, num_parents: int = 4, num_children: int = 6) -> list[dict]:
@@ -113,21 +108,6 @@ def test_an_account_is_read_back_as_it_was_written():
     ]
     assert full.remeasurement == pytest.approx(-0.1)
     assert account.remeasurement == 0
-
-
-def test_metrics_have_the_names_that_the_charts_are_grouped_by():
-    rng = np.random.default_rng(0)
-    price = {"z": account_of(with_traits(lineage(rng), rng.normal(size=14)))}
-    account = GenerationAccount(1, 1, 1, FitnessAccount(0, 0, 0), {}, 0.5, price)
-    line = GenerationLine(0, 0, account, None, Ledger().token_summary(), 0.0)
-    names = set(generation_metrics(line))
-    assert {
-        "price/z/reproduction/selection",
-        "price/z/transmission",
-        "price/z/transmission/edit",
-        "price/z/survival/selection",
-    } <= names
-    assert "price/z/residual" in names
 
 
 def test_standard_errors_are_those_of_a_bootstrap_over_examples():

@@ -166,13 +166,13 @@ def test_a_run_on_a_judging_task_says_what_its_evaluators_are_worth(
     assert "evaluator after" in capsys.readouterr().out
     metrics = summary_metrics(Summary.from_dict(summary))
     assert (
-        metrics["evaluator/champion_specificity"]
+        metrics["judge/champion_specificity"]
         == summary["evaluator"]["champion"]["specificity"]["value"]
     )
     assert (
-        metrics["evaluator/baseline_sensitivity_low"]
-        <= metrics["evaluator/baseline_sensitivity"]
-        <= metrics["evaluator/baseline_sensitivity_high"]
+        metrics["judge/baseline_sensitivity_low"]
+        <= metrics["judge/baseline_sensitivity"]
+        <= metrics["judge/baseline_sensitivity_high"]
     )
 
 

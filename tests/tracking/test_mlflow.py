@@ -65,16 +65,16 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
     for name in (
         "fitness/best",
         "fitness/mean",
-        "tokens/total",
-        "price/fitness/reproduction/selection",
-        "price/fitness/transmission",
+        "cost/tokens",
+        "price_fitness/covariance_parents",
+        "price_fitness/transmission",
     ):
         history = mlflow.get_metric_history(run.info.run_id, name)
         expected = [metrics[name] for metrics in told if name in metrics]
         assert [m.value for m in sorted(history, key=lambda m: m.step)] == expected, name
     assert {
-        "price/fitness/survival/selection",
-        "price/num_demonstrations/residual",
+        "price_fitness/covariance_survival",
+        "price_accuracy/change",
         "test/champion",
     } <= set(run.data.metrics)
     artifacts = {a.path for a in mlflow.list_artifacts(run.info.run_id)} | {
@@ -161,7 +161,7 @@ def test_labels_of_any_characters_are_told(config_file: Path, runs: Path, tmp_pa
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     words = {label: [f"w{n}"] for n, label in enumerate(labels)}
     overrides = [f"task.path={file}", f"task.label_words={json.dumps(words)}", "name=a/b c"]
-    config = tracked(config_file, *overrides, "evolution.generations=1")
+    config = tracked(config_file, *overrides, "evolution.generations=1", "tracking.detail=full")
     summary = start(config, runs / "run")
     run = client(runs).get_run(summary["mlflow_run_id"])
     assert run.info.status == "FINISHED"

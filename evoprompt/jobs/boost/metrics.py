@@ -8,41 +8,43 @@ from typing import Any
 from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.jobs.held_out import HeldOut, held_out_markdown
 
+#: What a line says -> what MLflow calls it.
+NAMES = {
+    "error_rate": "error_rate/measured",
+    "predicted": "error_rate/predicted",
+    "believed_error": "error_rate/believed_by_the_model",
+    "buffer_error_rate": "error_rate/of_answers_kept",
+    "sensitivity": "judge/sensitivity",
+    "specificity": "judge/specificity",
+    "abstained": "judge/abstained",
+    "buffer_size": "judge/answers_kept",
+    "tokens": "cost/tokens",
+    "seconds": "cost/seconds",
+}
+
 
 def recurrence_metrics(line: RoundLine) -> dict[str, float]:
     """Return the metrics of a line of `recurrence.jsonl`; what is null there is left out.
 
-    `recurrence/acceptance` is the share of the answers given that were accepted, undefined where
-    none was given; `recurrence/abstained` and `recurrence/buffer_size` are numbers of answers.
-    `recurrence/imitation_floor` and `_ceiling` are of round 0, where they were measured.
+    Measured and predicted error rates stand in one group, with the ends of their intervals.
+    `judge/acceptance` is the share of the answers given that were accepted, undefined where none
+    was given; `judge/abstained` and `judge/answers_kept` are numbers of answers.
+    `error_rate/in_right_context` and `_in_wrong_context` are of round 0, where they were measured.
     """
-    names = (
-        "error_rate",
-        "predicted",
-        "sensitivity",
-        "specificity",
-        "abstained",
-        "buffer_size",
-        "buffer_error_rate",
-        "believed_error",
-    )
-    found = {name: getattr(line, name) for name in names}
-    for name, ends in (("error_rate", line.ci), ("predicted", line.predicted_ci)):
-        found |= {f"{name}_low": ends[0], f"{name}_high": ends[1]} if ends else {}
+    found: dict[str, float | None] = {name: getattr(line, key) for key, name in NAMES.items()}
+    for name, ends in (("measured", line.ci), ("predicted", line.predicted_ci)):
+        low, high = ends or (None, None)
+        found |= {f"error_rate/{name}_low": low, f"error_rate/{name}_high": high}
     if line.ln_lambda:
-        found["ln_lambda"] = line.ln_lambda.value
+        found["judge/log_likelihood_ratio"] = line.ln_lambda.value
     if line.imitation:
-        found["imitation_floor"] = line.imitation.floor
-        found["imitation_ceiling"] = line.imitation.ceiling
+        found["error_rate/in_right_context"] = line.imitation.floor
+        found["error_rate/in_wrong_context"] = line.imitation.ceiling
     if line.answered:
-        found["acceptance"] = line.accepted / line.answered
+        found["judge/acceptance"] = line.accepted / line.answered
     if line.verdict:
-        found["surprise_z"] = line.verdict.surprise_z
-    metrics = {f"recurrence/{name}": value for name, value in found.items()} | {
-        "tokens/total": line.tokens,
-        "time/seconds": line.seconds,
-    }
-    return {name: float(value) for name, value in metrics.items() if value is not None}
+        found["error_rate/deviation_in_sd"] = line.verdict.surprise_z
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def boost_description(summary: Mapping[str, Any]) -> str:

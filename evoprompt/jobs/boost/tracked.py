@@ -11,7 +11,7 @@ from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import RoundLine
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
-from evoprompt.tracking.base import About, Dataset, Ending, Point
+from evoprompt.tracking.base import KIND, About, Dataset, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
 from evoprompt.tracking.names import digest, flat_parameters
 from evoprompt.tracking.open import open_tracker
@@ -58,6 +58,7 @@ def about(folder: BoostFolder, config: BoostConfig, asked: Asked) -> About:
     if task is not None:
         datasets.append(Dataset(task.name, digest(task.test), source, "test", len(task.test)))
     tags = {
+        KIND: "loop",
         "evoprompt.folder": str(folder.path),
         "evoprompt.boost": config.loop.buffer,
         "evoprompt.model": config.model.name,

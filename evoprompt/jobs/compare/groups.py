@@ -12,7 +12,7 @@ from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.compare.runs import RunRecord
 
 #: Keys that make no group unless they are asked for: they change nothing of what evolves.
-ASIDE = ("seed", "name", "tracking.enabled", "tracking.experiment")
+ASIDE = ("seed", "name", "tracking.enabled", "tracking.experiment", "tracking.detail")
 LABEL_CHARACTERS = 32
 
 

@@ -25,14 +25,27 @@ from evoprompt.report.table import to_markdown, to_rich
 from evoprompt.store.folder import RunFolder
 from evoprompt.store.names import folder_name
 from evoprompt.terminal import new_console
-from evoprompt.tracking.base import About, Ending, Point
+from evoprompt.tracking.base import KIND, About, Ending, Point
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.mlflow import MlflowTracker
 from evoprompt.tracking.stores import default_uri
 
 NAME_CHARACTERS = 60
+#: Comparisons have an experiment of their own, of this name after that of the runs: else their
+#: bars would stand before the runs' curves.
+COMPARISONS = "comparisons"
 #: Seconds that MLflow has to take a comparison.
 TELLING_SECONDS = 45.0
+
+
+#: What MLflow calls the terms of Price's equation, as in runs.
+NAMES = {
+    "price/reproduction selection": "price_fitness/covariance_parents",
+    "price/survival selection": "price_fitness/covariance_survival",
+    "price/transmission": "price_fitness/transmission",
+    "price/remeasurement": "price_fitness/remeasurement",
+    "price/immigration": "price_fitness/immigration",
+}
 
 
 def compare(
@@ -85,7 +98,7 @@ def comparison_metrics(comparison: Comparison) -> dict[str, float]:
     slugs = _slugs([result.group.name for result in comparison.groups])
     for result, slug in zip(comparison.groups, slugs, strict=True):
         for name, estimate in result.estimates.items():
-            metrics[f"{name}/{slug}"] = estimate.value
+            metrics[f"{NAMES.get(name, name.replace(' ', '_'))}/{slug}"] = estimate.value
         times = [run.values["time_to_target"] for run in result.runs]
         metrics[f"reached_target/{slug}"] = sum(map(isfinite, times)) / len(times)
         middle = median(times)
@@ -116,9 +129,10 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
             "MLflow: not recorded, since the runs are in another store; set "
             f"MLFLOW_TRACKING_URI={uri}"
         )
-    courier = Courier(MlflowTracker(home, str(tracked[0].config["tracking.experiment"])))
+    experiment = f"{tracked[0].config['tracking.experiment']} {COMPARISONS}"
+    courier = Courier(MlflowTracker(home, experiment))
     tags = {
-        "evoprompt.kind": "comparison",
+        KIND: "comparison",
         "evoprompt.folder": str(folder),
         "evoprompt.compared_runs": " ".join((r.mlflow or {})["run_id"] for r in tracked),
         "evoprompt.compared_folders": " ".join(str(r.folder) for r in records),

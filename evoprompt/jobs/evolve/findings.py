@@ -95,7 +95,7 @@ class Trust:
             values["rank_correlation_kendall"] = ranks["kendall"]
             low, high = ranks["ci"] or (None, None)
             values |= {"rank_correlation_low": low, "rank_correlation_high": high}
-        return {f"report/{name}": value for name, value in values.items() if value is not None}
+        return {f"trust/{name}": value for name, value in values.items() if value is not None}
 
 
 def trust_of(

@@ -147,7 +147,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             journal.folder.commit(state, entries, line, journal.unwritten, ledger)
             journal.unwritten.clear()
         parts.measurer.pin([m.birth.policy for m in state.members])
-        parts.tracker.log(point_of(line))
+        parts.tracker.log(point_of(line, config.tracking.detail))
         if observer.generation(line) is False:
             break
     assert state is not None, "the founders are always measured"

@@ -157,7 +157,7 @@ def _carry_out(
         with ThreadPoolExecutor(
             max_workers=1
         ) as thread:  # Ray takes a second to end; MLflow is told the rest meanwhile
-            ending = ending_of(folder) if status == "FINISHED" else None
+            ending = ending_of(folder, config.tracking.detail) if status == "FINISHED" else None
             told = thread.submit(parts.tracker.finish, status, ending)
             parts.close()
         if shared is None:  # a sweep says it once, of all its runs

@@ -10,7 +10,7 @@ from evoprompt.jobs.evolve.metrics import generation_metrics, summary_descriptio
 from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
-from evoprompt.tracking.base import About, Dataset, Ending, Point
+from evoprompt.tracking.base import KIND, About, Dataset, Detail, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
 from evoprompt.tracking.names import digest, flat_parameters
 from evoprompt.tracking.open import open_tracker
@@ -28,7 +28,7 @@ def open_tracking(
         task: None is read where it is needed, and nobody is waited for.
     """
     with in_form(folder.path / GENERATIONS):
-        points = [point_of(line) for line in folder.generations()]
+        points = [point_of(line, config.tracking.detail) for line in folder.generations()]
     courier.open(
         folder,
         lambda: about(folder, config, task or check_task(config)[0]),
@@ -45,13 +45,14 @@ def sync(config: Config, folder: EvolveFolder) -> Exception | None:
     if is_told(folder):
         return None
     open_tracking(courier, folder, config)
-    ending = ending_of(folder)
+    ending = ending_of(folder, config.tracking.detail)
     return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
 
 
 def about(folder: EvolveFolder, config: Config, task: Task) -> About:
     """Return what a tracker is told when a run begins."""
     tags = {
+        KIND: "run",
         "evoprompt.folder": str(folder.path),
         "evoprompt.task": task.name,
         "evoprompt.model": config.model.name,
@@ -60,18 +61,18 @@ def about(folder: EvolveFolder, config: Config, task: Task) -> About:
     return About(folder.path.name, parameters, tags, datasets_of(task, config))
 
 
-def point_of(line: GenerationLine) -> Point:
+def point_of(line: GenerationLine, detail: Detail) -> Point:
     """Return what a tracker is told of a generation."""
-    return Point(generation_metrics(line), line.generation, line.time_ms)
+    return Point(generation_metrics(line, detail), line.generation, line.time_ms)
 
 
-def ending_of(folder: EvolveFolder) -> Ending | None:
+def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
     """Return what a tracker is told of a complete run, from its folder alone; None of another."""
     summary = folder.summary()
     if summary is None:
         return None
     last = folder.generations()[-1]
-    point = Point(summary_metrics(summary), last.generation, last.time_ms)
+    point = Point(summary_metrics(summary, detail), last.generation, last.time_ms)
     return Ending(summary_description(summary), point, folder.path, summary.champion.prompt)
 
 

@@ -12,7 +12,7 @@ from evoprompt.jobs.sweep.page import PAGE, TABLE, markdown, read_state
 from evoprompt.jobs.sweep.record import SweepState
 from evoprompt.jobs.sweep.tables import best_group, column, done, mean_of
 from evoprompt.store.folder import CONFIG, RunFolder
-from evoprompt.tracking.base import About, Ending, Point
+from evoprompt.tracking.base import KIND, About, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, is_told
 from evoprompt.tracking.open import open_tracker
 
@@ -38,7 +38,7 @@ def about(path: Path, sweep: Sweep, total: int) -> About:
         "sweep.objective": config.objective,
         "sweep.runs": total,
     }
-    tags = {"evoprompt.folder": str(path), "evoprompt.sweep": config.name}
+    tags = {KIND: "sweep", "evoprompt.folder": str(path), "evoprompt.sweep": config.name}
     return About(path.name, parameters, tags)
 
 
@@ -55,8 +55,8 @@ def ending_of(path: Path, state: SweepState) -> Ending:
             metric: mean.value for name, metric in METRICS.items() if (mean := mean_of(best, name))
         }
         metrics |= {
-            "tokens/total": sum(column(rows, "tokens")),
-            "time/total": sum(column(rows, "seconds")),
+            "cost/tokens_in_all": sum(column(rows, "tokens")),
+            "cost/seconds_in_all": sum(column(rows, "seconds")),
         }
     folders = [EvolveFolder(path / row.folder) for row in finished]
     last = max((folder.generations()[-1].time_ms for folder in folders), default=0)

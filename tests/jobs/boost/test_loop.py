@@ -254,12 +254,10 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
     assert fit["floor_standard_error"] > 0
     assert [line["imitation"] for line in measured[1:]] == [None] * 3
     assert (
-        recurrence_metrics(RoundLine.from_dict(measured[0]))["recurrence/imitation_ceiling"]
+        recurrence_metrics(RoundLine.from_dict(measured[0]))["error_rate/in_wrong_context"]
         == fit["ceiling"]
     )
-    assert "recurrence/imitation_ceiling" not in recurrence_metrics(
-        RoundLine.from_dict(measured[1])
-    )
+    assert "error_rate/in_wrong_context" not in recurrence_metrics(RoundLine.from_dict(measured[1]))
     assert any(f"with wrong ones of {fit['ceiling']:.3f}" in note for note in summary["notes"])
     page = (tmp_path / "with" / "report.html").read_text()
     assert "as far as contexts of labelled pairs told" in page

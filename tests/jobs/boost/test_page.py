@@ -488,38 +488,38 @@ def test_figures_of_nothing_are_none():
 def test_the_metrics_of_a_round_are_its_line():
     # Acceptance: 16 of the 28 answers that were given.
     assert recurrence_metrics(RoundLine.from_dict(FIRST)) == {
-        "recurrence/error_rate": 0.35,
-        "recurrence/error_rate_low": 0.27,
-        "recurrence/error_rate_high": 0.44,
-        "recurrence/predicted": 0.3125,
-        "recurrence/predicted_low": 0.11,
-        "recurrence/predicted_high": 0.57,
-        "recurrence/sensitivity": 0.7,
-        "recurrence/specificity": 0.6,
-        "recurrence/ln_lambda": 0.5,
-        "recurrence/acceptance": pytest.approx(4 / 7),
-        "recurrence/abstained": 4,
-        "recurrence/buffer_size": 16,
-        "recurrence/buffer_error_rate": 0.375,
-        "recurrence/believed_error": 0.3,
-        "recurrence/surprise_z": 0.4,
-        "tokens/total": 12345,
-        "time/seconds": 12.3,
+        "error_rate/measured": 0.35,
+        "error_rate/measured_low": 0.27,
+        "error_rate/measured_high": 0.44,
+        "error_rate/predicted": 0.3125,
+        "error_rate/predicted_low": 0.11,
+        "error_rate/predicted_high": 0.57,
+        "judge/sensitivity": 0.7,
+        "judge/specificity": 0.6,
+        "judge/log_likelihood_ratio": 0.5,
+        "judge/acceptance": pytest.approx(4 / 7),
+        "judge/abstained": 4,
+        "judge/answers_kept": 16,
+        "error_rate/of_answers_kept": 0.375,
+        "error_rate/believed_by_the_model": 0.3,
+        "error_rate/deviation_in_sd": 0.4,
+        "cost/tokens": 12345,
+        "cost/seconds": 12.3,
     }
 
 
 def test_what_is_not_known_is_no_metric():
     [unknown] = rounds([FIRST | dict.fromkeys(NULLABLE)])
     assert recurrence_metrics(unknown) == {
-        "recurrence/acceptance": pytest.approx(4 / 7),
-        "recurrence/abstained": 4,
-        "recurrence/buffer_size": 16,
-        "tokens/total": 12345,
-        "time/seconds": 12.3,
+        "judge/acceptance": pytest.approx(4 / 7),
+        "judge/abstained": 4,
+        "judge/answers_kept": 16,
+        "cost/tokens": 12345,
+        "cost/seconds": 12.3,
     }
     [unsure] = rounds([FIRST | {"verdict": {"inside": True, "failed": [], "surprise_z": None}}])
-    assert "recurrence/surprise_z" not in recurrence_metrics(unsure)
-    assert "recurrence/acceptance" not in recurrence_metrics(RoundLine.from_dict(BEFORE))
+    assert "error_rate/deviation_in_sd" not in recurrence_metrics(unsure)
+    assert "judge/acceptance" not in recurrence_metrics(RoundLine.from_dict(BEFORE))
 
 
 def test_a_finished_loop_is_described_in_markdown():

@@ -590,11 +590,12 @@ def test_real_runs_are_compared_by_the_command_with_their_own_accounts_and_in_th
 
     client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
     identity = json.loads((runs / "plus" / "tracking.json").read_text())
-    found = client.search_runs([identity["experiment_id"]], "tags.`evoprompt.kind` = 'comparison'")
+    own = client.get_experiment_by_name("evoprompt comparisons").experiment_id
+    found = client.search_runs([own], "tags.`evoprompt.kind` = 'comparison'")
     assert [r.data.tags["evoprompt.compared_runs"] for r in found] == [identity["run_id"]]
-    assert {"final/scheme-plus", "price/survival-selection/scheme-comma"} <= {
-        k.replace(" ", "-") for k in found[0].data.metrics
-    }
+    assert {"final/scheme-plus", "price_fitness/covariance_survival/scheme-comma"} <= set(
+        found[0].data.metrics
+    )
     assert "run/comparison.html" in {
         a.path for a in client.list_artifacts(found[0].info.run_id, "run")
     }

@@ -114,9 +114,9 @@ def test_what_is_undefined_is_nothing_and_not_a_number():
     short = trust_of(SEARCHED, "b", np.array([1.0]), None)
     assert (short.optimism_observed, short.optimism_observed_se) == (2, None)
     assert one.metrics() == {
-        "report/num_scored": 1,
-        "report/optimism_observed": -0.5,
-        "report/optimism_observed_se": pytest.approx(sqrt(0.5 / 2 + 2 / 2)),
+        "trust/num_scored": 1,
+        "trust/optimism_observed": -0.5,
+        "trust/optimism_observed_se": pytest.approx(sqrt(0.5 / 2 + 2 / 2)),
     }
     assert trust_text(trust_of({"a": [1.0]}, "a", None, None)) == ""
 
@@ -153,8 +153,8 @@ def test_what_is_written_is_read_again_and_said():
     rows = dict(trust_rows(found))
     assert rows["winner's optimism"].startswith(f"{found.optimism_est:.3f} of")
     assert rows["rank correlation"].startswith(f"{ranks.value:.2f}  [")
-    assert found.metrics()["report/rank_correlation"] == ranks.value
-    assert {"report/rank_correlation_low", "report/optimism_est_se"} < found.metrics().keys()
+    assert found.metrics()["trust/rank_correlation"] == ranks.value
+    assert {"trust/rank_correlation_low", "trust/optimism_est_se"} < found.metrics().keys()
 
 
 def test_a_run_says_what_it_shows_and_how_far_its_fitness_is_trusted(
@@ -188,5 +188,5 @@ def test_a_run_says_what_it_shows_and_how_far_its_fitness_is_trusted(
         assert escape(text) in page
         assert text in said
     metrics = summary_metrics(summary)
-    assert metrics["report/optimism_est"] == report.optimism_est
+    assert metrics["trust/optimism_est"] == report.optimism_est
     assert metrics["test/mcnemar_p"] == test.mcnemar.p_value
