@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, Never
+from typing import Any, BinaryIO, Never
 
 from evoprompt.errors import UserError, quoted
 
@@ -40,20 +40,35 @@ def read_text(path: Path, what: str) -> str:
             UTF-8 (with the line).
     """
     name = f"the {what} {path}"
-    content = _content(path, name)
+    with open_binary(path, name) as file:
+        return "".join(text_lines(file, name))
+
+
+def text_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """Yield the lines of a file with their ends, without the byte order mark that the file may
+    begin with; `name` begins the sentence of an error.
+
+    Raises:
+        UserError: it is not UTF-8 (with the line).
+    """
+    for number, line in enumerate(file, 1):
+        if number == 1:
+            _check_encoding(line, name)
+        try:
+            yield line.decode("utf-8").removeprefix(MARK if number == 1 else "")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}, line {number}: the byte 0x{line[error.start]:02x} is not UTF-8; save the "
+                f"file as UTF-8"
+            ) from None
+
+
+def _check_encoding(beginning: bytes, name: str) -> None:
     for mark, encoding in MARKS:
-        if content.startswith(mark):
+        if beginning.startswith(mark):
             raise UserError(f"{name} is {encoding}; save it as UTF-8")
-    if b"\0" in content[:2]:
+    if b"\0" in beginning[:2]:
         raise UserError(f"{name} looks like UTF-16 or UTF-32 without a mark; save it as UTF-8")
-    try:
-        return content.decode("utf-8").removeprefix(MARK)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{name}, line {line}: the byte 0x{content[error.start]:02x} is not UTF-8; save the "
-            f"file as UTF-8"
-        ) from None
 
 
 def read_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
@@ -62,10 +77,18 @@ def read_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: as `read_text`.
     """
-    for number, line in enumerate(read_text(path, what).split("\n"), 1):
-        line = line.removesuffix("\r").removeprefix(MARK)  # of files that were put together
-        if line.strip():
-            yield number, line
+    name = f"the {what} {path}"
+    with open_binary(path, name) as file:
+        yield from numbered(text_lines(file, name))
+
+
+def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, without their ends, each with its number, from 1."""
+    for number, line in enumerate(lines, 1):
+        # a mark inside stands in files that were put together
+        plain = line.removesuffix("\n").removesuffix("\r").removeprefix(MARK)
+        if plain.strip():
+            yield number, plain
 
 
 def parse_json(line: str, where: str) -> Any:
@@ -80,7 +103,8 @@ def parse_json(line: str, where: str) -> Any:
         if "\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise UserError(f"{where}: not JSON ({error.msg} at {line}column {error.colno})") from None
     except UnicodeEncodeError as error:
         raise UserError(
             f"{where}: \\u{ord(error.object[error.start]):04x} is half a surrogate pair and no "
@@ -139,14 +163,19 @@ def in_quotes(value: object) -> str:
     return f'; put it in quotes: "{json.dumps(value)}"' if plain else ""
 
 
-def _content(path: Path, name: str) -> bytes:
+def open_binary(path: Path, name: str) -> BinaryIO:
+    """Return a file of a user, open to be read; `name` is what errors call it.
+
+    Raises:
+        UserError: there is no such file, it may not be read, or it is a folder or a pipe.
+    """
     try:
         mode = path.stat().st_mode
         if S_ISDIR(mode):
             raise UserError(f"cannot read {name}: it is a folder; give a file")
         if not S_ISREG(mode):
             raise UserError(f"cannot read {name}: it is a pipe or a device; give a file")
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror}") from None
     except ValueError as error:

@@ -81,12 +81,13 @@ def test_what_is_no_file_is_a_sentence(tmp_path: Path):
 
 
 def test_a_file_that_may_not_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # the superuser may read everything
+    file = written(tmp_path / "x", b"a")
+    monkeypatch.setattr(Path, "open", refuse)  # the superuser may read everything
     with pytest.raises(UserError, match="cannot read the notes .*x: Permission denied"):
-        read_text(written(tmp_path / "x", b"a"), "notes")
+        read_text(file, "notes")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from evoprompt.config.task import TaskConfig
+from evoprompt.config.task import TaskConfig, is_hub_address
 from evoprompt.config.values import (
     NUMBER,
     Count,
@@ -236,6 +236,6 @@ def with_absolute_paths(task: TaskConfig, folder: Path) -> TaskConfig:
         update={
             k: (folder / p).resolve()
             for k in ("path", "test_path")
-            if (p := getattr(task, k)) is not None
+            if (p := getattr(task, k)) is not None and not is_hub_address(p)
         }
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, create_model, model_validator
 
-from evoprompt.config.values import MOST, NUMBER, Count, Few, FilePath, Positive, Section
+from evoprompt.config.values import MOST, NUMBER, Count, Few, Positive, Section, possible
 from evoprompt.policy import SLOTS
 
 Balance = Literal["balanced", "proportional"]
@@ -60,15 +63,89 @@ class PolicyConfig(_PolicyKeys):
         return {s.name: [values[k] for k in s.keys] or values[s.name] for s in SLOTS}
 
 
+@dataclass(frozen=True, slots=True)
+class HubAddress:
+    """A data set of the Hugging Face hub; what is empty was not said."""
+
+    repository: str  #: owner/name
+    revision: str = ""
+    config: str = ""
+    split: str = ""
+
+
+#: What an address of the hub looks like, for errors.
+HUB_FORM = "hf://owner/name/config/split, with @revision after the name where it is another one"
+
+_HUB = re.compile(
+    r"hf://(?:datasets/)?(?P<repository>[\w.-]+/[\w.-]+)"
+    r"(?:@(?P<revision>refs/convert/parquet|refs/pr/\d+|[\w.-]+))?"
+    r"(?:/(?P<config>[^/@]+))?(?:/(?P<split>[^/@]+))?/?"
+)
+
+
+def is_hub_address(path: object) -> bool:
+    """Return whether a path is an address of the hub."""
+    return isinstance(path, str) and path.startswith("hf://")
+
+
+def hub_address(text: str) -> HubAddress:
+    """Return the parts of an address of the hub.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _HUB.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no data set of the hub; expected {HUB_FORM}")
+    return HubAddress(**{name: part or "" for name, part in found.groupdict().items()})
+
+
+def _path_or_address(value: object) -> object:
+    if is_hub_address(value):
+        hub_address(str(value))
+        return value
+    if not isinstance(value, (str, Path)):
+        raise ValueError("expected the path of a file, or an address hf://...")
+    return possible(Path(value))
+
+
+#: Where examples are: a file, or a data set of the hub.
+DataPath = Annotated[Path | str, PlainValidator(_path_or_address, json_schema_input_type=str)]
+
+
+def _as_text(value: object) -> object:
+    return str(value).lower() if isinstance(value, (bool, int)) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+
+
+class FieldsConfig(Section):
+    """Which column of a file is what. Each is the name of a column, `a.b` for what is inside one,
+    or a text with columns in braces, e.g. "{premise} Hypothesis: {hypothesis}"; braces that are
+    meant stand twice.
+    """
+
+    input: str | None = None  #: None is guessed from the names of the columns, and said
+    target: str | None = None  #: likewise
+    #: what every example is offered: a list of labels, a list of texts with columns in braces, or
+    #: a column with a list; `auto` takes the different targets where few of them repeat, `none` has
+    #: answers in free text
+    choices: str | list[Text] = "auto"
+    id: str | None = None  #: None is made of the content
+    split: str | None = None  #: a column that says train, validation or test
+
+
 class TaskConfig(Section):
     """Where the examples come from, how many of each split are used, and what the operators may
     draw from.
 
-    `name` is a task of the package; `path` is JSONL that is split by the hash of each line's
-    content, lines with one input together. With `test_path`, that file is the test split and the
-    rest is split among the other three. The test is all of its split, or `test_examples` of it with
-    labels in proportion. `difficulty` goes with the tasks that are made by rule. `source` is that
-    of a plug-in, which reads `options`.
+    `name` is a task of the package; `path` is JSONL, JSON, CSV, TSV or Parquet, also packed by
+    gzip, or `hf://owner/name/config/split`. It is split by the hash of each example's content,
+    examples with one input together; splits of its own are kept. With `test_path`, that
+    file is the test split and the rest is split among the other three. The test is all of its
+    split, or `test_examples` of it with labels in proportion. `difficulty` goes with the tasks that
+    are made by rule. `source` is that of a plug-in, which reads `options`.
 
     With `judge`, it is the judging task of that task: is a proposed answer right? Starting
     policies, phrases, label words (of TRUE and FALSE) and steps that are given here are then those
@@ -76,10 +153,14 @@ class TaskConfig(Section):
     """
 
     name: str | None = None
-    path: FilePath | None = None
+    path: DataPath | None = None
+    #: None reads lines {"input", "target", "choices"}, and guesses the columns of all else
+    fields: FieldsConfig | None = None
+    #: what labels of the file are called here, e.g. {0: negative, 1: positive}
+    labels: dict[Text, Text] | None = None
     source: str | None = None
     options: dict[str, Any] = {}
-    test_path: FilePath | None = None
+    test_path: DataPath | None = None
     #: of arithmetic and scramble; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     judge: bool = False
@@ -113,13 +194,14 @@ class TaskConfig(Section):
     def _one_source(self) -> Self:
         if sum(given is not None for given in (self.name, self.path, self.source)) != 1:
             raise ValueError(
-                "give either task.name (a task of the package) or task.path (a JSONL file), or "
-                "task.source (of a plug-in)"
+                "give either task.name (a task of the package) or task.path (a file of examples), "
+                "or task.source (of a plug-in)"
             )
         if self.options and self.source is None:
             raise ValueError("task.options goes with task.source")
-        if self.test_path is not None and self.path is None:
-            raise ValueError("task.test_path goes with task.path")
+        for key in ("test_path", "fields", "labels"):
+            if getattr(self, key) is not None and self.path is None:
+                raise ValueError(f"task.{key} goes with task.path")
         return self
 
     @property

@@ -31,13 +31,14 @@ Level = Annotated[float, NUMBER, Field(ge=1e-9, le=1 - 1e-9)]
 Extent = Annotated[float, NUMBER, Field(ge=1e-9, le=LARGEST, allow_inf_nan=False)]
 
 
-def _possible(path: Path) -> Path:
+def possible(path: Path) -> Path:
+    """Return the path, unless no file can have it."""
     if "\0" in str(path) or str(path) in ("", "."):
         raise ValueError(f"{str(path)!r} is no path of a file or a folder")
     return path
 
 
-FilePath = Annotated[Path, AfterValidator(_possible)]
+FilePath = Annotated[Path, AfterValidator(possible)]
 
 
 class Section(BaseModel):

@@ -29,6 +29,8 @@ OFF = "off"
 _PLAIN = "tag:yaml.org,2002:"
 _TAGS = frozenset(_PLAIN + kind for kind in ("str", "map", "seq"))
 _KEYS = frozenset((f"{_PLAIN}str", f"{_PLAIN}merge"))
+#: Keys that are taken as they are written: labels are numbers or truth values in many files.
+_WRITTEN = frozenset((f"{_PLAIN}int", f"{_PLAIN}bool"))
 _TRUTH = frozenset({"true", "false"})
 _OTHER_BASE = re.compile(r"[-+]?0[0-9_]+$|.*:")  # 8, or 60
 
@@ -178,6 +180,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, ScalarNode):
                 line = key.start_mark.line + 1
+                if key.tag in _WRITTEN:
+                    key.tag = f"{_PLAIN}str"
                 if key.tag not in _KEYS:
                     raise Mistake(
                         f"the key {quoted(key.value)} is not a text without quotes; put it in "

@@ -1,9 +1,10 @@
-"""Where examples come from: the package's own tasks, JSONL files, and sources of plug-ins.
+"""Where examples come from: the package's own tasks, files, and sources of plug-ins.
 
-A line is `{"input", "target", "choices" (list, or null for free form), "id" (optional)}`. The split
-of an example follows from the hash of its content alone: it does not change when lines are added,
-removed or reordered. Examples with one input never part: they go where the least of their hashes
-says.
+A file is a table whose columns `task.fields` names, or it has a line `{"input", "target", "choices"
+(list, or null for free form), "id" (optional)}` for each example. The split of an example follows
+from the hash of its content alone: it does not change when lines are added, removed or reordered.
+Examples with one input never part: they go where the least of their hashes says. Splits that a file
+or a data set has itself are kept.
 
 Fitness, validation and demonstrations have each label as often as the others (`balanced`) or as
 often as the data has it (`proportional`). The test is always as the data is.
@@ -47,11 +48,17 @@ from evoprompt.tasks.starting import with_demonstrations
 #: Every source of the package. A new one is a file in `sources/` and a line here.
 SOURCES: Mapping[str, str] = {
     "builtin": "evoprompt.tasks.sources.builtin:BuiltinSource",
-    "jsonl": "evoprompt.tasks.sources.jsonl:JsonlSource",
+    "file": "evoprompt.tasks.sources.file:FileSource",
 }
 
+#: The keys of the configuration that say how many examples each split has.
+SIZES = ("demonstration_pool", "fitness_examples", "validation_examples", "test_examples")
+
+#: Test examples, of which fewer are told.
+FEW = 30
+
 #: Those that are asked for by a key of their own. Any other one is named by task.source.
-KEYS: Mapping[str, str] = {"builtin": "name", "jsonl": "path"}
+KEYS: Mapping[str, str] = {"builtin": "name", "file": "path"}
 
 
 def load_task(config: TaskConfig, balance: Balance = "balanced", seed: int = 0) -> Task:
@@ -115,13 +122,8 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
     """Return the demonstrations, fitness, validation and test examples, cut to their sizes, and
     notes.
     """
-    sizes = (
-        config.demonstration_pool,
-        config.fitness_examples,
-        config.validation_examples,
-        config.test_examples,
-    )
-    splits, notes = split_by_input(raw.examples, raw.test)
+    sizes = [getattr(config, key) for key in SIZES]
+    splits, notes = split_by_input(raw.examples, raw.test, raw.validation)
     whole = [[raw.answered(e) for e in splits[name]] for name in SPLITS]
     for name, split in zip(SPLITS[1:], whole[1:], strict=True):
         if not split:
@@ -147,7 +149,26 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
             f"file, labels in proportion; task.test_examples={len(whole[-1])} takes all",
         )
     test = balanced(sample, len(sample))  # in turns, as the recorded runs have it
-    return [*learned, test], (*notes, *notes_on_labels(learned[1], test))
+    found = (*notes, *notes_on_labels(learned[1], test), *_notes_on_sizes(config, [*learned, test]))
+    return [*learned, test], (*raw.notes, *found)
+
+
+def _notes_on_sizes(config: TaskConfig, splits: Sequence[Sequence[Example]]) -> tuple[str, ...]:
+    """Return a note on splits that have fewer examples than were asked for, where that was said,
+    and on a test that is small.
+    """
+    asked = [
+        f"{len(split)} of {getattr(config, key)} {name}"
+        for name, key, split in zip(SPLITS, SIZES, splits, strict=True)
+        if key in config.model_fields_set and len(split) < getattr(config, key)
+    ]
+    notes = [f"fewer examples are there than were asked for: {', '.join(asked)}"] if asked else []
+    if len(splits[-1]) < FEW:
+        notes.append(
+            f"the test has {len(splits[-1])} examples, and with fewer than {FEW} it tells little "
+            f"differences from chance badly; give more examples"
+        )
+    return tuple(notes)
 
 
 def _judging(config: TaskConfig) -> Task:

@@ -77,6 +77,7 @@ def test_plain_yaml_is_what_it_is_elsewhere(tmp_path: Path):
         "more": {"x": 1, "y": 3},
     }
     assert read(tmp_path, "{a: off, b: [off, 'off']}") == {"a": "off", "b": ["off", "off"]}
+    assert read(tmp_path, "{0: a, 1: b, true: c}") == {"0": "a", "1": "b", "true": "c"}
     assert read(tmp_path, "[1e-3, -2E5, 1.5e3]") == [0.001, -200000.0, 1500.0]
 
 

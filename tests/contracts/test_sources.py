@@ -10,7 +10,7 @@ import pytest
 from evoprompt.config.task import TaskConfig
 from evoprompt.tasks.sources.base import Raw
 from evoprompt.tasks.sources.builtin import BuiltinSource, builtin_names
-from evoprompt.tasks.sources.jsonl import JsonlSource
+from evoprompt.tasks.sources.file import FileSource
 from evoprompt.testing.sources import check_source, check_splits
 
 
@@ -21,7 +21,7 @@ def test_a_task_of_the_package_holds_the_contract(name):
 
 
 def test_a_users_file_holds_the_contract(task_file: Path):
-    check_source(JsonlSource(), TaskConfig(path=task_file))
+    check_source(FileSource(), TaskConfig(path=task_file))
     check_splits(TaskConfig(path=task_file))
 
 

@@ -374,7 +374,7 @@ def test_the_options_of_a_source_reach_it(numbers: str):
     [
         ({"source": "nobody:Knows"}, "task.source: 'nobody:Knows' cannot be imported"),
         ({"source": "hubb"}, "task.source has no source 'hubb'"),
-        ({"source": "jsonl"}, "task.source=jsonl is asked for by task.path; give that instead"),
+        ({"source": "file"}, "task.source=file is asked for by task.path; give that instead"),
         ({"source": "builtin"}, "task.source=builtin is asked for by task.name"),
     ],
 )

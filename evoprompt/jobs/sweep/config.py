@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
+from evoprompt.config.task import is_hub_address
 from evoprompt.config.values import NUMBER, FilePath, Section, Seed
 from evoprompt.config.yaml_text import MAX_DEPTH, dump_yaml
 from evoprompt.errors import UserError, nearest
@@ -351,7 +352,8 @@ def _place(location: list[str]) -> tuple[list[str], Sequence[str]]:
 def _absolute(key: str, value: Any, folder: Path) -> Any:
     if key == "model.name" and isinstance(value, str):
         return place_model(value, folder)
-    return str((folder / value).resolve()) if key in PATH_KEYS and isinstance(value, str) else value
+    is_path = key in PATH_KEYS and isinstance(value, str) and not is_hub_address(value)
+    return str((folder / value).resolve()) if is_path else value
 
 
 def _members(annotation: Any) -> set[Any]:

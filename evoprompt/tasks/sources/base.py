@@ -26,6 +26,9 @@ class Raw:
     name: str  #: of the task
     examples: tuple[Example, ...]  #: split by content
     test: tuple[Example, ...] = ()  #: where the source has a test split: then this is all of it
+    #: where it has a test and a validation split: then this is all of the second
+    validation: tuple[Example, ...] = ()
+    notes: tuple[str, ...] = ()  #: what is to be known of the examples, a sentence each
     #: gives an example of a split the target and choices that the task has: a task that is made of
     #: another one keeps its splits
     answered: Callable[[Example], Example] = as_it_is

@@ -1,24 +1,23 @@
-"""JSONL files of a user's examples and questions."""
+"""Lines of JSON that have the keys of an example: a user's examples and questions."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError, nearest, quoted
 from evoprompt.records import Example
-from evoprompt.tasks.sources.base import Raw
+from evoprompt.tasks.readers.open import open_plain
 from evoprompt.text_files import (
     check_keys,
     in_quotes,
+    numbered,
     parse_json,
-    read_lines,
     refuse,
+    text_lines,
 )
 
 #: What is read of a line, with what other programs call it.
@@ -32,33 +31,6 @@ KEYS: Mapping[str, Sequence[str]] = {
 #: What a line is, for errors.
 FORM = '{"input": text, "target": text, "choices": list or null}'
 
-#: What other programs call these keys. A line that has such a key and lacks ours is a mistake;
-#: other keys are passed over.
-OTHER_NAMES: Mapping[str, Sequence[str]] = {
-    "input": ("text", "question", "prompt", "sentence", "query", "context"),
-    "target": ("label", "labels", "answer", "output", "completion", "response", "gold", "expected"),
-    "choices": ("options", "candidates", "classes"),
-}
-
-
-class JsonlSource:
-    """A user's JSONL file, with or without one for the test split. Implements `base.Source`."""
-
-    def read(self, config: TaskConfig) -> Raw:
-        """Return the examples of `path`, and those of `test_path` as the test split; of these an id
-        that another example of `path` has begins with `test/`.
-        """
-        assert config.path is not None
-        examples = tuple(read_jsonl(config.path))
-        others = {e.example_id: content_of(e) for e in examples}
-        test = tuple(
-            e
-            if others.get(e.example_id, content_of(e)) == content_of(e)
-            else replace(e, example_id=f"test/{e.example_id}")
-            for e in (read_jsonl(config.test_path) if config.test_path else ())
-        )
-        return Raw(config.path.stem, examples, test)
-
 
 def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
     """Return the examples of a JSONL file; where they need not be `labelled`, a target may be
@@ -70,16 +42,17 @@ def read_jsonl(path: Path, *, labelled: bool = True) -> list[Example]:
     """
     examples = []
     known: dict[str, tuple[int, Example]] = {}
-    for number, line in read_lines(path, "examples"):
-        where = f"{path}, line {number}"
-        example = read_example(line, where, labelled=labelled, origin=f"{path}:{number}")
-        first, same = known.setdefault(example.example_id, (number, example))
-        if content_of(same) != content_of(example):
-            raise UserError(
-                f"{where}: the id {example.example_id!r} is that of line {first}, another example; "
-                f"give each an own id"
-            )
-        examples.append(example)
+    with open_plain(path) as file:
+        for number, line in numbered(text_lines(file, f"the examples {path}")):
+            where = f"{path}, line {number}"
+            example = read_example(line, where, labelled=labelled, origin=f"{path}:{number}")
+            first, same = known.setdefault(example.example_id, (number, example))
+            if content_of(same) != content_of(example):
+                raise UserError(
+                    f"{where}: the id {example.example_id!r} is that of line {first}, another "
+                    f"example; give each an own id"
+                )
+            examples.append(example)
     if not examples:
         raise UserError(f"the examples {path} have no line; give some, one a line")
     return examples
@@ -122,7 +95,7 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
         what = "blank" if target else "empty"
         refuse(where, f"the target is {what}, and such an answer has no likelihood", target)
     if choices is not None:
-        _check_choices(choices, where)
+        check_choices(choices, where)
         if target not in choices and (labelled or target):
             raise UserError(
                 f"{where}: the target {quoted(target)} is not among the choices {quoted(choices)}; "
@@ -145,7 +118,12 @@ def content_of(example: Example) -> tuple[str, str, frozenset[str] | None]:
     return example.input, example.target, offered
 
 
-def _check_choices(choices: object, where: str) -> None:
+def check_choices(choices: object, where: str) -> None:
+    """Refuse what nothing can be chosen from.
+
+    Raises:
+        UserError: it is no list of at least two texts that differ by more than blanks.
+    """
     if not isinstance(choices, list):
         refuse(where, "'choices' must be null or a list of texts", choices)
     for choice in choices:

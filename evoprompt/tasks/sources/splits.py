@@ -15,6 +15,14 @@ from evoprompt.tasks.sources.jsonl import content_hash, content_of
 
 SPLITS = ("demonstrations", "fitness", "validation", "test")
 
+#: Where the range of hashes is cut into `SPLITS`, by whether a test and a validation split are
+#: given: shares of 24, 20, 16 and 40 percent; 40, 30 and 30; 57 and 43.
+BOUNDS = {
+    (False, False): (0.24, 0.44, 0.60),
+    (True, False): (0.40, 0.70),
+    (True, True): (0.57,),
+}
+
 #: Total variation distance between the labels of fitness and test above which that is told.
 MOST_DISTANCE = 0.1
 
@@ -23,34 +31,46 @@ Pairs = Sequence[tuple[Example, Example]]
 
 
 def split_by_input(
-    rows: Iterable[Example], test: Sequence[Example]
+    rows: Iterable[Example], test: Sequence[Example], validation: Sequence[Example] = ()
 ) -> tuple[dict[str, list[Example]], tuple[str, ...]]:
     """Return the splits, each in the order of content hashes, and notes on what is not as it may
     be thought.
 
     The same example (input, target, and choices in any order) is taken once. All examples with one
-    input are in one split, that of the least of their content hashes; what is in a given test file
-    is in no other split.
+    input are in one split, that of the least of their content hashes; what is in a given test is in
+    no other split, and what is in a given validation split, which goes with a test, is in neither
+    of the two that are left.
     """
     learning, again = _once(rows)
     held_out, again_in_test = _once(test)
+    chosen, again_in_validation = _once(validation)
     learning, leaked = without_inputs(
         learning, held_out, "an example has an input of the test file"
     )
-    # Content hashes are uniform, so their order is a fixed random one; a quarter each of the range,
-    # three where test is given.
-    learning.sort(key=content_hash)
+    chosen, leaked_too = without_inputs(chosen, held_out, "a validation example has such an input")
+    learning, shared = without_inputs(
+        learning, chosen, "an example has an input of the validation split", "validation"
+    )
+    # Content hashes are uniform, so their order is a fixed random one, which is shared out.
+    by_hash = _by_hash(learning)
     least: dict[str, str] = {}
-    for example in learning:
-        least.setdefault(input_key(example), content_hash(example))
+    for content, example in by_hash:
+        least.setdefault(input_key(example), content)
     splits: dict[str, list[Example]] = {s: [] for s in SPLITS}
-    for example in learning:
-        splits[SPLITS[_bucket(least[input_key(example)], held_out)]].append(example)
-    splits["test"] += sorted(held_out, key=content_hash)
+    bounds = BOUNDS[bool(held_out), bool(chosen)]
+    for _, example in by_hash:
+        splits[SPLITS[_bucket(least[input_key(example)], bounds)]].append(example)
+    splits["test"] += [e for _, e in _by_hash(held_out)]
+    splits["validation"] += [e for _, e in _by_hash(chosen)]
     notes = (
-        _note([*again, *again_in_test], "an example repeats another one and is taken once"),
-        conflicts([*learning, *held_out]),
+        _note(
+            [*again, *again_in_test, *again_in_validation],
+            "an example repeats another one and is taken once",
+        ),
+        conflicts([*learning, *held_out, *chosen]),
         leaked,
+        leaked_too,
+        shared,
     )
     return splits, tuple(note for note in notes if note)
 
@@ -63,10 +83,10 @@ def input_key(example: Example) -> str:
 
 
 def without_inputs(
-    examples: Iterable[Example], tested: Sequence[Example], what: str
+    examples: Iterable[Example], tested: Sequence[Example], what: str, where: str = "test"
 ) -> tuple[list[Example], str]:
     """Return the examples whose input is in no test, and a note on the others, which begins with
-    `what` they are; empty where there is none.
+    `what` they are, and says `where` they are used; empty where there is none.
     """
     known = {input_key(e): e for e in reversed(tested)}
     kept, leaked = [], []
@@ -76,7 +96,7 @@ def without_inputs(
             kept.append(example)
         else:
             leaked.append((example, found))
-    return kept, _note(leaked, f"{what} and is used in the test alone")
+    return kept, _note(leaked, f"{what} and is used in the {where} alone")
 
 
 def conflicts(examples: Iterable[Example]) -> str:
@@ -183,6 +203,11 @@ def _once(examples: Iterable[Example]) -> tuple[list[Example], list[tuple[Exampl
     return list(first.values()), again
 
 
+def _by_hash(examples: Iterable[Example]) -> list[tuple[str, Example]]:
+    """Return the examples with their content hashes, in the order of these."""
+    return sorted(((content_hash(e), e) for e in examples), key=lambda pair: pair[0])
+
+
 def _note(pairs: Pairs, what: str) -> str:
     """Return a sentence with how often it is so and where first; empty where it is never so."""
     if not pairs:
@@ -196,11 +221,8 @@ def _place(example: Example) -> str:
     return example.origin or repr(example.example_id)
 
 
-def _bucket(content: str, held_out: object) -> int:
-    """Return the index of the split: shares of 24, 20, 16 and 40 percent, or 40, 30 and 30 where
-    the test is given.
-    """
-    bounds = (0.40, 0.70) if held_out else (0.24, 0.44, 0.60)
+def _bucket(content: str, bounds: Sequence[float]) -> int:
+    """Return the index of the split."""
     position = (
         int(hashlib.blake2b(content.encode(), digest_size=8, person=b"split").hexdigest(), 16)
         / 2**64
