@@ -1,13 +1,14 @@
 """A prompt's own favour for labels, and answers freed of it: offsets and a temperature, fitted on
-examples whose answers are known. Pure.
+examples whose answers are known; and what other words tell, by a linear head. Pure.
 
-    values v, shape (example, choice), and gold y --fit--> Calibration: T v + o
+    values v, shape (example, choice), and gold y --fit--> Calibration: T v + a h + o
     LabelScores --calibrated_out--> LabelScores, each example judged by the others' calibration
     Calibration, LabelScores of other examples --apply--> LabelScores
 
 Raw likelihoods of a prompt's choices are mostly its favour for some of them, whatever the input. A
 search that selects by them selects for favour; a search that selects by what is left selects for
-what a prompt tells the model. The offsets are the favour's opposite. Where an example takes part in
+what a prompt tells the model. The offsets are the favour's opposite; h is what the
+log-probabilities of other words say of the choices (`linear_head`). Where an example takes part in
 the fit that judges it, the judgement flatters: `leave_one_out` fits without it.
 
 Offsets belong to choices that all examples share, in one order, as those of a task with
@@ -17,39 +18,63 @@ Offsets belong to choices that all examples share, in one order, as those of a t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.linear_head import Head, fit_head
 from evoprompt.records import LabelScores
+from evoprompt.stats.stacking import aims, log_softmax, stacked
 
 Floats = NDArray[np.float64]
-Way = Literal["off", "batch", "labelled", "contextual"]
+Way = Literal["off", "batch", "labelled", "head", "contextual"]
 
-#: Weight of the squared distance between the offsets and those of the batch, and of that between
-#: the temperature and 1: a few examples move neither far.
-OFFSET_RIDGE, TEMPERATURE_RIDGE = 0.5, 0.5
-#: What the temperature may be: of values that tell nothing, or the opposite, little is left.
-LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
-#: Newton steps at most, the gradient, nats, at which they end, and what of a worth is rounding.
-STEPS, ENOUGH, ROUNDING = 50, 1e-9, 1e-10
 #: Numbers of an array at once, which bounds the memory where there are many examples.
 MOST_NUMBERS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What makes a prompt's choices comparable: they are compared by T v + o."""
+    """What makes a prompt's choices comparable: they are compared by T v + a h + o."""
 
     way: Way
     temperature: float  #: T, what the values are multiplied by
     offsets: tuple[float, ...]  #: o, nats, of each choice, of mean 0
+    head: Head | None = None  #: makes h; None: there is none
+    factor: float = 0.0  #: a, what h is multiplied by
 
-    def apply(self, values: Floats) -> Floats:
-        """Return log-probabilities among the choices, shape (..., choice), nats."""
-        return _normalized(self.temperature * values + np.array(self.offsets))
+    def apply(self, values: Floats, words: Floats | None = None) -> Floats:
+        """Return log-probabilities among the choices, shape (..., choice), nats.
+
+        Args:
+            values: log-likelihoods of the choices, shape (..., choice).
+            words: where there is a head, log-probabilities of its words, shape (..., word).
+
+        Raises:
+            ValueError: there is a head, and no words.
+        """
+        compared = self.temperature * values + np.array(self.offsets)
+        if self.head is not None:
+            if words is None:
+                raise ValueError("this calibration reads words, and none were measured")
+            compared = compared + self.factor * self.head.outputs(words)
+        return log_softmax(compared)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelHead:
+    """A head as users get it, with its weights by label."""
+
+    words: tuple[int, ...]  #: the tokens whose log-probabilities it reads
+    factor: float  #: what its outputs are multiplied by
+    mean: tuple[float, ...]  #: nats, of each word
+    weights: Mapping[str, tuple[float, ...]]  #: by label, of each word
+
+    def of(self, labels: Sequence[str]) -> Head:
+        """Return the head of these labels, in this order."""
+        return Head(np.array(self.mean), np.array([self.weights[c] for c in labels]).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +85,51 @@ class LabelCalibration:
     temperature: float
     offsets: Mapping[str, float]  #: nats
     examples: int  #: that it was fitted on
+    head: LabelHead | None = None
 
-    def apply(self, values: Floats, choices: Sequence[str]) -> Floats:
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it; without a head where there is none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the calibration of `to_dict`'s values."""
+        if (found := values.get("head")) is None:
+            return cls(**values)
+        weights = {label: tuple(w) for label, w in found["weights"].items()}
+        head = LabelHead(tuple(found["words"]), found["factor"], tuple(found["mean"]), weights)
+        return cls(**{**values, "head": head})
+
+    def apply(self, values: Floats, choices: Sequence[str], words: Floats | None = None) -> Floats:
         """Return log-probabilities among these choices, shape (..., choice), nats; uncalibrated
         unless every one of them has an offset, for then none is comparable.
+
+        Args:
+            values: log-likelihoods of the choices, shape (..., choice).
+            choices: in any order.
+            words: where there is a head, log-probabilities of its words, shape (..., word).
         """
         if not set(choices) <= self.offsets.keys():
-            return _normalized(values)
+            return log_softmax(values)
         offsets = tuple(self.offsets[c] for c in choices)
-        return Calibration(self.way, self.temperature, offsets).apply(values)
+        head, factor = (self.head.of(choices), self.head.factor) if self.head else (None, 0.0)
+        own = Calibration(self.way, self.temperature, offsets, head, factor)
+        return own.apply(values, words)
 
 
-def by_label(calibration: Calibration, labels: Sequence[str], examples: int) -> LabelCalibration:
-    """Return a calibration with its offsets by label, that of so many examples."""
+def by_label(
+    calibration: Calibration, labels: Sequence[str], examples: int, words: Sequence[int] = ()
+) -> LabelCalibration:
+    """Return a calibration with its offsets by label, that of so many examples; `words` are the
+    tokens that its head reads.
+    """
     offsets = dict(zip(labels, calibration.offsets, strict=True))
-    return LabelCalibration(calibration.way, calibration.temperature, offsets, examples)
+    head = None
+    if (found := calibration.head) is not None:
+        rows = zip(labels, found.weights.T.tolist(), strict=True)
+        weights = {label: tuple(row) for label, row in rows}
+        head = LabelHead(tuple(words), calibration.factor, tuple(found.mean.tolist()), weights)
+    return LabelCalibration(calibration.way, calibration.temperature, offsets, examples, head)
 
 
 def fitted(measured: Sequence[LabelScores], way: Way) -> Calibration:
@@ -85,11 +140,13 @@ def fitted(measured: Sequence[LabelScores], way: Way) -> Calibration:
         way: of fitting.
 
     Raises:
-        ValueError: the prior is needed, and it was not measured.
+        ValueError: the prior, or words, are needed, and they were not measured.
     """
     values = np.concatenate([scores.log_likelihood[0] for scores in measured])
     gold = np.concatenate([scores.gold for scores in measured])
-    return fit(values, gold, way, _prior(measured[0], 0, way))
+    words = [_words(scores, 0, way) for scores in measured]
+    joined = np.concatenate([w for w in words if w is not None]) if way == "head" else None
+    return fit(values, gold, way, _prior(measured[0], 0, way), joined)
 
 
 def calibrated_out(scores: LabelScores, way: Way) -> LabelScores:
@@ -100,12 +157,12 @@ def calibrated_out(scores: LabelScores, way: Way) -> LabelScores:
         way: of fitting.
 
     Raises:
-        ValueError: the prior is needed, and it was not measured.
+        ValueError: the prior, or words, are needed, and they were not measured.
     """
     if way == "off":
         return scores
     rows = [
-        leave_one_out(values, scores.gold, way, _prior(scores, i, way))
+        leave_one_out(values, scores.gold, way, _prior(scores, i, way), _words(scores, i, way))
         for i, values in enumerate(scores.log_likelihood)
     ]
     return replace(scores, calibrated=np.stack(rows))
@@ -117,7 +174,8 @@ def apply(calibration: Calibration, scores: LabelScores) -> LabelScores:
     """
     if calibration.way == "off":
         return scores
-    return replace(scores, calibrated=calibration.apply(scores.log_likelihood))
+    words = scores.features
+    return replace(scores, calibrated=calibration.apply(scores.log_likelihood, words))
 
 
 def _prior(scores: LabelScores, policy: int, way: Way) -> Floats | None:
@@ -132,8 +190,24 @@ def _prior(scores: LabelScores, policy: int, way: Way) -> Floats | None:
     return prior
 
 
+def _words(scores: LabelScores, policy: int, way: Way) -> Floats | None:
+    """Return the log-probabilities of the run's words after a policy's prompts, where the way needs
+    them.
+    """
+    if way != "head":
+        return None
+    if scores.features is None:
+        raise ValueError("a head needs the log-probabilities of words, and none were measured")
+    words: Floats = scores.features[policy]
+    return words
+
+
 def fit(
-    values: Floats, gold: NDArray[np.int64], way: Way, prior: Floats | None = None
+    values: Floats,
+    gold: NDArray[np.int64],
+    way: Way,
+    prior: Floats | None = None,
+    words: Floats | None = None,
 ) -> Calibration:
     """Return the calibration of one prompt.
 
@@ -146,8 +220,14 @@ def fit(
 
         sum_i log softmax(T v_i + o)_{y_i} - 1/2 |o - T o_batch|^2 - 1/2 (T - 1)^2
 
-    which is concave. `contextual` takes off the log-probabilities after a content-free input, and
-    looks at no example. `off` leaves the values as they are.
+    which is concave. `head` adds what other words tell, h, by a linear head, of which each
+    example's is by the head that is fitted on the others:
+
+        sum_i log softmax(T v_i + a h_i + o)_{y_i}
+            - 1/2 |o - T o_batch|^2 - 1/2 (T - 1)^2 - 1/2 a^2,  a >= 0
+
+    `contextual` takes off the log-probabilities after a content-free input, and looks at no
+    example. `off` leaves the values as they are.
 
     Args:
         values: log-likelihoods of the choices, nats, shape (example, choice), all finite.
@@ -155,157 +235,95 @@ def fit(
         way: of fitting.
         prior: log-likelihoods of the choices after a content-free input, shape (choice,), for
             `contextual` alone.
+        words: log-probabilities of other words, shape (example, word), for `head` alone; with fewer
+            than two examples there is no head.
 
     Source: Zhou et al. 2023 (batch calibration), Platt 1999 (labelled offsets and temperature),
-    Zhao et al. 2021 (contextual calibration).
+    Zhao et al. 2021 (contextual calibration), Wolpert 1992 (stacking of left-out outputs).
     """
     everything = np.ones((1, len(values)))
-    offsets, temperature = _fit(_normalized(values), gold, everything, way, prior)
-    return Calibration(way, float(temperature[0]), tuple(offsets[0].tolist()))
+    head, sets = _sets(values, gold, way, words)
+    offsets, factors = _fit(sets, gold, everything, way, prior)
+    temperature, *others = factors[0].tolist()
+    return Calibration(way, temperature, tuple(offsets[0].tolist()), head, *others)
 
 
 def leave_one_out(
-    values: Floats, gold: NDArray[np.int64], way: Way, prior: Floats | None = None
+    values: Floats,
+    gold: NDArray[np.int64],
+    way: Way,
+    prior: Floats | None = None,
+    words: Floats | None = None,
 ) -> Floats:
     """Return log-probabilities among the choices, nats, shape (example, choice): each example's by
     the calibration that is fitted on the others, as `fit` does. A single example has no others, and
     stays as it is but for `contextual`.
+
+    A head's outputs are left out of it one by one, and then their factor with the rest; what an
+    output owes to the label of another example is not taken from it a second time.
     """
-    logs = _normalized(values)
+    logs = log_softmax(values)
     if way == "off" or (len(values) < 2 and way != "contextual"):
         return logs
+    _, sets = _sets(values, gold, way, words)
     others = 1.0 - np.eye(len(values))
-    size = max(1, MOST_NUMBERS // logs.size)
+    size = max(1, MOST_NUMBERS // sets.size)
     blocks = [others[first : first + size] for first in range(0, len(values), size)]
-    found = [_fit(logs, gold, block, way, prior) for block in blocks]
-    offsets, temperature = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return _normalized(temperature[:, None] * logs + offsets)
+    found = [_fit(sets, gold, block, way, prior) for block in blocks]
+    offsets, factors = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return log_softmax(np.einsum("es,sec->ec", factors, sets) + offsets)
+
+
+def _sets(
+    values: Floats, gold: NDArray[np.int64], way: Way, words: Floats | None
+) -> tuple[Head | None, Floats]:
+    """Return the head, and what is added up: the log-probabilities of the choices, then the head's
+    outputs, shape (set, example, choice).
+    """
+    logs = log_softmax(values)
+    if way != "head" or len(values) < 2:
+        return None, logs[None]
+    if words is None:
+        raise ValueError("a head needs the log-probabilities of words")
+    head, left_out = fit_head(words, gold, values.shape[1])
+    return head, np.stack([logs, left_out])
 
 
 def worth_of_ways(
-    prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence[Way]
+    prompts: Sequence[tuple[Floats, NDArray[np.int64], Floats | None]], ways: Sequence[Way]
 ) -> dict[Way, float]:
     """Return for each way of fitting the mean log-likelihood of the right choices under it, nats,
     each example left out of its own fit.
 
     Args:
-        prompts: (values, gold) of each.
+        prompts: (values, gold, words) of each, as `leave_one_out` takes them.
         ways: to compare; none of them needs a prior.
     """
-    return {
-        way: float(np.mean([_of_gold(leave_one_out(v, y, way), y).mean() for v, y in prompts]))
-        for way in ways
-    }
 
+    def worth(values: Floats, gold: NDArray[np.int64], words: Floats | None, way: Way) -> float:
+        logs = leave_one_out(values, gold, way, words=words)
+        return float(logs[np.arange(len(gold)), gold].mean())
 
-def best_way(prompts: Sequence[tuple[Floats, NDArray[np.int64]]], ways: Sequence[Way]) -> Way:
-    """Return the way with the greatest `worth_of_ways`; the first of those that tie."""
-    worth = worth_of_ways(prompts, ways)
-    return max(ways, key=lambda way: worth[way])
+    return {way: float(np.mean([worth(*p, way) for p in prompts])) for way in ways}
 
 
 def _fit(
-    logs: Floats,
+    sets: Floats,
     gold: NDArray[np.int64],
     weights: Floats,
     way: Way,
     prior: Floats | None = None,
 ) -> tuple[Floats, Floats]:
-    """Return offsets, shape (fold, choice), and temperatures, shape (fold,), for each fold's
-    weights of the examples, shape (fold, example).
+    """Return offsets, shape (fold, choice), and the factors of the sets, shape (fold, set), for
+    each fold's weights of the examples, shape (fold, example).
     """
-    folds, choices = len(weights), logs.shape[1]
+    logs, folds = sets[0], len(weights)
+    factors = np.tile(aims(len(sets)), (folds, 1))
     if way == "off":
-        return np.zeros((folds, choices)), np.ones(folds)
+        return np.zeros((folds, logs.shape[1])), factors
     if way == "contextual":
         assert prior is not None
-        return np.tile(prior.mean() - prior, (folds, 1)), np.ones(folds)
+        return np.tile(prior.mean() - prior, (folds, 1)), factors
     batch = -(weights @ logs) / weights.sum(axis=1, keepdims=True)
     batch -= batch.mean(axis=1, keepdims=True)
-    if way == "batch":
-        return batch, np.ones(folds)
-    # what is maximised is concave in (o, T), so Newton's steps, shortened where they go too far,
-    # lead to the one maximum
-    parameters = np.concatenate([batch, np.ones((folds, 1))], axis=1)
-    if folds > 1:  # all are near the one of all examples
-        offsets, temperature = _fit(logs, gold, np.ones((1, len(logs))), way)
-        parameters = np.tile(np.append(offsets, temperature), (folds, 1))
-    worth = _worth(logs, gold, weights, batch, parameters)
-    for _ in range(STEPS):
-        gradient, curvature = _slopes(logs, gold, weights, batch, parameters)
-        if np.abs(gradient).max() < ENOUGH:
-            break
-        step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
-        length = np.ones((folds, 1))
-        for _ in range(STEPS):
-            candidate = parameters + length * step
-            candidate[:, -1] = candidate[:, -1].clip(LEAST_TEMPERATURE, MOST_TEMPERATURE)
-            found = _worth(logs, gold, weights, batch, candidate)
-            worse = found < worth - ROUNDING
-            if not worse.any():
-                break
-            length[worse] /= 2
-        better = found >= worth - ROUNDING
-        parameters = np.where(better[:, None], candidate, parameters)
-        worth = np.where(better, found, worth)
-    return parameters[:, :-1], parameters[:, -1]
-
-
-def _worth(
-    logs: Floats, gold: NDArray[np.int64], weights: Floats, batch: Floats, parameters: Floats
-) -> Floats:
-    """Return what is maximised, shape (fold,)."""
-    offsets, temperature = parameters[:, :-1], parameters[:, -1]
-    calibrated = _normalized(temperature[:, None, None] * logs + offsets[:, None, :])
-    likelihood = (weights * calibrated[:, np.arange(len(gold)), gold]).sum(axis=1)
-    distance = OFFSET_RIDGE * ((offsets - temperature[:, None] * batch) ** 2).sum(axis=1)
-    found: Floats = likelihood - distance - TEMPERATURE_RIDGE * (temperature - 1) ** 2
-    return found
-
-
-def _slopes(
-    logs: Floats, gold: NDArray[np.int64], weights: Floats, batch: Floats, parameters: Floats
-) -> tuple[Floats, Floats]:
-    """Return the gradient, shape (fold, parameter), and the negative of the Hessian, shape (fold,
-    parameter, parameter). Where the temperature is at its bound and would leave, it is held.
-    """
-    folds, choices = batch.shape
-    offsets, temperature = parameters[:, :-1], parameters[:, -1]
-    p = np.exp(_normalized(temperature[:, None, None] * logs + offsets[:, None, :]))
-    expected = (p * logs).sum(axis=2)  # (fold, example)
-    right = np.eye(choices)[gold]
-    gradient = np.empty((folds, choices + 1))
-    gradient[:, :-1] = np.einsum("fe,fec->fc", weights, right - p)
-    apart = offsets - temperature[:, None] * batch
-    gradient[:, :-1] -= 2 * OFFSET_RIDGE * apart
-    own = logs[np.arange(len(gold)), gold]
-    gradient[:, -1] = (weights * (own - expected)).sum(axis=1)
-    gradient[:, -1] += 2 * OFFSET_RIDGE * (apart * batch).sum(axis=1)
-    gradient[:, -1] -= 2 * TEMPERATURE_RIDGE * (temperature - 1)
-    curvature = np.zeros((folds, choices + 1, choices + 1))
-    curvature[:, :-1, :-1] = -np.einsum("fe,fec,fed->fcd", weights, p, p)
-    diagonal = np.arange(choices)
-    curvature[:, diagonal, diagonal] += np.einsum("fe,fec->fc", weights, p) + 2 * OFFSET_RIDGE
-    cross = np.einsum("fe,fec->fc", weights, p * (logs - expected[..., None]))
-    cross -= 2 * OFFSET_RIDGE * batch
-    curvature[:, :-1, -1] = curvature[:, -1, :-1] = cross
-    spread = (p * logs**2).sum(axis=2) - expected**2
-    curvature[:, -1, -1] = (weights * spread).sum(axis=1) + 2 * TEMPERATURE_RIDGE
-    curvature[:, -1, -1] += 2 * OFFSET_RIDGE * (batch**2).sum(axis=1)
-    low = (temperature <= LEAST_TEMPERATURE) & (gradient[:, -1] < 0)
-    held = low | ((temperature >= MOST_TEMPERATURE) & (gradient[:, -1] > 0))
-    gradient[held, -1] = 0.0
-    curvature[held, -1, :-1] = curvature[held, :-1, -1] = 0.0
-    return gradient, curvature
-
-
-def _normalized(values: Floats) -> Floats:
-    """Return log softmax over the last axis."""
-    shifted = values - values.max(axis=-1, keepdims=True)
-    found: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return found
-
-
-def _of_gold(logs: Floats, gold: NDArray[np.int64]) -> Floats:
-    found: Floats = logs[np.arange(len(gold)), gold]
-    return found
+    return (batch, factors) if way == "batch" else stacked(sets, gold, weights, batch)

@@ -105,6 +105,9 @@ class LabelScores:
     #: asked for: shape (policy, example, answer, verdict), with the right answer before a wrong one
     #: and TRUE before FALSE
     verdict: NDArray[np.float64] | None = None
+    #: log-probability that each of the run's feature words follows the prompt, nats, shape (policy,
+    #: example, word); where it was asked for
+    features: NDArray[np.float64] | None = None
     #: log-probability of each choice among the choices, freed of the policy's own favour for some
     #: of them, nats, shape (policy, example, candidate): not measured but fitted, by `calibration`
     calibrated: NDArray[np.float64] | None = None
@@ -139,7 +142,9 @@ class LabelScores:
         joined: dict[str, Any] = {}
         for name, empty in BY_EXAMPLE.items():
             both = [getattr(self, name), getattr(more, name)]
-            padded = [_widened(v, width, empty) for v in both if v is not None]
+            known = [v for v in both if v is not None]
+            is_widened = name in BY_CANDIDATE
+            padded = [_widened(v, width, empty) if is_widened else v for v in known]
             joined[name] = np.concatenate(padded, axis=1) if len(padded) == 2 else None
         return replace(
             self,
@@ -159,12 +164,16 @@ BY_EXAMPLE: Mapping[str, float] = {
     "is_greedy": False,
     "prior": -np.inf,
     "verdict": np.nan,
+    "features": np.nan,
 }
+
+#: Those of them that have an entry for each candidate.
+BY_CANDIDATE = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior")
 
 
 def _widened(values: NDArray[Any], width: int, empty: float) -> NDArray[Any]:
-    """Return an array with as many candidates as others have; verdicts stay as they are."""
-    missing = width - values.shape[2] if values.ndim == 3 else 0
+    """Return an array with as many candidates as others have."""
+    missing = width - values.shape[2]
     if not missing:
         return values
     room = np.full((*values.shape[:2], missing), empty, dtype=values.dtype)

@@ -13,22 +13,20 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from evoprompt.calibration import (
-    LEAST_TEMPERATURE,
-    OFFSET_RIDGE,
-    TEMPERATURE_RIDGE,
     Calibration,
     apply,
-    best_way,
     by_label,
     calibrated_out,
     fit,
     fitted,
     leave_one_out,
+    worth_of_ways,
 )
 from evoprompt.choices import COMPARISONS, choice_log_probabilities, correct, predicted
 from evoprompt.fitness.likelihood import Accuracy, LabelNormalized, PerToken, Sum
 from evoprompt.fitness.traits import case_traits
 from evoprompt.records import LabelScores
+from evoprompt.stats.stacking import FACTOR_RIDGE, LEAST_TEMPERATURE, OFFSET_RIDGE
 
 
 def log_softmax(values: np.ndarray) -> np.ndarray:
@@ -55,11 +53,16 @@ def slow_fit(values: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, float]:
         offsets, temperature = parameters[:-1], parameters[-1]
         found = log_softmax(temperature * logs + offsets)[np.arange(len(gold)), gold].sum()
         found -= OFFSET_RIDGE * ((offsets - temperature * batch) ** 2).sum()
-        return -(found - TEMPERATURE_RIDGE * (temperature - 1) ** 2)
+        return -(found - FACTOR_RIDGE * (temperature - 1) ** 2)
 
     bounds = [(None, None)] * len(batch) + [(LEAST_TEMPERATURE, None)]
     found = minimize(loss, [*batch, 1.0], method="L-BFGS-B", bounds=bounds, tol=1e-15)
     return found.x[:-1], found.x[-1]
+
+
+def best_way(prompts) -> str:
+    worth = worth_of_ways([(v, y, None) for v, y in prompts], ("off", "batch", "labelled"))
+    return max(worth, key=worth.__getitem__)
 
 
 def test_batch_offsets_by_hand():
@@ -118,7 +121,7 @@ def test_where_one_label_is_rare_the_labelled_way_is_chosen_and_better():
     """Batch offsets suppose balance: at 90:10 they take the signal for favour."""
     shares = [0.9, 0.1]
     prompts = [drawn(s, 60, 2, signal=1.5, bias=1.0, shares=shares) for s in range(20)]
-    assert best_way(prompts, ("off", "batch", "labelled")) == "labelled"
+    assert best_way(prompts) == "labelled"
     right = {
         way: np.mean([(leave_one_out(v, y, way).argmax(axis=1) == y).mean() for v, y in prompts])
         for way in ("batch", "labelled")
@@ -134,7 +137,7 @@ def test_values_that_are_calibrated_already_are_best_left_alone():
         logs = log_softmax(rng.normal(size=(8, 4)))
         gold = np.array([rng.choice(4, p=np.exp(row)) for row in logs])
         prompts.append((logs, gold))
-    assert best_way(prompts, ("labelled", "batch", "off")) == "off"
+    assert best_way(prompts) == "off"
 
 
 def test_values_that_tell_the_opposite_are_made_small_and_not_turned_around():

@@ -18,7 +18,7 @@ from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.gradient import Exchange, Gains
 from evoprompt.scoring.readout import Readout
-from evoprompt.scoring.trie import TokenRequest, Tokens
+from evoprompt.scoring.trie import Features, TokenRequest, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class WorkUnit:
     requests: tuple[TokenRequest, ...]
     #: where the tokens that they share are cut into segments for the prefix store
     cuts: tuple[int, ...] = ()
+    #: read beside them; a backend that cannot leaves `TokenScores.features` None
+    features: Features | None = None
 
     def beginnings(self) -> list[int]:
         """Return a hash of the requests' beginning up to each cut."""

@@ -34,7 +34,7 @@ class LocalExecutor:
         """Return the scores by key, unit after unit."""
         results = {}
         for unit in units:
-            results[unit.key] = self._scorer.score(unit.requests, unit.cuts)
+            results[unit.key] = self._scorer.score(unit.requests, unit.cuts, unit.features)
             on_result(unit.key, results[unit.key])
         return results
 

@@ -334,7 +334,7 @@ class Worker:
 
     def score(self, unit: WorkUnit) -> TokenScores:
         """Return the scores of one unit."""
-        return self._scorer.score(unit.requests, unit.cuts)
+        return self._scorer.score(unit.requests, unit.cuts, unit.features)
 
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
         """Return the scores of requests, each sequence forwarded by itself."""

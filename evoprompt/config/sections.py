@@ -27,7 +27,7 @@ from evoprompt.config.values import (
     Tokens,
 )
 
-CalibrationConfig = Literal["auto", "labelled", "batch", "contextual", "off"]
+CalibrationConfig = Literal["auto", "head", "labelled", "batch", "contextual", "off"]
 
 
 class ModelConfig(Section):
@@ -56,11 +56,11 @@ class FitnessConfig(Section):
     #: weight of the mean log-likelihood of the right verdicts that the policy's evaluator gives to
     #: each example's right answer and to a wrong one
     self_evaluation: Share = 0.0
-    #: whether choices that all examples share are compared freed of a policy's own favour for some
-    #: of them: by offsets and a temperature fitted on labels (`labelled`), by offsets that make all
-    #: choices as likely in the mean (`batch`) or after a content-free input (`contextual`); `auto`
-    #: takes what makes the right answers of the starting policies likeliest
-    calibration: CalibrationConfig = "labelled"
+    #: whether shared choices are compared freed of a policy's own favour for some: by offsets and a
+    #: temperature fitted on labels (`labelled`), beside them by what other words tell (`head`), by
+    #: offsets that make all as likely in the mean (`batch`) or after a content-free input
+    #: (`contextual`); `auto` takes what makes the founders' right answers likeliest
+    calibration: CalibrationConfig = "head"
 
 
 class TraitsConfig(Section):

@@ -59,6 +59,7 @@ class Champion:
     threshold: float = 0.0  #: log-odds from which on the judge says TRUE
     abstain_below: float | None = None  #: probability of an answer under which it is not given
     calibration: LabelCalibration | None = None  #: of the answers; None compares them as they are
+    offsets: LabelCalibration | None = None  #: the same without a head, where it has one
     verdict_calibration: LabelCalibration | None = None  #: of the judge's verdicts
     #: nats that the judge's log-odds have for each choice
     verdict_prior: Mapping[str, float] | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
+from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.base import Champion, complete_summary, job_of
 from evoprompt.jobs.play.session import player_of
@@ -58,6 +59,11 @@ class Exported:
         """The word for each choice."""
         return {choice: self.champion.policy.word(choice) for choice in self.choices}
 
+    @property
+    def alone(self) -> LabelCalibration | None:
+        """How answers are calibrated by those who read nothing but their words."""
+        return self.champion.offsets or self.champion.calibration
+
     @cached_property
     def identity(self) -> Identity:
         """The model."""
@@ -97,8 +103,10 @@ def as_text(exported: Exported) -> str:
         f"# answer: {choice}" if word == choice else f"# answer: {choice}, written {word!r}"
         for choice, word in exported.words.items()
     ]
-    if champion.calibration is not None:
-        lines.append(f"# {calibration_text(champion.calibration)}")
+    if exported.alone is not None:
+        lines.append(f"# {calibration_text(exported.alone)}")
+    if champion.offsets is not None:
+        lines.append("# the run itself read other words too: --to python and --to json have them")
     return "\n".join(lines) + "\n"
 
 
@@ -111,7 +119,7 @@ def as_json(exported: Exported) -> str:
         "prompt": render_prompt(champion.policy),
         "words": exported.words,
         "compared_by": champion.answered_by,
-        "calibration": asdict(champion.calibration) if champion.calibration else None,
+        "calibration": champion.calibration.to_dict() if champion.calibration else None,
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
@@ -125,7 +133,7 @@ def as_python(exported: Exported) -> str:
     exported.refuse_without_choices("python")
     champion, policy = exported.champion, exported.champion.policy
     before = render_prefix(policy) + policy.template.input_prefix
-    calibration = champion.calibration
+    calibration, read = exported.alone, champion.calibration
     found: dict[str, Any] = {
         "model": exported.identity.place,
         "dtype": complete_summary(RunFolder(exported.folder))["model"]["dtype"],
@@ -136,6 +144,7 @@ def as_python(exported: Exported) -> str:
         "compared_by": champion.answered_by,
         "temperature": calibration.temperature if calibration else 1.0,
         "offsets": dict(calibration.offsets) if calibration else {},
+        "with_words": read.to_dict() if read and read.head else None,
     }
     snippet = (resources.files("evoprompt") / "jobs" / "snippet.txt").read_text("utf-8")
     return snippet.replace("@CHAMPION@", json.dumps(found, indent=2))
@@ -165,8 +174,8 @@ def as_logit_bias(exported: Exported) -> str:
                 "give it a label word of one token (task.label_words), or take --to python"
             )
     bias = {}
-    if champion.calibration is not None:
-        known = champion.calibration
+    if exported.alone is not None:
+        known = exported.alone
         bias = {choice: known.offsets[choice] / known.temperature for choice in tokens}
     if any(abs(nats) > MOST_BIAS for nats in bias.values()):
         raise UserError(

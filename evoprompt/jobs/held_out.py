@@ -30,6 +30,12 @@ from evoprompt.stats.significance import Estimate
 FIRST_ERROR_RATE = 0.5
 ROUNDS = (1, 5)
 PARTS = ("baseline", "champion", "difference")  #: of a held-out check
+#: Parts that not every check has, by what they are called.
+FURTHER = {
+    "best starting prompt, uncalibrated": "baseline_raw",
+    "best starting prompt, by offsets alone": "baseline_offsets",
+    "champion, by offsets alone": "champion_offsets",
+}
 
 
 S = TypeVar("S", "Share", "CountedShare")
@@ -74,6 +80,9 @@ class HeldOut:
     difference: Share  #: paired by example
     #: of the first policy with its answers as they are, where those above are calibrated
     baseline_raw: Share | None = None
+    #: of both by offsets alone, where those above read other words too (`linear_head`)
+    baseline_offsets: Share | None = None
+    champion_offsets: Share | None = None
     mcnemar: McNemar | None = None  #: None of checks that were written without it
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,14 +93,14 @@ class HeldOut:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the check of `to_dict`'s values."""
         shares: dict[str, Any] = {
-            n: _share(Share, values[n]) for n in (*PARTS, "baseline_raw") if n in values
+            n: _share(Share, values[n]) for n in (*PARTS, *FURTHER.values()) if n in values
         }
         found = cls(values["metric"], values["num_examples"], **shares)
         exact = values.get("mcnemar")
         return found if exact is None else replace(found, mcnemar=McNemar(**exact))
 
     def part(self, name: str) -> Share:
-        """Return the baseline, the champion, the difference, or the baseline uncalibrated."""
+        """Return the baseline, the champion, the difference, or one of `FURTHER`."""
         share: Share = getattr(self, name)
         return share
 
@@ -166,6 +175,7 @@ def compare(
     seed: int,
     alpha: float,
     raw: NDArray[np.bool_] | None = None,
+    offsets: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
 ) -> HeldOut:
     """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap
     interval and, beside it, McNemar's exact test (McNemar 1947).
@@ -176,6 +186,7 @@ def compare(
         seed: of the bootstrap.
         alpha: of the intervals.
         raw: the baseline's uncalibrated, where the others are calibrated.
+        offsets: both by offsets alone, where the others read more.
     """
 
     def accuracy(right: NDArray[np.bool_]) -> Share:
@@ -191,6 +202,8 @@ def compare(
         accuracy(champion),
         Share(float(difference.mean()), ends),
         None if raw is None else accuracy(raw),
+        None if offsets is None else accuracy(offsets[0]),
+        None if offsets is None else accuracy(offsets[1]),
         mcnemar(baseline, champion),
     )
 
@@ -204,11 +217,11 @@ def mcnemar(baseline: NDArray[np.bool_], champion: NDArray[np.bool_]) -> McNemar
 
 
 def rows_of(test: HeldOut, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the part that each row of a held-out check shows, by label; that of the baseline with
-    its answers as they are stands before the others, where the check has it.
+    """Return the part that each row of a held-out check shows, by label; those of `FURTHER` that
+    the check has stand before the others.
     """
-    raw = {"best starting prompt, uncalibrated": "baseline_raw"} if test.baseline_raw else {}
-    return raw | dict(labels)
+    further = {label: name for label, name in FURTHER.items() if getattr(test, name) is not None}
+    return further | dict(labels)
 
 
 def held_out_table(test: HeldOut, labels: Mapping[str, str]) -> Table:

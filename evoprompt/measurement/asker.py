@@ -70,6 +70,8 @@ class Asker:
         self.comparison = COMPARISONS[answered_by]
         self.calibration = calibration
         self.verdict_calibration = verdict_calibration
+        if calibration is not None and calibration.head is not None:
+            measurer.features = calibration.head.words
 
     def answers(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         """Return the policy's answer to each example: the likeliest of its choices, or what the
@@ -81,12 +83,12 @@ class Asker:
             return []
         if asked[0].choices is None:
             return self._written(policy, asked, phase)
-        logs = self._choices(policy, asked, phase)
+        logs, words = self._choices(policy, asked, phase)
         if self.comparison.over_batch:
             logs = batch_calibrated(logs, _groups(asked))
-        for row, e in zip(logs, asked, strict=True):
+        for row, read, e in zip(logs, words, asked, strict=True):
             width = len(e.candidates)
-            row[:width] = self.calibrated(row[:width], e.candidates)
+            row[:width] = self.calibrated(row[:width], e.candidates, read)
         rows = np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
         return [
             Answer(
@@ -98,10 +100,14 @@ class Asker:
         ]
 
     def calibrated(
-        self, values: NDArray[np.float64], choices: Sequence[str]
+        self, values: NDArray[np.float64], choices: Sequence[str], words: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return what these choices are compared by, shape (choice,): their values, calibrated."""
-        return values if self.calibration is None else self.calibration.apply(values, choices)
+        """Return what these choices are compared by, shape (choice,): their values, calibrated.
+        `words` are the log-probabilities of the words that the calibration reads.
+        """
+        if self.calibration is None:
+            return values
+        return self.calibration.apply(values, choices, words)
 
     def verdicts(
         self, evaluator: Policy, inputs: Sequence[str], answers: Sequence[str], phase: str
@@ -169,7 +175,7 @@ class Asker:
         """Return what a batch of these examples takes from the log-probability, among the choices,
         of each choice that all of them have.
         """
-        return _prior(self._choices(policy, asked, phase), asked)
+        return _prior(self._choices(policy, asked, phase)[0], asked)
 
     def verdict_prior(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> Prior:
         """Return what a batch of these examples takes from the evaluator's log-odds for each choice
@@ -177,14 +183,15 @@ class Asker:
         """
         return _prior(self._odds(evaluator, asked, phase), asked)
 
-    def _choices(self, policy: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
+    def _choices(
+        self, policy: Policy, asked: Sequence[Example], phase: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the log-probability of each choice among the choices, or beyond the prior, shape
-        (example, choice); -inf where there is none.
+        (example, choice), -inf where there is none; and of the words that are read beside them,
+        shape (example, word).
         """
         scores = self._scores(policy, [blind(e) for e in asked], phase)
-        logs = choice_log_probabilities(scores, self.comparison)
-        own: NDArray[np.float64] = logs[0]
-        return own
+        return choice_log_probabilities(scores, self.comparison)[0], words_read(scores)
 
     def _odds(self, evaluator: Policy, asked: Sequence[Example], phase: str) -> NDArray[np.float64]:
         """Return the evaluator's log-odds for each choice, shape (example, choice); -inf where
@@ -216,6 +223,13 @@ class Asker:
         ).values()
         self.ledger.count(phase, count)
         return scores
+
+
+def words_read(scores: LabelScores) -> NDArray[np.float64]:
+    """Return the log-probabilities of the words that were read of one policy, nats, shape (example,
+    word); of none, where none were.
+    """
+    return np.zeros((len(scores.gold), 0)) if scores.features is None else scores.features[0]
 
 
 def blind(example: Example) -> Example:

@@ -41,7 +41,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores, Query, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.trie import count_rows, trunk_cuts
+from evoprompt.scoring.trie import Tokens, count_rows, trunk_cuts
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import judgements, verdict_queries
 from evoprompt.tasks.render import (
@@ -84,6 +84,7 @@ class Measurer:
         self.tokenizer = tokenizer
         self.executor = executor
         self.wanted = wanted
+        self.features: Tokens = ()  #: read after each example's prompt of a policy's own answers
         self._check: StandingCheck | None = None
         self._open_memo = open_memo
         self._memo: Memo | None = None
@@ -207,7 +208,7 @@ class Measurer:
         self._check_window(max(len(a.request.fed) for a in asked), name, policy)
         contexts = [a.request.context for a in asked]
         cuts = trunk_cuts(contexts, self.tokenizer.break_tokens, LEAST_SEGMENT, MOST_SEGMENT)
-        return Unit(key, asked, cuts)
+        return Unit(key, asked, cuts, () if key.is_judging else self.features)
 
     def _check_window(self, longest: int, name: str, policy: Policy) -> None:
         window = self.executor.info().window
@@ -284,7 +285,8 @@ class Measurer:
         def on_result(key: Hashable, done: TokenScores) -> None:
             unit = sent[key]
             if self._memo is not None:
-                self._memo.keep(unit.work.requests, done)
+                work = unit.work
+                self._memo.keep(work.requests, done, work.features)
             tell(unit.key, done)
 
         with timed("scoring"):
@@ -323,7 +325,8 @@ class Measurer:
             return {}
         if self._memo is None:
             self._memo = self._open_memo(self.executor.info())
-        found = {unit.key: self._memo.recall(unit.work.requests) for unit in units}
+        works = {unit.key: unit.work for unit in units}
+        found = {key: self._memo.recall(w.requests, w.features) for key, w in works.items()}
         return {key: scores for key, scores in found.items() if scores is not None}
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evoprompt.backends.base import WorkUnit
 from evoprompt.records import Example, LabelScores, Query, QueryKind
 from evoprompt.scoring.engine import TokenScores
-from evoprompt.scoring.trie import TokenRequest
+from evoprompt.scoring.trie import Features, TokenRequest, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,29 @@ class Unit:
     key: UnitKey
     asked: tuple[Asked, ...]
     cuts: tuple[int, ...]  #: as of `WorkUnit`
+    features: Tokens = ()  #: read after the prompt of each example
 
     @property
     def work(self) -> WorkUnit:
         """What workers get of it."""
-        return WorkUnit(self.key, tuple(a.request for a in self.asked), self.cuts)
+        requests = tuple(a.request for a in self.asked)
+        places = tuple(self._read().values()) if self.features else ()
+        features = Features(self.features, places) if places else None
+        return WorkUnit(self.key, requests, self.cuts, features)
+
+    def _read(self) -> dict[str, int]:
+        """Return by example the place of the request after whose context its features are read."""
+        found: dict[str, int] = {}
+        for place, asked in enumerate(self.asked):
+            if asked.query.kind is QueryKind.CANDIDATE:
+                found.setdefault(asked.query.example_id, place)
+        return found
+
+    def features_of(self, scores: TokenScores) -> dict[str, NDArray[np.float64]]:
+        """Return each example's features, nats, shape (word,); none where none were read."""
+        if scores.features is None:
+            return {}
+        return dict(zip(self._read(), scores.features, strict=True))
 
     def answered(self, scores: TokenScores) -> list[tuple[Asked, float, bool]]:
         """Return what was asked, each with its log-likelihood in nats and whether it is greedy.
@@ -116,7 +134,7 @@ def label_scores(
     log_likelihood, prior = np.full(shape, -np.inf), np.full(shape, -np.inf)
     num_tokens, num_bytes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     is_greedy = np.zeros(shape, dtype=bool)
-    prompt = None
+    prompt, features = None, unit.features_of(scores)
     asks_end, ends = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for asked, value, greedy in unit.answered(scores):
         query, length = asked.query, len(asked.request.continuation)
@@ -143,6 +161,7 @@ def label_scores(
         prior=prior if any(a.query.kind is QueryKind.PRIOR for a in unit.asked) else None,
         verdict=verdict,
         prompt_cross_entropy=prompt,
+        features=_rounded([features[e] for e in place]) if features else None,
     )
 
 
@@ -156,3 +175,10 @@ def verdict_scores(
         query = asked.query
         verdict[0, place[query.example_id], query.answer, query.candidate] = value
     return verdict
+
+
+def _rounded(features: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return features as they are kept in a run's folder, in numbers of 16 bits (three digits),
+    shape (1, example, word).
+    """
+    return np.array([features], dtype=np.float16).astype(np.float64)

@@ -58,9 +58,13 @@ def calibration_text(calibration: LabelCalibration) -> str:
     shares = {label: o / calibration.temperature for label, o in calibration.offsets.items()}
     told = [f"{label} {nats:+.2f}" for label, nats in shares.items()]
     more = f", and {len(told) - LABELS} more labels" if len(told) > LABELS else ""
-    fits = calibration.way == "labelled"
+    fits = calibration.way in ("labelled", "head")
     scale = f", and multiplying by {calibration.temperature:.2f}" if fits else ""
+    head = ""
+    if calibration.head is not None:
+        num = len(calibration.head.words)
+        head = f", and what {num} other words tell, by a linear head"
     return (
-        f"answers are compared after adding: {', '.join(told[:LABELS])}{more}{scale} "
+        f"answers are compared after adding: {', '.join(told[:LABELS])}{more}{scale}{head} "
         f"({calibration.way}, fitted on {calibration.examples} examples)"
     )

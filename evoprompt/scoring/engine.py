@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,15 +40,16 @@ from evoprompt.scoring.language_model import (
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.probe import PROBE_TOLERANCE, Verdict, probe
 from evoprompt.scoring.readout import Readout, groups_of, joined_readout, likeliest, plan_readout
-from evoprompt.scoring.sheet import Sheet, one_pass
+from evoprompt.scoring.sheet import Sheet, Tally, one_pass
 from evoprompt.scoring.trie import (
+    Features,
     Pass,
     TokenRequest,
     Tokens,
     TriePlan,
     branches,
     column_ends,
-    plan,
+    features_of,
     segments,
     visible,
 )
@@ -66,6 +66,8 @@ class TokenScores:
     count: TokenCount
     #: passes were shorter than asked for, for want of memory: the last bits may be others
     is_shortened: bool = False
+    #: log-probabilities of the features' tokens, nats, shape (place, token); where they were wanted
+    features: NDArray[np.float64] | None = None
 
 
 class Scorer:
@@ -97,14 +99,20 @@ class Scorer:
         tolerance = PROBE_TOLERANCE[model.dtype]
         self._decoders = {way: Decoder(model, way, tolerance) for way in (self.path, "plain")}
 
-    def score(self, requests: Sequence[TokenRequest], cuts: Sequence[int] = ()) -> TokenScores:
+    def score(
+        self,
+        requests: Sequence[TokenRequest],
+        cuts: Sequence[int] = (),
+        features: Features | None = None,
+    ) -> TokenScores:
         """Return the log-likelihood of every request, in order.
 
         Args:
             requests: any.
             cuts: where the tokens that all requests share are cut (`trie.trunk_cuts`); the segments
                 go through the prefix store. Under block masks nothing is cut or stored: a trunk is
-                a small part of a long pass, and costs less there than passes of its own.
+        a small part of a long pass, and costs less there than passes of its own.
+            features: read beside them.
 
         Raises:
             UserError: a request is longer than the model's window or has a token that is none of
@@ -117,14 +125,18 @@ class Scorer:
         log_likelihood = np.zeros(len(requests))
         is_greedy = np.zeros(len(requests), dtype=bool)
         count = TokenCount()
+        read = np.zeros((len(features.places), len(features.tokens))) if features else None
         for path, which in self._paths([len(r.fed) for r in requests]):
-            scores = self._score_by(path, [requests[i] for i in which], cuts)
+            asked = features_of(features, which)
+            scores = self._score_by(path, [requests[i] for i in which], cuts, asked)
             log_likelihood[which], is_greedy[which] = scores.log_likelihood, scores.is_greedy
+            if features and read is not None:
+                read[np.isin(features.places, which)] = scores.features
             count += scores.count
-        if np.isnan(log_likelihood).any():
+        if np.isnan(log_likelihood).any() or (read is not None and np.isnan(read).any()):
             raise UserError(NOT_A_NUMBER)
         is_shortened = self.chunk_tokens < self._asked_chunk
-        return TokenScores(log_likelihood, is_greedy, count, is_shortened)
+        return TokenScores(log_likelihood, is_greedy, count, is_shortened, read)
 
     def _paths(self, lengths: Sequence[int]) -> list[tuple[str, list[int]]]:
         """Return each way that sequences of these lengths take, with the places of those that take
@@ -138,54 +150,28 @@ class Scorer:
         return sorted(ways.items(), key=lambda way: way[0] == "plain")
 
     def _score_by(
-        self, path: str, requests: Sequence[TokenRequest], cuts: Sequence[int]
+        self,
+        path: str,
+        requests: Sequence[TokenRequest],
+        cuts: Sequence[int],
+        features: Features | None,
     ) -> TokenScores:
-        log_likelihood = np.zeros(len(requests))
-        is_greedy = np.zeros(len(requests), dtype=bool)
         if self.model.block_masks and self.path == "packed":
             cuts = ()
-        trie = plan(requests, self.chunk_tokens, cuts)
-        floor = TokenCount(0, trie.num_rows, 0, int(trie.needs_head.sum()), requests=len(requests))
-        left = np.arange(len(requests))
-        spent = TokenCount()
-        while len(left):
+        tally = Tally(requests, features)
+        trie = tally.plan(self.chunk_tokens, cuts)
+        count = TokenCount(0, trie.num_rows, 0, int(trie.needs_head.sum()), requests=len(requests))
+        while True:
             sheet = Sheet(trie)
             try:
-                spent += self._ways[path](trie, sheet)
+                count += self._ways[path](trie, sheet)
             except OutOfMemoryError as error:
-                spent += self._halve(error)
-            answered = (
-                np.bincount(trie.scored_request, weights=~sheet.is_done, minlength=len(left)) == 0
-            )
-            sums = np.bincount(trie.scored_request, weights=sheet.log_prob, minlength=len(left))
-            log_likelihood[left[answered]] = sums[answered]
-            misses = np.bincount(trie.scored_request, weights=~sheet.is_first, minlength=len(left))
-            is_greedy[left[answered]] = (misses == 0)[answered]
-            left = left[~answered]
-            if len(left):
-                trie = plan([requests[i] for i in left], self.chunk_tokens, cuts)
-        return TokenScores(log_likelihood, is_greedy, floor + spent)
-
-    def score_units(
-        self, units: Sequence[tuple[Sequence[TokenRequest], Sequence[int]]]
-    ) -> list[TokenScores]:
-        """Return the scores of each unit, requests and cuts, in order.
-
-        Where long passes pay, under block masks, all units go through as one plan: passes hold
-        branches of many prompts. Scores may then differ from those of `score` in their last bits,
-        and the first unit carries the work of all.
-        """
-        if self.path != "packed" or not self.model.block_masks:
-            return [self.score(requests, cuts) for requests, cuts in units]
-        whole = self.score([request for requests, _ in units for request in requests])
-        ends = np.cumsum([0, *(len(requests) for requests, _ in units)]).tolist()
-        counts = [TokenCount(requests=end - start) for start, end in pairwise(ends)]
-        counts[:1] = [replace(whole.count, requests=ends[1])]
-        values, is_greedy = whole.log_likelihood, whole.is_greedy
-        return [
-            TokenScores(values[start:end], is_greedy[start:end], count, whole.is_shortened)
-            for (start, end), count in zip(pairwise(ends), counts, strict=True)
-        ]
+                count += self._halve(error)
+            tally.enter(trie, sheet)
+            if not len(tally.left):
+                break
+            trie = tally.plan(self.chunk_tokens, cuts)
+        return TokenScores(tally.log_likelihood, tally.is_greedy, count, features=tally.features)
 
     def readout(self, contexts: Sequence[Tokens], top: int, cuts: Sequence[int] = ()) -> Readout:
         """Return the `top` likeliest next tokens after each context, in order; of the model's

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evoprompt.records import TokenCount
 from evoprompt.scoring.engine import TokenScores
-from evoprompt.scoring.trie import TokenRequest, count_rows
+from evoprompt.scoring.trie import Features, TokenRequest, count_rows
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,11 @@ ENGINE = "1"
 SCHEMA = """CREATE TABLE IF NOT EXISTS score
     (id INTEGER PRIMARY KEY, key BLOB, company BLOB, seal BLOB,
     log_likelihood REAL, is_greedy INTEGER, UNIQUE (key, company))"""
+
+#: The same of the log-probabilities of features after a context, doubles.
+FEATURES = """CREATE TABLE IF NOT EXISTS feature
+    (id INTEGER PRIMARY KEY, key BLOB, company BLOB, seal BLOB, log_prob BLOB,
+    UNIQUE (key, company))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,12 @@ class Memo:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", SCHEMA):
+            for statement in (
+                "PRAGMA journal_mode=WAL",
+                "PRAGMA synchronous=NORMAL",
+                SCHEMA,
+                FEATURES,
+            ):
                 self._connection.execute(statement)
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
@@ -97,8 +108,11 @@ class Memo:
                 scores[index] = (row[2], bool(row[3]))
         return Known(scores, num_together == len(requests))
 
-    def recall(self, requests: Sequence[TokenRequest]) -> TokenScores | None:
-        """Return the scores of requests that were scored together before, or None.
+    def recall(
+        self, requests: Sequence[TokenRequest], features: Features | None = None
+    ) -> TokenScores | None:
+        """Return the scores of requests that were scored together before, with their features if
+        there are any, or None.
 
         The last bits of a score depend on what was scored with it; in the same company they are the
         bits of scoring it again.
@@ -112,8 +126,14 @@ class Memo:
             requests=len(requests),
             memo_requests=len(requests),
         )
+        read = self._recall_features(requests, features) if features else None
+        if features and read is None:
+            return None
         return TokenScores(
-            np.array([v for v, _ in values]), np.array([g for _, g in values], dtype=bool), count
+            np.array([v for v, _ in values]),
+            np.array([g for _, g in values], dtype=bool),
+            count,
+            features=read,
         )
 
     def complete(
@@ -143,9 +163,14 @@ class Memo:
         )
         return TokenScores(log_likelihood, is_greedy, count)
 
-    def keep(self, requests: Sequence[TokenRequest], scores: TokenScores) -> None:
-        """Write the scores of requests that were scored together, all or none; none that came of
-        shorter passes than the signature says.
+    def keep(
+        self,
+        requests: Sequence[TokenRequest],
+        scores: TokenScores,
+        features: Features | None = None,
+    ) -> None:
+        """Write the scores of requests that were scored together, with their features, all or none;
+        none that came of shorter passes than the signature says.
         """
         if scores.is_shortened:
             return
@@ -165,9 +190,49 @@ class Memo:
                     "VALUES (?,?,?,?,?)",
                     rows,
                 )
+                transaction.executemany(
+                    "INSERT OR REPLACE INTO feature(key, company, seal, log_prob) VALUES (?,?,?,?)",
+                    self._feature_rows(requests, company, features, scores.features),
+                )
                 self._bound(transaction)
         except sqlite3.Error as error:
             self._give_up(error)
+
+    def _feature_rows(
+        self,
+        requests: Sequence[TokenRequest],
+        company: bytes,
+        features: Features | None,
+        values: NDArray[np.float64] | None,
+    ) -> list[tuple[bytes, bytes, bytes, bytes]]:
+        """Return what is written of the features after each context."""
+        if features is None or values is None:
+            return []
+        asked = [TokenRequest(requests[i].context, features.tokens) for i in features.places]
+        written = (row.astype("<f8").tobytes() for row in values)
+        return [
+            (self._key(r), company, self._seal_of(r, data), data)
+            for r, data in zip(asked, written, strict=True)
+        ]
+
+    def _recall_features(
+        self, requests: Sequence[TokenRequest], features: Features
+    ) -> NDArray[np.float64] | None:
+        """Return the features that were read together with these requests, shape (place, token);
+        None unless all are there.
+        """
+        company = self._company([self._key(r) for r in requests])
+        found = []
+        for place in features.places:
+            asked = TokenRequest(requests[place].context, features.tokens)
+            rows = self._execute(
+                "SELECT seal, log_prob FROM feature WHERE key = ? AND company = ?",
+                [self._key(asked), company],
+            )
+            if not rows or rows[0][0] != self._seal_of(asked, rows[0][1]):
+                return None
+            found.append(np.frombuffer(rows[0][1], "<f8"))
+        return np.stack(found)
 
     def close(self) -> None:
         """Close the file."""
@@ -184,10 +249,11 @@ class Memo:
             for name in ("page_count", "freelist_count", "page_size")
         )
         if (pages - free) * size > self._limit:
-            transaction.execute(
-                "DELETE FROM score WHERE id <= (SELECT min(id) + (max(id) - min(id) + 1) / 10 "
-                "FROM score)"
-            )
+            for table in ("score", "feature"):
+                transaction.execute(
+                    f"DELETE FROM {table} WHERE id <= (SELECT min(id) + "
+                    f"(max(id) - min(id) + 1) / 10 FROM {table})"
+                )
 
     def _execute(self, question: str, values: Sequence[bytes]) -> list[Any]:
         if self._connection is None:
@@ -211,9 +277,10 @@ class Memo:
         return hashlib.blake2b(_bytes(request), digest_size=16, key=self._salt).digest()
 
     def _seal(self, request: TokenRequest, log_likelihood: float, is_greedy: bool) -> bytes:
-        return hashlib.sha256(
-            self._salt + _bytes(request) + struct.pack("<d?", log_likelihood, is_greedy)
-        ).digest()[:16]
+        return self._seal_of(request, struct.pack("<d?", log_likelihood, is_greedy))
+
+    def _seal_of(self, request: TokenRequest, data: bytes) -> bytes:
+        return hashlib.sha256(self._salt + _bytes(request) + data).digest()[:16]
 
     @staticmethod
     def _company(keys: Sequence[bytes]) -> bytes:

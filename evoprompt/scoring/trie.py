@@ -47,6 +47,16 @@ class TokenRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Features:
+    """Tokens whose log-probability is wanted too, after the contexts of some requests. Where the
+    continuation of a request is scored, its context's end is at hand, so they cost no forward.
+    """
+
+    tokens: Tokens
+    places: tuple[int, ...]  #: of the requests, by place in their list, ascending
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """One forward pass over the rows [start, end). `past` are the rows kept before it; `keep` keeps
     these rows for the next ones.
@@ -139,6 +149,14 @@ def plan(requests: Sequence[TokenRequest], budget: int, cuts: Sequence[int] = ()
         scored_request=np.repeat(np.arange(len(requests)), [len(q.continuation) for q in requests]),
         num_requests=len(requests),
     )
+
+
+def features_of(features: Features | None, which: Sequence[int]) -> Features | None:
+    """Return the features of some requests, given by their places, ascending."""
+    if features is None:
+        return None
+    wanted = set(features.places)
+    return Features(features.tokens, tuple(i for i, r in enumerate(which) if r in wanted))
 
 
 def trunk_cuts(

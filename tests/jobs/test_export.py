@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import evoprompt as ep
+from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import job_of
 from evoprompt.jobs.evolve.build import check_task
@@ -43,8 +44,14 @@ def module_of(text: str, file: Path):
 
 @pytest.mark.parametrize(
     "settings",
-    [CALIBRATED, ["fitness.kind=pmi"], ["fitness.kind=per_token"], ["fitness.kind=per_byte"]],
-    ids=["calibrated", "pmi", "per_token", "per_byte"],
+    [
+        CALIBRATED,
+        ["fitness.calibration=head", "evolution.generations=2"],
+        ["fitness.kind=pmi"],
+        ["fitness.kind=per_token"],
+        ["fitness.kind=per_byte"],
+    ],
+    ids=["calibrated", "head", "pmi", "per_token", "per_byte"],
 )
 def test_the_python_file_gives_the_answers_of_the_test(
     config_file: Path, tmp_path: Path, settings: list[str]
@@ -87,6 +94,29 @@ def test_the_python_file_takes_any_function_and_runs_by_itself(config_file: Path
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     answer, _, rest = done.stdout.partition(" ")
     assert max(json.loads(rest), key=json.loads(rest).get) == answer
+
+
+def test_who_reads_no_words_gets_offsets_that_were_fitted_without_them(
+    config_file: Path, tmp_path: Path
+):
+    settings = ["fitness.calibration=head", "evolution.generations=2"]
+    folder = ended(config_file, tmp_path / "run", *settings)
+    champion = job_of(folder).champion(folder)
+    module = module_of(export(folder, "python"), tmp_path / "champion.py")
+    values = {"bad": [-1.5], "good": [-1.0]}
+    offsets = champion.offsets
+
+    def score(prompt: str, continuation: str) -> list[float]:
+        return values[continuation.strip()]
+
+    shares = module.probabilities("a film", score)
+    sums = {c: offsets.temperature * v[0] + offsets.offsets[c] for c, v in values.items()}
+    assert shares["good"] / shares["bad"] == pytest.approx(exp(sums["good"] - sums["bad"]))
+    text = export(folder, "text")
+    assert "(labelled, fitted on" in text
+    assert "read other words too" in text
+    found = json.loads(export(folder, "json"))["calibration"]
+    assert LabelCalibration.from_dict(found) == champion.calibration
 
 
 def test_label_words_that_begin_each_other_are_compared_with_their_ends(
@@ -147,7 +177,7 @@ def test_a_logit_bias_is_of_one_token_each(config_file: Path, tmp_path: Path):
     # what a server does with it: the greatest sum is the answer of the calibrated comparison
     module = module_of(as_python(exported), tmp_path / "champion.py")
     for text in ("a good film", "a bad meal", "it was fine", "very sad"):
-        score = module.with_transformers()
+        score, _ = module.with_transformers()
         sums = {
             label: score(module.render(text), word)[0] + values["logit_bias"][tokens[label]]
             for label, word in module.CHAMPION["continuations"].items()

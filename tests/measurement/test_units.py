@@ -61,6 +61,33 @@ def same(a: LabelScores, b: LabelScores) -> bool:
     return all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in pairs)
 
 
+def test_features_are_those_of_each_example_whatever_the_order():
+    """Read once an example, after its prompt, and kept in numbers of 16 bits."""
+    queries = render_queries(POLICY, EXAMPLES, with_prior=True, with_prompt=True)
+    found = []
+    for seed in (0, 1):
+        order = np.random.default_rng(seed).permutation(len(queries))
+        unit, scores = unit_of(queries, order)
+        unit = replace(unit, features=(7, 8))
+        work = unit.work
+        assert work.features.tokens == (7, 8)
+        assert len(work.features.places) == 2
+        prompts = [unit.asked[i].query.context for i in work.features.places]
+        assert sorted(prompts) == sorted(render_prompt(POLICY, e.input) for e in EXAMPLES)
+        # a third of the length of the context, and less
+        values = [[-len(p) / 3, -len(p) / 3 - 1] for p in prompts]
+        read = label_scores(unit, replace(scores, features=np.array(values)), EXAMPLES)
+        expected = np.array([[-len(render_prompt(POLICY, e.input)) / 3] for e in EXAMPLES])
+        expected = np.concatenate([expected, expected - 1], axis=1)[None]
+        np.testing.assert_array_equal(read.features, expected.astype(np.float16))
+        found.append(read.features.tolist())
+    assert found[0] == found[1]
+    both = read.joined(read)
+    assert both.features.shape == (1, 4, 2)
+    np.testing.assert_array_equal(both.first(2).features, read.features)
+    assert label_scores(*unit_of(queries), EXAMPLES).features is None
+
+
 def test_the_order_of_the_queries_changes_nothing():
     queries = render_queries(POLICY, EXAMPLES, with_prior=True, with_prompt=True)
     assert [q.kind for q in queries].count(QueryKind.PROMPT) == 1

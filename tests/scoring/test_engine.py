@@ -18,7 +18,7 @@ from evoprompt.scoring.decoding import Decoding
 from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.prefix_store import PrefixStore
 from evoprompt.scoring.probe import limit_requests, probe_requests
-from evoprompt.scoring.trie import TokenRequest, plan
+from evoprompt.scoring.trie import Features, TokenRequest, plan
 
 
 @given(request_lists, st.integers(1, 40))
@@ -40,6 +40,35 @@ def test_branched_scores_are_the_plain_ones_and_the_work_is_counted(requests, bu
     assert branched.is_greedy.tolist() == plain.is_greedy.tolist()
     assert model.body_tokens == branched.count.body_tokens
     assert reference.body_tokens == plain.count.body_tokens
+
+
+@given(request_lists, st.integers(1, 40), st.data())
+def test_features_are_read_where_contexts_end_and_cost_nothing(requests, budget, data):
+    """On every way down the ladder, beside the same scores: what requests for them would score."""
+    places = tuple(i for i in range(len(requests)) if data.draw(st.booleans()))
+    features = Features((3, 0, 5), places)
+    asked = [TokenRequest(requests[i].context, (token,)) for i in places for token in (3, 0, 5)]
+    expected = Scorer(ToyLM(), path="plain").score(asked).log_likelihood.reshape(-1, 3)
+    for path in ("packed", "branched", "plain"):
+        model, without = ToyLM(), ToyLM()
+        scores = Scorer(model, chunk_tokens=budget, path=path).score(requests, (), features)
+        alone = Scorer(without, chunk_tokens=budget, path=path).score(requests)
+        np.testing.assert_allclose(scores.features, expected, atol=1e-9)
+        np.testing.assert_array_equal(scores.log_likelihood, alone.log_likelihood)
+        assert scores.is_greedy.tolist() == alone.is_greedy.tolist()
+        assert scores.count == alone.count
+        assert model.body_tokens == without.body_tokens
+        assert alone.features is None
+
+
+@given(request_lists, st.integers(9, 40), st.integers(8, 30))
+def test_features_are_read_again_where_passes_found_no_memory(requests, budget, memory):
+    features = Features((3, 1), tuple(range(len(requests))))
+    expected = Scorer(ToyLM(), path="plain").score(requests, (), features).features
+    model = ToyLM()
+    model.memory = memory
+    scores = Scorer(model, chunk_tokens=budget, path="packed").score(requests, (), features)
+    np.testing.assert_allclose(scores.features, expected, atol=1e-9)
 
 
 @given(request_lists)

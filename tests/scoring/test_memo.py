@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from evoprompt.jobs.score import score_with_memo
 from evoprompt.records import TokenCount
 from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.memo import Memo, clear_memo, describe_memo
-from evoprompt.scoring.trie import TokenRequest
+from evoprompt.scoring.trie import Features, TokenRequest
 
 REQUESTS = [
     TokenRequest((1, 2, 3), (4, 5)),
@@ -51,6 +52,31 @@ def test_what_was_kept_comes_back_to_the_bit(memo: Memo):
     assert again.log_likelihood.tolist() == kept.log_likelihood.tolist()
     assert again.is_greedy.tolist() == kept.is_greedy.tolist()
     assert again.count == TokenCount(floor_body_tokens=5, requests=4, memo_requests=4)
+
+
+def test_features_come_back_to_the_bit_with_those_they_were_read_with_alone(memo: Memo):
+    features = Features((7, 8), (0, 3))
+    kept = replace(scores_of(REQUESTS), features=np.array([[-1 / 3, -2.0], [-5.5, -1e-9]]))
+    memo.keep(REQUESTS, kept, features)
+    again = memo.recall(REQUESTS, features)
+    np.testing.assert_array_equal(again.features, kept.features)
+    assert again.log_likelihood.tolist() == kept.log_likelihood.tolist()
+    assert memo.recall(REQUESTS).features is None
+    # other words, other places, other company: nothing is known
+    assert memo.recall(REQUESTS, Features((8, 7), (0, 3))) is None
+    assert memo.recall(REQUESTS, Features((7, 8), (0, 1))) is None
+    memo.keep(REQUESTS[:1], scores_of(REQUESTS[:1]))
+    assert memo.recall(REQUESTS[:1], Features((7, 8), (0,))) is None
+
+
+def test_features_that_were_changed_in_the_file_are_not_believed(memo: Memo):
+    features = Features((7, 8), (0,))
+    kept = replace(scores_of(REQUESTS), features=np.array([[-1.0, -2.0]]))
+    memo.keep(REQUESTS, kept, features)
+    assert memo.recall(REQUESTS, features) is not None
+    with sqlite3.connect(memo.path) as file:
+        file.execute("UPDATE feature SET log_prob = ?", (np.array([-1.0, -2.5]).tobytes(),))
+    assert memo.recall(REQUESTS, features) is None
 
 
 def test_where_context_ends_and_continuation_begins_is_part_of_the_key(memo: Memo):

@@ -77,22 +77,6 @@ def test_scores_under_block_masks_equal_those_under_dense_ones(name: str, tmp_pa
         assert blocks.count.body_tokens == dense.count.body_tokens
 
 
-def test_units_scored_together_equal_those_scored_one_by_one(tmp_path: Path):
-    model = TransformersLM(save_model(tmp_path / "model"), threads=1)
-    units = [
-        ([TokenRequest((1, 2, 3, own, e), (7, 8)) for e in range(5)], (2,)) for own in (4, 5, 6)
-    ]
-    scorer = Scorer(model, path="packed")
-    alone = scorer.score_units(units)
-    assert sum(s.count.forwards for s in alone) == 6  # a trunk and the rest of each
-    model.reads_ends = model.block_masks = True
-    together = scorer.score_units(units)
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-5)
-    assert [s.count.forwards for s in together] == [1, 0, 0]
-    assert [s.count.requests for s in together] == [5, 5, 5]
-
-
 @pytest.mark.parametrize("fault", ["wrong", "refused"])
 def test_block_masks_that_are_not_exact_are_turned_off(fault: str, tmp_path: Path):
     model = TransformersLM(save_model(tmp_path / "model"), threads=1)

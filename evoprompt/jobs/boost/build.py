@@ -101,8 +101,13 @@ def build_boost(config: BoostConfig, runs: Path) -> BoostParts:
 
 
 def calibration_of(run: Path | None) -> LabelCalibration | None:
-    """Return how a run's champion answers; None where there is none or nothing is calibrated."""
-    return None if run is None else job_of(run).champion(run).calibration
+    """Return how a run's champion answers, by offsets alone, since a loop changes what stands
+    before its questions; None where there is none or nothing is calibrated.
+    """
+    if run is None:
+        return None
+    champion = job_of(run).champion(run)
+    return champion.offsets or champion.calibration
 
 
 def check_boost(config: BoostConfig) -> tuple[Asked, Policy, Policy]:

@@ -36,7 +36,7 @@ def _of_run(part: Mapping[str, Any]) -> LabelCalibration | None:
     from evoprompt.calibration import LabelCalibration
 
     found = part.get("calibration")
-    return LabelCalibration(**found) if found else None
+    return LabelCalibration.from_dict(found) if found else None
 
 
 class BoostJob:

@@ -300,7 +300,7 @@ def _asker(parts: BoostParts, ledger: Ledger, observer: BoostObserver) -> Asker:
 
 def _known(calibration: LabelCalibration | None) -> dict[str, object]:
     """Return a calibration as a summary has it; nothing where there is none."""
-    return {} if calibration is None else {"calibration": asdict(calibration)}
+    return {} if calibration is None else {"calibration": calibration.to_dict()}
 
 
 def _conclude(

@@ -19,9 +19,15 @@ from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
 from evoprompt.jobs.evolve.budget import Costs
-from evoprompt.jobs.evolve.calibrator import Calibrator, calibrator_of, why_not
+from evoprompt.jobs.evolve.calibrator import (
+    Calibrator,
+    calibrator_of,
+    reads_words,
+    why_not,
+)
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
+from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Wanted
@@ -151,7 +157,8 @@ def build(
     # after the executor: its imports would slow the start of Ray down
     tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
-    calibrator = calibrator_of(config.fitness.calibration, task, fitness)
+    words = feature_words(model.tokenizer) if reads_words(config.fitness.calibration) else ()
+    calibrator = calibrator_of(config.fitness.calibration, task, fitness, words)
     measuring = partial(Measurer, model.tokenizer, model.executor, open_memo=opener, writer=writer)
     measurer = measuring(
         Wanted(
@@ -160,6 +167,7 @@ def build(
             verdicts=fitness.needs_verdicts,
         )
     )
+    measurer.features = calibrator.words
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     return Parts(
         config,

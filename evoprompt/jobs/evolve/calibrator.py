@@ -25,7 +25,7 @@ from evoprompt.tasks.base import Task
 #: Of `provenance.json`: how the policies of a run are calibrated.
 CALIBRATION = "calibration"
 #: What is chosen from where that is left to the run; the first of those that tie.
-TO_CHOOSE: tuple[Way, ...] = ("labelled", "batch", "off")
+TO_CHOOSE: tuple[Way, ...] = ("head", "labelled", "batch", "off")
 
 
 class Calibrator:
@@ -36,11 +36,18 @@ class Calibrator:
         asked: of the configuration.
         labels: the choices that all examples share, in their order; none where there is nothing to
             calibrate.
+        words: the tokens whose log-probabilities are read beside the choices, for a head.
     """
 
-    def __init__(self, asked: CalibrationConfig = "off", labels: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        asked: CalibrationConfig = "off",
+        labels: Sequence[str] = (),
+        words: Sequence[int] = (),
+    ) -> None:
         self.asked: CalibrationConfig = asked
         self._labels = tuple(labels)
+        self.words = tuple(words) if self.is_used and reads_words(asked) else ()
         self._way: Way | None = _given(asked) if labels else "off"
         self._worth: Mapping[Way, float] = {}
 
@@ -66,12 +73,20 @@ class Calibrator:
         return self._way
 
     def settle(self, founders: Sequence[LabelScores]) -> None:
-        """Choose the way, where that is left to the run, by what was measured of its founders."""
+        """Choose the way, where that is left to the run, by what was measured of its founders; a
+        head where words were read is else one without.
+        """
+        words = [None if s.features is None else s.features[0] for s in founders]
+        is_read = bool(words) and all(w is not None for w in words)
+        if self._way == "head" and not is_read:
+            self._way = "labelled"
         if self.asked == "auto" and self._labels:
-            prompts = [(scores.log_likelihood[0], scores.gold) for scores in founders]
-            worth = worth_of_ways(prompts, TO_CHOOSE)
+            values = [(scores.log_likelihood[0], scores.gold) for scores in founders]
+            prompts = [(*pair, w) for pair, w in zip(values, words, strict=True)]
+            ways = TO_CHOOSE if is_read else tuple(w for w in TO_CHOOSE if w != "head")
+            worth = worth_of_ways(prompts, ways)
             self._worth = {way: round(nats, FITNESS_DIGITS) for way, nats in worth.items()}
-            best: Way = max(TO_CHOOSE, key=self._worth.__getitem__)
+            best: Way = max(ways, key=self._worth.__getitem__)
             self._way = best
 
     def record(self, folder: RunFolder) -> None:
@@ -86,11 +101,14 @@ class Calibrator:
         """Return scores with each example calibrated by the others."""
         return calibrated_out(scores, self.way)
 
-    def applied(self, learned: Sequence[LabelScores], scores: LabelScores) -> LabelScores:
+    def applied(
+        self, learned: Sequence[LabelScores], scores: LabelScores, way: Way | None = None
+    ) -> LabelScores:
         """Return one policy's scores on examples that nothing was fitted on, calibrated by what was
-        measured of it on others.
+        measured of it on others; in another way than the run's, if one is given.
         """
-        return scores if self.way == "off" else apply(fitted(learned, self.way), scores)
+        way = way or self.way
+        return scores if way == "off" else apply(fitted(learned, way), scores)
 
     def of_policy(self, learned: Sequence[LabelScores]) -> LabelCalibration | None:
         """Return one policy's calibration by what was measured of it; None where nothing is
@@ -98,13 +116,30 @@ class Calibrator:
         """
         if not self.is_used:
             return None
+        return self._by_label(learned, self.way)
+
+    def by_offsets(self, learned: Sequence[LabelScores]) -> LabelCalibration | None:
+        """Return the same without a head, for those who have no words to read; None where this run
+        has no head.
+        """
+        has_head = self.is_used and self.way == "head"
+        return self._by_label(learned, "labelled") if has_head else None
+
+    def _by_label(self, learned: Sequence[LabelScores], way: Way) -> LabelCalibration:
         num = sum(len(scores.gold) for scores in learned)
-        return by_label(fitted(learned, self.way), self._labels, num)
+        return by_label(fitted(learned, way), self._labels, num, self.words)
 
 
-def calibrator_of(asked: CalibrationConfig, task: Task, fitness: Fitness) -> Calibrator:
+def calibrator_of(
+    asked: CalibrationConfig, task: Task, fitness: Fitness, words: Sequence[int] = ()
+) -> Calibrator:
     """Return the calibrator of a run: it does nothing where `why_not` says why."""
-    return Calibrator(asked, () if why_not(task, fitness) else task.choices or ())
+    return Calibrator(asked, () if why_not(task, fitness) else task.choices or (), words)
+
+
+def reads_words(asked: CalibrationConfig) -> bool:
+    """Return whether other words than the choices' own have to be read."""
+    return asked in ("auto", "head")
 
 
 def why_not(task: Task, fitness: Fitness) -> str | None:

@@ -152,8 +152,9 @@ def summarize(
             validation_fitness(parts, champion, validated[last]),
             dict(evaluations[last].traits),
             found.calibration[last],
+            found.offsets[last],
         ),
-        baseline=_baseline(baseline, evaluations[first].fitness, found.calibration[first]),
+        baseline=_baseline(baseline, evaluations[first].fitness, found),
         fitness=FitnessSummary(
             kind=parts.fitness.name,
             first=max(starting),
@@ -178,11 +179,11 @@ def summarize(
     )
 
 
-def _baseline(
-    policy: Policy, fitness: float, calibration: LabelCalibration | None
-) -> BaselineSummary:
-    prompt = render_prompt(policy)
-    return BaselineSummary(policy.policy_id, policy.to_dict(), prompt, fitness, calibration)
+def _baseline(policy: Policy, fitness: float, found: Tested) -> BaselineSummary:
+    first = policy.policy_id
+    values, prompt = policy.to_dict(), render_prompt(policy)
+    calibrations = found.calibration[first], found.offsets[first]
+    return BaselineSummary(first, values, prompt, fitness, *calibrations)
 
 
 def _trust(parts: Parts, journal: Journal, champion: Policy, tested: LabelScores | None) -> Trust:
@@ -211,6 +212,7 @@ class Tested:
     test: HeldOut
     scores: Mapping[str, LabelScores]  #: on the test examples, by policy id
     calibration: Mapping[str, LabelCalibration | None]  #: by policy id
+    offsets: Mapping[str, LabelCalibration | None]  #: the same without a head, where there is one
 
 
 def _tested(
@@ -230,8 +232,14 @@ def _tested(
 
     before, after = right(first, scores), right(last, scores)
     plain = right(first, raw) if calibrator.is_used else None
-    test = compare(before, after, config.seed, config.final.alpha, plain)
-    return Tested(test, scores, {p: calibrator.of_policy(known) for p, known in learned.items()})
+    offsets = {p: calibrator.by_offsets(known) for p, known in learned.items()}
+    alone = None
+    if offsets[last] is not None:
+        by = {p: calibrator.applied(learned[p], s, "labelled") for p, s in raw.items()}
+        alone = right(first, by), right(last, by)
+    test = compare(before, after, config.seed, config.final.alpha, plain, alone)
+    used = {p: calibrator.of_policy(known) for p, known in learned.items()}
+    return Tested(test, scores, used, offsets)
 
 
 def answered_right(

@@ -4,6 +4,7 @@ them count.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,6 +204,7 @@ def measurement_line(scores: LabelScores) -> dict[str, object]:
         if scores.prompt_cross_entropy is not None
         else None,
         "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
+        **({"features": _packed(scores.features)} if scores.features is not None else {}),
     }
 
 
@@ -223,7 +225,21 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
         if row.get("prompt_cross_entropy") is not None
         else None,
         verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
+        features=_unpacked(row["features"], len(row["gold"])) if "features" in row else None,
     )
+
+
+def _packed(features: np.ndarray) -> str:
+    """Return one policy's features as text: little-endian numbers of 16 bits in base 64, example
+    after example.
+    """
+    return b64encode(features.astype("<f2").tobytes()).decode()
+
+
+def _unpacked(text: str, num_examples: int) -> np.ndarray:
+    """Return the features of `_packed`, shape (1, example, word)."""
+    values = np.frombuffer(b64decode(text, validate=True), "<f2").astype(np.float64)
+    return values.reshape(1, num_examples, -1)
 
 
 def _birth_dict(birth: Birth) -> dict[str, object]:

@@ -83,12 +83,15 @@ class EvolveJob:
         with in_form(folder / SUMMARY):
             policy = Policy.from_dict(summary["champion"]["policy"])
             kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
-            found = summary["champion"].get("calibration")
-            calibration = LabelCalibration(**found) if found else None
+            calibration, offsets = (
+                LabelCalibration.from_dict(found) if found else None
+                for found in map(summary["champion"].get, ("calibration", "offsets"))
+            )
         return Champion(
             config,
             policy,
             evaluator_of(policy),
             answered_by=fitness_of(kind, has_choices=True).compared_by,
             calibration=calibration,
+            offsets=offsets,
         )

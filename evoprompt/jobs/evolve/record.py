@@ -84,6 +84,7 @@ class BaselineSummary:
     prompt: str
     fitness: float
     calibration: LabelCalibration | None = None  #: by which it was tested; None where nothing is
+    offsets: LabelCalibration | None = None  #: the same without a head, where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class ChampionSummary:
     validation_fitness: float
     traits: Mapping[str, float]
     calibration: LabelCalibration | None = None  #: by which it answers; None where nothing is
+    offsets: LabelCalibration | None = None  #: the same without a head, where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +156,10 @@ class Summary:
         """Return the summary as `summary.json` has it."""
         optional = ("evaluator", "unanswered", "claim", "report", "headroom")
         values = {n: value for n, value in asdict(self).items() if n not in optional or value}
-        for name in ("champion", "baseline"):
-            if values[name]["calibration"] is None:
-                del values[name]["calibration"]
+        for name, part in (("champion", self.champion), ("baseline", self.baseline)):
+            found = {n: getattr(part, n) for n in CALIBRATIONS}
+            known = {n: each.to_dict() for n, each in found.items() if each is not None}
+            values[name] = {n: v for n, v in values[name].items() if n not in found} | known
         return values | {"test": self.test.to_dict()}
 
     @classmethod
@@ -176,14 +179,16 @@ class Summary:
 
 
 def _calibrated(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a part's values with its calibration as a record, where it has one."""
-    found = values.get("calibration")
-    return values if found is None else {**values, "calibration": LabelCalibration(**found)}
+    """Return a part's values with its calibrations as records, where it has them."""
+    found = {name: values[name] for name in CALIBRATIONS if name in values}
+    return {**values, **{n: LabelCalibration.from_dict(each) for n, each in found.items()}}
 
 
 def _headroom(values: Mapping[str, Any]) -> Headroom:
     return Headroom(**{**values, "gain": Estimate(**values["gain"])})
 
+
+CALIBRATIONS = ("calibration", "offsets")  #: of a champion and of a baseline, where they have them
 
 NESTED: Mapping[str, Any] = {
     "champion": ChampionSummary,

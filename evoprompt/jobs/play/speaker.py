@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evoprompt.measurement.asker import Asker, Prior
+from evoprompt.measurement.asker import Asker, Prior, words_read
 from evoprompt.measurement.measure import JOIN_SLACK
 from evoprompt.measurement.steps import STEP_TOKENS
 from evoprompt.policy import Policy
@@ -76,7 +76,9 @@ class Speaker:
             [policy], [example], asker.on_scored, asker.ledger.timed
         ).values()
         asker.ledger.count(PHASE, count)
-        compared = asker.calibrated(asker.comparison.values(scores)[0, 0], answers)
+        compared = asker.calibrated(
+            asker.comparison.values(scores)[0, 0], answers, words_read(scores)[0]
+        )
         prior = scores.log_likelihood[0, 0] - compared
         return [
             Measure(float(v), int(n), float(p))

@@ -39,7 +39,7 @@ def run(config_file: Path, folder: Path, way: str, *more: str) -> EvolveFolder:
     return EvolveFolder.open(folder)
 
 
-@pytest.mark.parametrize("way", ["labelled", "batch", "contextual"])
+@pytest.mark.parametrize("way", ["head", "labelled", "batch", "contextual"])
 def test_a_birth_is_worth_what_the_others_examples_make_of_it(
     config_file: Path, tmp_path: Path, way
 ):
@@ -50,7 +50,9 @@ def test_a_birth_is_worth_what_the_others_examples_make_of_it(
         scores = measured[birth["policy_id"]]
         prior = scores.prior[0, 0] if way == "contextual" else None
         assert (scores.prior is None) == (prior is None)
-        logs = leave_one_out(scores.log_likelihood[0], scores.gold, way, prior)
+        words = scores.features[0] if way == "head" else None
+        assert (scores.features is None) == (words is None)
+        logs = leave_one_out(scores.log_likelihood[0], scores.gold, way, prior, words)
         of_gold = logs[np.arange(len(scores.gold)), scores.gold]
         assert birth["fitness"] == pytest.approx(of_gold.mean(), abs=1e-6)
         right = (logs.argmax(axis=1) == scores.gold).mean()
@@ -90,7 +92,7 @@ def test_the_way_that_is_left_to_the_run_follows_from_the_founders_and_is_found_
                 for s in (measured[p] for p in founders)
             ]
         )
-        for way in ("labelled", "batch", "off")
+        for way in ("head", "labelled", "batch", "off")
     }
     assert provenance["asked"] == "auto"
     assert provenance["log_likelihood"] == pytest.approx(worth, abs=1e-6)
@@ -160,6 +162,54 @@ def measured_again(folder: EvolveFolder, policy: Policy, split: str) -> LabelSco
         return measured[policy.policy_id][0]
     finally:
         parts.close()
+
+
+def test_a_head_is_refitted_too_and_shown_beside_offsets_alone(config_file: Path, tmp_path: Path):
+    folder = run(config_file, tmp_path / "run", "head")
+    summary, found = folder.read("summary.json"), folder.summary()
+    searched = folder.measurements()
+    for name in ("baseline", "champion"):
+        policy = Policy.from_dict(summary[name]["policy"])
+        known = [searched[policy.policy_id], measured_again(folder, policy, "validation")]
+        values = np.concatenate([s.log_likelihood[0] for s in known])
+        gold = np.concatenate([s.gold for s in known])
+        words = np.concatenate([s.features[0] for s in known])
+        tested = measured_again(folder, policy, "test")
+        for way, part in (("head", name), ("labelled", f"{name}_offsets")):
+            expected = fit(values, gold, way, words=words if way == "head" else None)
+            logs = expected.apply(tested.log_likelihood[0], tested.features[0])
+            right = (logs.argmax(axis=1) == tested.gold).mean()
+            assert summary["test"][part]["value"] == pytest.approx(right)
+        kept = getattr(found, name)
+        logs = fit(values, gold, "head", words=words).apply(
+            tested.log_likelihood[0], tested.features[0]
+        )
+        again = kept.calibration.apply(
+            tested.log_likelihood[0], ("bad", "good"), tested.features[0]
+        )
+        np.testing.assert_allclose(again, logs, atol=1e-9)
+        read = tested.features[0]
+        turned = kept.calibration.apply(tested.log_likelihood[0][:, ::-1], ("good", "bad"), read)
+        np.testing.assert_allclose(turned, logs[:, ::-1], atol=1e-9)
+        assert kept.offsets.head is None
+        assert kept.offsets.way == "labelled"
+    assert json.loads(json.dumps(found.to_dict())) == {
+        k: v for k, v in summary.items() if k != "checksum"
+    }
+    page = (folder.path / "report.html").read_text()
+    assert "by offsets alone" in page
+    assert "by a linear head (head, fitted on 16 examples)" in page
+
+
+def test_a_run_with_a_head_goes_on_where_it_ended(config_file: Path, tmp_path: Path):
+    whole = run(config_file, tmp_path / "whole", "head", "evolution.generations=3")
+    parted = run(config_file, tmp_path / "parted", "head", "evolution.generations=1")
+    (parted.path / "summary.json").unlink()
+    resume(parted.path, ["evolution.generations=3"])
+    assert (parted.path / LINEAGE).read_bytes() == (whole.path / LINEAGE).read_bytes()
+    assert (parted.path / "measurements.jsonl").read_bytes() == (
+        whole.path / "measurements.jsonl"
+    ).read_bytes()
 
 
 def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
@@ -240,14 +290,16 @@ def test_a_line_of_a_calibration_says_what_is_added_at_one_temperature():
     assert calibration_text(LabelCalibration("off", 1.0, {"a": 0.0}, 3)).startswith("none: ")
 
 
+@pytest.mark.parametrize("way", ["labelled", "head"])
 def test_users_get_the_answers_that_were_tested(
-    config_file: Path, boost_file: Path, tmp_path: Path
+    config_file: Path, boost_file: Path, tmp_path: Path, way: str
 ):
     """The test, `predict`, play and a loop with the champion: the same answers, as sure."""
-    folder = run(config_file, tmp_path / "run", "labelled")
+    folder = run(config_file, tmp_path / "run", way)
     champion = job_of(folder.path).champion(folder.path)
     tested = measured_again(folder, champion.policy, "test")
-    logs = champion.calibration.apply(tested.log_likelihood[0], ("bad", "good"))
+    words = tested.features[0] if way == "head" else None
+    logs = champion.calibration.apply(tested.log_likelihood[0], ("bad", "good"), words)
     examples = check_task(folder.config())[0].test
     result = ep.load(folder.path)
     shares = result.probabilities([e.input for e in examples])
@@ -266,8 +318,11 @@ def test_users_get_the_answers_that_were_tested(
     loop = ep.boost(boost_file, out=tmp_path / "loop", settings=settings)
     first = json.loads((loop.folder / "answers.jsonl").read_text().splitlines()[0])
     [again] = result.probabilities([first["input"]])
-    assert first["probability"] == pytest.approx(max(again.values()), abs=1e-5)
-    assert loop.champion.calibration == champion.calibration
+    if way == "labelled":
+        assert first["probability"] == pytest.approx(max(again.values()), abs=1e-5)
+    # what stands before a loop's questions changes, so no head that was fitted on them is used
+    assert loop.champion.calibration == (champion.offsets or champion.calibration)
+    assert loop.champion.calibration.way == "labelled"
     # power: uncalibrated they are others
     plain = LabelCalibration("off", 1.0, {"bad": 0.0, "good": 0.0}, 0)
     assert abs(np.exp(plain.apply(tested.log_likelihood[0], ("bad", "good"))) - found).max() > 0.01
