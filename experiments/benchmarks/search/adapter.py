@@ -49,7 +49,7 @@ class Adapter:
         self.bench.scores(policy, examples)
         seen = list(self.bench.measured[policy].values())
         scores = self.bench.scores(policy, seen)
-        values = np.exp(likelihoods(self.bench, scores, calibrated=self.calibrated))
+        values = np.exp(likelihoods(self.bench, scores, "labelled" if self.calibrated else "off"))
         found = {e.example_id: float(v) for e, v in zip(seen, values, strict=True)}
         return [found[e.example_id] for e in examples]
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.backends.base import WorkUnit
 from evoprompt.backends.open import OpenModel, open_model
-from evoprompt.calibration import fit, leave_one_out
+from evoprompt.calibration import Way, leave_one_out
 from evoprompt.config.sections import JobConfig, ModelConfig, WorkersConfig
+from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Unit
@@ -28,7 +28,6 @@ from evoprompt.records import Example, QueryKind
 from evoprompt.scoring.decoding import Decoding
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
-from evoprompt.scoring.trie import TokenRequest
 from experiments.benchmarks.search.tasks import BenchTask
 
 Floats = NDArray[np.float64]
@@ -83,10 +82,7 @@ class Scores:
     num_tokens: NDArray[np.int64]  #: of the candidates, same shape
     is_greedy: NDArray[np.bool_]  #: whether the right one is the model's own answer, (example,)
     gold: NDArray[np.int64]  #: shape (example,)
-
-    def first(self, number: int) -> Scores:
-        """Return the scores of the first examples."""
-        return Scores(*(getattr(self, f)[:number] for f in self.__dataclass_fields__))
+    words: Floats  #: log-probabilities of the words that a head reads, nats, shape (example, word)
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,7 @@ class _Known:
     log_likelihood: Floats
     num_tokens: NDArray[np.int64]
     is_greedy: bool
+    words: Floats
     context: int
     answers: int
 
@@ -115,6 +112,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         self._measurer = Measurer(self.model.tokenizer, self.model.executor)
+        if self.task.is_shared:
+            self._measurer.features = feature_words(self.model.tokenizer)
 
     def begin(self, budget: float) -> None:
         """Begin a run."""
@@ -191,7 +190,9 @@ class Bench:
         [unit] = self._measurer.prepare([policy], missing)
         done = self._score(unit)
         self.ledger.prefill += done.count.body_tokens
-        lengths = _lengths(unit)
+        lengths, none = _lengths(unit), np.zeros(0)
+        # as a run of the package keeps them
+        words = {e: w.astype(np.float16) for e, w in unit.features_of(done).items()}
         values: dict[str, dict[int, tuple[float, int]]] = {}
         greedy: dict[str, list[tuple[QueryKind, int, bool]]] = {}
         for asked, value, is_greedy in unit.answered(done):
@@ -206,18 +207,20 @@ class Bench:
                 np.array([v for v, _ in found]),
                 np.array([n for _, n in found]),
                 _is_answer(greedy[example.example_id], example.gold),
+                words.get(example.example_id, none).astype(float),
                 *lengths[example.example_id],
             )
 
     def _score(self, unit: Unit) -> TokenScores:
         """Return the scores of a unit; what the memo knows is not forwarded."""
-
-        def forward(requests: Sequence[TokenRequest]) -> TokenScores:
-            work = WorkUnit(unit.key, tuple(requests), unit.cuts)
-            return self.model.executor.score([work], lambda *_: None)[unit.key]
-
-        requests = unit.work.requests
-        return self.memo.complete(requests, forward) if self.memo else forward(requests)
+        work = unit.work
+        known = self.memo.recall(work.requests, work.features) if self.memo else None
+        if known is not None:
+            return known
+        found = self.model.executor.score([work], lambda *_: None)[work.key]
+        if self.memo:
+            self.memo.keep(work.requests, found, work.features)
+        return found
 
     def _collect(self, policy: Policy, examples: Sequence[Example]) -> Scores:
         known = [self._known[policy.policy_id, e.example_id] for e in examples]
@@ -226,6 +229,7 @@ class Bench:
             np.array([k.num_tokens for k in known]),
             np.array([k.is_greedy for k in known]),
             np.array([e.gold for e in examples]),
+            np.array([k.words for k in known]),
         )
 
     def _told(self, prompt: str, system: str) -> tuple[int, ...]:
@@ -255,15 +259,15 @@ def open_bench(
     return Bench(opened, task, model, opener(opened.executor.info()) if opener else None)
 
 
-def log_probabilities(bench: Bench, scores: Scores, *, calibrated: bool) -> Floats:
-    """Return the log-probabilities among the choices, nats, shape (example, choice). Calibrated,
-    each example's are by offsets fitted on the others, where all have the same choices.
+def log_probabilities(bench: Bench, scores: Scores, way: Way) -> Floats:
+    """Return the log-probabilities among the choices, nats, shape (example, choice), each example's
+    by a calibration fitted on the others, where all have the same choices.
     """
-    way = "labelled" if calibrated and bench.task.is_shared else "off"
-    return leave_one_out(scores.log_likelihood, scores.gold, way)
+    way = way if bench.task.is_shared else "off"
+    return leave_one_out(scores.log_likelihood, scores.gold, way, words=scores.words)
 
 
-def likelihoods(bench: Bench, scores: Scores, *, calibrated: bool) -> Floats:
+def likelihoods(bench: Bench, scores: Scores, way: Way) -> Floats:
     """Return the log-likelihood of each right answer, nats: among the choices, or per token where
     there are none; shape (example,).
     """
@@ -271,16 +275,8 @@ def likelihoods(bench: Bench, scores: Scores, *, calibrated: bool) -> Floats:
     if scores.log_likelihood.shape[1] == 1:
         found: Floats = (scores.log_likelihood / scores.num_tokens)[rows, scores.gold]
         return found
-    chosen: Floats = log_probabilities(bench, scores, calibrated=calibrated)[rows, scores.gold]
+    chosen: Floats = log_probabilities(bench, scores, way)[rows, scores.gold]
     return chosen
-
-
-def calibrations(bench: Bench, scores: Scores) -> dict[str, dict[str, Any]]:
-    """Return the calibrations fitted on a policy's scores, by way; empty where there are none."""
-    if not bench.task.is_shared or len(scores.gold) == 0:
-        return {}
-    fitted = {way: fit(scores.log_likelihood, scores.gold, way) for way in ("batch", "labelled")}
-    return {w: {"temperature": c.temperature, "offsets": c.offsets} for w, c in fitted.items()}
 
 
 def _lengths(unit: Unit) -> dict[str, tuple[int, int]]:

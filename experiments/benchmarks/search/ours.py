@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evoprompt.calibration import Way
 from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
 from evoprompt.tasks.sources.splits import balanced
@@ -29,7 +30,7 @@ class Random:
 
     is_balanced: bool = True
     halving: bool = True
-    calibrated: bool = True
+    way: Way = "labelled"  #: how answers are calibrated
 
     def __call__(self, bench: Bench, seed: int) -> Policy:
         """Return the set that was found."""
@@ -89,26 +90,30 @@ class Random:
     def _best(
         self, bench: Bench, policies: Sequence[Policy], examples: Sequence[Example], number: int
     ) -> list[Policy]:
-        return best(bench, policies, examples, number, calibrated=self.calibrated)
+        return best(bench, policies, examples, number, self.way)
 
 
-def zero_shot(bench: Bench, seed: int) -> Policy:
-    """Return the best of the starting prompts, all measured on as many examples as can be paid
-    for.
-    """
-    examples = bench.task.development(seed)
-    starting, number = bench.task.starting, 0
-    try:
-        while number < len(examples):
-            more = min(number + FIRST, len(examples))
-            for policy in starting:
-                bench.scores(policy, examples[:more])
-            number = more
-    except SpentError:
-        pass
-    if number == 0:
-        raise SystemExit("the budget does not suffice for the starting prompts on 8 examples")
-    return best(bench, starting, examples[:number], 1, calibrated=True)[0]
+@dataclass(frozen=True)
+class ZeroShot:
+    """The best of the starting prompts, all measured on as many examples as can be paid for."""
+
+    way: Way = "labelled"
+
+    def __call__(self, bench: Bench, seed: int) -> Policy:
+        """Return the prompt that was found."""
+        examples = bench.task.development(seed)
+        starting, number = bench.task.starting, 0
+        try:
+            while number < len(examples):
+                more = min(number + FIRST, len(examples))
+                for policy in starting:
+                    bench.scores(policy, examples[:more])
+                number = more
+        except SpentError:
+            pass
+        if number == 0:
+            raise SystemExit("the budget does not suffice for the starting prompts on 8 examples")
+        return best(bench, starting, examples[:number], 1, self.way)[0]
 
 
 def best(
@@ -116,24 +121,22 @@ def best(
     policies: Sequence[Policy],
     examples: Sequence[Example],
     number: int,
-    *,
-    calibrated: bool,
+    way: Way,
 ) -> list[Policy]:
     """Return the best of policies by their mean likelihood on examples, best first."""
-    worth = [
-        float(likelihoods(bench, bench.scores(p, examples), calibrated=calibrated).mean())
-        for p in policies
-    ]
+    worth = [float(likelihoods(bench, bench.scores(p, examples), way).mean()) for p in policies]
     order = sorted(range(len(policies)), key=lambda i: -worth[i])
     return [policies[i] for i in order[:number]]
 
 
 #: By name; those of the other files are added to them where they are asked for.
 OURS: dict[str, Callable[[Bench, int], Policy]] = {
-    "zero_shot": zero_shot,
+    "zero_shot": ZeroShot(),
+    "zero_shot_head": ZeroShot("head"),
     "random_demonstrations": Random(),
+    "random_demonstrations_head": Random(way="head"),
     "random_unbalanced": Random(is_balanced=False),
-    "random_raw": Random(calibrated=False),
+    "random_raw": Random(way="off"),
     "random_flat": Random(halving=False),
-    "random_flat_raw": Random(halving=False, calibrated=False),
+    "random_flat_raw": Random(halving=False, way="off"),
 }

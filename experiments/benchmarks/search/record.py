@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -11,13 +12,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from evoprompt.calibration import Calibration
+from evoprompt.calibration import Calibration, Way, fit
 from evoprompt.policy import Policy
 from evoprompt.tasks.render import render_prompt
-from experiments.benchmarks.search.ledger import Bench, Scores, calibrations
+from experiments.benchmarks.search.ledger import Bench, Scores
 
 #: Digits of what is kept, nats.
 DIGITS = 5
+#: How answers are calibrated where no words were read.
+WAYS: tuple[Way, ...] = ("batch", "labelled")
 #: Whose versions a result may depend on, where they are there.
 PACKAGES = ("evoprompt", "torch", "transformers", "promptolution", "gepa")
 
@@ -44,7 +47,7 @@ def record(key: Key, bench: Bench, policy: Policy, seconds: float) -> dict[str, 
     seen = list(bench.measured.get(policy, {}).values())
     development = bench.scores(policy, seen) if seen else None
     test = bench.test(policy)
-    fitted = calibrations(bench, development) if development else {}
+    known = calibrations(bench, development) if development else {}
     return {
         **{name: getattr(key, name) for name in Key.__dataclass_fields__},
         "policy": policy.to_dict(),
@@ -52,20 +55,34 @@ def record(key: Key, bench: Bench, policy: Policy, seconds: float) -> dict[str, 
         "policies": len(bench.measured) + bench.elsewhere,
         "tokens": ledger,
         "seconds": round(seconds, 1),
-        "calibration": fitted,
+        "calibration": {
+            way: {"temperature": c.temperature, "offsets": c.offsets, "factor": c.factor}
+            for way, c in known.items()
+        },
         "development": _plain(development) if development else None,
         "test": _plain(test),
         "accuracy": {
             "raw": accuracy(test, None),
-            **{way: accuracy(test, calibration_of(c)) for way, c in fitted.items()},
+            **{way: accuracy(test, c) for way, c in known.items()},
         },
         "versions": _versions(),
     }
 
 
-def calibration_of(plain: Mapping[str, Any]) -> Calibration:
-    """Return a calibration as it was kept."""
-    return Calibration("labelled", plain["temperature"], tuple(plain["offsets"]))
+def calibrations(bench: Bench, scores: Scores) -> dict[str, Calibration]:
+    """Return the calibrations of a policy by its scores, by way; empty where there is nothing to
+    fit.
+    """
+    return fitted(scores) if bench.task.is_shared and len(scores.gold) else {}
+
+
+def fitted(scores: Scores) -> dict[str, Calibration]:
+    """Return the calibrations that these scores are fitted with, by way; a head where words were
+    read.
+    """
+    ways: tuple[Way, ...] = ("batch", "labelled", "head") if scores.words.size else WAYS
+    values, gold, words = scores.log_likelihood, scores.gold, scores.words
+    return {way: fit(values, gold, way, words=words) for way in ways}
 
 
 def accuracy(scores: Scores, calibration: Calibration | None) -> float:
@@ -89,7 +106,7 @@ def log_probabilities(scores: Scores, calibration: Calibration | None) -> np.nda
     width = scores.log_likelihood.shape[1]
     values = scores.log_likelihood - scores.log_likelihood.max(axis=1, keepdims=True)
     values = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
-    return (calibration or Calibration("off", 1.0, (0.0,) * width)).apply(values)
+    return (calibration or Calibration("off", 1.0, (0.0,) * width)).apply(values, scores.words)
 
 
 def scores_of(plain: Mapping[str, Any]) -> Scores:
@@ -99,7 +116,16 @@ def scores_of(plain: Mapping[str, Any]) -> Scores:
         np.array(plain["num_tokens"]),
         np.array(plain["is_greedy"]),
         np.array(plain["gold"]),
+        _unpacked(plain.get("words", ""), len(plain["gold"])),
     )
+
+
+def _packed(words: np.ndarray) -> str:
+    return b64encode(words.astype("<f2").tobytes()).decode()
+
+
+def _unpacked(text: str, number: int) -> np.ndarray:
+    return np.frombuffer(b64decode(text), "<f2").astype(float).reshape(number, -1)
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -136,6 +162,7 @@ def _plain(scores: Scores) -> dict[str, Any]:
         "num_tokens": scores.num_tokens.tolist(),
         "is_greedy": scores.is_greedy.tolist(),
         "gold": scores.gold.tolist(),
+        "words": _packed(scores.words),
     }
 
 

@@ -1,9 +1,9 @@
 """Results -> tables in Markdown: accuracy and nats by task, raw and calibrated, and what each
 contender has over a reference, with intervals.
 
-`calibrated` is by labelled offsets and a temperature, fitted on the development examples on which
-the search had measured its final prompt. Where examples have choices of their own, or none, there
-is nothing to fit, and it is the raw number.
+`calibrated` is by labelled offsets and a temperature, `head` reads other words too; both are fitted
+on the development examples on which the search had measured its final prompt. Where examples have
+choices of their own, or none, there is nothing to fit, and they are the raw number.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.calibration import Calibration, fit
+from evoprompt.calibration import Calibration
 from experiments.benchmarks.search.record import (
     Scores,
     accuracy,
+    fitted,
     log_probabilities,
     nats,
     scores_of,
@@ -28,7 +29,8 @@ from experiments.benchmarks.search.record import (
 
 #: Resamples of a bootstrap, and what is left out at its ends.
 RESAMPLES, ALPHA = 10_000, 0.05
-WAYS = ("calibrated", "raw")
+#: How answers are read: beside other words (by a head), by offsets, and as they are.
+WAYS = ("head", "calibrated", "raw")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Run:
     def of(cls, row: Mapping[str, Any]) -> Run:
         """Return what the tables need of a line."""
         test = scores_of(row["test"])
-        calibrations = {"raw": None, "calibrated": refitted(row)}
+        calibrations = refitted(row)
         return cls(
             row["contender"],
             row["task"],
@@ -59,14 +61,16 @@ class Run:
         )
 
 
-def refitted(row: Mapping[str, Any]) -> Calibration | None:
-    """Return the labelled calibration of a line, fitted on its scores as it is fitted now, so that
-    lines of different days compare; None where there is none.
+def refitted(row: Mapping[str, Any]) -> dict[str, Calibration | None]:
+    """Return the calibrations of a line by way, fitted on its scores as they are fitted now, so
+    that lines of different days compare; where there is nothing to fit, or no words were read, what
+    comes next stands for them.
     """
     if not row["calibration"]:
-        return None
-    development = scores_of(row["development"])
-    return fit(development.log_likelihood, development.gold, "labelled")
+        return dict.fromkeys(WAYS)
+    known = fitted(scores_of(row["development"]))
+    offsets = known["labelled"]
+    return {"head": known.get("head", offsets), "calibrated": offsets, "raw": None}
 
 
 Place = tuple[str, int]  #: task and seed
@@ -88,7 +92,7 @@ class Board:
         return float(np.mean(found)) if found else None
 
     def table(self, name: str, value: Callable[[Run, str], float]) -> list[str]:
-        """Return a table of means over seeds: calibrated, and raw behind it."""
+        """Return a table of means over seeds, by way."""
         lines = [
             "| " + " | ".join([name, *self.tasks, "tokens"]) + " |",
             "|---" * (len(self.tasks) + 2) + "|",
@@ -98,7 +102,7 @@ class Board:
             for task in self.tasks:
                 ways = [self.means(contender, task, lambda r, w=w: value(r, w)) for w in WAYS]
                 count = sum(t == task for t, _ in places)
-                cells.append(f"{_number(ways[0])} ({_number(ways[1])}), {count}" if count else "")
+                cells.append(f"{' '.join(map(_number, ways))}, {count}" if count else "")
             cells.append(f"{np.mean([r.tokens for r in places.values()]):,.0f}")
             lines.append("| " + " | ".join(cells) + " |")
         return lines
@@ -118,19 +122,19 @@ class Board:
         return found
 
     def against(self, reference: str) -> list[str]:
-        """Return what each contender has over a reference: in all, by task, and in how many runs
-        it is below.
+        """Return what each contender has over a reference, both read alike, and raw answers over
+        its calibrated ones: in all, by task, and in how many runs it is below.
         """
         lines = [
-            f"| accuracy over {reference}, calibrated | all tasks | runs below "
-            f"| {' | '.join(self.tasks)} |",
+            f"| accuracy over {reference} | all tasks | runs below | {' | '.join(self.tasks)} |",
             "|---" * (len(self.tasks) + 3) + "|",
         ]
         for contender in self.runs:
             for way in WAYS:
-                if (contender, way) == (reference, "calibrated"):
+                against = "calibrated" if way == "raw" else way
+                if (contender, way) == (reference, against):
                     continue
-                by_task = self.differences(contender, reference, (way, "calibrated"))
+                by_task = self.differences(contender, reference, (way, against))
                 if not by_task:
                     continue
                 means = [d.mean() for seeds in by_task.values() for d in seeds]
@@ -200,8 +204,8 @@ def report(rows: Sequence[Mapping[str, Any]], reference: str, published: Path | 
     for (model, budget), group in groups.items():
         board = Board(group)
         lines += [f"## {model}, {budget:,} logical tokens", ""]
-        lines += board.table("accuracy: calibrated (raw), seeds", lambda r, w: r.accuracy[w])
-        lines += ["", *board.table("nats: calibrated (raw), seeds", lambda r, w: r.nats[w])]
+        lines += board.table("accuracy: head, calibrated, raw; seeds", lambda r, w: r.accuracy[w])
+        lines += ["", *board.table("nats: head, calibrated, raw; seeds", lambda r, w: r.nats[w])]
         for name in dict.fromkeys([reference, "zero_shot"]):
             if name in board.runs:
                 lines += ["", *board.against(name)]
