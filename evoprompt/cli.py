@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from evoprompt.commands import Commands, SetOption, export_command
+from evoprompt.commands import Commands, SetOption, export_command, predict_command
 from evoprompt.errors import UserError, printable
 from evoprompt.exits import exit_status
 from evoprompt.interrupt import install_signal_handlers
@@ -185,6 +185,7 @@ def play_command(
 
 
 app.command("export")(export_command)
+app.command("predict")(predict_command)
 
 
 @app.command("report")

@@ -71,6 +71,33 @@ def export_command(
     typer.echo(export(run, form), nl=False)
 
 
+def predict_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="Inputs: a file as task.path takes it, read by the run's own task.fields, or text "
+            "with an input a line; - is the standard input."
+        ),
+    ] = "-",
+    output: Annotated[
+        Optional[Path], typer.Option(help="Where the answers go, as JSONL; default: printed.")
+    ] = None,
+    form: Annotated[
+        Optional[str],
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="Of the inputs: lines, jsonl, json, csv, tsv, parquet; default: found out.",
+        ),
+    ] = None,
+) -> None:
+    """Answer inputs as a run's champion does, with probabilities, a line of JSON each."""
+    from evoprompt.jobs.predict import predict
+
+    predict(run, file, output, form)
+
+
 def _job_command(name: str) -> Any:
     """Return the command that starts a job, or None where there is no such job."""
     from evoprompt.jobs.base import JOBS

@@ -157,12 +157,15 @@ def resolve(
         config: what the user says.
         table: has the columns.
         name: of the file, for errors.
-        labelled: whether a target is needed.
+        labelled: whether a target is needed. Where it is not, its column and that of the split may
+            be missing.
 
     Raises:
         UserError: a column is not there, or what is needed is not said and cannot be guessed.
     """
     columns, guessed = table.columns, {}
+    if not labelled:
+        config = _without_missing(config, columns)
     given = config.input or _guess(INPUTS, columns, TOGETHER)
     target = config.target or _guess(TARGETS, columns)
     missing = [key for key, found in (("input", given), ("target", target)) if not found]
@@ -189,6 +192,17 @@ def resolve(
         else None,
     )
     return fields, _said(guessed, fields, columns)
+
+
+def _without_missing(config: FieldsConfig, columns: Sequence[str]) -> FieldsConfig:
+    """Return what the user says, but for a target and a split that are not there."""
+    missing: dict[str, None] = {}
+    for key in ("target", "split"):
+        try:
+            _pattern(getattr(config, key) or "", [*columns, ""], "")
+        except UserError:
+            missing[key] = None
+    return config.model_copy(update=missing)
 
 
 def names_of(fields: Fields, table: Table) -> tuple[str, ...]:

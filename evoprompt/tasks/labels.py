@@ -25,8 +25,15 @@ def repeated(targets: Iterable[str]) -> list[str] | None:
     return sorted(counts) if few else None
 
 
-def renamed(rows: Sequence[Filled], labels: Mapping[str, str]) -> list[Filled]:
+def renamed(
+    rows: Sequence[Filled], labels: Mapping[str, str], *, strict: bool = True
+) -> list[Filled]:
     """Return the rows with their targets as `task.labels` calls them, without outer blanks.
+
+    Args:
+        rows: as they are read.
+        labels: what targets are called.
+        strict: whether each target has to be called something.
 
     Raises:
         UserError: a target is neither renamed nor one of the new names (with its line).
@@ -36,7 +43,7 @@ def renamed(rows: Sequence[Filled], labels: Mapping[str, str]) -> list[Filled]:
         return plain
     known = {*labels, *labels.values()}
     for row in plain:
-        if row.target is not None and row.target not in known:
+        if strict and row.target is not None and row.target not in known:
             raise UserError(
                 f"{row.where}: task.labels does not name the label {quoted(row.target)}; "
                 f"{nearest(row.target, labels)}"

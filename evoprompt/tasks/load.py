@@ -165,8 +165,8 @@ def _notes_on_sizes(config: TaskConfig, splits: Sequence[Sequence[Example]]) -> 
     notes = [f"fewer examples are there than were asked for: {', '.join(asked)}"] if asked else []
     if len(splits[-1]) < FEW:
         notes.append(
-            f"the test has {len(splits[-1])} examples, and with fewer than {FEW} it tells little "
-            f"differences from chance badly; give more examples"
+            f"the test has {len(splits[-1])} examples, fewer than {FEW}: a gain of a few points "
+            f"cannot be told from chance there; give more examples"
         )
     return tuple(notes)
 

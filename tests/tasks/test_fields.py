@@ -322,6 +322,6 @@ def test_what_was_asked_for_and_is_not_there_is_said(tmp_path: Path):
     assert "fewer examples are there than were asked for: " in notes
     assert " of 400 fitness" in notes
     assert "validation" not in notes
-    assert "the test has 3 examples, and with fewer than 30" in notes
+    assert "the test has 3 examples, fewer than 30" in notes
     notes = "\n".join(load_task(TaskConfig(name="inbox", test_examples=30)).notes)
     assert "fewer" not in notes

@@ -26,6 +26,7 @@ READERS: Mapping[str, str] = {
     "csv": "evoprompt.tasks.readers.delimited:DelimitedReader",
     "tsv": "evoprompt.tasks.readers.delimited:TabReader",
     "parquet": "evoprompt.tasks.readers.parquet:ParquetReader",
+    "lines": "evoprompt.tasks.readers.plain:LinesReader",
 }
 #: Those whose files are read as text, an object a line.
 LINES = ("jsonl", "ndjson")

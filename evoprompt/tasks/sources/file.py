@@ -13,7 +13,7 @@ from pathlib import Path
 from evoprompt.config.task import FieldsConfig, TaskConfig, hub_address, is_hub_address
 from evoprompt.errors import UserError, quoted
 from evoprompt.records import Example
-from evoprompt.tasks.fields import Filled, fill, names_of, resolve
+from evoprompt.tasks.fields import Fields, Filled, fill, names_of, resolve
 from evoprompt.tasks.labels import labelled, notes_on_names, offered, renamed
 from evoprompt.tasks.readers.base import Table
 from evoprompt.tasks.readers.open import LINES, form_of, open_plain, open_table
@@ -103,25 +103,25 @@ def _apart(examples: Sequence[Example], test: Sequence[Example]) -> tuple[Exampl
     )
 
 
-def read_rows(config: TaskConfig, path: Path | str, *, needs_target: bool = True) -> Rows:
-    """Return the rows of a file as `task.fields` and `task.labels` read them.
+def labels_of(config: TaskConfig, fields: Fields, table: Table) -> dict[str, str]:
+    """Return what targets are called by `task.labels`, which may name the labels of a file by their
+    numbers or by the file's own names.
+    """
+    names, labels = names_of(fields, table), dict(config.labels or {})
+    if names and not labels.keys() & set(names):
+        return {names[int(k)]: v for k, v in labels.items() if _is_below(k, len(names))}
+    return labels
 
-    Args:
-        config: of the task.
-        path: of the file, or an address of the hub.
-        needs_target: whether the target's column has to be there.
+
+def read_rows(config: TaskConfig, path: Path | str) -> Rows:
+    """Return the rows of a file as `task.fields` and `task.labels` read them.
 
     Raises:
         UserError: the file is malformed, or has not what is asked for.
     """
     with open_table(path) as table:
-        fields, guessed = resolve(
-            config.fields or FieldsConfig(), table, str(path), labelled=needs_target
-        )
-        names = names_of(fields, table)
-        labels = dict(config.labels or {})
-        if names and not labels.keys() & set(names):  # they may be called by their numbers too
-            labels = {names[int(k)]: v for k, v in labels.items() if _is_below(k, len(names))}
+        fields, guessed = resolve(config.fields or FieldsConfig(), table, str(path))
+        names, labels = names_of(fields, table), labels_of(config, fields, table)
         rows = renamed(list(fill(fields, table, str(path))), labels)
     if not rows:
         raise UserError(f"{path} has no row; give some, one an example")
