@@ -8,7 +8,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from evoprompt.commands import Commands, SetOption, export_command, predict_command
+from evoprompt.commands import (
+    Commands,
+    SetOption,
+    export_command,
+    predict_command,
+    ui_command,
+)
 from evoprompt.errors import UserError, printable
 from evoprompt.exits import exit_status
 from evoprompt.interrupt import install_signal_handlers
@@ -258,29 +264,7 @@ def compare_command(
     compare(runs, Settings(tuple(by or ()), align, trait, target, baseline), out, mlflow=mlflow)
 
 
-@app.command("ui")
-def ui_command(
-    runs: Annotated[Path, typer.Option(help="The folder that holds the runs.")] = Path("runs"),
-    host: Annotated[
-        str,
-        typer.Option(
-            help="The address to listen on; anything but this machine's own opens the store to "
-            "others."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
-) -> None:
-    """Open the MLflow UI on the runs."""
-    import os
-
-    from evoprompt.tracking.server import serve
-
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
-        raise UserError(
-            f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the "
-            f"folder with --runs"
-        )
-    raise typer.Exit(serve(runs, host, port))
+app.command("ui")(ui_command)
 
 
 @app.command("score")

@@ -52,6 +52,39 @@ def show_sync(run: Path) -> int:
     return 1 if reasons else 0
 
 
+def ui_command(
+    runs: Annotated[Path, typer.Option(help="The folder that holds the runs.")] = Path("runs"),
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on; anything but this machine's own opens the store to "
+            "others."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 5000,
+    view: Annotated[
+        Optional[str],
+        typer.Option(
+            help="fitness, price, recurrence, cost or sweep; default: that of what ran last."
+        ),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it, where there is a screen.")
+    ] = True,
+) -> None:
+    """Open MLflow's pages on the runs, at the dashboard of what ran last."""
+    import os
+
+    from evoprompt.tracking.server import serve
+
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (runs / "mlflow.db").exists():
+        raise UserError(
+            f"there is no MLflow store in {runs} (no mlflow.db); make a run first, or name the "
+            f"folder with --runs"
+        )
+    raise typer.Exit(serve(runs, host, port, view, browser=browser))
+
+
 def export_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     form: Annotated[

@@ -6,8 +6,10 @@ import getpass
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -16,10 +18,14 @@ from urllib.parse import unquote, urlsplit
 
 from evoprompt.errors import UserError, clip
 from evoprompt.masking import without_secrets
-from evoprompt.tracking.base import Dataset, StoreDownError
+from evoprompt.tracking.base import KIND, Dataset, StoreDownError
 from evoprompt.tracking.courier import CONTACT_SECONDS, KEY
+from evoprompt.tracking.dashboards import DASHBOARDS, Dashboard
 from evoprompt.tracking.names import store_key, store_value
 from evoprompt.tracking.stores import ARTIFACTS, SQLITE, candidates, database_file, explained, probe
+from evoprompt.tracking.views import missing_views
+
+logger = logging.getLogger(__name__)
 
 #: Metrics and parameters that MLflow takes in one call.
 MAX_METRICS, MAX_PARAMETERS = 1000, 100
@@ -40,14 +46,22 @@ class MlflowTracker:
         runs: the folder of the runs, where the store is if no other is set.
         experiment: its name.
         parent: the id of the MLflow run that this one is shown under.
+        dashboards: that the experiment has.
     """
 
-    def __init__(self, runs: Path, experiment: str, parent: str | None = None) -> None:
+    def __init__(
+        self,
+        runs: Path,
+        experiment: str,
+        parent: str | None = None,
+        dashboards: tuple[Dashboard, ...] = DASHBOARDS,
+    ) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._parent = {"mlflow.parentRunId": parent} if parent else {}
         self._runs = runs
         self._experiment = experiment
+        self._dashboards = dashboards
         self._stores = candidates(runs, None)
         self._no_store: StoreDownError | None = None
         self._uri = self._stores[0]
@@ -92,6 +106,7 @@ class MlflowTracker:
         with self._telling():
             client = self._connect(self._uri)
             experiment_id = self._experiment_id(client)
+            keep_views(client, experiment_id, self._dashboards)
             own = {
                 "mlflow.user": _user(),
                 "mlflow.source.name": "evoprompt",
@@ -200,8 +215,7 @@ class MlflowTracker:
         found = client.get_experiment_by_name(self._experiment)
         if found is None:
             local = (self._runs.resolve() / ARTIFACTS).as_uri()
-            # The tag makes the UI open on the runs and their charts rather than on its pages for
-            # traces.
+            # the tag makes the experiment's own pages those of runs, not of traces
             try:
                 made: str = client.create_experiment(
                     self._experiment,
@@ -261,6 +275,57 @@ class MlflowTracker:
 def open_mlflow(runs: Path, experiment: str, parent: str | None) -> MlflowTracker:
     """Return a tracker of one run in the store of these runs."""
     return MlflowTracker(runs, experiment, parent)
+
+
+@dataclass(frozen=True, slots=True)
+class LatestRun:
+    """The run of this package that was begun last."""
+
+    experiment_id: str
+    kind: str  #: as the tag `KIND` has it; that of a sweep for a run of one
+
+
+def latest_run(uri: str) -> LatestRun | None:
+    """Return the run, loop or sweep that was begun last in a store, or None; all experiments with
+    such runs have the dashboards from then on.
+
+    Raises:
+        UserError: the store cannot be used.
+        StoreDownError: it does not answer.
+    """
+    probe(uri, may_be_new=False)
+    with explained(uri):
+        import mlflow
+
+        logging.getLogger("alembic").setLevel(logging.CRITICAL)
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        latest: list[Any] = []
+        for experiment in client.search_experiments():
+            ours = f"tags.`{KIND}` != 'comparison'"
+            found = client.search_runs([experiment.experiment_id], ours, max_results=1)
+            if found:
+                keep_views(client, experiment.experiment_id, DASHBOARDS)
+                latest += found
+    if not latest:
+        return None
+    run = max(latest, key=lambda found: found.info.start_time)
+    kind = "sweep" if "mlflow.parentRunId" in run.data.tags else run.data.tags[KIND]
+    return LatestRun(run.info.experiment_id, kind)
+
+
+def keep_views(client: Any, experiment_id: str, dashboards: tuple[Dashboard, ...]) -> None:
+    """Have these dashboards in an experiment, as they are now; where the store does not take them,
+    that is said, and its runs have charts of MLflow's own.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags = client.get_experiment(experiment_id).tags
+        for key, value in missing_views(dashboards, tags, int(time.time() * 1000)).items():
+            client.set_experiment_tag(experiment_id, key, value)
+    except MlflowException as error:
+        reason = without_secrets(str(error)).partition("\n")[0]
+        logger.warning("MLflow has no dashboards in experiment %s: %s", experiment_id, reason)
 
 
 def batched(rows: list[Any], size: int) -> list[list[Any]]:

@@ -130,7 +130,7 @@ def _track(comparison: Comparison, records: Sequence[RunRecord], folder: Path) -
             f"MLFLOW_TRACKING_URI={uri}"
         )
     experiment = f"{tracked[0].config['tracking.experiment']} {COMPARISONS}"
-    courier = Courier(MlflowTracker(home, experiment))
+    courier = Courier(MlflowTracker(home, experiment, dashboards=()))
     tags = {
         KIND: "comparison",
         "evoprompt.folder": str(folder),
