@@ -12,6 +12,7 @@ from evoprompt.commands import (
     Commands,
     SetOption,
     export_command,
+    init_command,
     predict_command,
     ui_command,
 )
@@ -190,6 +191,7 @@ def play_command(
     play(run, feedback, seed=seed, choices=choices)
 
 
+app.command("init")(init_command)
 app.command("export")(export_command)
 app.command("predict")(predict_command)
 

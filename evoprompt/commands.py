@@ -104,6 +104,38 @@ def export_command(
     typer.echo(export(run, form), nl=False)
 
 
+def init_command(
+    file: Annotated[
+        str,
+        typer.Argument(help="Examples: JSONL, JSON, CSV, TSV, Parquet, or hf://owner/name/config."),
+    ],
+    out: Annotated[
+        Optional[Path],
+        typer.Option("--out", "-o", help="The config to write; default: beside the file."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="An embedded model's name, a local folder, or a hub id.")
+    ] = "smollm2-135m",
+    input: Annotated[
+        Optional[str],
+        typer.Option(help="The column of the inputs, or a text with columns in braces."),
+    ] = None,
+    target: Annotated[Optional[str], typer.Option(help="The column of the answers.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a config.")] = False,
+) -> None:
+    """Look at a file of examples, and write a config for it that runs as it is."""
+    from evoprompt.jobs.base import tell_data
+    from evoprompt.jobs.init import init
+    from evoprompt.terminal import new_console, program, short_path
+
+    fields = {"input": input, "target": target}
+    written, task = init(file, out, model=model, fields=fields, force=force)
+    console = new_console()
+    tell_data(console, task.summary(), task.notes)
+    name = short_path(written)
+    console.print(f"written: {name}; read it, then: {program()} run {name}", soft_wrap=True)
+
+
 def predict_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     file: Annotated[

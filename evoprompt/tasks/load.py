@@ -160,7 +160,9 @@ def _notes_on_sizes(config: TaskConfig, splits: Sequence[Sequence[Example]]) -> 
     asked = [
         f"{len(split)} of {getattr(config, key)} {name}"
         for name, key, split in zip(SPLITS, SIZES, splits, strict=True)
-        if key in config.model_fields_set and len(split) < getattr(config, key)
+        if key in config.model_fields_set
+        and len(split) < getattr(config, key)
+        and not (name == SPLITS[0] and config.demonstration_inputs == "shorter")
     ]
     notes = [f"fewer examples are there than were asked for: {', '.join(asked)}"] if asked else []
     if len(splits[-1]) < FEW:
