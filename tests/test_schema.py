@@ -38,12 +38,14 @@ def records(tmp_path: Path, config_file: Path) -> dict[str, list[dict[str, Any]]
     return {
         "lineage_line": lines(run / "lineage.jsonl"),
         "generation_line": lines(run / "generations.jsonl"),
+        "prediction_line": lines(run / "predictions.jsonl"),
         "summary": [json.loads((run / "summary.json").read_text(encoding="utf-8"))],
     }
 
 
 def test_the_files_of_a_run_are_as_the_schema_says(records: dict[str, list[dict[str, Any]]]):
-    assert [len(found) for found in records.values()][1:] == [3, 1]
+    assert len(records["generation_line"]) == 3
+    assert {line["split"] for line in records["prediction_line"]} == {"validation", "test"}
     assert records["generation_line"][1]["price"]
     assert records["summary"][0]["evaluator"]
     for definition, found in records.items():

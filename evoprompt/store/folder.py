@@ -232,6 +232,16 @@ class RunFolder:
             self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         )
 
+    def whole_lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of a `.jsonl` file that was written in one step.
+
+        Raises:
+            UserError: a line is not JSON; the message has its number.
+        """
+        file = self.path / name
+        rows = file.read_bytes().splitlines()
+        return [_line(row, f"{file}, line {number}") for number, row in enumerate(rows, 1)]
+
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Return the lines of one of the `.jsonl` files, as far as they are committed: a kill may
         have torn the last.

@@ -9,7 +9,7 @@ seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.outlook import outlook
+from evoprompt.jobs.evolve.predictions import Prediction, predictions_of
 from evoprompt.jobs.evolve.record import (
     BaselineSummary,
     ChampionSummary,
@@ -130,18 +131,17 @@ def summarize(
     journal: Journal,
     champion: Policy,
     baseline: Policy,
-    validated: dict[str, LabelScores],
-    tested: dict[str, LabelScores],
+    validated: Mapping[str, LabelScores],
+    found: Tested,
     info: ModelInfo,
 ) -> Summary:
     """Return the run's summary, all but the seconds."""
     config, evaluations = parts.config, journal.evaluations
     first, last = baseline.policy_id, champion.policy_id
     starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
-    found = _tested(parts, journal, first, last, validated, tested)
-    answered = tested[last].example_ids if last in tested else ()
+    answered = found.scores[last].example_ids if last in found.scores else ()
     named = (("baseline", first), ("champion", last))
-    both = {name: found.scores[p] for name, p in named if p in tested}
+    both = {name: found.scores[p] for name, p in named if p in found.scores}
     return Summary(
         name=journal.folder.path.name,
         champion=ChampionSummary(
@@ -215,7 +215,7 @@ class Tested:
     offsets: Mapping[str, LabelCalibration | None]  #: the same without a head, where there is one
 
 
-def _tested(
+def held_out(
     parts: Parts,
     journal: Journal,
     first: str,
@@ -223,6 +223,9 @@ def _tested(
     validated: Mapping[str, LabelScores],
     raw: Mapping[str, LabelScores],
 ) -> Tested:
+    """Return the test of two policies, by their ids and scores as they were measured; each is
+    calibrated by what the search and the validation measured of it.
+    """
     calibrator, config, searched = parts.calibrator, parts.config, _searched(parts, journal)
     learned = {p: (*searched.get(p, ()), validated[p]) for p in (first, last)}
     scores = {p: calibrator.applied(learned[p], s) for p, s in raw.items()}
@@ -240,6 +243,23 @@ def _tested(
     test = compare(before, after, config.seed, config.final.alpha, plain, alone)
     used = {p: calibrator.of_policy(known) for p, known in learned.items()}
     return Tested(test, scores, used, offsets)
+
+
+def held_out_predictions(
+    parts: Parts,
+    validated: Mapping[str, LabelScores],
+    tested: Mapping[str, LabelScores],
+    compared: Sequence[Policy],
+) -> Iterator[Prediction]:
+    """Yield what each finalist answered on the validation examples that were used, and what those
+    that were compared answered on the test; the scores are calibrated.
+    """
+    task, comparison = parts.task, parts.fitness.comparison
+    used = {e for scores in validated.values() for e in scores.example_ids}
+    chosen = [e for e in task.validation if e.example_id in used]
+    yield from predictions_of("validation", chosen, validated, validated, comparison)
+    ids = [policy.policy_id for policy in compared]
+    yield from predictions_of("test", task.test, ids, tested, comparison)
 
 
 def answered_right(

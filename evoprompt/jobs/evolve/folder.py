@@ -16,6 +16,7 @@ from evoprompt.config.sections import with_absolute_paths
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.remeasured import with_parents
 from evoprompt.jobs.evolve.config import Config, check_config
+from evoprompt.jobs.evolve.predictions import PREDICTIONS, Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, Rung, State
@@ -140,6 +141,22 @@ class EvolveFolder(RunFolder):
         """Return what the run came to, or None where it is not complete."""
         values = self.read(SUMMARY)
         return None if values is None else Summary.from_dict(values)
+
+    def write_predictions(self, found: Iterable[Prediction]) -> None:
+        """Write what the finalists answered on the validation and the test examples."""
+        self.write_lines(PREDICTIONS, [each.to_dict() for each in found])
+
+    def predictions(self) -> list[Prediction]:
+        """Return them; nothing of a run that has not come so far.
+
+        Raises:
+            UserError: a line is not as it was written; the message has its number.
+        """
+        file = self.path / PREDICTIONS
+        if not file.exists():
+            return []
+        with in_form(file):
+            return [Prediction.from_dict(row) for row in self.whole_lines(PREDICTIONS)]
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id; a policy

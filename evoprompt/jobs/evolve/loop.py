@@ -29,6 +29,8 @@ from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import (
     calibrated_validation,
     finalists,
+    held_out,
+    held_out_predictions,
     pick_baseline,
     pick_champion,
     summarize,
@@ -269,7 +271,10 @@ def _check_held_out(
         asked = [policy for policy in compared if answerable[policy] == test]
         if test:
             tested |= measure(measurer, asked, test, ledger, "test", observer)
-    return summarize(parts, state, journal, champion, baseline, validated, tested, info)
+    ids = (baseline.policy_id, champion.policy_id)
+    found = held_out(parts, journal, *ids, validated, tested)
+    journal.folder.write_predictions(held_out_predictions(parts, validated, found.scores, compared))
+    return summarize(parts, state, journal, champion, baseline, validated, found, info)
 
 
 def _level(parts: Parts, journal: Journal, observer: Observer) -> None:

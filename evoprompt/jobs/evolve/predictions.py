@@ -1,0 +1,171 @@
+"""What the finalists answered on the validation and the test examples (`predictions.jsonl`), and
+what is read off that: which answers changed, what is taken for what. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from evoprompt.choices import Comparison, correct, has_choices, predicted
+from evoprompt.records import Example, LabelScores
+
+#: The file's name.
+PREDICTIONS = "predictions.jsonl"
+
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One policy's answer to one example."""
+
+    split: Split
+    example_id: str
+    input: str
+    target: str
+    choices: tuple[str, ...] | None  #: None where answers are free text
+    policy_id: str
+    answer: str | None  #: the choice that it takes; None in free text, and where it has none
+    is_right: bool
+    #: nats of each choice, or of the target alone; None where the example does not fit the prompt
+    log_likelihood: tuple[float, ...] | None
+    #: what choices were compared by, after calibration; None where there are no choices
+    compared: tuple[float, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line of the file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the prediction of a line."""
+        found: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
+        return cls(**found)
+
+
+def predictions_of(
+    split: Split,
+    examples: Sequence[Example],
+    policy_ids: Iterable[str],
+    scores: Mapping[str, LabelScores],
+    comparison: Comparison,
+) -> Iterator[Prediction]:
+    """Yield what each policy answers to each example, policy by policy.
+
+    Args:
+        split: that the examples are of.
+        examples: in the order of the task.
+        policy_ids: of those who were asked.
+        scores: by policy id, calibrated as they were compared; an example without a score has no
+            answer, and counts as wrong.
+        comparison: how an answer is found among choices.
+    """
+    for policy_id in policy_ids:
+        found = scores.get(policy_id)
+        told = {} if found is None else dict(_answers(found, comparison))
+        for example in examples:
+            yield Prediction(
+                split,
+                example.example_id,
+                example.input,
+                example.target,
+                example.choices,
+                policy_id,
+                *_told(example, told.get(example.example_id)),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What scores say of one example."""
+
+    choice: int | None  #: None where there are no choices
+    is_right: bool
+    log_likelihood: np.ndarray
+    compared: np.ndarray
+
+
+def _answers(scores: LabelScores, comparison: Comparison) -> Iterator[tuple[str, _Answer]]:
+    """Yield the answer to each example of one policy's scores, by example id."""
+    chosen, offered = predicted(scores, comparison)[0], has_choices(scores)
+    right, values = correct(scores, comparison)[0], comparison.values(scores)[0]
+    for n, example_id in enumerate(scores.example_ids):
+        choice = int(chosen[n]) if offered else None
+        yield example_id, _Answer(choice, bool(right[n]), scores.log_likelihood[0, n], values[n])
+
+
+def _told(
+    example: Example, found: _Answer | None
+) -> tuple[str | None, bool, tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return the answer in words, whether it is right, the log-likelihoods, and what was
+    compared.
+    """
+    if found is None:
+        return None, False, None, None
+    nats = _numbers(found.log_likelihood[: len(example.candidates)])
+    if found.choice is None:
+        return None, found.is_right, nats, None
+    compared = _numbers(found.compared[: len(example.candidates)])
+    return example.candidates[found.choice], found.is_right, nats, compared
+
+
+def _numbers(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An example of the test that one of two policies answers right, and the other does not."""
+
+    before: Prediction
+    after: Prediction
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether the second policy is the one that answers it right."""
+        return self.after.is_right
+
+
+def changes(rows: Sequence[Prediction], first: str, last: str) -> list[Change]:
+    """Return the test examples on which two policies differ in being right, those that the second
+    answers right before the others.
+    """
+    before = {r.example_id: r for r in rows if r.split == "test" and r.policy_id == first}
+    after = [r for r in rows if r.split == "test" and r.policy_id == last]
+    pairs = [Change(before[r.example_id], r) for r in after if r.example_id in before]
+    found = [p for p in pairs if p.before.is_right != p.after.is_right]
+    return sorted(found, key=lambda change: not change.is_mended)
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often each label's examples got each answer."""
+
+    labels: tuple[str, ...]  #: in the order of the choices
+    counts: Mapping[tuple[str, str | None], int]  #: by target and answer; None is no answer
+
+    def of(self, target: str) -> int:
+        """Return how many examples have this label."""
+        return sum(n for (label, _), n in self.counts.items() if label == target)
+
+    def right(self, target: str) -> int:
+        """Return how many of them were answered right."""
+        return self.counts.get((target, target), 0)
+
+
+def confusion(rows: Iterable[Prediction], policy_id: str) -> Confusion | None:
+    """Return what a policy took for what on the test; None where answers are free text, or the
+    examples offer different choices.
+    """
+    own = [r for r in rows if r.split == "test" and r.policy_id == policy_id]
+    offered = {r.choices for r in own}
+    if len(offered) != 1 or (choices := offered.pop()) is None:
+        return None
+    return Confusion(choices, Counter((r.target, r.answer) for r in own))
