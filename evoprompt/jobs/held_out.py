@@ -68,6 +68,11 @@ class McNemar:
     only_champion: int
     p_value: float  #: 1 where there is no such example
 
+    @property
+    def num_different(self) -> int:
+        """On how many examples it is so of one of them alone."""
+        return self.only_baseline + self.only_champion
+
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from matplotlib import rc_context
@@ -13,6 +15,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+
+from evoprompt.errors import printable
 
 #: Colours that people with colour-blindness can tell apart (Okabe and Ito 2008).
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#777777"
@@ -49,8 +53,13 @@ def finish(figure: Figure, axes: Axes, label: str) -> str:
 
 
 def svg(figure: Figure, *, tight: bool = False) -> str:
-    """Return a figure as SVG text, on request with its charts moved so that all texts have room."""
+    """Return a figure as SVG text, on request with its charts moved so that all texts have room.
+    Black is the page's own ink and nothing is white, so that it can be read on a dark page too; its
+    title, for those who do not see it, is what its axes say.
+    """
     stream = io.StringIO()
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_visible(False)
     for words in figure.findobj(Text):
         assert isinstance(words, Text)
         words.set_parse_math(False)  # a dollar sign in a label is a dollar sign
@@ -69,5 +78,18 @@ def svg(figure: Figure, *, tight: bool = False) -> str:
         if tight:
             figure.tight_layout()
         FigureCanvasSVG(figure).print_figure(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
+    text = re.sub("(fill|stroke): #000000", r"\1: currentColor", stream.getvalue())
+    title = escape(_title(figure))
+    named = f'<svg role="img" aria-label="{title}"' + text[text.index("<svg") + 4 :]
+    end = named.index(">") + 1
+    return f"{named[:end]}<title>{title}</title>{named[end:]}"
+
+
+def _title(figure: Figure) -> str:
+    """Return what a figure shows, in the words of its axes."""
+    shown = []
+    for axes in figure.axes:
+        what = axes.get_title(loc="left") or axes.get_ylabel()
+        by = axes.get_xlabel()
+        shown.append(f"{what} by {by}" if what and by else what or by)
+    return printable("; ".join(dict.fromkeys(text for text in shown if text))) or "a chart"

@@ -6,7 +6,7 @@ is escaped here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -22,7 +22,7 @@ Emphasis = Literal["plain", "strong", "muted", "good", "bad", "warning"]
 #: How the terminal shows an emphasis.
 STYLES = {"strong": "bold", "muted": "dim", "good": "green", "bad": "red", "warning": "yellow"}
 #: How a page shows it; those that are not here look like others there.
-CLASSES = {"strong": "big", "muted": "muted"}
+CLASSES = {"strong": "big", "muted": "muted", "good": "good", "bad": "bad"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,17 @@ def pairs_table(pairs: Sequence[tuple[str, Cell | str]]) -> Table:
     return new_table(("", ""), pairs, align="ll")
 
 
-def to_html(table: Table) -> str:
-    """Return the table as HTML; a page's style sheet has the classes."""
-    lines = [_html_line("td", row, table.columns) for row in table.rows]
+def to_html(table: Table, terms: Mapping[str, str] | None = None) -> str:
+    """Return the table as HTML; a page's style sheet has the classes. A head that is among the
+    terms says what it means when it is pointed at.
+    """
+    lines = [f"<tr>{_html_line(row, table.columns)}</tr>" for row in table.rows]
+    head = ""
     if table.has_heads:
-        heads = [Cell(column.head) for column in table.columns]
-        lines.insert(0, _html_line("th", heads, table.columns))
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+        cells = (_html_head(column, (terms or {}).get(column.head)) for column in table.columns)
+        head = f"<thead><tr>{''.join(cells)}</tr></thead>"
+    body = f"<tbody>{''.join(lines)}</tbody>"
+    return f'<div class="wide" tabindex="0"><table>{head}{body}</table></div>'
 
 
 def to_markdown(table: Table) -> str:
@@ -137,19 +141,27 @@ def to_rich(table: Table, *, padding: int = 2) -> RichTable:
     return shown
 
 
-def _html_line(tag: str, cells: Sequence[Cell], columns: Sequence[Column]) -> str:
-    shown = (_html_cell(tag, cell, column) for cell, column in zip(cells, columns, strict=True))
-    return f"<tr>{''.join(shown)}</tr>"
+def _html_head(column: Column, meaning: str | None) -> str:
+    kind = ' class="n"' if column.align == "right" else ""
+    if not column.head:
+        return f"<td{kind}></td>"
+    text = escape(column.head)
+    text = f'<abbr title="{escape(meaning)}">{text}</abbr>' if meaning else text
+    return f'<th scope="col"{kind}>{text}</th>'
 
 
-def _html_cell(tag: str, cell: Cell, column: Column) -> str:
+def _html_line(cells: Sequence[Cell], columns: Sequence[Column]) -> str:
+    return "".join(_html_cell(cell, column) for cell, column in zip(cells, columns, strict=True))
+
+
+def _html_cell(cell: Cell, column: Column) -> str:
     classes = ["n"] if column.align == "right" else []
     classes += [CLASSES[cell.emphasis]] if cell.emphasis in CLASSES else []
     kind = f' class="{" ".join(classes)}"' if classes else ""
     value, below = escape(cell.value), escape(", ".join(cell.below.split("\n")))
     value = f'<a href="{escape(cell.link)}">{value}</a>' if cell.link else value
     below = f'<br><span class="muted">{below}</span>' if below else ""
-    return f"<{tag}{kind}>{value}{below}</{tag}>"
+    return f"<td{kind}>{value}{below}</td>"
 
 
 def _markdown_line(texts: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from evoprompt.jobs.evolve.page import write_lineage_page
 from evoprompt.jobs.evolve.session import conduct
 from evoprompt.jobs.sweep.page import page_text
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
-from evoprompt.report.markup import page, preformatted, section
+from evoprompt.report.markup import SCRIPT, page, preformatted, section
 from evoprompt.report.table import Cell, new_table, to_html, to_markdown
 from evoprompt.report.text import thinned, thinned_note
 
@@ -40,6 +40,8 @@ ELEMENTS = {
     *("html", "meta", "title", "style", "h1", "h2", "p", "pre", "table", "tr", "td", "th"),
     *("div", "span", "br", "a", "ul", "li", "svg", "g", "defs", "path", "use", "text", "rect"),
     *("clippath", "metadata", "image", "tspan", "circle", "line", "rdf:rdf", "cc:work"),
+    *("section", "main", "header", "nav", "body", "head", "h3", "details", "summary", "button"),
+    *("thead", "tbody", "abbr", "ins", "del", "dl", "dt", "dd"),
     *("dc:type", "dc:format", "dc:creator", "cc:agent", "dc:title"),
 }
 
@@ -69,7 +71,7 @@ class Page(HTMLParser):
 def check(text: str) -> Page:
     text.encode()
     assert not any(ord(c) < 32 and c not in "\n\t" for c in text)
-    seen = Page(text)
+    seen = Page(text.replace(f"<script>{SCRIPT}</script>", "", 1))
     assert seen.elements <= ELEMENTS
     assert not {name for name in seen.attributes if name.startswith("on")}
     return seen
@@ -89,6 +91,45 @@ def test_the_pieces_of_pages_escape(text: str):
     shown = text.replace("\u202e", "\\u202e")
     assert check(whole).text.count(shown) == 8
     assert all(line.startswith("|") for line in to_markdown(table).split("\n")[2:])
+
+
+class Charts(HTMLParser):
+    """The attributes of every chart and its first child, and every identifier and link."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.charts: list[dict[str, str | None]] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.first: list[str] = []
+        self._in = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        own = dict(attrs)
+        if self._in:
+            self.first.append(tag)
+        self._in = tag == "svg"
+        if tag == "svg":
+            self.charts.append(own)
+        if tag in ("h2", "main", "pre") and own.get("id"):
+            self.ids.append(str(own["id"]))
+        if tag == "a" and str(own.get("href", "")).startswith("#"):
+            self.links.append(str(own["href"])[1:])
+
+
+def test_charts_have_names_links_lead_somewhere_and_nothing_is_fetched(tmp_path: Path):
+    text = write_lineage_page(write_lineage(tmp_path / "run", lineage(("edit", "x")))).read_text()
+    seen = Charts(text)
+    assert len(seen.charts) > 3
+    assert all(c["role"] == "img" and c["aria-label"] for c in seen.charts)
+    assert set(seen.first) == {"title"}
+    assert len(set(seen.ids)) == len(seen.ids)
+    assert set(seen.links) <= set(seen.ids)
+    assert "default-src 'none'" in text
+    assert 'name="viewport"' in text
+    assert "#000000" not in text
+    assert "<th></th>" not in text
 
 
 def lineage(names: tuple[str, ...], generations: int = 4, births: int = 6) -> list[dict]:

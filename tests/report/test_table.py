@@ -41,14 +41,15 @@ def printed(table: RichTable, **options: object) -> str:
 
 def test_a_page_has_a_row_for_each_row_with_the_class_of_its_side_and_emphasis():
     assert to_html(TABLE) == (
-        '<div class="wide"><table>'
-        '<tr><th>run</th><th>status</th><th class="n">accuracy</th></tr>'
+        '<div class="wide" tabindex="0"><table><thead><tr>'
+        '<th scope="col">run</th><th scope="col">status</th>'
+        '<th scope="col" class="n">accuracy</th></tr></thead><tbody>'
         '<tr><td><a href="first/report.html">first</a>'
         '<br><span class="muted">2 runs, seeds 0 1</span></td>'
         '<td>done</td><td class="n">0.500</td></tr>'
-        "<tr><td>second</td><td>failed</td>"
+        '<tr><td>second</td><td class="bad">failed</td>'
         '<td class="n big">0.75<br><span class="muted">[0.6, 0.9]</span></td></tr>'
-        "</table></div>"
+        "</tbody></table></div>"
     )
 
 
@@ -141,7 +142,7 @@ HOSTILE = (
 def test_hostile_text_is_only_text(text: str):
     table = new_table((text, "b", "c"), [(text, Cell("v", text, link=text), "w")], title="t")
     page = Reader(to_html(table))
-    assert page.tags <= {"div", "table", "tr", "th", "td", "a", "br", "span"}
+    assert page.tags <= {"div", "table", "thead", "tbody", "tr", "th", "td", "a", "br", "span"}
     assert (page.cells[0], page.cells[3], page.cells[4]) == (text, text, f"v{text}")
     head, row = to_markdown(table).split("\n")[2], to_markdown(table).split("\n")[4]
     assert "<script" not in head + row

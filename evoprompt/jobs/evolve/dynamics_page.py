@@ -10,6 +10,7 @@ from evoprompt.dynamics.account import half_widths
 from evoprompt.dynamics.history import History
 from evoprompt.jobs.evolve import dynamics_figures as figures
 from evoprompt.jobs.evolve.figures import price_figure, trait_figure
+from evoprompt.jobs.evolve.glossary import TERMS
 from evoprompt.report.markup import section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import POINTS, thinned, thinned_note
@@ -30,6 +31,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 RARE = ("selection in the race", "measuring again")
 #: Nodes of the genealogical tree that are drawn, at most.
 MAX_NODES = 150
+#: The most that a heritability can be and be told.
+MOST_HERITABILITY = 1.5
 
 
 def dynamics_sections(history: History) -> list[str]:
@@ -57,14 +60,14 @@ def dynamics_sections(history: History) -> list[str]:
         ),
         section(
             "Every trait",
-            to_html(_traits(summary)),
+            to_html(_traits(summary), TERMS),
             "Sums over all generations, in the trait's own unit. Heritability is response over "
-            "selection.",
+            "selection; it is not known where selection was too weak for that.",
         ),
         _drift(history, summary),
         section(
             "What each operator did to fitness",
-            to_html(_operators(summary)),
+            to_html(_operators(summary), TERMS),
             "Over all births, survivors or not, on the examples that all were measured on. Slope: "
             "of the child's fitness on its parents'; bias: where the operator moves fitness, "
             "whoever was selected. Intervals are 95 %.",
@@ -88,10 +91,18 @@ def _traits(summary: Mapping[str, Any]) -> Table:
             [
                 _words(name),
                 *(_with_half(v, halves.get(n)) for v, n in zip(values, alone, strict=True)),
-                _number(summary["heritability"].get(name)),
+                _heritability(summary["heritability"].get(name)),
             ]
         )
     return new_table(["trait", *columns, "heritability"], rows)
+
+
+def _heritability(value: Any) -> str:
+    """Return it where it can be one: a ratio far outside of what is inherited is one of two numbers
+    that are about as small as their errors.
+    """
+    known = isinstance(value, (int, float)) and abs(value) <= MOST_HERITABILITY
+    return _number(value) if known else "" if value is None else "not known"
 
 
 def _sum(total: Mapping[str, Any], names: tuple[str, ...]) -> float | None:

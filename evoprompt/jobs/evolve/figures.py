@@ -29,7 +29,9 @@ from evoprompt.report.plots import (
 def fitness_figure(
     generations: Sequence[GenerationAccount], lineage: Sequence[Line], kind: str
 ) -> str:
-    """Return best and mean fitness of the selected by generation, over a dot for every birth."""
+    """Return best and mean fitness of the selected by generation, over a dot for every birth; what
+    lies outside of `zoomed` is not drawn.
+    """
     figure, axes = new_axes()
     births = [(b["generation"], b["fitness"]) for b in lineage if b["operator"] != SURVIVE]
     axes.scatter(
@@ -45,9 +47,20 @@ def fitness_figure(
     mean, best = [g.fitness.mean for g in generations], [g.fitness.best for g in generations]
     axes.plot(x, mean, color=ORANGE, marker=".", label="mean of the selected")
     axes.plot(x, best, color=BLUE, marker=".", label="best")
+    axes.set_ylim(*zoomed(generations))
     return finish(
         figure, axes, f"fitness ({kind}, nats)" if kind != "accuracy" else "fitness (accuracy)"
     )
+
+
+def zoomed(generations: Sequence[GenerationAccount]) -> tuple[float, float]:
+    """Return the fitness between which the selected are, with room for as much again below: births
+    that failed by far do not flatten what was selected.
+    """
+    low = min(g.fitness.mean for g in generations)
+    high = max(g.fitness.best for g in generations)
+    room = (high - low) or max(abs(high), 1.0) * 0.1
+    return low - room, high + 0.1 * room
 
 
 def price_figure(generations: Sequence[GenerationAccount], trait: str) -> str:

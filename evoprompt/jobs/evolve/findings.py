@@ -18,6 +18,9 @@ from evoprompt.stats.optimism import shrinkage_optimism
 from evoprompt.stats.rank_correlation import RankCorrelation, rank_correlation
 from evoprompt.stats.two_way import side_by_side
 
+#: The chance that a share of examples so large is not among those of a test.
+UNLIKELY = 0.05
+
 Verdict = Literal["better", "not shown", "worse", "baseline"]
 
 
@@ -49,6 +52,15 @@ def claim_of(test: HeldOut, *, is_baseline: bool) -> Claim:
         f"{100 * value:+.1f} points of accuracy on {test.num_examples} test examples, interval "
         f"{100 * low:+.1f} to {100 * high:+.1f}"
     )
+    if test.mcnemar is not None and not test.mcnemar.num_different:
+        most = 1 - UNLIKELY ** (1 / test.num_examples)
+        return Claim(
+            "not shown",
+            f"It is not shown that the champion is better than the best starting prompt: both "
+            f"answer the same of {test.num_examples} test examples right. They may still differ on "
+            f"up to {100 * most:.0f} % of all examples: had they differed on more, one of these "
+            f"would most likely have shown it.",
+        )
     if low > 0:
         return Claim("better", f"The champion is better than the best starting prompt: {size}.")
     if high < 0:

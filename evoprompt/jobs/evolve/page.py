@@ -21,22 +21,47 @@ from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
+from evoprompt.jobs.evolve.advice import advice
 from evoprompt.jobs.evolve.ancestry import Step, ancestry
 from evoprompt.jobs.evolve.calibrator import way_of
-from evoprompt.jobs.evolve.findings import trust_text
+from evoprompt.jobs.evolve.champion_page import (
+    answers_section,
+    baseline_section,
+    before_and_after,
+    champion_section,
+    standing_note,
+    verdict,
+)
+from evoprompt.jobs.evolve.cost_page import cost_section
 from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.glossary import TERMS
+from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
-from evoprompt.jobs.held_out import held_out_table
+from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
 from evoprompt.records import SURVIVE
-from evoprompt.report.markup import page, preformatted, section
+from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
-from evoprompt.report.text import DOTS, POINTS, calibration_text, thinned, thinned_note
+from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
 from evoprompt.store.names import refuse_links
 from evoprompt.text_files import read_lines
 
+UNFINISHED = "This run has not ended; what follows is what it has committed."
+#: Sections that the page of a complete run links to; the last of any.
+CONTENTS = (
+    "Verdict",
+    "Champion",
+    "Before and after",
+    "What changed in the test answers",
+    "Fitness",
+    "What it cost, and how to repeat it",
+    "Why the population changed",
+    "Glossary",
+)
+
 
 def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
-    """Write the report of a run, finished or not, with `dynamics.json` beside it; return its path.
+    """Write the report of a run, finished or not, with `dynamics.json` and, of a finished one,
+    `champion.txt` beside it; return its path.
 
     Args:
         folder: of the run; at least one generation must have been committed.
@@ -49,21 +74,49 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     fitness = run_fitness(folder, summary)
     history = history_of(folder, fitness)
     folder.write(DYNAMICS, history.summary())
+    rows = folder.predictions()
     sections = [
         _head(folder, summary, lines),
-        _outcome(summary)
-        if summary
-        else "<p>This run has not ended; what follows is what it has committed.</p>",
+        *(_outcome(folder, summary, rows) if summary else [paragraph(UNFINISHED)]),
         _fitness(history, lineage, fitness.name),
+        *([cost_section(folder, summary)] if summary else []),
+        _advice(advice(summary, history.summary())),
+        "<h2>For specialists</h2>",
         *dynamics_sections(history),
+        *(_sources(lineage, summary) if summary else []),
+        section("Glossary", glossary(TERMS)),
     ]
-    if summary:
-        sections.append(_ancestry(lineage, summary.champion.policy_id))
-        sections.append(_champion(summary))
-        sections.append(section("Best starting prompt", preformatted(summary.baseline.prompt)))
     path = folder.path / "report.html"
     path.write_text(page(folder.path.name, sections), encoding="utf-8")
     return path
+
+
+def _outcome(folder: EvolveFolder, summary: Summary, rows: Sequence[Prediction]) -> list[str]:
+    """Return what a complete run leads with; its champion is written in a file by itself too."""
+    shown = showcase_of(summary, rows, folder.path)
+    folder.write_text(CHAMPION, showcase_text(shown))
+    return [
+        verdict(summary),
+        champion_section(shown),
+        before_and_after(summary),
+        answers_section(summary, rows),
+    ]
+
+
+def _sources(lineage: Sequence[Mapping[str, Any]], summary: Summary) -> list[str]:
+    """Return where the champion comes from, and what was checked."""
+    return [
+        _ancestry(lineage, summary.champion.policy_id),
+        baseline_section(summary),
+        standing_note(summary),
+    ]
+
+
+def _advice(found: Sequence[str]) -> str:
+    if not found:
+        return ""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in found)
+    return section("What to do next", f"<ul>{lines}</ul>")
 
 
 def write_lineage_page(folder: Path) -> Path:
@@ -95,7 +148,9 @@ def write_lineage_page(folder: Path) -> Path:
     sections = [
         head,
         _fitness(history, lines, "as recorded"),
+        _advice(advice(None, history.summary())),
         *dynamics_sections(history),
+        section("Glossary", glossary(TERMS)),
     ]
     path = folder / "report.html"
     refuse_links([path])
@@ -161,15 +216,36 @@ def run_fitness(folder: EvolveFolder, summary: Summary | None) -> Fitness:
 
 
 def _fitness(history: History, lineage: Sequence[Mapping[str, Any]], kind: str) -> str:
-    from evoprompt.jobs.evolve.figures import fitness_figure
+    from evoprompt.jobs.evolve.figures import fitness_figure, zoomed
 
     births = [birth for birth in lineage if birth["operator"] != SURVIVE]
     figure = fitness_figure(thinned(history.lines, POINTS), thinned(births, DOTS), kind)
+    low, high = zoomed(history.lines)
+    outside = sum(not low <= birth["fitness"] <= high for birth in births)
     notes = (
+        _growth(history),
+        f"Drawn is where the selected are; {outside:,} of {len(births):,} births are outside."
+        if outside
+        else "",
         thinned_note(len(births), DOTS, "births"),
         thinned_note(len(history.lines), POINTS, "generations"),
     )
     return section("Fitness", figure, " ".join(note for note in notes if note))
+
+
+def _growth(history: History) -> str:
+    """Return where policies were measured on more examples than before, which moves all fitness."""
+    told, before = [], None
+    for line in history.lines:
+        if line.examples is not None and before is not None and line.examples > before:
+            told.append(f"{line.examples} from generation {line.generation}")
+        before = line.examples if line.examples is not None else before
+    if not told:
+        return ""
+    return (
+        f"Policies are measured on more examples as the search goes on ({', '.join(told)}); "
+        "fitness on others is another number, so a step there is no loss or gain."
+    )
 
 
 def _ancestry(lineage: Sequence[Mapping[str, Any]], policy_id: str) -> str:
@@ -195,33 +271,9 @@ def _head(
         )
     )
     return (
-        f'<h1>{escape(folder.path.name)}</h1><p class="muted">{escape(where)}, seed '
-        f"{config.seed}; {scored}.</p>"
+        f'<header><h1>{escape(folder.path.name)}</h1><p class="muted">{escape(where)}, seed '
+        f"{config.seed}; {scored}.</p></header>{contents(CONTENTS if summary else CONTENTS[-3:])}"
     )
-
-
-def _outcome(summary: Summary) -> str:
-    test = summary.test
-    labels = {
-        "best starting prompt": "baseline",
-        "champion": "champion",
-        "difference (paired)": "difference",
-    }
-    note = (
-        f"On {test.num_examples} test examples that the search never saw. Price's parts "
-        f"add up within {summary.price_residual_max:.1g}. Standing check: {summary.checked.told}."
-    )
-    body = "" if summary.claim is None else f'<p class="big">{escape(summary.claim.text)}</p>'
-    body += to_html(held_out_table(test, labels))
-    if summary.report is not None and (text := trust_text(summary.report)):
-        body += f"<p>{escape(text)}</p>"
-    return section("Held-out check", body, note)
-
-
-def _champion(summary: Summary) -> str:
-    champion = summary.champion
-    note = "" if champion.calibration is None else f"{calibration_text(champion.calibration)}."
-    return section("Champion", preformatted(champion.prompt), note[:1].upper() + note[1:])
 
 
 def ancestry_table(steps: Sequence[Step]) -> Table:

@@ -8,6 +8,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import GENERATIONS, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.evolve.showcase import CHAMPION
 from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
 from evoprompt.tracking.base import KIND, About, Dataset, Detail, Ending, Point
@@ -73,7 +74,9 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
         return None
     last = folder.generations()[-1]
     point = Point(summary_metrics(summary, detail), last.generation, last.time_ms)
-    return Ending(summary_description(summary), point, folder.path, summary.champion.prompt)
+    file = folder.path / CHAMPION
+    champion = file.read_text("utf-8") if file.exists() else summary.champion.prompt
+    return Ending(summary_description(summary), point, folder.path, champion)
 
 
 def datasets_of(task: Task, config: Config) -> list[Dataset]:

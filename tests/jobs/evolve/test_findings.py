@@ -63,6 +63,16 @@ def test_a_run_that_ends_with_its_starting_prompt_says_so():
     assert "that prompt is the champion" in claim.text
 
 
+def test_two_that_answer_a_small_test_alike_are_not_said_to_be_equal():
+    """Of 4 examples none differs: were 53 % of all to differ, none of 4 would with probability
+    .47^4 = .05.
+    """
+    claim = claim_of(check([1, 1, 0, 0], [1, 1, 0, 0]), is_baseline=False)
+    assert claim.verdict == "not shown"
+    assert "the same of 4 test examples right" in claim.text
+    assert "up to 53 %" in claim.text
+
+
 def test_few_answers_more_claim_nothing():
     """Three more of 40, and none lost: the bootstrap's lower end is 0, as 5 % of resamples have
     none of the three.

@@ -1,0 +1,92 @@
+"""The champion is shown whole: what has to be copied for its accuracy to be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from evoprompt.calibration import LabelCalibration
+from evoprompt.jobs.evolve.champion_page import answers_section, champion_section
+from evoprompt.jobs.evolve.predictions import Prediction
+from evoprompt.jobs.evolve.showcase import showcase_of, showcase_text
+from evoprompt.policy import Policy
+from evoprompt.report.diff import is_same
+
+BASELINE = Policy("Sort it.")
+CHAMPION = Policy("Sort it now.", label_words=(("complaint", "negative"),))
+CHOICES = ("complaint", "praise")
+
+
+def row(example: str, policy: Policy, target: str, answer: str | None) -> Prediction:
+    nats = None if answer is None else (-1.0, -2.0)
+    about = ("test", example, f"text <b>{example}</b>\x1b[31m", target, CHOICES, policy.policy_id)
+    return Prediction(*about, answer, answer == target, nats, nats)
+
+
+ROWS = [
+    row("1", BASELINE, "complaint", "praise"),
+    row("2", BASELINE, "praise", "praise"),
+    row("3", BASELINE, "praise", "praise"),
+    row("1", CHAMPION, "complaint", "complaint"),
+    row("2", CHAMPION, "praise", "complaint"),
+    row("3", CHAMPION, "praise", None),
+]
+
+
+def summary(champion: Policy = CHAMPION) -> SimpleNamespace:
+    calibration = LabelCalibration("labelled", 1.0, {"complaint": 0.5, "praise": -0.5}, 20)
+    return SimpleNamespace(
+        name="night",
+        model=SimpleNamespace(name="m"),
+        task="inbox",
+        seed=3,
+        claim=SimpleNamespace(text="It is better.", verdict="better"),
+        champion=SimpleNamespace(
+            policy=champion.to_dict(), policy_id=champion.policy_id, calibration=calibration
+        ),
+        baseline=SimpleNamespace(policy=BASELINE.to_dict(), policy_id=BASELINE.policy_id),
+        test=SimpleNamespace(num_examples=3),
+    )
+
+
+def test_the_text_has_the_label_words_the_calibration_an_example_and_what_changed():
+    text = showcase_text(showcase_of(summary(), ROWS, Path("a run")))
+    assert "complaint: ' negative'" in text
+    assert "praise: ' praise'" in text
+    assert "adding: complaint +0.50, praise -0.50" in text
+    # the first that is answered right, with the word that is written for its label
+    assert "Input: text <b>1</b>\\x1b[31m\nOutput: negative\n(answered complaint" in text
+    assert "Sort it{+ now+}." in text
+    assert "complaint: ' [-complaint-]{+negative+}'" in text
+    assert "evoprompt export 'a run' --to python" in text
+
+
+def test_a_champion_that_is_the_starting_prompt_is_said_to_be():
+    shown = showcase_of(summary(BASELINE), [], Path("run"))
+    assert is_same(shown.changed)
+    assert "It is the best starting prompt itself" in showcase_text(shown)
+    assert "It is the best starting prompt itself" in champion_section(shown)
+
+
+@pytest.mark.parametrize("text", ["Sort it now.", "complaint: &#x27; negative&#x27;", "copy the"])
+def test_the_page_has_the_same(text: str):
+    assert text in champion_section(showcase_of(summary(), ROWS, Path("run"))).replace(
+        "<ins> now</ins>", " now"
+    )
+
+
+def test_the_page_tells_which_answers_changed_and_what_is_taken_for_what():
+    page = answers_section(summary(), ROWS)
+    assert (
+        "Of 3 test examples, 1 that the best starting prompt answers wrong are right now, 2 that "
+        "it answers right are wrong now; 0 are right and 0 wrong under both." in page
+    )
+    assert "text &lt;b&gt;1&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert "no answer (too long)" in page
+    # of 2 praises 2 were right, and none is now
+    assert ">1.00<" in page
+    assert ">0.00<" in page
+    assert answers_section(summary(), []) == ""
