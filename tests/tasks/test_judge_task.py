@@ -15,7 +15,7 @@ from evoprompt.config.task import TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.conclude import counts_of
 from evoprompt.jobs.evolve.config import load_config
-from evoprompt.jobs.evolve.display import evaluator_text
+from evoprompt.jobs.evolve.ending import evaluator_text
 from evoprompt.jobs.evolve.metrics import summary_metrics
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.session import start

@@ -36,7 +36,7 @@ class BoostDisplay:
             *columns, console=self.console, disable=not self.console.is_terminal, transient=True
         )
         self._task = self._progress.add_task(
-            "starting Ray, MLflow and the model", total=None, status=""
+            "starting the workers and the model", total=None, status=""
         )
 
     def __enter__(self) -> Self:

@@ -69,6 +69,9 @@ class Observer(Protocol):
     def scored(self, count: TokenCount) -> None:
         """A policy has been scored."""
 
+    def best(self, policy: Policy) -> None:
+        """This policy is the fittest of all that were scored so far; said before `generation`."""
+
     def generation(self, line: GenerationLine) -> bool | None:
         """A generation is committed; the line is that of `generations.jsonl`. False ends the
         search.
@@ -150,6 +153,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             journal.unwritten.clear()
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(point_of(line, config.tracking.detail))
+        observer.best(journal.ranked()[0])
         if observer.generation(line) is False:
             break
     assert state is not None, "the founders are always measured"

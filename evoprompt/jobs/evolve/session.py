@@ -24,7 +24,8 @@ from evoprompt.jobs.base import (
 )
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.display import Display, QuietObserver, print_result
+from evoprompt.jobs.evolve.display import Display, QuietObserver
+from evoprompt.jobs.evolve.ending import print_result
 from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
@@ -176,4 +177,4 @@ def _show(
         except KeyboardInterrupt:
             display.interrupted(folder.path)
             raise
-    print_result(display.console, summary, folder.path, location, home(folder.path))
+    print_result(display.console, summary, folder, location, home(folder.path))

@@ -23,6 +23,7 @@ from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.page import COLUMNS, cells, runs_table
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import REPLICATES, best_group, mean_of, mean_text
+from evoprompt.policy import Policy
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.terminal import new_console, program, short_path
@@ -90,6 +91,9 @@ class SweepDisplay:
 
     def scored(self, count: TokenCount) -> None:
         """Nothing: a generation is news enough."""
+
+    def best(self, policy: Policy) -> None:
+        """Nothing: a table has no room for prompts."""
 
     def generation(self, line: GenerationLine) -> None:
         """Show the best of the run so far."""
