@@ -205,8 +205,12 @@ class FinalConfig(Section):
     """
 
     candidates: Few = 3
-    #: of the budget that validation takes at most, but for one example for each choice
-    share: Level = 0.15
+    #: of the budget that is kept for validation at most, but for one example for each choice; where
+    #: it does not suffice for all candidates, fewer of them are asked
+    share: Level = 0.5
+    #: that calibrations of the champion and the baseline are fitted on at most: what the budget
+    #: leaves buys those of fitness examples, of examples of no split, and of the demonstrations'
+    labels: Count = 256
     alpha: Level = 0.05  #: intervals cover 1 - alpha
 
 

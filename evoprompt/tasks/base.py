@@ -77,6 +77,8 @@ class Task:
     templates: tuple[Template, ...] = ()
     label_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pool: tuple[Example, ...] = ()  #: the examples that the demonstrations are
+    #: labelled examples of no split, the first of them: what is fitted beside a search may use them
+    spare: tuple[Example, ...] = ()
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  #: what is not as it may be thought, a sentence each
     #: the starting policies that demonstrations of the pool were added to

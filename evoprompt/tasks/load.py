@@ -52,6 +52,8 @@ SOURCES: Mapping[str, str] = {
 }
 
 #: The keys of the configuration that say how many examples each split has.
+#: Labelled examples at most that are kept beside the splits.
+SPARE = 1000
 SIZES = ("demonstration_pool", "fitness_examples", "validation_examples", "test_examples")
 
 #: Test examples, of which fewer are told.
@@ -87,7 +89,7 @@ def _plain(config: TaskConfig) -> Task:
             f"task.difficulty out, or use {' or '.join(GENERATORS)}"
         )
     splits, notes = _splits(raw, config)
-    demonstrations, fitness, validation, test = in_one_order(splits)
+    demonstrations, fitness, validation, test, spare = in_one_order(splits)
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
     task = Task(
         name=raw.name,
@@ -96,6 +98,7 @@ def _plain(config: TaskConfig) -> Task:
         fitness=fitness,
         validation=validation,
         test=test,
+        spare=spare,
         starting_policies=given,
         phrases=(*raw.phrases, *config.phrases, *GENERAL_PHRASES),
         templates=(*raw.templates, *GENERAL_TEMPLATES),
@@ -119,8 +122,8 @@ def _source(config: TaskConfig) -> Source:
 
 
 def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tuple[str, ...]]:
-    """Return the demonstrations, fitness, validation and test examples, cut to their sizes, and
-    notes.
+    """Return the demonstrations, fitness, validation and test examples, cut to their sizes, the
+    first of those that no size has room for, and notes.
     """
     sizes = [getattr(config, key) for key in SIZES]
     splits, notes = split_by_input(raw.examples, raw.test, raw.validation)
@@ -138,6 +141,7 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
             f"task '{raw.name}': the id {most_common!r} is that of {number} examples; give each an "
             f"own id"
         )
+    known = [e for split in whole[:-1] for e in split]
     if config.demonstration_inputs == "shorter":
         whole[0] = shorter(whole[0])
     cut = proportional if config.balance == "proportional" else balanced
@@ -150,7 +154,9 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
         )
     test = balanced(sample, len(sample))  # in turns, as the recorded runs have it
     found = (*notes, *notes_on_labels(learned[1], test), *_notes_on_sizes(config, [*learned, test]))
-    return [*learned, test], (*raw.notes, *found)
+    used = {e.example_id for split in learned for e in split}
+    spare = cut([e for e in known if e.example_id not in used], SPARE)
+    return [*learned, test, spare], (*raw.notes, *found)
 
 
 def _notes_on_sizes(config: TaskConfig, splits: Sequence[Sequence[Example]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +50,13 @@ def finalists(parts: Parts, journal: Journal) -> list[Policy]:
     return list(dict.fromkeys([*fittest, pick_baseline(parts, journal)]))
 
 
-def pick_champion(parts: Parts, journal: Journal, validated: dict[str, LabelScores]) -> Policy:
+def pick_champion(
+    parts: Parts,
+    journal: Journal,
+    candidates: Sequence[Policy],
+    validated: dict[str, LabelScores],
+) -> Policy:
     """Return the finalist with the best pooled fitness; a tie goes to the fitter in the search."""
-    candidates = finalists(parts, journal)
     pooled = pooled_fitness(parts, journal, candidates, validated)
 
     def worth(policy: Policy) -> tuple[float, float]:
@@ -73,18 +77,42 @@ def pooled_fitness(
     Where finalists met different numbers of the search's examples, they are compared on those that
     both met (`stats.two_way.adjusted_means`), so that none gains by having met easier ones.
     """
-    num = max(len(journal.evaluations[p.policy_id].case_fitness) for p in candidates)
-    rows = []
-    for policy in candidates:
-        own = np.full(num, np.nan)
-        met = journal.evaluations[policy.policy_id].case_fitness
-        own[: len(met)] = met
-        rows.append(np.append(own, case_fitness(parts, policy, validated[policy.policy_id])))
+    cases = [pooled_cases(parts, journal, p, validated[p.policy_id]) for p in candidates]
+    num = max(len(met) for met, _ in cases)
+    rows = [np.concatenate([met, np.full(num - len(met), np.nan), new]) for met, new in cases]
     means = adjusted_means(np.array(rows))
     return {
         p.policy_id: round(float(mean), FITNESS_DIGITS)
         for p, mean in zip(candidates, means, strict=True)
     }
+
+
+def pooled_cases(
+    parts: Parts, journal: Journal, policy: Policy, validated: LabelScores
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the fitness of one policy by example, on the search's examples that it met and on the
+    validation examples, each calibrated by all the others: as well as it will answer, for that is
+    fitted on both.
+    """
+    scores = parts.calibrator.left_out(journal.scores[policy.policy_id].joined(validated))
+    num = len(scores.gold) - len(validated.gold)
+    cases = case_fitness(parts, policy, scores)
+    return cases[:num], cases[num:]
+
+
+def calibrated_validation(
+    parts: Parts, journal: Journal, validated: Mapping[str, LabelScores]
+) -> dict[str, LabelScores]:
+    """Return the finalists' scores on the validation examples, each calibrated by all others of
+    search and validation.
+    """
+    found = {}
+    for policy_id, scores in validated.items():
+        joined = parts.calibrator.left_out(journal.scores[policy_id].joined(scores))
+        values = joined.calibrated
+        own = None if values is None else values[:, -len(scores.gold) :]
+        found[policy_id] = replace(scores, calibrated=own)
+    return found
 
 
 def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[np.float64]:
@@ -96,19 +124,12 @@ def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[n
     return cases
 
 
-def validation_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> float:
+def validation_fitness(
+    parts: Parts, journal: Journal, policy: Policy, validated: LabelScores
+) -> float:
     """Return the fitness of one policy on the validation examples."""
-    return round(float(case_fitness(parts, policy, scores).mean()), FITNESS_DIGITS)
-
-
-def calibrated_validation(
-    parts: Parts, journal: Journal, validated: Mapping[str, LabelScores]
-) -> dict[str, LabelScores]:
-    """Return the finalists' scores on the validation examples, each calibrated by what the search
-    measured of it.
-    """
-    searched = _searched(parts, journal)
-    return {p: parts.calibrator.applied(searched.get(p, ()), s) for p, s in validated.items()}
+    cases = pooled_cases(parts, journal, policy, validated)[1]
+    return round(float(cases.mean()), FITNESS_DIGITS)
 
 
 def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ...]]:
@@ -131,11 +152,13 @@ def summarize(
     journal: Journal,
     champion: Policy,
     baseline: Policy,
-    validated: Mapping[str, LabelScores],
+    learned: Mapping[str, tuple[LabelScores, ...]],
     found: Tested,
     info: ModelInfo,
 ) -> Summary:
-    """Return the run's summary, all but the seconds."""
+    """Return the run's summary, all but the seconds. `learned` has what was measured of champion
+    and baseline beside the search, the validation examples first, by policy id.
+    """
     config, evaluations = parts.config, journal.evaluations
     first, last = baseline.policy_id, champion.policy_id
     starting = [evaluations[p.policy_id].fitness for p in parts.task.starting_policies]
@@ -149,10 +172,11 @@ def summarize(
             champion.to_dict(),
             render_prompt(champion),
             evaluations[last].fitness,
-            validation_fitness(parts, champion, validated[last]),
+            validation_fitness(parts, journal, champion, learned[last][0]),
             dict(evaluations[last].traits),
             found.calibration[last],
             found.offsets[last],
+            found.labels,
         ),
         baseline=_baseline(baseline, evaluations[first].fitness, found),
         fitness=FitnessSummary(
@@ -213,6 +237,7 @@ class Tested:
     scores: Mapping[str, LabelScores]  #: on the test examples, by policy id
     calibration: Mapping[str, LabelCalibration | None]  #: by policy id
     offsets: Mapping[str, LabelCalibration | None]  #: the same without a head, where there is one
+    labels: Mapping[str, int]  #: that the champion's is fitted on, by split; none where nothing is
 
 
 def held_out(
@@ -220,14 +245,14 @@ def held_out(
     journal: Journal,
     first: str,
     last: str,
-    validated: Mapping[str, LabelScores],
+    beside: Mapping[str, tuple[LabelScores, ...]],
     raw: Mapping[str, LabelScores],
 ) -> Tested:
     """Return the test of two policies, by their ids and scores as they were measured; each is
-    calibrated by what the search and the validation measured of it.
+    calibrated by what the search measured of it, and what was measured beside.
     """
     calibrator, config, searched = parts.calibrator, parts.config, _searched(parts, journal)
-    learned = {p: (*searched.get(p, ()), validated[p]) for p in (first, last)}
+    learned = {p: (*searched.get(p, ()), *beside[p]) for p in (first, last)}
     scores = {p: calibrator.applied(learned[p], s) for p, s in raw.items()}
 
     def right(policy_id: str, by_policy: Mapping[str, LabelScores]) -> NDArray[np.bool_]:
@@ -242,7 +267,17 @@ def held_out(
         alone = right(first, by), right(last, by)
     test = compare(before, after, config.seed, config.final.alpha, plain, alone)
     used = {p: calibrator.of_policy(known) for p, known in learned.items()}
-    return Tested(test, scores, used, offsets)
+    return Tested(test, scores, used, offsets, _labels(learned[last]))
+
+
+def _labels(learned: Sequence[LabelScores]) -> dict[str, int]:
+    """Return how many labels were measured of a policy: in the search, in the validation, and
+    beside them; none where the search's are not among them.
+    """
+    if len(learned) < 2:
+        return {}
+    fitness, validation, *others = (len(scores.gold) for scores in learned)
+    return {"fitness": fitness, "validation": validation, "others": sum(others)}
 
 
 def held_out_predictions(

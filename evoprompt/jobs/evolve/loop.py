@@ -24,7 +24,6 @@ from evoprompt.evolution.novelty import known_as
 from evoprompt.evolution.racing import going_on
 from evoprompt.evolution.schedule import examples_at
 from evoprompt.interrupt import raise_if_interrupted
-from evoprompt.jobs.evolve.budget import goes_on
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import (
     calibrated_validation,
@@ -40,6 +39,7 @@ from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.jobs.evolve.learning import learn_more, longest_prompt
 from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
@@ -114,7 +114,7 @@ def run(
         parts = with_start(parts, numbers)
         if state is None:
             parts.costs.check_founders()
-            observer.forecast(parts.costs.check_budget(numbers))
+            observer.forecast(parts.costs.check_budget())
     state = search(parts, journal, state, observer)
     summary = _check_held_out(parts, state, journal, observer, info)
     Thread(target=parts.close).start()  # Ray takes a second to end
@@ -134,7 +134,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     return the last state.
     """
     config, ledger, gauge = parts.config, journal.ledger, Gauge(parts, journal, observer)
-    while state is None or goes_on(config, state, sum(ledger.seconds.values())):
+    while state is None or _goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
         if journal.has_ceased(config.evolution.stop) or _is_hopeless(parts, journal, state):
             break
@@ -215,6 +215,12 @@ def _next_brood(
     return None, None
 
 
+def _goes_on(config: Config, state: State, seconds: float) -> bool:
+    """Return whether there is a next generation, and time for it; `seconds` were spent so far."""
+    limit = config.budget.seconds
+    return state.generation < config.evolution.generations and (limit is None or seconds < limit)
+
+
 def _affords(parts: Parts, journal: Journal, new: Sequence[Policy], numbers: Sequence[int]) -> bool:
     """Return whether the budget has room for new policies, and for all that comes after."""
     left, known = _left(parts, journal, new), journal.policies.values()
@@ -226,9 +232,8 @@ def _affords(parts: Parts, journal: Journal, new: Sequence[Policy], numbers: Seq
 
 def _left(parts: Parts, journal: Journal, new: Sequence[Policy]) -> int | None:
     """Return what the budget leaves to the search, where new policies may become finalists."""
-    pool = [*finalists(parts, journal), *new]
-    longest = max(int(e.traits["prompt_tokens"]) for e in journal.evaluations.values())
-    return parts.costs.left(journal.ledger, pool, pick_baseline(parts, journal), longest)
+    pool, baseline = [*finalists(parts, journal), *new], pick_baseline(parts, journal)
+    return parts.costs.left(journal.ledger, pool, baseline, longest_prompt(journal))
 
 
 def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
@@ -261,12 +266,13 @@ def _check_held_out(
     """
     measurer, ledger = parts.measurer, journal.ledger
     _level(parts, journal, observer)
-    candidates = finalists(parts, journal)
-    examples = parts.costs.rest(candidates, _left(parts, journal, []))
+    fittest, baseline = finalists(parts, journal), pick_baseline(parts, journal)
+    longest = longest_prompt(journal)
+    candidates, examples = parts.costs.rest(fittest, baseline, ledger, longest)
     observer.phase("validation", len(candidates))
     validated = measure(measurer, candidates, examples, ledger, "validation", observer)
-    validated = calibrated_validation(parts, journal, validated)
-    champion, baseline = pick_champion(parts, journal, validated), pick_baseline(parts, journal)
+    champion = pick_champion(parts, journal, candidates, validated)
+    further = learn_more(parts, journal, (champion, baseline), validated, observer)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
     tested: dict[str, LabelScores] = {}
@@ -276,9 +282,11 @@ def _check_held_out(
         if test:
             tested |= measure(measurer, asked, test, ledger, "test", observer)
     ids = (baseline.policy_id, champion.policy_id)
-    found = held_out(parts, journal, *ids, validated, tested)
-    journal.folder.write_predictions(held_out_predictions(parts, validated, found.scores, compared))
-    return summarize(parts, state, journal, champion, baseline, validated, found, info)
+    learned = {p: (validated[p], *more) for p, more in further.items()}
+    found = held_out(parts, journal, *ids, learned, tested)
+    told = calibrated_validation(parts, journal, validated)
+    journal.folder.write_predictions(held_out_predictions(parts, told, found.scores, compared))
+    return summarize(parts, state, journal, champion, baseline, learned, found, info)
 
 
 def _level(parts: Parts, journal: Journal, observer: Observer) -> None:

@@ -99,6 +99,8 @@ class ChampionSummary:
     traits: Mapping[str, float]
     calibration: LabelCalibration | None = None  #: by which it answers; None where nothing is
     offsets: LabelCalibration | None = None  #: the same without a head, where it has one
+    #: that it is fitted on, by split of the task
+    labels: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class Summary:
             found = {n: getattr(part, n) for n in CALIBRATIONS}
             known = {n: each.to_dict() for n, each in found.items() if each is not None}
             values[name] = {n: v for n, v in values[name].items() if n not in found} | known
+        if not self.champion.labels:
+            del values["champion"]["labels"]
         return values | {"test": self.test.to_dict()}
 
     @classmethod

@@ -24,10 +24,10 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
         numbers: of examples on which founders are measured, ascending.
     """
     task = parts.costs.fitting()
-    costs = parts.costs if task is parts.task else Costs(parts.config, task, parts.measurer)
+    costs = Costs(parts.config, task, parts.measurer, numbers)
     kept = [p for p in task.starting_policies if p not in task.added]
     for policy in task.starting_policies:
-        if policy not in kept and (not kept or _has_room(costs, [*kept, policy], numbers)):
+        if policy not in kept and (not kept or _has_room(costs, [*kept, policy])):
             kept.append(policy)
     if left_out := set(task.starting_policies) - set(kept):
         why = (
@@ -35,10 +35,10 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
             f"budget has no room for the demonstrations that were added to them"
         )
         task = task.without(left_out, why)
-        costs = Costs(parts.config, task, parts.measurer)
+        costs = Costs(parts.config, task, parts.measurer, numbers)
     return replace(parts, task=task, costs=costs)
 
 
-def _has_room(costs: Costs, policies: Sequence[Policy], numbers: Sequence[int]) -> bool:
+def _has_room(costs: Costs, policies: Sequence[Policy]) -> bool:
     room = costs.room(policies)
-    return room is None or costs.founding(policies, numbers) <= SHARE * room
+    return room is None or costs.founding(policies) <= SHARE * room

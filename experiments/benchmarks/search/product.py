@@ -4,7 +4,6 @@ logical tokens, on the examples and from the starting prompts that all contender
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +12,14 @@ from typing import Any
 
 from evoprompt.config.reader import read_values
 from evoprompt.jobs.evolve.config import check_config
-from evoprompt.jobs.evolve.folder import MEASUREMENTS
+from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import conduct
 from evoprompt.policy import Policy
+from evoprompt.records import Example
 from evoprompt.store.folder import SUMMARY, RunFolder
+from evoprompt.tasks.base import Task
+from evoprompt.tasks.load import load_task
+from evoprompt.tasks.order import in_order
 from experiments.benchmarks.search.ledger import Bench
 
 #: Of a task, what is a matter of the search.
@@ -61,24 +64,18 @@ class Product:
             "budget": {"logical_tokens": int(bench.ledger.budget)},
             "workers": {"backend": "local"},
             "tracking": {"enabled": False},
+            # no labels but those of the examples that all contenders may measure on
+            "final": {"labels": len(bench.task.development(seed))} | values.get("final", {}),
         }
 
     def _enter(self, bench: Bench, folder: RunFolder) -> Policy:
         """Enter what the run spent, and which examples the champion was measured on."""
         summary = folder.read(SUMMARY)
         policy = Policy.from_dict(summary["champion"]["policy"])
-        lines = map(json.loads, (folder.path / MEASUREMENTS).open(encoding="utf-8"))
-        seen = {
-            example for line in lines if policy.policy_id in _policies(line)
-            for example in line["example_ids"]
-        }  # fmt: skip
-        task = bench.task.task
-        examples = [e for e in task.fitness if e.example_id in seen]
-        # the search asks as many validation examples as its budget has room for
-        fitted = (summary["champion"].get("calibration") or {}).get("examples", len(examples))
-        examples += task.validation[: fitted - len(examples)]
+        config = EvolveFolder.open(folder.path).config()
+        own = load_task(config.task, seed=config.seed)
+        examples = self._fitted(bench, policy, summary["champion"], own, config.seed)
         spent, budget = summary["tokens"]["logical"], bench.ledger.budget
-        bench.begin(float("inf"))
         bench.scores(policy, examples)
         bench.begin(budget)
         bench.ledger.context = spent
@@ -87,9 +84,27 @@ class Product:
         bench.measured = {policy: {e.example_id: e for e in examples}}
         return policy
 
-
-def _policies(line: Mapping[str, Any]) -> list[str]:
-    return line.get("policy_ids") or [line["policy_id"]]
+    def _fitted(
+        self,
+        bench: Bench,
+        policy: Policy,
+        champion: Mapping[str, Any],
+        own: Task,
+        seed: int,
+    ) -> list[Example]:
+        """Return the examples on which the run fitted its champion's calibration."""
+        bench.begin(float("inf"))
+        fitness, validation = in_order(own.fitness, seed), own.validation
+        if "labels" not in champion:
+            return [*fitness, *validation]
+        shown, number = {d.input for d in policy.demonstrations}, champion["labels"]
+        others = [e for e in (*own.spare, *own.pool) if e.input not in shown]
+        others = [e for e in others if bench.fits(policy, [e])]
+        return [
+            *fitness[: number["fitness"]],
+            *validation[: number["validation"]],
+            *others[: number["others"]],
+        ]
 
 
 def _starting(policy: Policy) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from evoprompt.policy import Policy
 from evoprompt.records import LabelScores
 from evoprompt.report.text import calibration_text
 
-SHORT = ["evolution.generations=2"]
+#: no labels beside those of fitness and validation examples, but where it is about them
+SHORT = ["evolution.generations=2", "final.labels=0"]
 
 
 def run(config_file: Path, folder: Path, way: str, *more: str) -> EvolveFolder:
@@ -201,6 +202,29 @@ def test_a_head_is_refitted_too_and_shown_beside_offsets_alone(config_file: Path
     assert "by a linear head (head, fitted on 16 examples)" in page
 
 
+def test_what_the_budget_leaves_buys_labels_of_the_pool(config_file: Path, tmp_path: Path):
+    """Two more than of fitness and validation, none of them of an example that is shown."""
+    folder = run(config_file, tmp_path / "run", "labelled", "final.labels=18")
+    summary = folder.read("summary.json")
+    assert summary["champion"]["labels"] == {"fitness": 8, "validation": 8, "others": 2}
+    task = check_task(folder.config())[0]
+    policy = Policy.from_dict(summary["champion"]["policy"])
+    shown = {d.input for d in policy.demonstrations}
+    more = [e for e in (*task.spare, *task.pool) if e.input not in shown][:2]
+    parts = build(folder.config(), folder.path.parent)
+    [(scores, _)] = parts.measurer.measure(
+        [policy], more, lambda _: None, lambda _: nullcontext()
+    ).values()
+    parts.close()
+    known = [folder.measurements()[policy.policy_id], measured_again(folder, policy, "validation")]
+    values = np.concatenate([s.log_likelihood[0] for s in (*known, scores)])
+    gold = np.concatenate([s.gold for s in (*known, scores)])
+    expected = fit(values, gold, "labelled")
+    assert summary["champion"]["calibration"]["examples"] == 18
+    assert summary["champion"]["calibration"]["temperature"] == expected.temperature
+    assert "calibration" in summary["tokens"]["by_phase"]
+
+
 def test_a_run_with_a_head_goes_on_where_it_ended(config_file: Path, tmp_path: Path):
     whole = run(config_file, tmp_path / "whole", "head", "evolution.generations=3")
     parted = run(config_file, tmp_path / "parted", "head", "evolution.generations=1")
@@ -234,13 +258,10 @@ def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
         tested = measured_again(folder, policy, "test")
         right = expected.apply(tested.log_likelihood[0]).argmax(axis=1) == tested.gold
         shares[name] = right.mean(), correct(tested).mean()
-        # the finalist was chosen by the fit on the fitness examples alone
+        # the finalist was chosen by fits on all others of its fitness and validation examples
         if name == "champion":
-            scores = known[1]
-            logs = fit(known[0].log_likelihood[0], known[0].gold, "labelled").apply(
-                scores.log_likelihood[0]
-            )
-            of_gold = logs[np.arange(len(scores.gold)), scores.gold]
+            logs = leave_one_out(values, gold, "labelled")[len(known[0].gold) :]
+            of_gold = logs[np.arange(len(known[1].gold)), known[1].gold]
             assert summary[name]["validation_fitness"] == pytest.approx(of_gold.mean(), abs=1e-6)
     test = summary["test"]
     assert test["baseline"]["value"] == pytest.approx(shares["baseline"][0])

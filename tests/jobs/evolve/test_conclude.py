@@ -9,6 +9,7 @@ import pytest
 
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import Sum
+from evoprompt.jobs.evolve.calibrator import Calibrator
 from evoprompt.jobs.evolve.conclude import (
     finalists,
     pick_champion,
@@ -42,11 +43,16 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
         task=SimpleNamespace(given_policies=(FOUNDER,)),
         config=SimpleNamespace(final=SimpleNamespace(candidates=candidates)),
         measurer=SimpleNamespace(prompt_tokens=lambda p: len(p.instruction)),
+        calibrator=Calibrator(),
     )
     order = sorted(fitness, key=lambda p: -fitness[p])
     evaluations = {p.policy_id: Evaluation(f, (f,), {}) for p, f in fitness.items()}
     best_of = lambda policies: max(policies, key=lambda p: fitness[p])  # noqa: E731
-    return parts, SimpleNamespace(ranked=lambda: order, evaluations=evaluations, best_of=best_of)
+    measured = {p.policy_id: scores(p, f) for p, f in fitness.items()}
+    journal = SimpleNamespace(
+        ranked=lambda: order, evaluations=evaluations, best_of=best_of, scores=measured
+    )
+    return parts, journal
 
 
 def test_a_champion_that_is_worse_than_the_baseline_on_all_examples_together_does_not_win():
@@ -55,19 +61,19 @@ def test_a_champion_that_is_worse_than_the_baseline_on_all_examples_together_doe
     # means of two examples each, one of the search and one of the validation
     found = {SHORT: -4.0, LONG: -2.2, FOUNDER: -1.0}  # -2.5, -2.1, -2.0
     validated = {p.policy_id: scores(p, v) for p, v in found.items()}
-    assert pick_champion(parts, journal, validated) == FOUNDER
+    assert pick_champion(parts, journal, finalists(parts, journal), validated) == FOUNDER
     # power: with the validation alone SHORT would be last, with the search alone first
     validated[FOUNDER.policy_id] = scores(FOUNDER, -1.4)  # -2.2
-    assert pick_champion(parts, journal, validated) == LONG
+    assert pick_champion(parts, journal, finalists(parts, journal), validated) == LONG
     validated[SHORT.policy_id] = scores(SHORT, -3.0)  # -2.0
-    assert pick_champion(parts, journal, validated) == SHORT
+    assert pick_champion(parts, journal, finalists(parts, journal), validated) == SHORT
 
 
 def test_a_tie_goes_to_the_fitter_in_the_search():
     parts, journal = ended({SHORT: -1.0, LONG: -2.0, FOUNDER: -9.0}, candidates=2)
     found = {SHORT: -2.0, LONG: -1.0, FOUNDER: -9.0}
     validated = {p.policy_id: scores(p, v) for p, v in found.items()}
-    assert pick_champion(parts, journal, validated) == SHORT
+    assert pick_champion(parts, journal, finalists(parts, journal), validated) == SHORT
 
 
 def test_a_finalist_that_met_fewer_examples_gains_nothing_by_easy_ones():
@@ -76,12 +82,12 @@ def test_a_finalist_that_met_fewer_examples_gains_nothing_by_easy_ones():
     plain means, (-.5 - 8 - 2) / 3 = -3.5 and (-1 - 2) / 2 = -1.5, it would have lost.
     """
     parts, journal = ended({SHORT: -4.25, FOUNDER: -1.0}, candidates=2)
-    journal.evaluations[SHORT.policy_id] = Evaluation(-4.25, (-0.5, -8.0), {})
+    journal.scores[SHORT.policy_id] = scores(SHORT, -0.5).joined(scores(SHORT, -8.0))
     journal.ranked = lambda: [SHORT]
     validated = {p.policy_id: scores(p, -2.0) for p in (SHORT, FOUNDER)}
     pooled = pooled_fitness(parts, journal, [SHORT, FOUNDER], validated)
     assert pooled[SHORT.policy_id] - pooled[FOUNDER.policy_id] == pytest.approx(0.25)
-    assert pick_champion(parts, journal, validated) == SHORT
+    assert pick_champion(parts, journal, finalists(parts, journal), validated) == SHORT
 
 
 def test_a_baseline_among_the_fittest_is_validated_once():
@@ -94,7 +100,7 @@ def test_the_champion_is_picked_with_the_penalty_of_the_search():
     validated = {p.policy_id: scores(p, v) for p, v in found.items()}
     # LONG has 50 characters and SHORT 5: -1.0 - 0.01 * 50 = -1.5, -1.1 - 0.01 * 5 = -1.15
     parts, journal = ended(found, candidates=2, penalty=0.01)
-    assert validation_fitness(parts, LONG, validated[LONG.policy_id]) == -1.5
-    assert pick_champion(parts, journal, validated) == SHORT
+    assert validation_fitness(parts, journal, LONG, validated[LONG.policy_id]) == -1.5
+    assert pick_champion(parts, journal, finalists(parts, journal), validated) == SHORT
     free, journal = ended(found, candidates=2)
-    assert pick_champion(free, journal, validated) == LONG
+    assert pick_champion(free, journal, finalists(free, journal), validated) == LONG

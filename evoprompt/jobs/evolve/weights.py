@@ -1,0 +1,193 @@
+"""What the policies of a run weigh on its examples, and which of them can be scored at all. Each is
+tokenized once.
+
+The search looks at fitness and validation examples alone; what a child takes on the test is
+estimated from its validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
+
+from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import Config
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.units import Weight
+from evoprompt.policy import Policy
+from evoprompt.records import Example
+from evoprompt.tasks.base import Task
+from evoprompt.tasks.judge import evaluator_of, judgements
+
+#: Of a split: from which example to which; None is the last.
+Part = tuple[int, int | None]
+WHOLE: Part = (0, None)
+
+#: The splits that a child is weighed on.
+SEEN = ("fitness", "validation")
+#: Examples that are shown of those that cannot be scored.
+SHOWN = 3
+
+
+class Weights:
+    """Weighs the policies of one run.
+
+    Args:
+        config: of the run.
+        task: with the starting policies.
+        measurer: tokenizes.
+    """
+
+    def __init__(self, config: Config, task: Task, measurer: Measurer) -> None:
+        self._config = config
+        self._task = task
+        self._measurer = measurer
+        self._known: dict[tuple[str, str, bool, int, int | None], Weight | None] = {}
+        self._logical = config.budget.logical_tokens is not None
+        #: ids of what stands before the search: its test is weighed too
+        self._founders = {p.policy_id for f in task.starting_policies for p in (f, evaluator_of(f))}
+
+    def fits(self, policy: Policy) -> bool:
+        """Return whether every prompt of a policy, and of its evaluator, can be scored with each
+        candidate of the fitness and validation examples. Test examples are not looked at.
+        """
+        return all(self._scorable(policy, split) for split in SEEN)
+
+    def answerable(self, policy: Policy) -> tuple[Example, ...]:
+        """Return the test examples that a policy, and its evaluator, can be scored on. For when
+        the search is over.
+        """
+        kept = self._task.test
+        while kept and not self._scored(policy, kept):
+            wrong = len(judgements(kept)) == 2 * len(kept)
+            left = tuple(
+                e
+                for i, e in enumerate(kept)
+                if self._scored(policy, [e], judgements(kept)[2 * i : 2 * i + 2] if wrong else ())
+            )
+            kept = left if len(left) < len(kept) else ()
+        return kept
+
+    def _scored(
+        self, policy: Policy, examples: Sequence[Example], judged: Sequence[Example] | None = None
+    ) -> bool:
+        try:
+            self._measurer.weigh(policy, examples)
+            if self._measurer.wanted.verdicts:
+                of = judgements(examples) if judged is None else judged
+                self._measurer.weigh(evaluator_of(policy), of)
+                return judged is not None or len(of) == 2 * len(examples)
+        except UserError:
+            return False
+        return True
+
+    def fitting(self) -> Task:
+        """Return the task without the starting policies that cannot be scored on every example
+        with the demonstrations that were added to them, and with a note on these; the task as it
+        is where all can, or none.
+        """
+        task = self._task
+        long = [
+            p
+            for p in task.starting_policies
+            if p in task.added and not all(self._scorable(p, s) for s in (*SEEN, "test"))
+        ]
+        if not long or len(long) == len(task.starting_policies):
+            return task
+        return task.without(
+            long,
+            f"{len(long)} of {len(task.starting_policies)} starting policies are left out: with "
+            "the demonstrations that were added they are too long for the model, or cannot be "
+            "scored on an example",
+        )
+
+    def check_founders(self) -> None:
+        """Find out whether every starting policy can be scored on every example.
+
+        Raises:
+            UserError: one cannot; all examples are counted and the first are shown.
+        """
+        found: dict[str, str] = {}  # why, by the example's place
+        for number, policy in enumerate(self._task.starting_policies, 1):
+            for split in (*SEEN, "test"):
+                if not self._scorable(policy, split):
+                    for place, why in self._misfits(policy, split):
+                        found.setdefault(place, f"with starting policy {number}, {why}")
+        if not found:
+            return
+        places = list(found)
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise UserError(
+            f"{len(found)} example{'s' if len(found) > 1 else ''} cannot be scored: "
+            f"{', '.join(places[:SHOWN])}{more}. {places[0]}: {found[places[0]]}"
+        )
+
+    def _longest(self, policy: Policy, splits: Sequence[str] = SEEN) -> int:
+        """Return the tokens of the longest sequence of a policy and its evaluator."""
+        asked = [(policy, False)]
+        if self._measurer.wanted.verdicts:
+            asked.append((evaluator_of(policy), True))
+        weights = [self._weigh(p, s, judging=judging) for p, judging in asked for s in splits]
+        return max(weight.longest if weight is not None else 0 for weight in weights)
+
+    def _verdict_tokens(
+        self, evaluators: Iterable[Policy], split: str, part: Part = WHOLE
+    ) -> list[int]:
+        if not self._measurer.wanted.verdicts:
+            return []
+        return [self._tokens(evaluator, split, part, judging=True) for evaluator in evaluators]
+
+    def _tokens(
+        self, policy: Policy, split: str, part: Part = WHOLE, *, judging: bool = False
+    ) -> int:
+        """Return what a policy is charged for a part of a split, or an evaluator; for the test what
+        one is that did not start the run is estimated from its validation.
+        """
+        if split != "test" or policy.policy_id in self._founders:
+            weight = self._weigh(policy, split, part, judging=judging)
+            return 0 if weight is None else weight.logical if self._logical else weight.rows
+        shared, task = self._measurer.prompt_tokens(policy), self._task
+        own = self._tokens(policy, "validation", judging=judging) - shared
+        return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
+
+    def _scorable(self, policy: Policy, split: str) -> bool:
+        judged = policy.evaluator is not None or self._measurer.wanted.verdicts
+        return self._weigh(policy, split) is not None and (
+            not judged or self._weigh(evaluator_of(policy), split, judging=True) is not None
+        )
+
+    def _weigh(
+        self, policy: Policy, split: str, part: Part = WHOLE, *, judging: bool = False
+    ) -> Weight | None:
+        """Return the weight of a policy on a part of a split, or of an evaluator; None where it
+        cannot be scored there.
+        """
+        key = (policy.policy_id, split, judging, *part)
+        if key not in self._known:
+            examples = self._examples(split, part, judging=judging)
+            weight = Weight(0, 0)
+            try:
+                weight = self._measurer.weigh(policy, examples) if examples else weight
+            except UserError:
+                self._known[key] = None
+            else:
+                self._known[key] = weight
+        return self._known[key]
+
+    def _examples(
+        self, split: str, part: Part = WHOLE, *, judging: bool = False
+    ) -> tuple[Example, ...]:
+        examples = self._task.splits[split][slice(*part)]
+        return judgements(examples) if judging else examples
+
+    def _misfits(self, policy: Policy, split: str) -> Iterator[tuple[str, str]]:
+        """Yield the place of each example that cannot be scored, and why."""
+        for judging, asked in ((False, policy), (True, evaluator_of(policy))):
+            if self._known.get((asked.policy_id, split, judging, *WHOLE), 0) is not None:
+                continue
+            for example in self._examples(split, judging=judging):
+                try:
+                    self._measurer.weigh(asked, [example])
+                except UserError as error:
+                    place = f"{split} example '{example.example_id}'"
+                    yield example.origin or place, str(error)
