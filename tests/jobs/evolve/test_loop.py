@@ -46,7 +46,9 @@ def finished(config_file: Path, tmp_path: Path) -> Path:
 
 def test_a_run_leaves_the_whole_record(finished: Path):
     assert {p.name for p in finished.iterdir()} == RUN_FILES | {
+        "champion.txt",
         "dynamics.json",
+        "predictions.jsonl",
         "report.html",
         "summary.json",
     }
