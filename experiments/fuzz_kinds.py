@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO, StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fuzz_changes import damaged
 
 from evoprompt.config.reader import dump_config
@@ -80,6 +85,62 @@ def task() -> Files:
     """Return a task's file and the shortest search on it."""
     config = f"task: {{path: task.jsonl, {SIZES}}}\n{SHORT}"
     return {"task.jsonl": examples(), "c.yaml": config.encode()}
+
+
+def table(suffix: str) -> Callable[[], Files]:
+    """Return what gives a table of a form, the shortest search on it, and a complete run."""
+
+    def files() -> Files:
+        config = f"task: {{path: data.{suffix}, {SIZES}}}\n{SHORT}"
+        run = {n: c for n, c in folders().items() if n.startswith("run/")}
+        return {**run, f"data.{suffix}": FORMS[suffix](ROWS), "c.yaml": config.encode()}
+
+    return files
+
+
+def _delimited(delimiter: str) -> Callable[[Sequence[Mapping[str, Any]]], bytes]:
+    def write(rows: Sequence[Mapping[str, Any]]) -> bytes:
+        text = StringIO()
+        writer = csv.DictWriter(text, rows[0], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
+
+    return write
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    content = BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows)), content)
+    return content.getvalue()
+
+
+#: Rows of a table, and how a file of each form has them.
+ROWS = [{"text": f'\u00e9 {i}, "{i}";\nx', "label": i % 2, "part": "train"} for i in range(40)]
+FORMS: Mapping[str, Callable[[Any], bytes]] = {
+    "csv": _delimited(","),
+    "tsv": _delimited("\t"),
+    "json": lambda rows: json.dumps({"data": rows}, ensure_ascii=False, indent=1).encode(),
+    "ndjson": lines,
+    "parquet": _parquet,
+    "csv.gz": lambda rows: gzip.compress(_delimited(";")(rows), mtime=0),
+}
+
+
+def said_of_columns(rng: random.Random, files: Files) -> Files:
+    """Return a table of which nothing is said, or something."""
+    said = rng.choice(
+        (
+            b"",
+            b"fields: {input: text, target: label}, ",
+            b'fields: {input: "{part}: {text}", target: label, choices: [0, 1]}, ',
+            b"labels: {0: no one, 1: some one}, ",
+            b"fields: {target: label, split: part}, ",
+            b"fields: {choices: none, id: text}, ",
+        )
+    )
+    config = files["c.yaml"].replace(b"path: ", said + b"path: ")
+    return {**files, "c.yaml": config}
 
 
 def questions() -> Files:
@@ -253,6 +314,7 @@ def nothing() -> Files:
     return {}
 
 
+READING = (("init",), ("predict", "--output", "answers.jsonl", "run"))
 COMPARE = ("compare", "run", "other", "--no-mlflow")
 CONFIG = shipped(load_config, "quickstart.yaml", "evaluator.yaml")
 LOOP = shipped(load_boost, "boost/quick.yaml", "boost/study.yaml")
@@ -263,6 +325,22 @@ KINDS = (
     Kind("loop", nothing, ("c.yaml",), run_or(["boost", "c.yaml"]), LOOP),
     Kind("sweep", sweep, ("s/", "quick"), plan_or_run, methods),
     Kind("task", task, ("task",), run_or(["run", "c.yaml"])),
+    *(
+        Kind(
+            suffix,
+            table(suffix),
+            ("data",),
+            one_of(("run", "c.yaml"), *((*command, f"data.{suffix}") for command in READING)),
+            said_of_columns,
+        )
+        for suffix in FORMS
+    ),
+    Kind(
+        "inputs",
+        lambda: {**of_folders("run")(), "inputs.txt": TYPED, "stdin.txt": TYPED},
+        ("inputs", "stdin"),
+        one_of(("predict", "run", "inputs.txt"), ("predict", "run")),
+    ),
     Kind("questions", questions, ("questions",), run_or(["boost", "c.yaml"])),
     Kind("requests", requests, ("requests",), always(SCORE)),
     Kind("overrides", task, ("no file",), overrides),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from evoprompt.config.task import FieldsConfig, TaskConfig, is_hub_address
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, printable
 from evoprompt.jobs.base import Champion, identify, job_of
 from evoprompt.jobs.play.session import asker_of, player_of
 from evoprompt.measurement.asker import Answer, Asker, is_right
@@ -183,12 +183,17 @@ def _written(
     """Write the lines as answers come; return the answers."""
     kept = []
     for answer, row, example in zip(answers, rows, asked, strict=True):
-        line = line_of(answer, row, example)
-        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        stream.write(_json(line_of(answer, row, example)) + "\n")
         kept.append(answer)
         if len(kept) % BATCH == 0:
             stream.flush()
     return kept
+
+
+def _json(line: dict[str, Any]) -> str:
+    """Return a line as JSON; one with a character that acts on a terminal is written in ASCII."""
+    text = json.dumps(line, ensure_ascii=False)
+    return text if printable(text) == text else json.dumps(line)
 
 
 def line_of(answer: Answer | UserError, row: Filled, example: Example) -> dict[str, Any]:

@@ -329,16 +329,15 @@ def _text(piece: str | Column, row: Row, name: str) -> str | None:
     try:
         return text_of(value)
     except TypeError:
-        within = f"; give what is inside it, as in {piece.key}.{_inside(value)}"
+        within = f"; give what is inside it, as in {piece.key}.{_inside(value)}" if value else ""
         raise UserError(
             f"{name}, {row.place}: {quoted(piece.key)} must be a text, a number or true or false"
-            f"{within if isinstance(value, (Mapping, list)) and value else ''} (given: "
-            f"{quoted(value)})"
+            f"{within} (given: {quoted(value)})"
         ) from None
 
 
 def _inside(value: Collection[Any]) -> str:
-    return str(next(iter(value))) if isinstance(value, Mapping) else "0"
+    return clip(str(next(iter(value)))) if isinstance(value, Mapping) else "0"
 
 
 def _offered(

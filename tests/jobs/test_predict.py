@@ -103,6 +103,17 @@ def test_a_pipe_is_lines_or_json(
     assert [json.loads(line)["input"] for line in out.splitlines()] == expected
 
 
+def test_no_character_of_an_input_acts_on_the_terminal(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    text = "a\x1b[31m\u2028\x7f\u202e \U0001f600"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    predict(run, "-", None)
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out)["input"] == text
+
+
 def test_a_pipe_of_csv_is_said_to_be_one(run: Path, monkeypatch: pytest.MonkeyPatch):
     task = load_config(run / "config.yaml").task
     piped = b"mood,what they say\n1,film\n"

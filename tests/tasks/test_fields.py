@@ -150,6 +150,7 @@ def test_columns_that_say_nothing_are_asked_for(tmp_path: Path):
         ({"text": "a", "label": None}, "line 2: the target is empty"),
         ({"text": "a", "label": float("nan")}, "line 2: not JSON"),
         ({"text": ["a"], "label": "a"}, r"line 2: 'text' must be a text.*as in text.0 .given"),
+        ({"text": {}, "label": "a"}, r"line 2: 'text' must be a text, a number or .*given: {}"),
         ({"text": {"en": "a"}, "label": "a"}, "line 2: 'text' must be .*as in text.en"),
     ],
 )
