@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -60,6 +60,9 @@ class Ending:
     folder: Path | None = None
     champion: str | None = None
     files: Sequence[Path] = ()
+    #: by path below the artifacts, what makes each: it is made when it is told
+    pages: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    tables: Mapping[str, Callable[[], Mapping[str, Sequence[Any]]]] = field(default_factory=dict)
 
 
 class StoreDownError(Exception):
@@ -97,6 +100,12 @@ class Tracker(Protocol):
     def attach(self, files: Sequence[Path]) -> None:
         """Keep files as artifacts."""
 
+    def write(self, path: str, text: str) -> None:
+        """Keep a text as an artifact."""
+
+    def tabulate(self, path: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Keep a table as an artifact; the same call again changes nothing."""
+
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with its folder and champion as
         artifacts.
@@ -129,6 +138,12 @@ class NullTracker:
         """Do nothing."""
 
     def attach(self, files: Sequence[Path]) -> None:
+        """Do nothing."""
+
+    def write(self, path: str, text: str) -> None:
+        """Do nothing."""
+
+    def tabulate(self, path: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Do nothing."""
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:

@@ -163,6 +163,10 @@ class Courier:
                 self._put(_Item(partial(self._log, ending.point, is_last=True)))
             if ending.files:
                 self._put(_Item(partial(self._call, "attach", ending.files)))
+            for path, make in ending.pages.items():
+                self._put(_Item(partial(self._made, "write", path, make)))
+            for path, table in ending.tables.items():
+                self._put(_Item(partial(self._made, "tabulate", path, table)))
         self._put(_Item(partial(self._end, status, ending)))
         with self._condition:
             at = self._at
@@ -258,6 +262,9 @@ class Courier:
 
     def _call(self, name: str, argument: Any) -> None:
         getattr(self._tracker, name)(argument)
+
+    def _made(self, name: str, path: str, make: Callable[[], Any]) -> None:
+        getattr(self._tracker, name)(path, make())
 
     def _end(self, status: str, ending: Ending | None) -> dict[str, Any]:
         folder = ending.folder if ending else None

@@ -170,6 +170,21 @@ class MlflowTracker:
             for file in files:
                 self._client.log_artifact(self._run_id, str(file))
 
+    def write(self, path: str, text: str) -> None:
+        """Keep a text as an artifact."""
+        with self._telling():
+            self._check_artifacts()
+            self._client.log_text(self._run_id, text, path)
+
+    def tabulate(self, path: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Keep a table as an artifact that the UI shows as one; one that is there stays, since
+        MLflow would put its rows below.
+        """
+        with self._telling():
+            self._check_artifacts()
+            if path not in {found.path for found in self._client.list_artifacts(self._run_id)}:
+                self._client.log_table(self._run_id, dict(columns), path)
+
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run, with artifacts."""
         with self._telling():

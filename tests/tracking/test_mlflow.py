@@ -81,6 +81,11 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
         a.path for a in mlflow.list_artifacts(run.info.run_id, "run")
     }
     assert {"champion.txt", "run/lineage.jsonl", "run/report.html", "run/summary.json"} <= artifacts
+    figures = {Path(a.path).name for a in mlflow.list_artifacts(run.info.run_id, "figures")}
+    assert figures == {"price.html", "descent.html", "operators.html", "pareto.html", "map.html"}
+    births = EvolveFolder.open(runs / "run").lines("lineage.jsonl")
+    assert sorted(told_births(runs, run.info.run_id)) == sorted(b["birth_id"] for b in births)
+    assert "population.json" in run.data.tags["mlflow.loggedArtifacts"]  # shown as a table
 
 
 def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(
@@ -180,6 +185,13 @@ def test_more_parameters_than_a_call_takes_are_told(runs: Path):
     assert {len(value) for value in run.data.params.values()} == {6000}
 
 
+def told_births(runs: Path, run_id: str) -> list[str]:
+    """The births in the table of the population."""
+    table = json.loads(Path(client(runs).download_artifacts(run_id, "population.json")).read_text())
+    place = table["columns"].index("birth")
+    return [row[place] for row in table["data"]]
+
+
 def points(runs: Path, run_id: str, name: str = "fitness/best") -> list[tuple[int, float]]:
     return sorted((m.step, m.value) for m in client(runs).get_metric_history(run_id, name))
 
@@ -205,6 +217,8 @@ def test_a_run_whose_store_was_away_is_told_whole_by_sync_and_twice_is_once(
     told = [(line.generation, generation_metrics(line)["fitness/best"]) for line in
             folder.generations()]  # fmt: skip
     assert points(runs, known["run_id"]) == told
+    births = told_births(runs, known["run_id"])
+    assert len(births) == len(set(births)) > 4  # told twice, there once
     assert [step for step, _ in points(runs, known["run_id"], "test/champion")] == [4]
     run = client(runs).get_run(known["run_id"])
     assert run.info.status == "FINISHED"

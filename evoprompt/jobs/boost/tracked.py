@@ -78,4 +78,7 @@ def ending_of(folder: BoostFolder) -> Ending | None:
     if summary is None:
         return None
     prompt = summary["champion"]["prompt"]
-    return Ending(boost_description(summary), folder=folder.path, champion=prompt)
+    from evoprompt.jobs.boost.interactive import loop_pages
+
+    pages = {f"figures/{name}": make for name, make in loop_pages(folder.rounds()).items()}
+    return Ending(boost_description(summary), folder=folder.path, champion=prompt, pages=pages)

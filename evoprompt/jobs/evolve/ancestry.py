@@ -37,6 +37,7 @@ class Step:
     gain: float | None
     num_demonstrations: int
     change: str  #: against the fitter parent, in words
+    birth: Line  #: as `lineage.jsonl` has it
 
 
 def ancestry(lineage: Sequence[Line], policy_id: str) -> list[Step]:
@@ -58,6 +59,7 @@ def ancestry(lineage: Sequence[Line], policy_id: str) -> list[Step]:
                 gain=_gain(birth, by_id, "fitness"),
                 num_demonstrations=len(birth.get("policy", {}).get("demonstrations", [])),
                 change=what_changed(parent["policy"], birth["policy"]) if parent and known else "",
+                birth=birth,
             )
         )
         birth = parent

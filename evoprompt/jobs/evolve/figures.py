@@ -70,7 +70,7 @@ def price_figure(generations: Sequence[GenerationAccount], trait: str) -> str:
     figure, axes = new_axes()
     rows = [(g.generation, g.price[trait]) for g in generations if trait in g.price]
     x, accounts = np.array([number for number, _ in rows]), [account for _, account in rows]
-    _stack(axes, x, _parts(accounts))
+    _stack(axes, x, price_parts(accounts))
     errors = [(a.standard_error or {}).get("change") for a in accounts]
     known = [1.96 * error for error in errors if error is not None]
     axes.errorbar(
@@ -88,7 +88,7 @@ def price_figure(generations: Sequence[GenerationAccount], trait: str) -> str:
     return finish(figure, axes, f"change of mean {trait.replace('_', ' ')}")
 
 
-def _parts(accounts: Sequence[PriceAccount]) -> dict[str, tuple[str, list[float]]]:
+def price_parts(accounts: Sequence[PriceAccount]) -> dict[str, tuple[str, list[float]]]:
     """Return each part's color and its values by generation; the rare ones only where there are
     any.
     """

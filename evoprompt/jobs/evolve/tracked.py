@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from evoprompt.jobs.base import home, parent_run
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import GENERATIONS, EvolveFolder
+from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.evolve.showcase import CHAMPION
@@ -76,7 +79,18 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
     point = Point(summary_metrics(summary, detail), last.generation, last.time_ms)
     file = folder.path / CHAMPION
     champion = file.read_text("utf-8") if file.exists() else summary.champion.prompt
-    return Ending(summary_description(summary), point, folder.path, champion)
+    told = Ending(summary_description(summary), point, folder.path, champion)
+    if detail == "brief" and parent_run(folder.path) is not None:
+        return told  # 10 MB of pages are too much for each run of a sweep
+    from evoprompt.jobs.evolve.interactive import population_columns, run_pages
+
+    accounts, lineage = [line.account for line in folder.generations()], folder.lines(LINEAGE)
+    pages = run_pages(accounts, lineage, summary.champion.policy_id)
+    return replace(
+        told,
+        pages={f"figures/{name}": make for name, make in pages.items()},
+        tables={"population.json": partial(population_columns, lineage)},
+    )
 
 
 def datasets_of(task: Task, config: Config) -> list[Dataset]:

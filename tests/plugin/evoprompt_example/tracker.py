@@ -40,6 +40,12 @@ class LinesTracker:
     def attach(self, files: Sequence[Path]) -> None:
         """Tell nothing."""
 
+    def write(self, path: str, text: str) -> None:
+        """Tell nothing."""
+
+    def tabulate(self, path: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Tell nothing."""
+
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Tell how it ended."""
         self._tell(f"finish {status}")
