@@ -19,6 +19,7 @@ from evoprompt.commands import (
 from evoprompt.errors import UserError, printable
 from evoprompt.exits import exit_status
 from evoprompt.interrupt import install_signal_handlers
+from evoprompt.lookups import config_command, doctor_command, tasks_command
 from evoprompt.streams import take_any_text
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ app = typer.Typer(
 
 @app.command("run")
 def run_command(
-    config: Annotated[Path, typer.Argument(help="A YAML config, e.g. configs/quickstart.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: quickstart.")],
     out: Annotated[
         Optional[Path],
         typer.Option(
@@ -103,7 +104,7 @@ def sync_command(
 @app.command("sweep")
 def sweep_command(
     config: Annotated[
-        Optional[Path], typer.Argument(help="A YAML sweep, e.g. configs/sweeps/quick.yaml.")
+        Optional[Path], typer.Argument(help="A YAML sweep, or the name of one: quick.")
     ] = None,
     out: Annotated[
         Optional[Path],
@@ -146,7 +147,7 @@ def sweep_command(
 @app.command("boost")
 def boost_command(
     config: Annotated[
-        Path, typer.Argument(help="A YAML config of a loop, e.g. configs/boost/quick.yaml.")
+        Path, typer.Argument(help="A YAML config of a loop, or the name of one: quick.")
     ],
     out: Annotated[
         Optional[Path],
@@ -192,6 +193,9 @@ def play_command(
 
 
 app.command("init")(init_command)
+app.command("tasks")(tasks_command)
+app.command("config")(config_command)
+app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 app.command("predict")(predict_command)
 

@@ -27,6 +27,13 @@ class Commands(TyperGroup):
     Jobs are looked for when a command is none of those, so that the others begin fast.
     """
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with its whole first sentence, on as many lines as it takes."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, _first_sentence(c.help)) for name, c in commands if c and not c.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, or None."""
         own = super().get_command(ctx, cmd_name)
@@ -161,6 +168,11 @@ def predict_command(
     from evoprompt.jobs.predict import predict
 
     predict(run, file, output, form)
+
+
+def _first_sentence(text: str | None) -> str:
+    first, stop, _ = " ".join((text or "").split()).partition(". ")
+    return first + stop.strip()
 
 
 def _job_command(name: str) -> Any:

@@ -50,6 +50,17 @@ def test_a_config_survives_being_written(tmp_path: Path):
             "unknown key 'evolution.generatons'; did you mean 'generations'",
         ),
         ("task: {name: inbox}\nsead: 3", "unknown key 'sead'; did you mean 'seed'"),
+        (
+            "task: {name: inbox}\ngenerations: 5",
+            r"unknown key 'generations'; did you mean 'evolution\.generations'\?",
+        ),
+        (
+            "task: {name: inbox}\ntemperature: 5",
+            r"did you mean 'evolution\.parent_selection\.temperature' or .*'writer\.temperature'",
+        ),
+        ("task: inbox", r"task is a section of keys, not a value.*write task: \{name: inbox\}"),
+        ("task: {name: inbox}\nfinal: 3", "final is a section .*its keys are: candidates, share"),
+        ("task: {name: inbox}\nevolution: {mating: yes}", "yes"),
         ("task: {name: inbox}\nseed: three", r"seed: .*integer.*given: 'three'"),
         ("seed: 1", "'task' is missing"),
         ("task: {}", "give either task.name"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -30,6 +30,8 @@ Place = Callable[[list[str]], tuple[list[str], Sequence[str]]]
 
 #: Mistakes of one configuration that are told at once.
 MAX_SENTENCES = 5
+#: How deep sections lie in each other.
+MAX_SECTIONS = 3
 
 
 def read_values(path: Path, overrides: Iterable[str]) -> Values:
@@ -122,7 +124,7 @@ def check_section(
     except ValidationError as error:
         place = place or (lambda location: (location, _keys_at(schema, location[:-1])))
         errors = error.errors(include_url=False, include_context=False)
-        sentences = [_sentence(each, place, values) for each in errors[:MAX_SENTENCES]]
+        sentences = [_sentence(each, place, values, schema) for each in errors[:MAX_SENTENCES]]
         if len(errors) > MAX_SENTENCES:
             sentences.append(f"and {len(errors) - MAX_SENTENCES} more mistakes")
         raise UserError(f"{source}: {'; '.join(sentences)}") from None
@@ -133,7 +135,9 @@ def dump_config(config: Section) -> str:
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def _sentence(error: ErrorDetails, place: Place, values: Mapping[str, Any]) -> str:
+def _sentence(
+    error: ErrorDetails, place: Place, values: Mapping[str, Any], schema: type[Section]
+) -> str:
     location, valid = place([str(part) for part in error["loc"]])
     is_key = location[-1:] == ["[key]"]
     location = location[:-1] if is_key else location
@@ -141,13 +145,16 @@ def _sentence(error: ErrorDetails, place: Place, values: Mapping[str, Any]) -> s
     line = f"line {number}: " if number is not None else ""
     key = clip(".".join(location))
     if error["type"] == "extra_forbidden":
-        return f"{line}unknown key '{key}'; {nearest(location[-1], valid)}"
+        hint = _elsewhere(schema, location[-1]) if len(location) == 1 else ""
+        return f"{line}unknown key '{key}'; {hint or nearest(location[-1], valid)}"
     if error["type"] == "missing":
         return f"{line}'{key}' is missing"
     given = error["input"]
     if error["type"] in ("string_type", "invalid_key") and _is_no_text(given):
         what = "the key" if is_key or error["type"] == "invalid_key" else f"{key}:"
         return f"{line}{what} {quoted(given)} is not a text without quotes; put it in quotes"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"{line}{_no_section(key, given, _keys_at(schema, location))}"
     where, message = f"{key}: " if key else "", error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{line}{where}{clip(message, 1000)}"
@@ -155,21 +162,45 @@ def _sentence(error: ErrorDetails, place: Place, values: Mapping[str, Any]) -> s
     return f"{line}{where}{clip(message)} (given: {quoted(given)})"
 
 
+def _no_section(key: str, given: object, inside: Sequence[str]) -> str:
+    """Return what is said where a section has a value: how it is written, or its keys."""
+    told = f"{key} is a section of keys, not a value (given: {quoted(given)})"
+    if isinstance(given, str) and "name" in inside:
+        return f"{told}; write {key}: {{name: {clip(given)}}}"
+    return f"{told}; its keys are: {', '.join(inside)}"
+
+
+def _elsewhere(schema: type[Section], name: str) -> str:
+    """Return a hint to the keys of this name in sections, where there are any."""
+    found = [key for key in _dotted(schema) if key.rpartition(".")[2] == name]
+    return f"did you mean {' or '.join(repr(key) for key in found)}?" if found else ""
+
+
+def _dotted(schema: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Yield the dotted name of every key in the sections of a schema."""
+    for name, field in schema.model_fields.items():
+        section = _section_of(field.annotation)
+        if before:
+            yield f"{before}{name}"
+        if section is not None and before.count(".") < MAX_SECTIONS:
+            yield from _dotted(section, f"{before}{name}.")
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a key is, also one that may be left out; None where it is none."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
 def _is_no_text(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
 def _keys_at(schema: type[Section], location: list[str]) -> list[str]:
-    section: Any = schema
+    section: type[BaseModel] | None = schema
     for name in location:
-        field = (
-            section.model_fields.get(name)
-            if isinstance(section, type) and issubclass(section, BaseModel)
-            else None
-        )
-        section = field.annotation if field is not None else PolicyConfig
-    return (
-        list(section.model_fields)
-        if isinstance(section, type) and issubclass(section, BaseModel)
-        else []
-    )
+        field = section.model_fields.get(name) if section is not None else None
+        section = _section_of(field.annotation) if field is not None else PolicyConfig
+    return list(section.model_fields) if section is not None else []

@@ -35,7 +35,9 @@ class ModelConfig(Section):
 
     name: str = "smollm2-135m"  #: an embedded model's name, a local folder, or a hub id
     revision: str | None = None  #: of a hub id
+    #: numbers of the weights; `auto`: what the device computes fast, float32 on CPUs without bf16
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    #: where the model is; `auto`: a GPU where there is one
     device: Literal["auto", "cpu", "cuda"] = "auto"
     #: `auto`: the fastest way that is exact on the model; `plain`: every sequence by itself
     scoring: Literal["auto", "plain"] = "auto"
@@ -79,10 +81,10 @@ class SelectionConfig(Section):
     #: tournament, truncation, sus, epsilon_lexicase, nsga2, pareto_examples, for survival also
     #: incumbents, newcomers, one_to_one, or a scheme of a plug-in
     method: str = "tournament"
-    tournament_size: Few = 2
+    tournament_size: Few = 2  #: of `tournament`: how many are drawn, the fittest of whom wins
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
     weights: Literal["rank", "boltzmann"] = "rank"
-    temperature: Extent = 0.1
+    temperature: Extent = 0.1  #: of `boltzmann`, in units of the fitness
 
 
 class RacingConfig(Section):
@@ -93,10 +95,11 @@ class RacingConfig(Section):
     not shown to be behind it, at level alpha for the whole run.
     """
 
+    #: who of a brood goes on to more examples
     method: Literal["off", "halving", "fast", "certified"] = "halving"
     first: Positive = 8  #: examples of the first measurement; each further one has twice as many
-    z: Share = 1.64
-    alpha: Level = 0.05
+    z: Share = 1.64  #: of `fast`: standard errors behind from which on a birth is given up
+    alpha: Level = 0.05  #: of `certified`: the chance of a wrong exit in the whole run
 
 
 class ExamplesConfig(Section):
@@ -120,13 +123,15 @@ class EvolutionConfig(Section):
     children alone.
     """
 
+    #: whose births survive: of parents and children (`plus`), or of the children alone (`comma`)
     scheme: Literal["plus", "comma"] = "plus"
     population: Few = 3  #: mu, the births selected in each generation
     children: Few = 8  #: lambda, the new births of each generation
-    generations: Positive = 12
-    max_demonstrations: Count = 16
+    generations: Positive = 12  #: after the founders, unless a budget ends the search before
+    max_demonstrations: Count = 16  #: of a prompt
     examples: ExamplesConfig = ExamplesConfig()
-    parent_selection: SelectionConfig = SelectionConfig()
+    parent_selection: SelectionConfig = SelectionConfig()  #: who has children
+    #: who of a generation is kept
     survival_selection: SelectionConfig = SelectionConfig(method="truncation")
     #: how often each operator is drawn, relative to the others
     operators: dict[str, Share] = {}
@@ -159,6 +164,7 @@ class WriterConfig(Section):
     #: a name or a folder as in `model.name`, which runs in this process; None is the model that the
     #: prompts are for
     model: str | None = None
+    #: at which it draws; 0 always takes the likeliest token
     temperature: Annotated[float, NUMBER, Field(ge=0, le=100)] = 0.8
     max_tokens: Annotated[int, NUMBER, Field(ge=4, le=2048)] = 64  #: of an instruction
 
@@ -204,7 +210,7 @@ class FinalConfig(Section):
     goes to the test.
     """
 
-    candidates: Few = 3
+    candidates: Few = 3  #: of the search, that are compared on the validation examples
     #: of the budget that is kept for validation at most, but for one example for each choice; where
     #: it does not suffice for all candidates, fewer of them are asked
     share: Level = 0.5
@@ -217,17 +223,17 @@ class FinalConfig(Section):
 class TrackingConfig(Section):
     """MLflow. The store is MLFLOW_TRACKING_URI where that is set, else SQLite beside the runs."""
 
-    enabled: bool = True
+    enabled: bool = True  #: whether anybody is told
     tracker: str = "mlflow"  #: a name of `tracking.open.TRACKERS` or of a plug-in
-    experiment: str = "evoprompt"
+    experiment: str = "evoprompt"  #: in which the runs stand
     detail: Literal["brief", "full"] = "brief"  #: what the dashboards show, or all there is
 
 
 class JobConfig(Section):
     """What the configurations of all jobs have."""
 
-    name: str = "run"
-    seed: Seed = 0
+    name: str = "run"  #: of the folder and of what is tracked; default: that of the file
+    seed: Seed = 0  #: of every draw: one seed gives one lineage
     model: ModelConfig = ModelConfig()
     task: TaskConfig | None = None
     workers: WorkersConfig = WorkersConfig()

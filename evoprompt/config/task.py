@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -35,14 +36,28 @@ def _in_a_list(value: object) -> object:
 Demonstrations = Annotated[int | str, BeforeValidator(_number_of_demonstrations)]
 
 
+#: What each key of a starting prompt is.
+POLICY_KEYS: Mapping[str, str] = {
+    "instruction": "what the model is told to do, before everything else",
+    "demonstrations": "worked examples that are shown, each a list of input and answer",
+    "input_prefix": "what stands before an input",
+    "output_prefix": "what stands between an input and its answer",
+    "separator": "what stands after each example",
+    "answer_prefix": "white space before an answer, where it is none of output_prefix",
+    "label_words": "choice and word: what is written for each choice, where it is another text",
+    "steps": "questions that the model answers in writing before it gives the answer",
+    "evaluator": "the prompt by which the policy judges answers, with keys as here",
+}
+
+
 def _policy_keys() -> dict[str, Any]:
     """Return the type and the default of each key of a starting prompt, in the order of the
     slots.
     """
     keys: dict[str, Any] = {}
     for slot in SLOTS:
-        own = slot.keys or {slot.name: slot.plain_default}
-        keys |= {name: (slot.plain, default) for name, default in own.items()}
+        for name, default in (slot.keys or {slot.name: slot.plain_default}).items():
+            keys[name] = (slot.plain, Field(default, description=POLICY_KEYS.get(name)))
     return keys
 
 
@@ -152,21 +167,25 @@ class TaskConfig(Section):
     of evaluators.
     """
 
-    name: str | None = None
-    path: DataPath | None = None
+    name: str | None = None  #: of a task of the package (evoprompt tasks)
+    path: DataPath | None = None  #: of a file of examples, or an address hf://...
     #: None reads lines {"input", "target", "choices"}, and guesses the columns of all else
     fields: FieldsConfig | None = None
     #: what labels of the file are called here, e.g. {0: negative, 1: positive}
     labels: dict[Text, Text] | None = None
-    source: str | None = None
-    options: dict[str, Any] = {}
-    test_path: DataPath | None = None
+    source: str | None = None  #: of a plug-in, that reads the examples
+    options: dict[str, Any] = {}  #: for that source
+    test_path: DataPath | None = None  #: of the test examples, where they have a file of their own
     #: of arithmetic and scramble; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
-    judge: bool = False
+    judge: bool = False  #: the judging task of that task: is a proposed answer right?
+    #: that the search measures prompts on
     fitness_examples: Positive = 48
+    #: that the champion is chosen by, of the finalists
     validation_examples: Positive = 64
+    #: that the champion is reported on, at most
     test_examples: Positive = 200
+    #: examples that demonstrations are drawn from, at most
     demonstration_pool: Count = 200
     #: which examples may be demonstrations: all, or those that are no longer than half of the
     #: examples with their target, which take fewer tokens of every prompt that shows them
@@ -174,6 +193,7 @@ class TaskConfig(Section):
     #: of the labels in all splits but the test: each as often as the others, or as in the data;
     #: None is balanced for a run, and proportional for the questions of a loop
     balance: Balance | None = None
+    #: prompts that the search begins with; default: those of the task
     starting_policies: list[PolicyConfig] = []
     #: of the pool, added to each starting policy: the search starts from every policy with each of
     #: these numbers; C and 2C are one and two for each choice. auto is 0, n and 2n, with n as many

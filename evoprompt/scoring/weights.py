@@ -89,6 +89,15 @@ def pick_device(asked: str) -> Any:
     return torch.device("cpu" if asked == "auto" else asked)
 
 
+def devices() -> tuple[list[str], str]:
+    """Return the names of the GPUs that torch sees, and what the CPU computes with."""
+    import torch
+
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    names = [torch.cuda.get_device_name(number) for number in gpus]
+    return names, str(torch.backends.cpu.get_cpu_capability())
+
+
 def vocabulary_of(network: Any) -> int:
     """Return how many tokens a network can read: the rows of its embedding, or fewer where its
     configuration says so.

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from evoprompt.choices import COMPARISONS
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import JobConfig, WorkersConfig, with_absolute_paths
+from evoprompt.config.shipped import config_file, refuse_other_kind
 from evoprompt.config.task import PolicyConfig
 from evoprompt.config.values import (
     LARGEST,
@@ -45,7 +46,7 @@ def _name_of(table: Mapping[str, Any]) -> AfterValidator:
 class LoopConfig(Section):
     """How the loop goes on. No key lets it see a right answer."""
 
-    rounds: Positive = 6
+    rounds: Positive = 6  #: at most
     batch: Positive = 32  #: questions answered in a round
     #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all
     #: that were ever accepted
@@ -92,8 +93,8 @@ class BoostConfig(JobConfig):
     the loop asks those; without `task` nothing is measured.
     """
 
-    name: str = "boost"
-    questions: FilePath | None = None
+    name: str = "boost"  #: of the folder and of what is tracked; default: that of the file
+    questions: FilePath | None = None  #: JSONL of unlabelled questions, asked beside the task's
     policy: PolicyConfig | None = None  #: what answers; by default the task's first starting policy
     policy_run: FilePath | None = None  #: instead: the folder of a run, whose champion answers
     evaluator: PolicyConfig | None = (
@@ -143,7 +144,10 @@ def load_boost(path: Path, overrides: Iterable[str] = ()) -> BoostConfig:
     Raises:
         UserError: the file is missing or not YAML, a key is unknown, or a value is not valid.
     """
-    config = check_section(BoostConfig, read_values(path, overrides), str(path))
+    path = config_file(path, "boost")
+    values = read_values(path, overrides)
+    refuse_other_kind(values, path, "boost")
+    config = check_section(BoostConfig, values, str(path))
     folder = path.resolve().parent
     places: dict[str, Any] = {
         key: (folder / place).resolve()

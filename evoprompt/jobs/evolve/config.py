@@ -20,6 +20,7 @@ from evoprompt.config.sections import (
     WriterConfig,
     with_absolute_paths,
 )
+from evoprompt.config.shipped import config_file, refuse_other_kind
 from evoprompt.config.task import AUTO, TaskConfig
 from evoprompt.scoring.models import place_model
 
@@ -59,14 +60,17 @@ class Config(JobConfig):
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Return the checked configuration of a YAML file with `dotted.key=value` overrides applied
-    (values are YAML).
+    """Return the checked configuration of a YAML file, or of one of the package by its name, with
+    `dotted.key=value` overrides applied (values are YAML).
 
     Raises:
         UserError: the file is missing or not YAML (with its line), a key is unknown, or a value is
             not valid.
     """
-    config = check_config(read_values(path, overrides), str(path))
+    path = config_file(path, "run")
+    values = read_values(path, overrides)
+    refuse_other_kind(values, path, "run")
+    config = check_config(values, str(path))
     folder = path.resolve().parent
     return config.model_copy(
         update={

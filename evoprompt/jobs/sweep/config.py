@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
+from evoprompt.config.shipped import config_file, refuse_other_kind
 from evoprompt.config.task import is_hub_address
 from evoprompt.config.values import NUMBER, FilePath, Section, Seed
 from evoprompt.config.yaml_text import MAX_DEPTH, dump_yaml
@@ -48,9 +49,11 @@ class Range(Section):
     factor is as likely, not every step.
     """
 
+    #: the least value
     low: Annotated[float, NUMBER, Field(ge=-LARGEST_END, le=LARGEST_END)]
+    #: the greatest value
     high: Annotated[float, NUMBER, Field(ge=-LARGEST_END, le=LARGEST_END)]
-    log: bool = False
+    log: bool = False  #: whether every factor is as likely, rather than every step
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -70,9 +73,10 @@ Axis = Annotated[
 class SweepConfig(Section):
     """Which runs a sweep has."""
 
-    name: str
+    name: str  #: of the folder and of what is tracked; default: that of the file
     base: FilePath  #: a run config, relative to the sweep's file
     set: dict[str, Any] = Field(default_factory=dict)  #: dotted keys for all runs
+    #: all combinations, random draws, or draws that learn from the runs before (needs optuna)
     method: Literal["grid", "random", "bayes"] = "grid"
     axes: dict[str, Axis]  #: dotted keys that vary: a list of values, or a range
     #: of random and bayes; a grid has all combinations
@@ -146,7 +150,9 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
         UserError: the file is missing or not YAML, a key is unknown, a value is not valid, or the
             base is not a run config.
     """
+    path = config_file(path, "sweep")
     values = read_mapping(path, "sweep", "base: run.yaml, axes: {seed: [0, 1, 2]}")
+    refuse_other_kind(values, path, "sweep")
     given = dict(parse_override(text) for text in overrides)
     if given:
         values["set"] = {**(values.get("set") or {}), **given}
