@@ -26,6 +26,8 @@ from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import evaluator_of
 
+#: Validation examples that more than one finalist is asked at least.
+ASKED = 16
 KEY, LOGICAL_KEY = "budget.prefill_tokens", "budget.logical_tokens"
 
 
@@ -81,22 +83,36 @@ class Costs(Weights):
         return 1, self._first(max(1, len(task.choices or ())), lambda part: fits(1, part))
 
     def rest(
-        self, finalists: Sequence[Policy], baseline: Policy, ledger: Ledger, prompt_tokens: int
+        self,
+        finalists: Sequence[Policy],
+        baseline: Policy,
+        ledger: Ledger,
+        prompt_tokens: int,
+        share: float = 1.0,
     ) -> tuple[list[Policy], tuple[Example, ...]]:
         """Return who is asked at the end of the search, and what: as many of the finalists, and the
-        baseline, as can be asked all validation examples; where not even one can, the first of them
-        and as many examples as there is room for. `prompt_tokens` as of `left`.
+        baseline, as can be asked `ASKED` validation examples or more with a share of what is left;
+        else the first of them and as many examples as there is room for. `prompt_tokens` as of
+        `left`.
         """
         room = self.unspent(ledger, [baseline, *finalists], prompt_tokens)
-
-        def fits(asked: Sequence[Policy], part: Part) -> bool:
-            return room is None or sum(self._of_validation(asked, part)) <= room
-
-        for num in range(len(finalists), 0, -1):
+        validation = self._task.validation
+        for num in range(len(finalists), 1, -1):
             asked = list(dict.fromkeys([*finalists[:num], baseline]))
-            if fits(asked, WHOLE):
-                return asked, self._task.validation
-        return asked, self._first(len(self.choice[1]), lambda part: fits(asked, part))
+            if room is None or sum(self._of_validation(asked, WHOLE)) <= share * room:
+                return asked, validation
+            examples = self._most(asked, share * room)
+            if len(examples) >= ASKED:
+                return asked, examples
+        asked = list(dict.fromkeys([*finalists[:1], baseline]))
+        return asked, validation if room is None else self._most(asked, room)
+
+    def _most(self, asked: Sequence[Policy], room: float) -> tuple[Example, ...]:
+        """Return the first validation examples, as many as these can be asked; at least those that
+        room is kept for where one finalist is asked.
+        """
+        least = len(self.choice[1]) if len(asked) <= 2 else 1
+        return self._first(least, lambda part: sum(self._of_validation(asked, part)) <= room)
 
     def unspent(
         self, ledger: Ledger, finalists: Sequence[Policy], prompt_tokens: int
@@ -108,16 +124,6 @@ class Costs(Weights):
             return None
         beyond = self._beyond(finalists, None, prompt_tokens)
         return floor(self._limit * (1 - self._checked)) - self.spent(ledger) - beyond
-
-    def reach(self, policy: Policy, begin: int, room: int | None) -> int:
-        """Return on how many fitness examples a policy that was measured on the first `begin` can
-        be measured with so many tokens.
-        """
-        numbers = range(begin, len(self._task.fitness))
-        if room is None:
-            return numbers.stop
-        over = [self.of([policy], (n + 1,), begin=begin) > room for n in numbers]
-        return begin + bisect_left(over, True)
 
     def beside(self, policy: Policy, examples: Sequence[Example]) -> int:
         """Return what a policy takes on examples that it can be scored on, tokens."""

@@ -8,13 +8,16 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from evoprompt.jobs.evolve.build import Parts
-from evoprompt.jobs.evolve.gauge import Gauge, Watcher, measure
+from evoprompt.jobs.evolve.gauge import Watcher, measure
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores
 
 #: Of the ledger: what is measured for calibrations alone.
 PHASE = "calibration"
+#: Of the tokens that a search leaves, what choosing among finalists may take where the one that is
+#: chosen needs labels too.
+CHOICE = 0.5
 
 
 def longest_prompt(journal: Journal) -> int:
@@ -29,49 +32,44 @@ def learn_more(
     validated: Mapping[str, LabelScores],
     watcher: Watcher,
 ) -> dict[str, tuple[LabelScores, ...]]:
-    """Measure policies, one after another, on the fitness examples that they lack and on labelled
-    examples that nothing was chosen by, as far as budget and `final.labels` go. Return what was
-    measured beyond the fitness examples, by policy id; the journal gets the rest.
+    """Measure policies on as many labelled examples more as budget and `final.labels` allow, each
+    on as many as the others, so that none is better for having met more. Return what was measured
+    of each beside the search, by policy id: the validation examples, then these.
     """
-    found: dict[str, tuple[LabelScores, ...]] = {p.policy_id: () for p in policies}
+    found: dict[str, tuple[LabelScores, ...]] = {}
+    found |= {p.policy_id: (validated[p.policy_id],) for p in policies}
     if not parts.calibrator.is_used:
         return found
+    more = {p: _more(parts, journal, p, validated[p.policy_id]) for p in dict.fromkeys(policies)}
+    room = parts.costs.unspent(journal.ledger, policies, longest_prompt(journal))
 
-    def room() -> int | None:
-        return parts.costs.unspent(journal.ledger, policies, longest_prompt(journal))
+    def over(num: int) -> bool:
+        costs = (parts.costs.beside(p, examples[:num]) for p, examples in more.items())
+        return room is not None and sum(costs) > room
 
-    for policy in dict.fromkeys(policies):
-        begin = journal.num_measured(policy)
-        num = parts.costs.reach(policy, begin, room())
-        if num > begin:
-            Gauge(parts, journal, watcher).raise_to([policy], num, PHASE)
-        labels = max(begin, num) + len(validated[policy.policy_id].gold)
-        others = _others(parts, policy)[: max(0, parts.config.final.labels - labels)]
-        asked = others[: _affordable(parts, policy, others, room())]
-        if asked:
+    most = max(map(len, more.values()))
+    num = bisect_left(range(1, most + 1), True, key=over)
+    for policy, examples in more.items():
+        if asked := examples[:num]:
             watcher.phase(PHASE, 1)
             scores = measure(parts.measurer, [policy], asked, journal.ledger, PHASE, watcher)
-            found[policy.policy_id] = (scores[policy.policy_id],)
+            found[policy.policy_id] += (scores[policy.policy_id],)
     return found
 
 
-def _others(parts: Parts, policy: Policy) -> list[Example]:
-    """Return the labelled examples of no split, then those of the pool of demonstrations; without
-    those that a policy shows or cannot be scored on.
+def _more(parts: Parts, journal: Journal, policy: Policy, validated: LabelScores) -> list[Example]:
+    """Return the labelled examples that a policy was not measured on, does not show and can be
+    scored on: of validation and fitness, of no split, and of the pool; as many as may be used.
     """
-    shown, task = {d.input for d in policy.demonstrations}, parts.task
-    return [
+    task, met = parts.task, journal.num_measured(policy)
+    labels = met + len(validated.gold)
+    shown = {d.input for d in policy.demonstrations}
+    rest = (*task.validation[len(validated.gold) :], *task.fitness[met:], *task.spare, *task.pool)
+    usable = [
         e
-        for e in (*task.spare, *task.pool)
+        for e in rest
         if e.input not in shown
         and e.candidates == task.choices
         and parts.measurer.fits(policy, [e])
     ]
-
-
-def _affordable(parts: Parts, policy: Policy, examples: Sequence[Example], room: int | None) -> int:
-    """Return how many of the first examples may be measured with so many tokens."""
-    if room is None:
-        return len(examples)
-    numbers = range(1, len(examples) + 1)
-    return bisect_left(numbers, True, key=lambda n: parts.costs.beside(policy, examples[:n]) > room)
+    return usable[: max(0, parts.config.final.labels - labels)]

@@ -39,7 +39,7 @@ from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
-from evoprompt.jobs.evolve.learning import learn_more, longest_prompt
+from evoprompt.jobs.evolve.learning import CHOICE, learn_more, longest_prompt
 from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
@@ -267,12 +267,12 @@ def _check_held_out(
     measurer, ledger = parts.measurer, journal.ledger
     _level(parts, journal, observer)
     fittest, baseline = finalists(parts, journal), pick_baseline(parts, journal)
-    longest = longest_prompt(journal)
-    candidates, examples = parts.costs.rest(fittest, baseline, ledger, longest)
+    longest, share = longest_prompt(journal), CHOICE if parts.calibrator.is_used else 1.0
+    candidates, examples = parts.costs.rest(fittest, baseline, ledger, longest, share)
     observer.phase("validation", len(candidates))
     validated = measure(measurer, candidates, examples, ledger, "validation", observer)
     champion = pick_champion(parts, journal, candidates, validated)
-    further = learn_more(parts, journal, (champion, baseline), validated, observer)
+    learned = learn_more(parts, journal, (champion, baseline), validated, observer)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
     tested: dict[str, LabelScores] = {}
@@ -282,7 +282,6 @@ def _check_held_out(
         if test:
             tested |= measure(measurer, asked, test, ledger, "test", observer)
     ids = (baseline.policy_id, champion.policy_id)
-    learned = {p: (validated[p], *more) for p, more in further.items()}
     found = held_out(parts, journal, *ids, learned, tested)
     told = calibrated_validation(parts, journal, validated)
     journal.folder.write_predictions(held_out_predictions(parts, told, found.scores, compared))

@@ -98,13 +98,13 @@ class Product:
         if "labels" not in champion:
             return [*fitness, *validation]
         shown, number = {d.input for d in policy.demonstrations}, champion["labels"]
-        others = [e for e in (*own.spare, *own.pool) if e.input not in shown]
-        others = [e for e in others if bench.fits(policy, [e])]
-        return [
-            *fitness[: number["fitness"]],
-            *validation[: number["validation"]],
-            *others[: number["others"]],
+        met, asked = number["fitness"], number["validation"]
+        others = [
+            e
+            for e in (*validation[asked:], *fitness[met:], *own.spare, *own.pool)
+            if e.input not in shown and bench.fits(policy, [e])
         ]
+        return [*fitness[:met], *validation[:asked], *others[: number["others"]]]
 
 
 def _starting(policy: Policy) -> dict[str, Any]:
