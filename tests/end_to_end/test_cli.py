@@ -44,7 +44,7 @@ def test_run_report_and_a_second_run_in_the_same_folder(
     )
     assert code == 0
     assert "held-out accuracy after" in out
-    assert " ui --runs " in out
+    assert "MLflow off (tracking.enabled is false)" in " ".join(out.split())
     report = tmp_path / "run" / "report.html"
     first = report.read_text()
     report.unlink()
@@ -137,7 +137,7 @@ def test_a_lineage_of_another_program_has_its_report(evoprompt, tmp_path: Path):
         "Diversity",
         "Descent",
     ):
-        assert f"<h2>{title}</h2>" in page
+        assert f">{title}</h2>" in page
     (tmp_path / "lineage.jsonl").write_text(
         "\n".join(json.dumps(row | {"parent_ids": ["nobody"], "shares": [1.0]}) for row in rows)
     )

@@ -157,12 +157,12 @@ def read(path: Path) -> str:
 
 
 def titles(text: str) -> list[str]:
-    return re.findall("<h2>(.*?)</h2>", text)
+    return re.findall("<h2[^>]*>(.*?)</h2>", text)
 
 
 def table_rows(text: str) -> list[list[str]]:
     """The cells of the table by round, its head first."""
-    text = text[text.index("<h2>By round") :]
+    text = text[text.index(">By round</h2>") :]
     rows = re.findall("<tr>(.*?)</tr>", text[: text.index("</table>")])
     return [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
 

@@ -39,7 +39,7 @@ def test_questions_are_not_chosen_by_their_labels_unless_that_is_asked(tmp_path:
 
 
 def test_a_question_of_the_test_is_not_asked(tmp_path: Path):
-    test = mails(20, 2, "test")
+    test = mails(30, 2, "test")
     task = {
         "path": written(tmp_path / "x.jsonl", mails(100, 2)),
         "test_path": written(tmp_path / "t.jsonl", test),
