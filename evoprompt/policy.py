@@ -14,9 +14,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from evoprompt.errors import UserError, nearest
+
+#: How a prompt is rendered: as a text of its own, or by the model's chat template, with
+#: demonstrations as turns or all in one turn.
+Chat = Literal["off", "turns", "single"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Policy:
     #: The self-evaluation clause, a policy of the judging task (`tasks.judge`); None is the
     #: package's own clause.
     evaluator: Policy | None = None
+    #: `turns` and `single` need a model with a chat template
+    chat: Chat = "off"
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -85,6 +91,15 @@ class Policy:
                 "a policy's steps are texts that do not end in white space (given: "
                 f"{list(self.steps)}); the model writes after each"
             )
+        if self.chat not in get_args(Chat):
+            raise UserError(
+                f"a policy's chat is {self.chat!r}; {nearest(self.chat, get_args(Chat))}"
+            )
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether a chat template makes its prompts' text."""
+        return self.chat != "off"
 
     def word(self, choice: str) -> str:
         """Return the label word of a choice."""
@@ -267,4 +282,5 @@ SLOTS = (
         read=lambda slots: None if slots is None else Policy.from_dict(slots),
         article="an ",
     ),
+    Slot("chat", Chat, write=_same, read=_same, in_evaluator=True, article="a "),
 )

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.policy import Demonstration, Policy, Template
+from evoprompt.conversation import Prompt
+from evoprompt.policy import Chat, Demonstration, Policy, Template
 
 SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
 FOUND = "found"  #: the operator of a birth without parents
@@ -70,10 +71,11 @@ class Query:
     example_id: str  #: empty where it is of no example, as the prompt's own is
     candidate: int  #: which of the continuations that are compared it is, from 0
     kind: QueryKind
-    context: str
+    context: Prompt
     continuation: str
     answer: int = 0  #: which answer a verdict is on: 0 the right one, 1 a wrong one
     end: str = "\n"  #: what ends the continuation, where that has to be scored too
+    is_ended: bool = False  #: whether the end is scored with it
     is_only: bool = False  #: whether nothing is compared with it: an answer in free form
 
 
@@ -394,5 +396,5 @@ class Materials:
     writer: TextWriter | None = None  #: writes instructions; None where nobody does
     #: what the run has scored so far, no two with one instruction, the best first
     history: tuple[Tried, ...] = ()
-    #: of the population, those of each policy from its worst on
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()  #: of the population, each policy's from its worst on
+    chats: tuple[Chat, ...] = ()  #: what a policy's `chat` may be; none where it is to stay

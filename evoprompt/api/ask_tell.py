@@ -151,7 +151,7 @@ class Evolution:
 
     def _evaluation(self, policy: Policy, cases: np.ndarray) -> Evaluation:
         fitness = round(float(cases.mean()), FITNESS_DIGITS)
-        length = float(self._count_tokens(render_prefix(policy)))
+        length = float(self._count_tokens(str(render_prefix(policy))))
         traits = {"fitness": fitness, "prompt_tokens": length}
         by_case = tuple(round(float(c), FITNESS_DIGITS) for c in cases)
         return Evaluation(fitness, by_case, traits, len(by_case))

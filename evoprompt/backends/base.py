@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evoprompt.config.sections import ModelConfig, WorkersConfig
+from evoprompt.conversation import Prompt
 from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
@@ -125,14 +126,18 @@ class Executor(Protocol):
 
 
 class TextTokenizer(Protocol):
-    """Text -> token ids and back. `scoring.tokenizer.Tokenizer` reads that of a model folder."""
+    """Text -> token ids and back. `scoring.tokenizer.Tokenizer` reads that of a model folder.
+
+    One that encodes conversations too has an attribute `chat`, the model's
+    `scoring.chat.ChatTemplate`; without it, or where it is None, it is given texts alone.
+    """
 
     begin_token: int  #: what an empty prompt is
     break_tokens: frozenset[int]  #: those with a line end in them
     special_tokens: frozenset[int]  #: those that are never text
 
     def encode(
-        self, texts: Sequence[str], *, add_special_tokens: bool = True
+        self, texts: Sequence[Prompt], *, add_special_tokens: bool = True
     ) -> list[tuple[int, ...]]:
         """Return the token ids of each text."""
 

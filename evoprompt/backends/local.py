@@ -11,7 +11,7 @@ from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.gradient import Exchange, Gains, exchange_gains
 from evoprompt.scoring.load import load_scorer
-from evoprompt.scoring.models import model_fingerprint, resolve_model
+from evoprompt.scoring.models import model_fingerprint, resolve_model, with_template
 from evoprompt.scoring.readout import Readout
 from evoprompt.scoring.reference import score_plain
 from evoprompt.scoring.tokenizer import Tokenizer
@@ -97,10 +97,13 @@ class LocalBackend:
 
 def folder_identity(model: ModelConfig) -> Identity:
     """Return what answers where the weights are in a folder: embedded models and those of the hub
-    are fetched into one.
+    are fetched into one. Where chats are rendered, the chat template belongs to it.
 
     Raises:
         UserError: as `scoring.models.resolve_model`.
     """
     folder = resolve_model(model.name, model.revision)
-    return Identity(model.name, str(folder), model_fingerprint(folder))
+    fingerprint = model_fingerprint(folder)
+    if model.chat != "off":
+        fingerprint = with_template(fingerprint, folder)
+    return Identity(model.name, str(folder), fingerprint)

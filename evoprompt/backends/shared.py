@@ -90,4 +90,4 @@ class SharedModels:
 
 def executor_key(config: JobConfig) -> tuple[object, ...]:
     """Return what is equal of two configurations that the same workers can score."""
-    return config.model.model_copy(update={"memo": True}), config.workers
+    return config.model.model_copy(update={"memo": True, "chat": "off"}), config.workers

@@ -39,6 +39,10 @@ class ModelConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     #: where the model is; `auto`: a GPU where there is one
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: whether starting prompts are rendered by the model's chat template: `off`, as texts of their
+    #: own; `turns`, demonstrations as turns; `single`, all in one turn; `auto`, the search starts
+    #: from each prompt both ways, where there is a template
+    chat: Literal["auto", "off", "turns", "single"] = "off"
     #: `auto`: the fastest way that is exact on the model; `plain`: every sequence by itself
     scoring: Literal["auto", "plain"] = "auto"
     #: the most tokens in one forward pass; None is the device's own. Last bits depend on it

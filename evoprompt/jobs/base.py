@@ -19,11 +19,11 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.provenance import SCORING, provenance
+from evoprompt.measurement.model import chats_of
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import is_fetched
 from evoprompt.store.folder import CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
-from evoprompt.tasks.render import render_prompt
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import sync_hint
 
@@ -63,11 +63,8 @@ class Champion:
     verdict_calibration: LabelCalibration | None = None  #: of the judge's verdicts
     #: nats that the judge's log-odds have for each choice
     verdict_prior: Mapping[str, float] | None = None
-
-    @property
-    def prompt(self) -> str:
-        """The whole prompt, with a placeholder for the input."""
-        return render_prompt(self.policy)
+    #: the whole prompt as the model reads it, with a placeholder for the input
+    prompt: str = ""
 
     @property
     def label_words(self) -> Mapping[str, str]:
@@ -213,14 +210,19 @@ def tell_data(console: Console, summary: str, notes: Iterable[str]) -> None:
 
 def identify(config: JobConfig, console: Console) -> Identity:
     """Return what answers for a configuration; where it has to be fetched first, that is said and
-    done.
+    done. What its chat template refuses is said, where one is used.
 
     Raises:
-        UserError: as `Backend.identify`.
+        UserError: as `Backend.identify` and `chats_of`.
     """
     if not is_fetched(config.model.name):
         console.print(f"{config.model.name}: {FETCHING}")
-    return backend_of(config).identify(config.model)
+    backend = backend_of(config)
+    identity = backend.identify(config.model)
+    if config.model.chat != "off":
+        for note in chats_of(config.model.chat, backend.tokenizer(identity))[1]:
+            console.print(f"note: {note}", soft_wrap=True)
+    return identity
 
 
 def begin_again(folder: RunFolder, config: C, found: InexactScoringError, *kept: str) -> C:

@@ -269,7 +269,7 @@ def task_lines(name: str | None) -> Iterator[str]:
             yield f"  {example.input!r} -> {example.target!r}"
         yield "it begins with:"
         for policy in raw.starting_policies:
-            yield textwrap.indent(render_prompt(policy), "  ") + "\n"
+            yield textwrap.indent(str(render_prompt(policy)), "  ") + "\n"
     if name is None:
         yield "show one: evoprompt tasks NAME; take it: task: {name: NAME}"
 

@@ -12,18 +12,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from evoprompt.backends.base import Identity
+from evoprompt.backends.base import Identity, TextTokenizer
 from evoprompt.backends.open import backend_of
 from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.base import Champion, complete_summary, job_of
 from evoprompt.jobs.play.session import player_of
+from evoprompt.jobs.rendering import rendering
 from evoprompt.measurement.requests import requests_of
 from evoprompt.records import Example, Query
 from evoprompt.report.text import calibration_text
 from evoprompt.scoring.trie import TokenRequest
 from evoprompt.store.folder import RunFolder
-from evoprompt.tasks.render import CONTENT_FREE, render_prefix, render_prompt, render_queries
+from evoprompt.tasks.render import CONTENT_FREE, render_queries
 
 #: The greatest bias that servers take.
 MOST_BIAS = 100.0
@@ -70,11 +71,15 @@ class Exported:
         return backend_of(self.champion.config).identify(self.champion.config.model)
 
     @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        """Of the model."""
+        return backend_of(self.champion.config).tokenizer(self.identity)
+
+    @cached_property
     def requests(self) -> Mapping[str, tuple[Query, TokenRequest]]:
         """What is scored for each choice, after a prompt without content."""
-        tokenizer = backend_of(self.champion.config).tokenizer(self.identity)
         asked = [Example("", CONTENT_FREE, self.choices[0], self.choices)]
-        found = requests_of(tokenizer, render_queries(self.champion.policy, asked))
+        found = requests_of(self.tokenizer, render_queries(self.champion.policy, asked))
         return {self.choices[query.candidate]: (query, request) for query, request in found}
 
     def refuse_without_choices(self, form: str) -> None:
@@ -98,7 +103,7 @@ class Exported:
 def as_text(exported: Exported) -> str:
     """Return the prompt whole, then the answers, each with its word, and how they are compared."""
     champion = exported.champion
-    lines = [render_prompt(champion.policy), ""]
+    lines = [champion.prompt, ""]
     lines += [
         f"# answer: {choice}" if word == choice else f"# answer: {choice}, written {word!r}"
         for choice, word in exported.words.items()
@@ -116,7 +121,7 @@ def as_json(exported: Exported) -> str:
     found = {
         "model": exported.identity.to_dict(),
         "policy": champion.policy.to_dict(),
-        "prompt": render_prompt(champion.policy),
+        "prompt": champion.prompt,
         "words": exported.words,
         "compared_by": champion.answered_by,
         "calibration": champion.calibration.to_dict() if champion.calibration else None,
@@ -131,16 +136,16 @@ def as_python(exported: Exported) -> str:
         UserError: as `Exported.refuse_without_choices`.
     """
     exported.refuse_without_choices("python")
-    champion, policy = exported.champion, exported.champion.policy
-    before = render_prefix(policy) + policy.template.input_prefix
+    champion, requests = exported.champion, exported.requests
     calibration, read = exported.alone, champion.calibration
     found: dict[str, Any] = {
         "model": exported.identity.place,
         "dtype": complete_summary(RunFolder(exported.folder))["model"]["dtype"],
-        "before_input": before,
-        "after_input": render_prompt(policy, "")[len(before) :],
+        **rendering(exported.tokenizer, champion.policy, [q for q, _ in requests.values()]),
         "content_free": CONTENT_FREE,
-        "continuations": {c: query.continuation for c, (query, _) in exported.requests.items()},
+        "continuations": {
+            c: query.continuation + query.end * query.is_ended for c, (query, _) in requests.items()
+        },
         "compared_by": champion.answered_by,
         "temperature": calibration.temperature if calibration else 1.0,
         "offsets": dict(calibration.offsets) if calibration else {},
@@ -183,7 +188,7 @@ def as_logit_bias(exported: Exported) -> str:
         )
     single = {choice: str(token) for choice, (token,) in tokens.items()}
     found = {
-        "prompt": render_prompt(champion.policy),
+        "prompt": champion.prompt,
         "max_tokens": 1,
         "temperature": 0,
         "logit_bias": {token: bias.get(choice, 0.0) for choice, token in single.items()},

@@ -13,8 +13,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
+from evoprompt.conversation import Prompt
 from evoprompt.errors import UserError
-from evoprompt.measurement.requests import requests_of
+from evoprompt.measurement.requests import requests_of, text_of
 from evoprompt.measurement.standing import StandingCheck
 from evoprompt.measurement.steps import (
     STEP_TOKENS,
@@ -145,7 +146,11 @@ class Measurer:
             most_tokens(self.tokenizer, policy, self._texts(examples)) for policy in policies
         )
 
-    def prompts(self, policy: Policy, texts: Sequence[str]) -> tuple[list[str], TokenCount]:
+    def shown(self, policy: Policy) -> str:
+        """Return the whole prompt as the model reads it, with placeholders, for people to read."""
+        return text_of(self.tokenizer, render_prompt(policy))
+
+    def prompts(self, policy: Policy, texts: Sequence[str]) -> tuple[list[Prompt], TokenCount]:
         """Return the whole prompt for each input, with what the model writes after the policy's
         steps, and what writing it cost.
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from evoprompt.backends.base import Identity, ModelInfo
+from evoprompt.backends.base import Identity, ModelInfo, TextTokenizer
 from evoprompt.backends.open import BACKENDS, in_this_process, open_model
 from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS
 from evoprompt.config.sections import JobConfig
+from evoprompt.errors import UserError
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.requests import chat_template
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
+from evoprompt.policy import Chat
 from evoprompt.scoring.load import open_memo
 from evoprompt.scoring.memo import Memo
 from evoprompt.store.ledger import Ledger
@@ -49,6 +52,31 @@ def build_asker(
         calibration=calibration,
         verdict_calibration=verdict_calibration,
     )
+
+
+def chats_of(mode: str, tokenizer: TextTokenizer) -> tuple[tuple[Chat, ...], list[str]]:
+    """Return how each starting policy is rendered, and notes on the chat template where one is
+    used, a sentence each.
+
+    Args:
+        mode: `model.chat` of a configuration.
+        tokenizer: of the model.
+
+    Raises:
+        UserError: the model has no chat template, or one that refuses turns; with `auto` only
+            where the template cannot be used at all.
+    """
+    if mode == "off" or (mode == "auto" and getattr(tokenizer, "chat", None) is None):
+        return ("off",), []
+    template = chat_template(tokenizer)
+    if mode == "auto":
+        return ("off", "turns" if template.takes_answers else "single"), template.notes
+    if mode == "turns" and not template.takes_answers:
+        raise UserError(
+            "model.chat=turns makes demonstrations turns of answers, and the model's chat template "
+            "has none; set model.chat=single"
+        )
+    return (mode,), template.notes  # type: ignore[return-value]  # as the configuration checked
 
 
 def memo_opener(config: JobConfig, identity: Identity) -> Callable[[ModelInfo], Memo] | None:

@@ -6,10 +6,10 @@ that is so of an example's candidates, all of them are scored with their end, `r
 
     log p(answer + end | prompt)
 
-It is decided by the tokens, since a text that begins another may be another token. In free form any
-text is a candidate; there the likelihood is that of the target alone, and it is the greedy answer
-if the model's first choice after it is an end too: a line end or a token that is never text, as
-`Writer` ends what it writes.
+In a conversation the end is that of the answer's turn. It is decided by the tokens, since a text
+that begins another may be another token. In free form any text is a candidate; there the likelihood
+is that of the target alone, and it is the greedy answer if the model's first choice after it is an
+end too: a line end or a token that is never text, as `Writer` ends what it writes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from dataclasses import replace
 from itertools import pairwise, zip_longest
 
 from evoprompt.backends.base import TextTokenizer
+from evoprompt.conversation import Conversation, Prompt
 from evoprompt.errors import UserError
 from evoprompt.records import Query, QueryKind
+from evoprompt.scoring.chat import ChatTemplate
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 #: What a text may go on with after an answer, beside the end of its own prompt.
@@ -37,8 +39,8 @@ _Group = tuple[str, str, int]
 def requests_of(
     tokenizer: TextTokenizer, queries: Sequence[Query]
 ) -> list[tuple[Query, TokenRequest]]:
-    """Return each query with its tokens, in order. A query that needs its end has it in its
-    continuation; after the only candidate of an example come those for its ends.
+    """Return each query with its tokens, in order, `is_ended` where it needs its end; after the
+    only candidate of an example come those for its ends.
 
     Raises:
         UserError: as `tokenize`, or two answers of one example cannot be told apart.
@@ -49,10 +51,7 @@ def requests_of(
         if query.kind is not QueryKind.PROMPT:
             groups.setdefault((query.policy_id, query.example_id, query.answer), []).append(i)
     unclear = [i for places in groups.values() if _clash(places, queries, requests) for i in places]
-    ended = [
-        replace(queries[i], continuation=queries[i].continuation + queries[i].end, end="")
-        for i in unclear
-    ]
+    ended = [replace(queries[i], is_ended=True) for i in unclear]
     asked = list(queries)
     for i, query, request in zip(unclear, ended, tokenize(tokenizer, ended), strict=True):
         asked[i], requests[i] = query, request
@@ -107,7 +106,7 @@ def end_tokens(tokenizer: TextTokenizer, end: str) -> list[int]:
 
 
 def encode_prompts(
-    tokenizer: TextTokenizer, prompts: Sequence[str], answers: Sequence[str] = ()
+    tokenizer: TextTokenizer, prompts: Sequence[Prompt], answers: Sequence[str] = ()
 ) -> list[Tokens]:
     """Return the token ids of each prompt, those that it has where a word follows after the spaces
     that begin its answer.
@@ -116,7 +115,7 @@ def encode_prompts(
     text may be one token, and before a word two, or a tab belong to the word's token.
     """
     words = [
-        answer[: len(answer) - len(answer.lstrip(" "))] + ANY if _is_open(prompt) else ""
+        answer[: len(answer) - len(answer.lstrip(" "))] + ANY if _is_open(tokenizer, prompt) else ""
         for prompt, answer in zip_longest(prompts, answers, fillvalue="")
     ]
     wholes = tokenizer.encode([p + word for p, word in zip(prompts, words, strict=True)])
@@ -127,9 +126,35 @@ def encode_prompts(
     ]
 
 
-def _is_open(prompt: str) -> bool:
+def _is_open(tokenizer: TextTokenizer, prompt: Prompt) -> bool:
     """Return whether a prompt ends in white space other than a space."""
-    return prompt[-1:].isspace() and not prompt.endswith(" ")
+    begun = prompt if isinstance(prompt, str) else prompt.begun
+    text = begun or text_of(tokenizer, prompt)
+    return text[-1:].isspace() and not text.endswith(" ")
+
+
+def text_of(tokenizer: TextTokenizer, prompt: Prompt) -> str:
+    """Return a prompt as the model reads it.
+
+    Raises:
+        UserError: it is a conversation, and there is no chat template or it refuses it.
+    """
+    return prompt if isinstance(prompt, str) else chat_template(tokenizer).text(prompt)
+
+
+def chat_template(tokenizer: TextTokenizer) -> ChatTemplate:
+    """Return the model's chat template.
+
+    Raises:
+        UserError: there is none, or one that cannot be used.
+    """
+    found: ChatTemplate | None = getattr(tokenizer, "chat", None)
+    if found is None:
+        raise UserError(
+            "a policy is rendered by the chat template of the model, and this model has none; set "
+            "model.chat=off, or give a model with chat_template.jinja in its folder"
+        )
+    return found
 
 
 def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenRequest, ...]:
@@ -141,7 +166,7 @@ def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenR
     """
     answers = [q.continuation for q in queries]
     contexts = encode_prompts(tokenizer, [q.context for q in queries], answers)
-    wholes = tokenizer.encode([q.context + q.continuation for q in queries])
+    wholes = tokenizer.encode([_whole(q) for q in queries])
     requests = []
     for query, context, whole in zip(queries, contexts, wholes, strict=True):
         if query.kind is QueryKind.PROMPT:
@@ -154,7 +179,7 @@ def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenR
             )
             raise UserError(
                 "the tokens of the prompt are not a prefix of the tokens of prompt and answer: "
-                f"prompt ...{query.context[-40:]!r} has "
+                f"prompt ...{text_of(tokenizer, query.context)[-40:]!r} has "
                 f"{list(context[at:])} where prompt and {query.continuation!r} has "
                 f"{list(whole[at : at + 6])}; "
                 "end the template's output_prefix with a letter or a punctuation mark, put other "
@@ -163,3 +188,11 @@ def tokenize(tokenizer: TextTokenizer, queries: Sequence[Query]) -> tuple[TokenR
         begin = context or (tokenizer.begin_token,)
         requests.append(TokenRequest(begin, whole[len(context) :]))
     return tuple(requests)
+
+
+def _whole(query: Query) -> Prompt:
+    """Return what a query forwards: prompt and answer, and its end where that is scored."""
+    whole = query.context + query.continuation
+    if not query.is_ended:
+        return whole
+    return whole.ended() if isinstance(whole, Conversation) else whole + query.end

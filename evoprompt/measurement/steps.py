@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from evoprompt.backends.base import TextTokenizer
+from evoprompt.conversation import Prompt
 from evoprompt.measurement.requests import encode_prompts
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
@@ -34,7 +35,7 @@ class StepWriter:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._known: dict[str, str] = {}  # what was written, by prompt
+        self._known: dict[Prompt, str] = {}  # what was written, by prompt
 
     def write(self, policy: Policy, texts: Iterable[str]) -> tuple[StepAnswers, TokenCount]:
         """Return what the model writes after the policy's steps for each input, and what that cost.
@@ -54,7 +55,7 @@ class StepWriter:
             del self._known[old]
         return answers, count
 
-    def _write_new(self, prompts: Sequence[str]) -> TokenCount:
+    def _write_new(self, prompts: Sequence[Prompt]) -> TokenCount:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
         written = self._writer.write(new, max_tokens=STEP_TOKENS) if new else []
         self._known |= {prompt: w.text.strip() for prompt, w in zip(new, written, strict=True)}
@@ -102,5 +103,5 @@ def most_logical(tokenizer: TextTokenizer, policy: Policy, texts: Sequence[str])
     return total
 
 
-def _rows(tokenizer: TextTokenizer, prompts: Sequence[str]) -> int:
+def _rows(tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> int:
     return count_rows([TokenRequest(t, (0,)) for t in encode_prompts(tokenizer, prompts)])

@@ -149,7 +149,8 @@ def label_scores(
             asks_end[at], ends[at] = True, ends[at] or greedy
             continue
         log_likelihood[at], is_greedy[at] = value, greedy
-        num_tokens[at], num_bytes[at] = length, len(query.continuation.encode())
+        text = query.continuation + (query.end if query.is_ended else "")
+        num_tokens[at], num_bytes[at] = length, len(text.encode())
     return LabelScores(
         policy_ids=(unit.key.policy_id,),
         example_ids=tuple(place),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import fsum
 
 from evoprompt.backends.base import Executor, TextTokenizer
+from evoprompt.conversation import Prompt
 from evoprompt.measurement.requests import encode_prompts
 from evoprompt.records import TokenCount
 from evoprompt.scoring.decoding import Decoded, Decoding
@@ -42,7 +43,7 @@ class Writer:
 
     def write(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
         max_tokens: int,
         temperature: float = 0.0,

@@ -22,6 +22,7 @@ from importlib import util
 from pathlib import Path
 
 from evoprompt.errors import UserError, nearest
+from evoprompt.scoring.chat import TEMPLATES
 
 MANIFEST = "evoprompt.json"
 #: Files beside the weights that say how they compute.
@@ -239,6 +240,15 @@ def model_fingerprint(folder: Path) -> str:
         raise UserError(
             f"{manifest} is damaged; remove the folder {folder}, and the model is made anew"
         ) from None
+
+
+def with_template(fingerprint: str, folder: Path) -> str:
+    """Return a fingerprint that changes with the chat template of a folder too; the same where it
+    has no file of its own, since that of the tokenizer's settings counts already.
+    """
+    files = [file for name in TEMPLATES if (file := folder / name).exists()]
+    both = " ".join([fingerprint, *map(file_sha256, files)])
+    return hashlib.sha256(both.encode()).hexdigest()[:32] if files else fingerprint
 
 
 def file_sha256(path: Path) -> str:

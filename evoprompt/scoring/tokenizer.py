@@ -6,6 +6,9 @@ tokenizer's own template alone, and of that what it puts before a text: the begi
 puts after a text (some add an end token) is left out, since a prompt goes on. A text that itself
 begins with the name of the begin token that the template adds has that token once, as in the LM
 Evaluation Harness.
+
+A conversation has the tokens that the model's chat template writes: those of its control tokens,
+and of what is said the tokens of a text (`scoring.chat_tokens`).
 """
 
 from __future__ import annotations
@@ -13,10 +16,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from evoprompt.conversation import Conversation, Prompt
 from evoprompt.errors import UserError
+from evoprompt.scoring.chat import ChatTemplate, read_template
+from evoprompt.scoring.chat_tokens import ChatTokens, control_names
 
 #: Texts whose tokens are remembered: some broods of prompts with all their examples.
 MEMO_TEXTS = 8192
@@ -59,24 +66,77 @@ class Tokenizer:
         #: Tokens that are never text: beginnings, ends, the turns of a conversation.
         self.special_tokens = frozenset(self._special())
         self._containing = {"\n": self.break_tokens}
-        self._memo: dict[tuple[str, bool], tuple[int, ...]] = {}
+        self._memo: dict[tuple[Prompt, bool], tuple[int, ...]] = {}
+        self._settings = settings
         self._before, self._after = self._template()
 
+    @cached_property
+    def chat(self) -> ChatTemplate | None:
+        """The model's chat template; None where it has none.
+
+        Raises:
+            UserError: it cannot be used.
+        """
+        source = read_template(self._folder, self._settings)
+        if source is None:
+            return None
+        return ChatTemplate(source, self._named(), control_names(self._backend, source))
+
+    @cached_property
+    def _chat_tokens(self) -> ChatTokens:
+        if self.chat is None:
+            raise UserError(
+                f"the model in {self._folder} has no chat template (chat_template.jinja); set "
+                "model.chat=off, or give a model that has one"
+            )
+        return ChatTokens(self._backend, self.chat)
+
+    @property
+    def _backend(self) -> Any:
+        backend: Any = self._fast or getattr(self._slow, "backend_tokenizer", None)
+        if backend is None:
+            raise UserError(
+                f"the tokenizer in {self._folder} cannot tell a control token from its name in a "
+                "text, which chats need; set model.chat=off, or give one with a tokenizer.json"
+            )
+        return backend
+
+    def _named(self) -> dict[str, Any]:
+        """Return what a chat template may read: the names of special tokens."""
+        if self._slow is not None:
+            return dict(self._slow.special_tokens_map)
+        found = {k: v for k, v in self._settings.items() if k.endswith("_token")}
+        names = {k: v.get("content") if isinstance(v, dict) else v for k, v in found.items()}
+        return {k: v for k, v in names.items() if isinstance(v, str)}
+
     def encode(
-        self, texts: Sequence[str], *, add_special_tokens: bool = True
+        self, texts: Sequence[Prompt], *, add_special_tokens: bool = True
     ) -> list[tuple[int, ...]]:
-        """Return the token ids of each text; each distinct text is encoded once, also across calls
-        while it is remembered.
+        """Return the token ids of each text or conversation; each distinct one is encoded once,
+        also across calls while it is remembered.
 
         Args:
             texts: any.
-            add_special_tokens: with what the tokenizer puts before a text.
+            add_special_tokens: with what the tokenizer puts before a text; a conversation has what
+                its template writes.
 
         Raises:
             UserError: a text has a token that the model does not have, or a control token that this
-                tokenizer cannot write as text.
+                tokenizer cannot write as text; as of `ChatTemplate.pieces`.
         """
-        new = [t for t in dict.fromkeys(texts) if (t, add_special_tokens) not in self._memo]
+        chats = [
+            t
+            for t in dict.fromkeys(texts)
+            if isinstance(t, Conversation) and (t, add_special_tokens) not in self._memo
+        ]
+        for chat, ids in zip(chats, self._chat_tokens.encode(chats) if chats else (), strict=True):
+            self._check_size(str(chat), ids)
+            self._memo[chat, add_special_tokens] = ids
+        new = [
+            t
+            for t in dict.fromkeys(texts)
+            if isinstance(t, str) and (t, add_special_tokens) not in self._memo
+        ]
         before = self._before if add_special_tokens else ()
         name = self._name(before[-1]) if before else ""
         bare = [t.removeprefix(name) if name else t for t in new]
@@ -161,20 +221,22 @@ class Tokenizer:
                 return whole[:start], whole[start + len(bare) :]
         return (), ()
 
-    def _check(self, text: str, ids: Sequence[int]) -> None:
-        shown = text if len(text) <= 60 else text[:57] + "..."
+    def _check_size(self, text: str, ids: Sequence[int]) -> None:
         if ids and max(ids) >= self._size:
             raise UserError(
-                f"the text {shown!r} has the token {self._name(max(ids))!r} ({max(ids)}), "
+                f"the text {_shown(text)!r} has the token {self._name(max(ids))!r} ({max(ids)}), "
                 f"beyond the {self._size} of the model in {self._folder}: its tokenizer is not of "
                 "its weights"
             )
+
+    def _check(self, text: str, ids: Sequence[int]) -> None:
+        self._check_size(text, ids)
         # others are what the text is made of: bytes, or what the vocabulary does not have
         names = [self._name(token) for token in self.special_tokens.intersection(ids)]
         if written := [name for name in names if name and name in text]:
             raise UserError(
-                f"the text {shown!r} has the control token {min(written)!r}, which the tokenizer "
-                f"in {self._folder} cannot write as text; take it out"
+                f"the text {_shown(text)!r} has the control token {min(written)!r}, which the "
+                f"tokenizer in {self._folder} cannot write as text; take it out"
             )
 
     def _check_vocabulary(self) -> None:
@@ -226,6 +288,10 @@ class Tokenizer:
                 i for i, token in self._fast.get_added_tokens_decoder().items() if token.special
             ]
         return [i for i, token in self._slow.added_tokens_decoder.items() if token.special]
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _as_control(token: Any) -> Any:

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from evoprompt.policy import Demonstration, Policy, Template
+from evoprompt.errors import UserError
+from evoprompt.policy import Chat, Demonstration, Policy, Template
 from evoprompt.records import Example, Materials
 from evoprompt.tasks.banks import GENERAL_SYNONYMS
 
@@ -63,6 +64,23 @@ def size_and_labels(name: str, examples: Sequence[Example]) -> str:
     return line.rstrip()
 
 
+def is_any_chat(policy: Policy) -> bool:
+    """Return whether a chat template renders a policy or its evaluator."""
+    return policy.is_chat or (policy.evaluator is not None and policy.evaluator.is_chat)
+
+
+def rendered(policy: Policy, chats: Sequence[Chat]) -> tuple[Policy, ...]:
+    """Return a policy in each of these renderings, its evaluator as it is; one that has a chat
+    rendering of its own stays as it is.
+    """
+    if policy.is_chat:
+        return (policy,)
+    judge = policy.evaluator
+    return tuple(
+        replace(policy, chat=c, evaluator=judge and rendered(judge, (c,))[0]) for c in chats
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """Examples and starting points. The splits serve one purpose each and share no input."""
@@ -91,6 +109,29 @@ class Task:
         """
         given = tuple(p for p in self.starting_policies if p not in self.added)
         return given or self.starting_policies
+
+    def check_chat(self, mode: str) -> None:
+        """Find out whether starting policies that are chats may be: `mode` is `model.chat`.
+
+        Raises:
+            UserError: it is off, and one is a chat.
+        """
+        if mode == "off" and any(is_any_chat(p) for p in self.starting_policies):
+            raise UserError(
+                "task.starting_policies has a policy with `chat`, and model.chat is off; set "
+                "model.chat to auto, turns or single, or leave `chat` out of the policy"
+            )
+
+    def rendered(self, chats: Sequence[Chat]) -> Task:
+        """Return the task with each starting policy in each of these renderings; one that has a
+        chat rendering of its own stays as it is.
+        """
+        copies = {p: rendered(p, chats) for p in self.starting_policies}
+        return replace(
+            self,
+            starting_policies=tuple(c for p in self.starting_policies for c in copies[p]),
+            added=frozenset(c for p in self.added for c in copies[p]),
+        )
 
     def without(self, policies: Collection[Policy], why: str) -> Task:
         """Return the task that does not start from some policies, with a note on why; at least one

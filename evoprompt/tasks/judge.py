@@ -93,8 +93,10 @@ def judgements(examples: Sequence[Example]) -> tuple[Example, ...]:
 
 
 def evaluator_of(policy: Policy) -> Policy:
-    """Return what judges a policy's answers: its own clause, or the package's."""
-    return policy.evaluator or DEFAULT_EVALUATOR
+    """Return what judges a policy's answers: its own clause, or the package's, rendered as the
+    policy is.
+    """
+    return policy.evaluator or replace(DEFAULT_EVALUATOR, chat=policy.chat)
 
 
 def mistake_in_words(policy: Policy, offers: Iterable[Sequence[str]]) -> str | None:

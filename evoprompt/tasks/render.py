@@ -1,31 +1,44 @@
-"""(Policy, Example) -> text. Pure: the same arguments always give the same prompt."""
+"""(Policy, Example) -> prompt: a text, or the conversation that a chat template makes a text of
+(`tasks.chat`). Pure: the same arguments always give the same prompt.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from evoprompt.conversation import Prompt
 from evoprompt.policy import Policy, Template
 from evoprompt.records import Example, Query, QueryKind
+from evoprompt.tasks.chat import beginning, conversation, stands_alone, step_conversation
 
 #: The input that carries no content; it measures what a prompt favours by itself (Zhao et al.
 #: 2021).
 CONTENT_FREE = "N/A"
 
 
-def render_prefix(policy: Policy) -> str:
+def render_prefix(policy: Policy) -> Prompt:
     """Return what all examples share under a policy: the instruction and the demonstrations, each
     followed by the separator.
     """
+    if policy.is_chat:
+        return beginning(policy, _demonstrations(policy))
+    instruction = policy.instruction and policy.instruction + policy.template.separator
+    return instruction + _demonstrations(policy)
+
+
+def _demonstrations(policy: Policy) -> str:
+    """Return the demonstrations as they stand in a plain prompt."""
     template = policy.template
-    blocks = [policy.instruction] if policy.instruction else []
-    blocks += [
-        render_input(policy, d.input) + render_answer(policy, d.target)
+    return "".join(
+        _input(policy, d.input)
+        + template.answer_prefix.removeprefix(_before(template))
+        + policy.word(d.target)
+        + template.separator
         for d in policy.demonstrations
-    ]
-    return "".join(block + template.separator for block in blocks)
+    )
 
 
-def render_input(policy: Policy, text: str, written: Sequence[str] = ()) -> str:
+def _input(policy: Policy, text: str, written: Sequence[str] = ()) -> str:
     """Return an example's input in the policy's template, up to where the answer begins; `written`
     stands after the policy's steps, one each.
     """
@@ -36,12 +49,14 @@ def render_input(policy: Policy, text: str, written: Sequence[str] = ()) -> str:
 
 def render_answer(policy: Policy, target: str) -> str:
     """Return an answer as it continues the prompt: the spaces that end the template's
-    `answer_prefix`, then the label word.
+    `answer_prefix`, unless it stands alone in its turn, then the label word.
 
     A prompt ends before spaces, since in most vocabularies a word's token has the space before it.
     """
     template = policy.template
-    return template.answer_prefix.removeprefix(_before(template)) + policy.word(target)
+    is_alone = policy.is_chat and stands_alone(policy)
+    spaces = "" if is_alone else template.answer_prefix.removeprefix(_before(template))
+    return spaces + policy.word(target)
 
 
 def _before(template: Template) -> str:
@@ -59,8 +74,10 @@ def _steps(policy: Policy, written: Sequence[str]) -> str:
 
 def render_end(policy: Policy) -> str:
     """Return what ends an answer: the separator up to its first line end, the whole of one that has
-    none, or a line end where the separator is blank.
+    none, or a line end where the separator is blank. A turn is ended by its template: empty.
     """
+    if policy.is_chat:
+        return ""
     line, line_end, _ = policy.template.separator.partition("\n")
     return line + line_end if line_end or line.strip() else "\n"
 
@@ -75,19 +92,23 @@ def render_stops(policy: Policy) -> tuple[str, ...]:
 
 def render_prompt(
     policy: Policy, text: str = "{input}", written: Sequence[str] | None = None
-) -> str:
+) -> Prompt:
     """Return the whole prompt for one input; by default with placeholders, for people to read."""
     shown = [f"{{step {i + 1}}}" for i in range(len(policy.steps))] if written is None else written
-    return render_prefix(policy) + render_input(policy, text, shown)
+    if policy.is_chat:
+        return conversation(policy, text, _steps(policy, shown), _demonstrations(policy))
+    return render_prefix(policy) + _input(policy, text, shown)
 
 
-def render_step(policy: Policy, text: str, written: Sequence[str]) -> str:
+def render_step(policy: Policy, text: str, written: Sequence[str]) -> Prompt:
     """Return the prompt after which the model writes its answer to the step that follows those
     already written.
     """
     template = policy.template
-    asked = template.input_prefix + text + _steps(policy, written)
-    return render_prefix(policy) + asked + f"\n{policy.steps[len(written)]}" + _before(template)
+    steps = _steps(policy, written) + f"\n{policy.steps[len(written)]}"
+    if policy.is_chat:
+        return step_conversation(policy, text, steps, _demonstrations(policy))
+    return render_prefix(policy) + template.input_prefix + text + steps + _before(template)
 
 
 def render_queries(
@@ -127,4 +148,4 @@ def render_queries(
     if not with_prompt:
         return queries
     whole = render_prompt(policy, CONTENT_FREE, texts.get(CONTENT_FREE))
-    return (*queries, Query(policy.policy_id, "", 0, QueryKind.PROMPT, "", whole))
+    return (*queries, Query(policy.policy_id, "", 0, QueryKind.PROMPT, whole, ""))

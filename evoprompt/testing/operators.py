@@ -107,6 +107,7 @@ def example_materials(parents: Sequence[Policy] = ()) -> Materials:
             for p in parents
             for i in range(4)
         ),
+        chats=("off", "turns", "single"),
     )
 
 
@@ -121,6 +122,7 @@ def example_policy(rng: np.random.Generator) -> Policy:
         label_words=pick(((), (("a", "first"),), (("a", "one"), ("b", "second"))), rng),
         steps=_some(materials.steps, 3, rng),
         evaluator=pick((None, clause), rng),
+        chat=pick(materials.chats, rng),
     )
 
 
@@ -228,6 +230,8 @@ def check_sources(
     _require(set(child.label_words) <= words, f"{where}: unknown label words")
     steps = {*materials.steps, *(step for p in parents for step in p.steps)}
     _require(set(child.steps) <= steps, f"{where}: unknown steps")
+    chats = {*materials.chats, *(p.chat for p in parents)}
+    _require(child.chat in chats, f"{where}: unknown rendering")
     if child.evaluator not in [None, *(p.evaluator for p in parents)]:
         _require(materials.evaluator is not None, f"{where}: unknown evaluator")
         judges, judging = [evaluator_of(p) for p in parents], materials.evaluator or Materials()

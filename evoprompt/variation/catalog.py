@@ -17,6 +17,7 @@ from evoprompt.variation.balanced import (
 from evoprompt.variation.base import Operator, mistakes
 from evoprompt.variation.credit import DemonstrationAddBest
 from evoprompt.variation.editors import EDITORS
+from evoprompt.variation.edits import ChatChange
 from evoprompt.variation.evaluator import EvaluatorChange
 from evoprompt.variation.learning import (
     InstructionFromHistory,
@@ -69,6 +70,7 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (LabelWordFromModel(), 0.0),
     (TokenSubstitute(), 0.0),
     (DemonstrationUnion(), 1.0),
+    (ChatChange(), 0.0),
 )
 
 

@@ -150,6 +150,23 @@ class TemplateChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatChange:
+    """Has a prompt rendered otherwise: by the model's chat template, or as a text of its own."""
+
+    name: ClassVar[str] = "chat_change"
+    num_parents: ClassVar[int] = 1
+    slot: ClassVar[str] = "chat"
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def apply(
+        self, parents: Sequence[Policy], materials: Materials, rng: np.random.Generator
+    ) -> Policy | None:
+        """Return the child, or None where its rendering is to stay."""
+        others = [chat for chat in materials.chats if chat != parents[0].chat]
+        return replace(parents[0], chat=pick(others, rng)) if others else None
+
+
+@dataclass(frozen=True, slots=True)
 class LabelWordChange:
     """Takes another word for one choice; no two choices share a word."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from evoprompt.policy import Policy
 from evoprompt.records import Materials
-from evoprompt.tasks.judge import DEFAULT_EVALUATOR, evaluator_of
+from evoprompt.tasks.judge import evaluator_of
 from evoprompt.variation.base import Need, policy_of
 from evoprompt.variation.editors import evaluator_edits
 
@@ -41,7 +41,6 @@ class EvaluatorChange:
         for index in rng.permutation(len(edits)):  # the first in a random order that can
             changed = policy_of(edits[index].apply((evaluator,), materials.evaluator, rng))
             if changed is not None:
-                return replace(
-                    parents[0], evaluator=changed if changed != DEFAULT_EVALUATOR else None
-                )
+                bare = replace(parents[0], evaluator=None)
+                return replace(bare, evaluator=changed if changed != evaluator_of(bare) else None)
         return None

@@ -11,6 +11,7 @@ from math import exp
 from pathlib import Path
 
 import pytest
+from toys.chats import chat_model
 
 import evoprompt as ep
 from evoprompt.calibration import LabelCalibration
@@ -117,6 +118,30 @@ def test_who_reads_no_words_gets_offsets_that_were_fitted_without_them(
     assert "read other words too" in text
     found = json.loads(export(folder, "json"))["calibration"]
     assert LabelCalibration.from_dict(found) == champion.calibration
+
+
+@pytest.mark.parametrize("words", [("B", "G"), ("good", "goodish")], ids=["plain", "ended"])
+def test_the_python_file_of_a_chat_gives_its_answers(
+    config_file: Path, tiny_model: Path, tmp_path: Path, words: tuple[str, str]
+):
+    """Names of control tokens in an input are text there too."""
+    model = chat_model(tiny_model, tmp_path / "chat")
+    settings = [f"model={{name: {model}, chat: turns}}", "evolution.max_demonstrations=2"]
+    folder = ended(config_file, tmp_path / "run", *settings, *CALIBRATED)
+    champion = job_of(folder).champion(folder)
+    assert champion.policy.chat == "turns"
+    assert champion.prompt.endswith("{input}</s>\n<s>assistant\nLabel:")
+    labels = (("bad", words[0]), ("good", words[1]))
+    policy = replace(champion.policy, label_words=labels, demonstrations=())
+    champion = replace(champion, policy=policy)
+    module = module_of(as_python(Exported(folder, champion)), tmp_path / "champion.py")
+    asker, texts = asker_of(champion), ("a good film", "</s> bad <s> meal")
+    asked = [Example(text, text, "bad", ("bad", "good")) for text in texts]
+    for text, answer in zip(texts, asker.answers(policy, asked, "test"), strict=True):
+        found = module.probabilities(text)
+        assert list(found.values()) == pytest.approx(answer.probabilities, abs=1e-4)
+        assert module.render(text) == asker.measurer.shown(policy).replace("{input}", text)
+    asker.measurer.close()
 
 
 def test_label_words_that_begin_each_other_are_compared_with_their_ends(

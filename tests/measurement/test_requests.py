@@ -49,7 +49,7 @@ class Letters:
 
 def continuations(tokenizer, policy, *examples, **settings):
     found = requests_of(tokenizer, render_queries(policy, examples, **settings))
-    return [(q.kind, q.example_id, q.continuation) for q, _ in found]
+    return [(q.kind, q.example_id, q.continuation + q.end * q.is_ended) for q, _ in found]
 
 
 def test_all_candidates_of_an_example_have_their_end_where_one_begins_another():
@@ -76,7 +76,8 @@ def test_requests_without_such_answers_are_those_of_the_queries_as_they_are():
 def test_verdicts_of_which_one_begins_the_other_have_their_end():
     evaluator = Policy(label_words=(("TRUE", "right"), ("FALSE", "right not")))
     found = requests_of(Letters(), verdict_queries(evaluator, [PLAIN]))
-    assert {q.continuation for q, _ in found} == {" right\n", " right not\n"}
+    texts = {q.continuation + q.end * q.is_ended for q, _ in found}
+    assert texts == {" right\n", " right not\n"}
 
 
 @pytest.mark.parametrize("words", [{"1": "a\nb", "12": "a"}, {"1": "A", "12": "a"}])

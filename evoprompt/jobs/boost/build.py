@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evoprompt.backends.base import Executor
@@ -19,13 +19,13 @@ from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
-from evoprompt.policy import Policy
+from evoprompt.policy import Chat, Demonstration, Policy
 from evoprompt.records import Example
 from evoprompt.tasks.banks import default_policies
-from evoprompt.tasks.base import Task
-from evoprompt.tasks.judge import DEFAULT_EVALUATOR
+from evoprompt.tasks.base import Task, is_any_chat, rendered
+from evoprompt.tasks.judge import evaluator_of
 from evoprompt.tasks.load import policy_of
-from evoprompt.tasks.render import render_answer, render_input
+from evoprompt.tasks.render import render_prefix
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
 
@@ -50,12 +50,11 @@ class BoostParts:
 
     def pair_tokens(self, judged: Judged) -> int:
         """Return how many tokens a pair takes in the context."""
-        shown = (
-            render_input(self.policy, judged.input)
-            + render_answer(self.policy, judged.answer)
-            + self.policy.template.separator
-        )
-        return len(self.measurer.tokenizer.encode([shown])[0])
+        pair = (Demonstration(judged.input, judged.answer),)
+        bare = replace(self.policy, instruction="", demonstrations=())
+        both = [render_prefix(replace(bare, demonstrations=shown)) for shown in ((), pair)]
+        before, after = (len(tokens) for tokens in self.measurer.tokenizer.encode(both))
+        return after - (before if self.policy.is_chat else 0)
 
     def question(self, judged: Judged) -> Example:
         """Return the question that was answered, with its label; that is for measuring alone."""
@@ -138,22 +137,39 @@ def check_boost(config: BoostConfig) -> tuple[Asked, Policy, Policy]:
             "loop.measure_imitation shows questions with their right answers, and none of the "
             "questions has a target"
         )
+    return asked, *_policies(config, asked)
+
+
+def _policies(config: BoostConfig, asked: Asked) -> tuple[Policy, Policy]:
+    """Return what answers and what judges; the champion of a run is rendered as it was there,
+    another one as `model.chat` says, a text where that is auto.
+
+    Raises:
+        UserError: a run has no champion, or one that is a chat where `model.chat` is off.
+    """
+    mode = config.model.chat
+    chats: tuple[Chat, ...] = ("off" if mode == "auto" else mode,)
     if config.policy_run is not None:
         policy = champion_policy(config.policy_run)
     elif config.policy is not None:
-        policy = policy_of(config.policy)
+        [policy] = rendered(policy_of(config.policy), chats)
     else:
-        policy = (
+        task, questions = asked.task, asked.questions
+        first = (
             task.starting_policies[0]
             if task is not None
             else default_policies(questions[0].choices)[0]
         )
+        [policy] = rendered(first, chats)
     if config.evaluator_run is not None:
         evaluator = champion_policy(config.evaluator_run)
+    elif config.evaluator is not None:
+        [evaluator] = rendered(policy_of(config.evaluator), chats)
     else:
-        evaluator = (
-            policy_of(config.evaluator)
-            if config.evaluator is not None
-            else policy.evaluator or DEFAULT_EVALUATOR
+        evaluator = evaluator_of(policy)
+    if mode == "off" and (is_any_chat(policy) or evaluator.is_chat):
+        raise UserError(
+            "what answers or judges is rendered by the model's chat template (`chat` of its "
+            "policy), and model.chat is off; set model.chat=auto, turns or single"
         )
-    return asked, policy, evaluator
+    return policy, evaluator

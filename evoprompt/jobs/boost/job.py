@@ -116,4 +116,5 @@ class BoostJob:
                 calibration=_calibration(summary, config),
                 verdict_calibration=_of_run(summary["evaluator"]),
                 verdict_prior=summary["evaluator"].get("prior"),
+                prompt=summary["champion"]["prompt"],
             )

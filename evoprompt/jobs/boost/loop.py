@@ -59,7 +59,6 @@ from evoprompt.seeding import Stream, generator
 from evoprompt.store.folder import SUMMARY, TRACKING
 from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
-from evoprompt.tasks.render import render_prompt
 
 
 class BoostObserver(Protocol):
@@ -320,13 +319,13 @@ def _conclude(
         "champion": {
             "policy_id": policy.policy_id,
             "policy": policy.to_dict(),
-            "prompt": render_prompt(policy),
+            "prompt": parts.measurer.shown(policy),
             "prior": answer_prior,
         }
         | _known(parts.calibration),
         "evaluator": {
             "policy": parts.evaluator.to_dict(),
-            "prompt": render_prompt(parts.evaluator),
+            "prompt": parts.measurer.shown(parts.evaluator),
             "prior": verdict_prior,
         }
         | _known(parts.verdict_calibration),

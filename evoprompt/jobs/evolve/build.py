@@ -29,7 +29,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
-from evoprompt.measurement.model import memo_opener
+from evoprompt.measurement.model import chats_of, memo_opener
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
@@ -108,6 +108,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
                 "leave fitness.self_evaluation out"
             )
         check_judgements(task)
+    task.check_chat(config.model.chat)
     reason = why_not(task, fitness)
     if config.fitness.calibration != "off" and reason is not None:
         note = f"answers are not calibrated: {reason}"
@@ -152,8 +153,12 @@ def build(
     task, fitness = check_task(config)
     if config.evolution.examples.first is not None or config.evolution.racing.method != "off":
         task = replace(task, fitness=in_order(task.fitness, config.seed))
-    strategy = strategy_of(config, task)
     model = shared.open_model(config) if shared else open_model(config)
+    chats, _ = chats_of(config.model.chat, model.tokenizer)
+    task = task.rendered(chats)
+    strategy = strategy_of(config, task)
+    if len(chats) > 1:
+        strategy = replace(strategy, materials=replace(strategy.materials, chats=chats))
     # after the executor: its imports would slow the start of Ray down
     tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)

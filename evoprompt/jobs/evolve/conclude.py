@@ -37,7 +37,6 @@ from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.stats.two_way import adjusted_means
 from evoprompt.store.folder import TRACKING
-from evoprompt.tasks.render import render_prompt
 
 RANKED = ("fitness", "accuracy")  #: traits by example whose ranks are compared
 
@@ -170,7 +169,7 @@ def summarize(
         champion=ChampionSummary(
             last,
             champion.to_dict(),
-            render_prompt(champion),
+            parts.measurer.shown(champion),
             evaluations[last].fitness,
             validation_fitness(parts, journal, champion, learned[last][0]),
             dict(evaluations[last].traits),
@@ -178,7 +177,7 @@ def summarize(
             found.offsets[last],
             found.labels,
         ),
-        baseline=_baseline(baseline, evaluations[first].fitness, found),
+        baseline=_baseline(parts, baseline, evaluations[first].fitness, found),
         fitness=FitnessSummary(
             kind=parts.fitness.name,
             first=max(starting),
@@ -203,9 +202,9 @@ def summarize(
     )
 
 
-def _baseline(policy: Policy, fitness: float, found: Tested) -> BaselineSummary:
+def _baseline(parts: Parts, policy: Policy, fitness: float, found: Tested) -> BaselineSummary:
     first = policy.policy_id
-    values, prompt = policy.to_dict(), render_prompt(policy)
+    values, prompt = policy.to_dict(), parts.measurer.shown(policy)
     calibrations = found.calibration[first], found.offsets[first]
     return BaselineSummary(first, values, prompt, fitness, *calibrations)
 

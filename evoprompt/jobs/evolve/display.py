@@ -140,7 +140,7 @@ class Display:
 
     def best(self, policy: Policy) -> None:
         """Take note of the fittest policy so far."""
-        self._prompt = " ".join(render_prompt(policy).split())
+        self._prompt = " ".join(str(render_prompt(policy)).split())
 
     def generation(self, line: GenerationLine) -> bool | None:
         """Print the line of a generation that is done; return what the caller's function says."""

@@ -305,7 +305,7 @@ def _chart(traces: list[dict[str, Any]], layout: Mapping[str, Any]) -> Chart:
 
 
 def _prompt(birth: Line) -> str:
-    return render_prompt(Policy.from_dict(birth["policy"]))
+    return str(render_prompt(Policy.from_dict(birth["policy"])))
 
 
 def _label_words(birth: Line) -> str:

@@ -82,6 +82,7 @@ class EvolveJob:
         summary, config = complete_summary(run), run.config()
         with in_form(folder / SUMMARY):
             policy = Policy.from_dict(summary["champion"]["policy"])
+            prompt = str(summary["champion"]["prompt"])
             kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
             calibration, offsets = (
                 LabelCalibration.from_dict(found) if found else None
@@ -94,4 +95,5 @@ class EvolveJob:
             answered_by=fitness_of(kind, has_choices=True).compared_by,
             calibration=calibration,
             offsets=offsets,
+            prompt=prompt,
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evoprompt.conversation import Prompt
 from evoprompt.errors import printable
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import Summary
@@ -17,6 +18,12 @@ from evoprompt.tasks.render import render_answer, render_prompt
 
 #: The file's name.
 CHAMPION = "champion.txt"
+
+#: Where the input stands in a prompt that is shown.
+INPUT = "{input}"
+
+#: How a chat template renders a prompt, in words.
+CHATS = {"turns": "the model's own, demonstrations as turns", "single": "the model's own, one turn"}
 
 #: What a copied prompt alone does not have.
 WHOLE = (
@@ -65,13 +72,16 @@ def showcase_of(summary: Summary, rows: Sequence[Prediction], folder: Path) -> S
     return Showcase(
         title=f"{summary.name}: {summary.model.name} on {summary.task}, seed {summary.seed}",
         claim=summary.claim.text if summary.claim else "",
-        prompt=render_prompt(policy),
+        prompt=summary.champion.prompt,
         answers={choice: render_answer(policy, choice) for choice in choices},
         compared="the likeliest answer is taken, as it is"
         if calibration is None
         else calibration_text(calibration),
-        example=_example(policy, own),
-        changed=word_diff(_told(baseline, choices), _told(policy, choices)),
+        example=_example(policy, summary.champion.prompt, own),
+        changed=word_diff(
+            _told(baseline, summary.baseline.prompt, choices),
+            _told(policy, summary.champion.prompt, choices),
+        ),
         slots=dict(_slots(policy)),
         export=f"evoprompt export {shlex.quote(str(folder))} --to python > champion.py",
     )
@@ -127,18 +137,24 @@ def _choices(policy: Policy, summary: Summary, own: Sequence[Prediction]) -> tup
     return tuple(choice for choice, _ in policy.label_words)
 
 
-def _example(policy: Policy, own: Sequence[Prediction]) -> Shown | None:
-    """Return the first test example that is answered right, else the first of all."""
+def _example(policy: Policy, prompt: str, own: Sequence[Prediction]) -> Shown | None:
+    """Return the first test example that is answered right, else the first of all; `prompt` has a
+    placeholder for its input.
+    """
     tested = [r for r in own if r.split == "test"]
     found = next((r for r in tested if r.is_right), tested[0] if tested else None)
     if found is None:
         return None
-    return Shown(render_prompt(policy, found.input), render_answer(policy, found.target), found)
+    whole: Prompt = render_prompt(policy, found.input)
+    if policy.is_chat:
+        before, _, after = prompt.rpartition(INPUT)
+        whole = before + found.input + after
+    return Shown(str(whole), render_answer(policy, found.target), found)
 
 
-def _told(policy: Policy, choices: Sequence[str]) -> str:
+def _told(policy: Policy, prompt: str, choices: Sequence[str]) -> str:
     answers = answer_lines({choice: render_answer(policy, choice) for choice in choices})
-    return f"{render_prompt(policy)}\n\n{answers}".rstrip()
+    return f"{prompt}\n\n{answers}".rstrip()
 
 
 def _slots(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -151,9 +167,11 @@ def _slots(policy: Policy) -> Iterator[tuple[str, str]]:
         "template",
         f"{template.input_prefix!r}, the input, {between!r}, the answer, {template.separator!r}",
     )
+    if policy.is_chat:
+        yield "chat template", CHATS[policy.chat]
     if policy.label_words:
         yield "label words", ", ".join(f"{c} is written {w!r}" for c, w in policy.label_words)
     for number, step in enumerate(policy.steps, 1):
         yield f"step {number}", step
     if policy.evaluator is not None:
-        yield "self-evaluation", render_prompt(policy.evaluator)
+        yield "self-evaluation", str(render_prompt(policy.evaluator))

@@ -18,7 +18,6 @@ from evoprompt.policy import Demonstration, Policy
 from evoprompt.records import Example
 from evoprompt.recurrence.evaluator import confidence_log_odds
 from evoprompt.seeding import Stream, generator
-from evoprompt.tasks.render import render_prompt
 
 #: Options of an input for which the task has no choices: the first different ones of so many draws,
 #: at this temperature.
@@ -201,7 +200,7 @@ class Dialogue:
     def prompt(self) -> str:
         """Return the prompt of the latest input, or that of any where there is none yet."""
         if self._reply is None:
-            return render_prompt(self.player.policy)
+            return self._speaker.shown(self.player.policy)
         return self._speaker.prompt(
             self._remembering(self._past[self._reply.forgotten :]), self._reply.input
         )

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evoprompt.conversation import Prompt
 from evoprompt.measurement.asker import Asker, Prior, words_read
 from evoprompt.measurement.measure import JOIN_SLACK
+from evoprompt.measurement.requests import text_of
 from evoprompt.measurement.steps import STEP_TOKENS
 from evoprompt.policy import Policy
 from evoprompt.records import Example
@@ -53,13 +55,20 @@ class Speaker:
             <= measurer.executor.info().window
         )
 
+    def shown(self, policy: Policy) -> str:
+        """Return the whole prompt as the model reads it, with placeholders."""
+        return self.asker.measurer.shown(policy)
+
     def prompt(self, policy: Policy, text: str) -> str:
-        """Return the whole prompt for an input, with what the model writes after the policy's
-        steps.
+        """Return the whole prompt for an input as the model reads it, with what it writes after the
+        policy's steps.
 
         Raises:
             UserError: it does not fit the model's window.
         """
+        return text_of(self.asker.measurer.tokenizer, self._prompt(policy, text))
+
+    def _prompt(self, policy: Policy, text: str) -> Prompt:
         [prompt], count = self.asker.measurer.prompts(policy, [text])
         self.asker.ledger.count(PHASE, count)
         return prompt
@@ -96,7 +105,7 @@ class Speaker:
         Raises:
             UserError: as `prompt`.
         """
-        prompts = [self.prompt(policy, text)] * len(seeds)
+        prompts = [self._prompt(policy, text)] * len(seeds)
         asker = self.asker
         with asker.ledger.timed("scoring"):
             written = asker.writer.write(

@@ -9,6 +9,7 @@ from evoprompt.backends.open import backend_of
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.calibrator import calibrator_of
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.measurement.model import chats_of
 from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Policy
 from evoprompt.records import Example
@@ -73,10 +74,12 @@ class Forecaster:
         return (search if limit is None else min(search, limit)) + 2 * max(founders.test) + growth
 
     def _count(self, config: Config) -> Founders:
-        key = f"{config.task.model_dump_json()}{config.model.name}{config.fitness}"
+        model = f"{config.model.name} {config.model.chat}"
+        key = f"{config.task.model_dump_json()}{model}{config.fitness}"
         if key not in self._founders:
             task, fitness = check_task(config)
             tokenizer = self._tokenizer(config)
+            task = task.rendered(chats_of(config.model.chat, tokenizer)[0])
             prior = calibrator_of(config.fitness.calibration, task, fitness).needs_prior
 
             def count(examples: tuple[Example, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.showcase import showcase_of, showcase_text
 from evoprompt.policy import Policy
 from evoprompt.report.diff import is_same
+from evoprompt.tasks.render import render_prompt
 
 BASELINE = Policy("Sort it.")
 CHAMPION = Policy("Sort it now.", label_words=(("complaint", "negative"),))
@@ -35,7 +37,11 @@ ROWS = [
 ]
 
 
-def summary(champion: Policy = CHAMPION) -> SimpleNamespace:
+def told(policy: Policy, prompt: str) -> dict[str, object]:
+    return {"policy": policy.to_dict(), "policy_id": policy.policy_id, "prompt": prompt}
+
+
+def summary(champion: Policy = CHAMPION, prompt: str | None = None) -> SimpleNamespace:
     calibration = LabelCalibration("labelled", 1.0, {"complaint": 0.5, "praise": -0.5}, 20)
     return SimpleNamespace(
         name="night",
@@ -44,9 +50,9 @@ def summary(champion: Policy = CHAMPION) -> SimpleNamespace:
         seed=3,
         claim=SimpleNamespace(text="It is better.", verdict="better"),
         champion=SimpleNamespace(
-            policy=champion.to_dict(), policy_id=champion.policy_id, calibration=calibration
+            **told(champion, prompt or str(render_prompt(champion))), calibration=calibration
         ),
-        baseline=SimpleNamespace(policy=BASELINE.to_dict(), policy_id=BASELINE.policy_id),
+        baseline=SimpleNamespace(**told(BASELINE, str(render_prompt(BASELINE)))),
         test=SimpleNamespace(num_examples=3),
     )
 
@@ -61,6 +67,16 @@ def test_the_text_has_the_label_words_the_calibration_an_example_and_what_change
     assert "Sort it{+ now+}." in text
     assert "complaint: ' [-complaint-]{+negative+}'" in text
     assert "evoprompt export 'a run' --to python" in text
+
+
+def test_a_chat_is_shown_as_the_model_reads_it():
+    chat = replace(CHAMPION, chat="turns")
+    rows = [row("1", chat, "complaint", "complaint")]
+    prompt = "<|user|>{input} is no input, Input: {input}<|assistant|>Output:"
+    text = showcase_text(showcase_of(summary(chat, prompt), rows, Path("run")))
+    assert prompt in text
+    assert "{input} is no input, Input: text <b>1</b>\\x1b[31m<|assistant|>Output: negative" in text
+    assert "chat template: the model's own, demonstrations as turns" in text
 
 
 def test_a_champion_that_is_the_starting_prompt_is_said_to_be():

@@ -76,6 +76,9 @@ class ToySpeaker:
         self.fitted = answers
         return len(policy.demonstrations) <= self.most_demonstrations
 
+    def shown(self, policy):
+        return render_prompt(policy)
+
     def prompt(self, policy, text):
         return render_prompt(policy, text)
 
