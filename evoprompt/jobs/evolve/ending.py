@@ -124,6 +124,9 @@ def _held_out(
         raw = "  ".join(interval(test.baseline_raw))
         yield "the same, uncalibrated", f"{raw}  (best starting prompt)"
     yield "held-out accuracy after", Cell(after, emphasis="strong")
+    if test.champion_offsets is not None:
+        alone = "  ".join(interval(test.champion_offsets))
+        yield "the same, by offsets", f"{alone}  (without the linear head)"
     exact = "" if test.mcnemar is None else f", McNemar's exact p {test.mcnemar.p_value:.3f}"
     yield "difference", f"{difference}  (paired, {test.num_examples} test examples{exact})"
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from evoprompt.dynamics.account import PriceAccount, flat
 from evoprompt.jobs.evolve.findings import trust_text
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
-from evoprompt.jobs.held_out import PARTS, CountedShare, Share, held_out_markdown
+from evoprompt.jobs.held_out import FURTHER, PARTS, CountedShare, Share, held_out_markdown
 from evoprompt.report.text import calibration_text
 from evoprompt.store.ledger import TokenSummary
 from evoprompt.tracking.base import Detail
@@ -141,9 +141,9 @@ def summary_metrics(summary: Summary, detail: Detail = "brief") -> dict[str, flo
     """Return the metrics of a finished run: the held-out check and its evaluators' rates, with
     their intervals, and what it cost.
     """
-    known = (*PARTS, "baseline_raw") if summary.test.baseline_raw else PARTS
+    further = [n for n in FURTHER.values() if getattr(summary.test, n) is not None]
     shares: dict[str, Share | CountedShare] = {
-        f"test/{name}": summary.test.part(name) for name in known
+        f"test/{name}": summary.test.part(name) for name in (*PARTS, *further)
     }
     for name, evaluator in summary.evaluator.items():
         rates = {"sensitivity": evaluator.sensitivity, "specificity": evaluator.specificity}
