@@ -298,11 +298,16 @@ def test_ids_are_of_a_column_or_of_the_content(tmp_path: Path):
 
 
 def test_lines_with_the_keys_of_an_example_are_read_as_ever(tmp_path: Path):
-    """Targets are free text there without choices, whatever repeats."""
+    """Targets are free text there without choices, whatever repeats; that is said."""
     rows = [{"input": f"t{n}", "target": "ab"[n % 2], "text": "x"} for n in range(8)]
     examples, notes = read(tmp_path / "x.jsonl", rows)
     assert {e.choices for e in examples} == {None}
-    assert notes == ""
+    assert "there are only 2 different targets; task.fields={} takes these as the cho" in notes
+    assert read(tmp_path / "x.jsonl", rows, fields={})[0][0].choices == ("a", "b")
+    different = [{**row, "target": str(n)} for n, row in enumerate(rows)]
+    assert read(tmp_path / "x.jsonl", different)[1] == ""
+    assert read(tmp_path / "x.jsonl", [{**r, "choices": ["a", "b"]} for r in rows])[1] == ""
+    examples, _ = read(tmp_path / "x.jsonl", rows)
     assert examples[0].origin == f"{tmp_path / 'x.jsonl'}:1"
     said, _ = read(tmp_path / "x.jsonl", rows, fields={"input": "text", "target": "target"})
     assert said[0].input == "x"

@@ -14,7 +14,7 @@ from evoprompt.config.task import FieldsConfig, TaskConfig, hub_address, is_hub_
 from evoprompt.errors import UserError, quoted
 from evoprompt.records import Example
 from evoprompt.tasks.fields import Fields, Filled, fill, names_of, resolve
-from evoprompt.tasks.labels import labelled, notes_on_names, offered, renamed
+from evoprompt.tasks.labels import labelled, notes_on_names, offered, renamed, repeated
 from evoprompt.tasks.readers.base import Table
 from evoprompt.tasks.readers.open import LINES, form_of, open_plain, open_table
 from evoprompt.tasks.sources.base import Raw
@@ -50,7 +50,8 @@ class FileSource:
         name = task_name(config.path)
         if is_native(config):
             [examples, *held_out] = [tuple(read_jsonl(Path(p))) for p in paths]
-            return Raw(name, examples, _apart(examples, held_out[0] if held_out else ()))
+            test = _apart(examples, held_out[0] if held_out else ())
+            return Raw(name, examples, test, notes=_note_on_free_text(examples))
         return _read_tables(config, name)
 
 
@@ -90,6 +91,17 @@ def _is_guessed(row: Mapping[str, object]) -> bool:
     except UserError:
         return False
     return True
+
+
+def _note_on_free_text(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Return a note where no line has choices, and yet few targets repeat."""
+    found = repeated(e.target for e in examples)
+    if found is None or any(e.choices is not None for e in examples):
+        return ()
+    return (
+        f"answers are free text, for no line has choices, though there are only {len(found)} "
+        f"different targets; task.fields={{}} takes these as the choices",
+    )
 
 
 def _apart(examples: Sequence[Example], test: Sequence[Example]) -> tuple[Example, ...]:
