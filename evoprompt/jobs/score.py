@@ -4,6 +4,10 @@ Evaluation Harness, so numbers compare.
 Trailing spaces of a context move to its continuation; an empty context is the model's
 beginning-of-text token; and what follows the context's own tokens in the tokens of the whole text
 is the continuation, as in the harness, also where the two do not join cleanly.
+
+In the place of a context there may be the messages of a conversation, which the model's chat
+template renders: what asks for an answer, or, where the last message is the assistant's, what goes
+on with it. Its white space stays where it is.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from evoprompt.backends.base import Executor, TextTokenizer, WorkUnit
 from evoprompt.backends.open import open_model
 from evoprompt.config.sections import JobConfig
+from evoprompt.conversation import Conversation, Prompt, Role, Turn
 from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.base import plainly
 from evoprompt.measurement.model import memo_opener
@@ -36,6 +41,10 @@ logger = logging.getLogger(__name__)
 #: What a line of requests is, for errors; what is read of it, with what other programs call it.
 FORM = '{"id", "context": text, "continuation": text}'
 KEYS = {"id": (), "context": ("prompt", "input"), "continuation": ("completion", "target")}
+ROLES = get_args(Role)
+MESSAGE = '{"role", "content": text}'
+CHAT_FORM = f'{{"id", "messages": [{MESSAGE}, ...], "continuation": text}}'
+CHAT_KEYS = {"id": (), "messages": (), "continuation": KEYS["continuation"]}
 
 
 def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None) -> None:
@@ -74,7 +83,7 @@ def score_file(config: JobConfig, source: Path, target: Path, stats: Path | None
 
 
 def score_pairs(
-    config: JobConfig, pairs: Sequence[tuple[str, str]]
+    config: JobConfig, pairs: Sequence[tuple[Prompt, str]]
 ) -> tuple[list[TokenRequest], TokenScores, dict[str, object]]:
     """Return the requests of (context, continuation) pairs, their scores, and how they came about:
     seconds, the way of scoring, what answered, what the plain forward gave to a sample of them.
@@ -93,7 +102,7 @@ def score_pairs(
 
 
 def _score_pairs(
-    config: JobConfig, pairs: Sequence[tuple[str, str]]
+    config: JobConfig, pairs: Sequence[tuple[Prompt, str]]
 ) -> tuple[list[TokenRequest], TokenScores, dict[str, object]]:
     begun = time.perf_counter()
     model = open_model(config)
@@ -143,13 +152,16 @@ def score_with_memo(
 
 
 def harness_requests(
-    tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]]
+    tokenizer: TextTokenizer, pairs: Sequence[tuple[Prompt, str]]
 ) -> list[TokenRequest]:
     """Return the token requests of (context, continuation) pairs as the LM Evaluation Harness 0.4
     encodes them.
     """
-    moved = []
+    moved: list[tuple[Prompt, str]] = []
     for context, continuation in pairs:
+        if not isinstance(context, str):
+            moved.append((context, continuation))
+            continue
         stripped = context.rstrip()
         moved.append((stripped, context[len(stripped) :] + continuation))
     contexts = tokenizer.encode([context for context, _ in moved])
@@ -172,7 +184,7 @@ def harness_requests(
 
 
 def read_requests(source: Path) -> list[dict[str, Any]]:
-    """Return the requests of a JSONL file.
+    """Return the requests of a JSONL file; the context of one with messages is what they say.
 
     Raises:
         UserError: the file cannot be read, has no line, or a line is malformed; the message has the
@@ -181,11 +193,36 @@ def read_requests(source: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in read_lines(source, "requests"):
         where = f"{source}, line {number}"
-        row = check_keys(parse_json(line, where), where, FORM, KEYS, KEYS)
-        for key in ("context", "continuation"):
+        row = parse_json(line, where)
+        is_chat = isinstance(row, dict) and "messages" in row and "context" not in row
+        form, keys = (CHAT_FORM, CHAT_KEYS) if is_chat else (FORM, KEYS)
+        row = check_keys(row, where, form, keys, keys)
+        for key in ("continuation",) if is_chat else ("context", "continuation"):
             if not isinstance(row[key], str):
                 refuse(where, f"'{key}' must be a text{in_quotes(row[key])}", row[key])
-        rows.append(row)
+        rows.append(row | ({"context": said_in(row["messages"], where)} if is_chat else {}))
     if not rows:
         raise UserError(f"the requests {source} have no line; give some, one a line")
     return rows
+
+
+def said_in(messages: object, where: str) -> Conversation:
+    """Return the conversation of messages as programs exchange them.
+
+    Raises:
+        UserError: they are none; the message begins with `where`.
+    """
+    expected = f"'messages' must be a list of {MESSAGE}, the role one of {', '.join(ROLES)}"
+    if not isinstance(messages, list) or not messages:
+        refuse(where, expected, messages)
+    turns = []
+    for each in messages:
+        if not isinstance(each, dict) or each.get("role") not in ROLES:
+            refuse(where, expected, each)
+        if not isinstance(each.get("content"), str):
+            refuse(where, f"the content of a message must be a text{in_quotes(each)}", each)
+        turns.append(Turn(each["role"], each["content"]))
+    begun = turns.pop().content if turns[-1].role == "assistant" else ""
+    if not any(turn.role == "user" for turn in turns):
+        refuse(where, "a message of the user must stand before an answer", messages)
+    return Conversation(tuple(turns), begun)
