@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import replace
 from itertools import groupby
 
@@ -92,6 +93,12 @@ class Measurer:
         self._steps = StepWriter(writer) if writer is not None else None
         self._verdicts = Verdicts()
         self._prompt_tokens: dict[str, int] = {}
+
+    def without_verdicts(self) -> Measurer:
+        """Return what measures the same but for verdicts, and shares all else with this."""
+        found = copy(self)
+        found.wanted = replace(self.wanted, verdicts=False)
+        return found
 
     def watch(self, seed: int, ledger: Ledger) -> None:
         """Check from now on a sample of what is measured; the ledger gets what is found."""

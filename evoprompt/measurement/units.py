@@ -180,6 +180,7 @@ def verdict_scores(
 
 def _rounded(features: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return features as they are kept in a run's folder, in numbers of 16 bits (three digits),
-    shape (1, example, word).
+    shape (1, example, word). What they cannot hold, as of a word that never comes, is the least.
     """
-    return np.array([features], dtype=np.float16).astype(np.float64)
+    least = np.finfo(np.float16).min
+    return np.maximum([features], least).astype(np.float16).astype(np.float64)

@@ -126,14 +126,14 @@ class Memo:
             requests=len(requests),
             memo_requests=len(requests),
         )
-        read = self._recall_features(requests, features) if features else None
-        if features and read is None:
+        rows = self._recall_features(requests, features) if features else []
+        if rows is None:
             return None
         return TokenScores(
             np.array([v for v, _ in values]),
             np.array([g for _, g in values], dtype=bool),
             count,
-            features=read,
+            features=np.stack(rows) if any(map(len, rows)) else None,
         )
 
     def complete(
@@ -205,11 +205,14 @@ class Memo:
         features: Features | None,
         values: NDArray[np.float64] | None,
     ) -> list[tuple[bytes, bytes, bytes, bytes]]:
-        """Return what is written of the features after each context."""
-        if features is None or values is None:
+        """Return what is written of the features after each context: nothing of a backend that
+        read none, so that this is known too.
+        """
+        if features is None:
             return []
         asked = [TokenRequest(requests[i].context, features.tokens) for i in features.places]
-        written = (row.astype("<f8").tobytes() for row in values)
+        read = np.zeros((len(asked), 0)) if values is None else values
+        written = (row.astype("<f8").tobytes() for row in read)
         return [
             (self._key(r), company, self._seal_of(r, data), data)
             for r, data in zip(asked, written, strict=True)
@@ -217,9 +220,9 @@ class Memo:
 
     def _recall_features(
         self, requests: Sequence[TokenRequest], features: Features
-    ) -> NDArray[np.float64] | None:
-        """Return the features that were read together with these requests, shape (place, token);
-        None unless all are there.
+    ) -> list[NDArray[np.float64]] | None:
+        """Return the features that were read together with these requests, by place, shape (token,)
+        each, or (0,) where the backend reads none; None unless all are there.
         """
         company = self._company([self._key(r) for r in requests])
         found = []
@@ -232,7 +235,7 @@ class Memo:
             if not rows or rows[0][0] != self._seal_of(asked, rows[0][1]):
                 return None
             found.append(np.frombuffer(rows[0][1], "<f8"))
-        return np.stack(found)
+        return found
 
     def close(self) -> None:
         """Close the file."""

@@ -86,6 +86,9 @@ def test_features_are_those_of_each_example_whatever_the_order():
     assert both.features.shape == (1, 4, 2)
     np.testing.assert_array_equal(both.first(2).features, read.features)
     assert label_scores(*unit_of(queries), EXAMPLES).features is None
+    # of a word that never comes, the least number of 16 bits
+    never = label_scores(unit, replace(scores, features=np.full((2, 2), -np.inf)), EXAMPLES)
+    assert (never.features == -65504).all()
 
 
 def test_the_order_of_the_queries_changes_nothing():
@@ -164,3 +167,17 @@ def test_no_prompt_is_rendered_twice(
     measurer.measure([POLICY], EXAMPLES, lambda _: None, Ledger().timed)
     # 5 candidates, and 2 verdicts on 2 answers to 2 examples.
     assert len(rendered) == 5 + 8
+
+
+def test_without_verdicts_the_same_is_measured_but_for_them(scorer: Scorer, tiny_model: Path):
+    measurer = Measurer(Tokenizer(tiny_model), LocalExecutor(scorer), Wanted(verdicts=True))
+    both = [
+        m.measure([POLICY], EXAMPLES, lambda _: None, Ledger().timed)[POLICY.policy_id]
+        for m in (measurer, measurer.without_verdicts())
+    ]
+    (whole, all_tokens), (answers, tokens) = both
+    assert whole.verdict is not None
+    assert answers.verdict is None
+    np.testing.assert_array_equal(answers.num_tokens, whole.num_tokens)
+    assert tokens.floor_body_tokens < all_tokens.floor_body_tokens
+    assert measurer.wanted.verdicts

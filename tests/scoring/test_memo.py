@@ -69,6 +69,17 @@ def test_features_come_back_to_the_bit_with_those_they_were_read_with_alone(memo
     assert memo.recall(REQUESTS[:1], Features((7, 8), (0,))) is None
 
 
+def test_a_backend_that_reads_no_features_is_recalled_too(memo: Memo):
+    features = Features((7, 8), (0, 3))
+    memo.keep(REQUESTS, scores_of(REQUESTS), features)
+    again = memo.recall(REQUESTS, features)
+    assert again.features is None
+    assert again.log_likelihood.tolist() == scores_of(REQUESTS).log_likelihood.tolist()
+    # what was kept where none were asked for says nothing of them
+    memo.keep(REQUESTS[:2], scores_of(REQUESTS[:2]))
+    assert memo.recall(REQUESTS[:2], Features((7, 8), (0,))) is None
+
+
 def test_features_that_were_changed_in_the_file_are_not_believed(memo: Memo):
     features = Features((7, 8), (0,))
     kept = replace(scores_of(REQUESTS), features=np.array([[-1.0, -2.0]]))

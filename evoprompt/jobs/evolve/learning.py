@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.gauge import Watcher, measure
@@ -34,7 +35,7 @@ def learn_more(
 ) -> dict[str, tuple[LabelScores, ...]]:
     """Measure policies on as many labelled examples more as budget and `final.labels` allow, each
     on as many as the others, so that none is better for having met more. Return what was measured
-    of each beside the search, by policy id: the validation examples, then these.
+    of each beside the search, by policy id: the validation examples, then these, without verdicts.
     """
     found: dict[str, tuple[LabelScores, ...]] = {}
     found |= {p.policy_id: (validated[p.policy_id],) for p in policies}
@@ -47,12 +48,12 @@ def learn_more(
         costs = (parts.costs.beside(p, examples[:num]) for p, examples in more.items())
         return room is not None and sum(costs) > room
 
-    most = max(map(len, more.values()))
+    most, measurer = max(map(len, more.values())), parts.measurer.without_verdicts()
     num = bisect_left(range(1, most + 1), True, key=over)
     for policy, examples in more.items():
         if asked := examples[:num]:
             watcher.phase(PHASE, 1)
-            scores = measure(parts.measurer, [policy], asked, journal.ledger, PHASE, watcher)
+            scores = measure(measurer, [policy], asked, journal.ledger, PHASE, watcher)
             found[policy.policy_id] += (scores[policy.policy_id],)
     return found
 
@@ -65,11 +66,11 @@ def _more(parts: Parts, journal: Journal, policy: Policy, validated: LabelScores
     labels = met + len(validated.gold)
     shown = {d.input for d in policy.demonstrations}
     rest = (*task.validation[len(validated.gold) :], *task.fitness[met:], *task.spare, *task.pool)
-    usable = [
+    usable = (
         e
         for e in rest
         if e.input not in shown
         and e.candidates == task.choices
         and parts.measurer.fits(policy, [e])
-    ]
-    return usable[: max(0, parts.config.final.labels - labels)]
+    )
+    return list(islice(usable, max(0, parts.config.final.labels - labels)))
