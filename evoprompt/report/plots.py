@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from evoprompt.errors import printable
+from evoprompt.stats.significance import LEAST_INTERVAL, Estimate
 
 #: Colours that people with colour-blindness can tell apart (Okabe and Ito 2008).
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#777777"
@@ -42,6 +43,16 @@ def new_axes(height: float = 3.2, left: float = 0.11) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     plain(axes)
     return figure, axes
+
+
+def reach(estimate: Estimate, values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the ends of what is drawn of replicates beside their mean: its interval, or of few of
+    them their range; None where all are equal, or there is one.
+    """
+    if len(values) >= LEAST_INTERVAL:
+        return estimate.ends
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return (low, high) if high > low else None
 
 
 def finish(figure: Figure, axes: Axes, label: str) -> str:

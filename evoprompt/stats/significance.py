@@ -20,6 +20,9 @@ from evoprompt.arrays import Floats, Integers
 #: counts are exact too.
 EXACT_LIMIT = 50
 TIE_TOLERANCE = 1e-12
+#: Replicates from which on an interval of their mean is shown: of fewer it is so wide that it tells
+#: nothing, and leaves what is possible.
+LEAST_INTERVAL = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ def test_run_report_and_a_second_run_in_the_same_folder(
     assert code == 0
     assert "held-out accuracy after" in out
     assert "MLflow off (tracking.enabled is false)" in " ".join(out.split())
+    assert " ui --runs " not in out, "nothing is tracked"
+    assert "champion.txt" in out
     report = tmp_path / "run" / "report.html"
     first = report.read_text()
     report.unlink()

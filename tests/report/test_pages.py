@@ -21,8 +21,10 @@ from evoprompt.jobs.evolve.session import conduct
 from evoprompt.jobs.sweep.page import page_text
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
 from evoprompt.report.markup import SCRIPT, page, preformatted, section
+from evoprompt.report.plots import reach
 from evoprompt.report.table import Cell, new_table, to_html, to_markdown
 from evoprompt.report.text import thinned, thinned_note
+from evoprompt.stats.significance import mean_interval
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -116,6 +118,14 @@ class Charts(HTMLParser):
             self.ids.append(str(own["id"]))
         if tag == "a" and str(own.get("href", "")).startswith("#"):
             self.links.append(str(own["href"])[1:])
+
+
+def test_of_few_replicates_the_range_is_drawn_and_of_more_an_interval():
+    few, more = [0.1, 0.2, 0.6], [0.1, 0.2, 0.3, 0.6]
+    assert reach(mean_interval(few), few) == (0.1, 0.6)
+    assert reach(mean_interval(more), more) == mean_interval(more).ends
+    assert reach(mean_interval([0.5, 0.5]), [0.5, 0.5]) is None
+    assert reach(mean_interval([0.5]), [0.5]) is None
 
 
 def test_charts_have_names_links_lead_somewhere_and_nothing_is_fetched(tmp_path: Path):

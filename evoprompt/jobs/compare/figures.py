@@ -11,8 +11,18 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from evoprompt.dynamics.comparison import TERMS, band
 from evoprompt.jobs.compare.comparison import Comparison, GroupResult
-from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, new_axes, plain, svg
-from evoprompt.stats.significance import Estimate
+from evoprompt.report.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    new_axes,
+    plain,
+    reach,
+    svg,
+)
+from evoprompt.stats.significance import LEAST_INTERVAL, Estimate
 
 #: Of groups, in their order; after the last the first comes again, dashed. Okabe and Ito 2008.
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
@@ -51,7 +61,7 @@ def curves_figure(comparison: Comparison) -> str:
             linewidth=1.8,
             label=f"{_short(result)} ({len(curves)})",
         )
-        if half is not None:
+        if half is not None and len(curves) >= LEAST_INTERVAL:
             axes.fill_between(
                 grid, mean - half, mean + half, step="post", color=color, alpha=0.14, linewidth=0
             )
@@ -94,7 +104,7 @@ def points_figure(comparison: Comparison) -> str:
             axes.scatter(
                 values, row + 0.2 + 0.5 * spread, s=12, color=_color(row), alpha=0.55, linewidths=0
             )
-            _interval(axes, result.estimates[quantity], row - 0.12, _color(row))
+            _interval(axes, result.estimates[quantity], values, row - 0.12, _color(row))
         _rows(axes, [_short(result) for result in comparison.groups] if place == 1 else [""] * num)
         axes.set_xlabel(label, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -147,8 +157,9 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
                 alpha=0.8,
                 label=_short(result) if row == 0 else None,
             )
-            if estimate.low is not None and estimate.high is not None:
-                axes.plot([estimate.low, estimate.high], [y, y], color="black", linewidth=0.9)
+            values = [run.values[name] for run in result.runs if name in run.values]
+            if (ends := reach(estimate, values)) is not None:
+                axes.plot(ends, [y, y], color="black", linewidth=0.9)
     axes.axvline(0, color="black", linewidth=0.6)
     _rows(axes, [text for _, text in rows])
     axes.set_xlabel(label)
@@ -157,10 +168,12 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
     return svg(figure)
 
 
-def _interval(axes: Axes, estimate: Estimate, y: float, color: str) -> None:
+def _interval(
+    axes: Axes, estimate: Estimate, values: Sequence[float], y: float, color: str
+) -> None:
     axes.plot([estimate.value], [y], marker="o", color=color)
-    if estimate.low is not None and estimate.high is not None:
-        axes.plot([estimate.low, estimate.high], [y, y], color=color, linewidth=1.5)
+    if (ends := reach(estimate, values)) is not None:
+        axes.plot(ends, [y, y], color=color, linewidth=1.5)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

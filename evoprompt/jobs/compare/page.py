@@ -55,8 +55,8 @@ def _sections(comparison: Comparison) -> Iterator[str]:
 
 
 GROUP_NOTE = (
-    "Means over runs with Student's intervals; a single run's held-out accuracy has Wilson's "
-    "interval over its test examples. "
+    "Means over runs, from 4 runs on with Student's intervals; a single run's held-out accuracy "
+    "has Wilson's interval over its test examples. "
     "Cost to target: median over runs, where those that never reached it count as later than "
     "all; below, how many reached it."
 )
@@ -69,7 +69,7 @@ TEST_NOTE = (
 TERM_NOTE = (
     "Price's terms of every generation up to the end of the common range, summed; a run's terms "
     "add up to the change of its mean, exactly. "
-    "Lines are intervals over runs."
+    "Lines are intervals over runs, of fewer than 4 their range."
 )
 PART_NOTE = (
     "Differences to the baseline, the greatest first. Holm's adjustment is over all "
@@ -89,8 +89,8 @@ def _curve_note(comparison: Comparison) -> str:
     return (
         f"Thick: mean of a group over the {axis} that all runs have ({low:,.0f} to {high:,.0f}), "
         f"with its {1 - comparison.settings.alpha:.0%} "
-        "interval; thin: single runs, to their own ends. Between generations the last value "
-        f"holds.{tokens}"
+        "interval from 4 runs on; thin: single runs, to their own ends. Between "
+        f"generations the last value holds.{tokens}"
     )
 
 

@@ -7,7 +7,7 @@ from math import isfinite
 from evoprompt.dynamics.comparison import Contrast, median
 from evoprompt.jobs.compare.comparison import QUANTITIES, Comparison, GroupResult
 from evoprompt.report.table import Cell, Table, new_table
-from evoprompt.stats.significance import Estimate, seeds_needed
+from evoprompt.stats.significance import LEAST_INTERVAL, Estimate, seeds_needed
 
 #: Price's terms and operators that the terminal shows.
 SHOWN_PARTS = 10
@@ -133,7 +133,7 @@ def _runs(result: GroupResult) -> str:
 def _estimate(estimate: Estimate | None, form: str) -> Cell:
     if estimate is None:
         return Cell("")
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.high is None or estimate.num < LEAST_INTERVAL:
         return Cell(f"{estimate.value:{form}}")
     return Cell(f"{estimate.value:{form}}", f"[{estimate.low:{form}}, {estimate.high:{form}}]")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from evoprompt.conversation import Prompt
 from evoprompt.errors import printable
 from evoprompt.jobs.evolve.predictions import Prediction
-from evoprompt.jobs.evolve.record import Summary
+from evoprompt.jobs.evolve.record import ChampionSummary, Summary
 from evoprompt.policy import Policy
 from evoprompt.report.diff import Piece, diff_text, is_same, word_diff
 from evoprompt.report.text import calibration_text
@@ -68,15 +68,12 @@ def showcase_of(summary: Summary, rows: Sequence[Prediction], folder: Path) -> S
     baseline = Policy.from_dict(summary.baseline.policy)
     own = [r for r in rows if r.policy_id == summary.champion.policy_id]
     choices = _choices(policy, summary, own)
-    calibration = summary.champion.calibration
     return Showcase(
         title=f"{summary.name}: {summary.model.name} on {summary.task}, seed {summary.seed}",
         claim=summary.claim.text if summary.claim else "",
         prompt=summary.champion.prompt,
         answers={choice: render_answer(policy, choice) for choice in choices},
-        compared="the likeliest answer is taken, as it is"
-        if calibration is None
-        else calibration_text(calibration),
+        compared=_compared(summary.champion),
         example=_example(policy, summary.champion.prompt, own),
         changed=word_diff(
             _told(baseline, summary.baseline.prompt, choices),
@@ -116,6 +113,16 @@ def _parts(shown: Showcase) -> Iterator[str]:
     slots = "\n".join(f"{name}: {text}" for name, text in shown.slots.items())
     yield f"== What it consists of ==\n{slots}"
     yield f"== To use it in another program ==\n{shown.export}"
+
+
+def _compared(champion: ChampionSummary) -> str:
+    """Return how answers are compared; where other words are read too, also without them."""
+    if champion.calibration is None:
+        return "the likeliest answer is taken, as it is"
+    whole = calibration_text(champion.calibration)
+    if champion.offsets is None:
+        return whole
+    return f"{whole}; by the words of the answers alone: {calibration_text(champion.offsets)}"
 
 
 def answered(found: Prediction) -> str:

@@ -14,7 +14,7 @@ from matplotlib.ticker import AutoLocator
 
 from evoprompt.jobs.sweep.record import SweepRow
 from evoprompt.jobs.sweep.tables import best_group, by_level, column, done, level_of
-from evoprompt.report.plots import BLUE, GREY, ORANGE, plain, svg
+from evoprompt.report.plots import BLUE, GREY, ORANGE, plain, reach, svg
 from evoprompt.stats.significance import mean_interval
 
 #: Levels above which a factor of numbers is drawn as points over its values.
@@ -109,11 +109,11 @@ def _levels(axes: Axes, levels: dict[str, list[float]]) -> None:
         axes.scatter(
             place + np.array(spread) - 0.1, values, s=14, color=GREY, alpha=0.7, linewidths=0
         )
-        reach = [[mean.value - mean.ends[0]], [mean.ends[1] - mean.value]] if mean.ends else None
+        ends = reach(mean, values)
         axes.errorbar(
             place + 0.15,
             mean.value,
-            yerr=reach,
+            yerr=[[mean.value - ends[0]], [ends[1] - mean.value]] if ends else None,
             color=BLUE,
             marker="o",
             capsize=3,
@@ -146,7 +146,7 @@ def _heat_map(rows: Sequence[SweepRow], first: str, second: str, measure: tuple[
             ha="center",
             va="center",
             fontsize=8,
-            color="white" if cells[i, j] < middle else "black",
+            color="white" if cells[i, j] < middle else "#111111",  # on a dark page too
         )
     axes.set_xticks(range(len(across)), [_text(level) for level in across], fontsize=8)
     axes.set_yticks(range(len(down)), [_text(level) for level in down], fontsize=8)

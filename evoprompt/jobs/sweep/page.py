@@ -49,7 +49,7 @@ STATUS: Mapping[Status, Emphasis] = {
 }
 EFFECT_NOTE = (
     "A grey point for each run; in blue the mean at each level with Student's 95 % interval over "
-    "its runs, whatever their other settings."
+    "its runs, of fewer than 4 their range, whatever their other settings."
 )
 #: Pairs of factors that are drawn at most.
 MOST_PAIRS = 6
@@ -189,8 +189,8 @@ def _replicates(rows: Sequence[SweepRow]) -> str:
         for group, ended in found
     ]
     note = (
-        "Means over seeds with Student's 95 % interval. The seeds share their examples, so the "
-        "interval says how much the search varies, "
+        "Means over seeds, from 4 seeds on with Student's 95 % interval. The seeds share "
+        "their examples, so the interval says how much the search varies, "
         "not how much another sample of examples would."
     )
     return section("Over seeds", to_html(new_table(heads, lines)), note)
@@ -212,7 +212,7 @@ def _figures(state: SweepState, ended: Sequence[SweepRow]) -> Iterator[str]:
     measures = [objective]
     if not state.objective.startswith("test.champion"):
         measures.append(("accuracy_after", "accuracy after, test examples"))
-    effects = "".join(effect_figure(ended, axis, measures) for axis in axes)
+    effects = "".join(effect_figure(ended, axis, measures) for axis in axes if axis != REPLICATES)
     if effects:
         yield section("Effect of each factor", effects, EFFECT_NOTE)
     levels = [a for a in axes if a != REPLICATES and not is_continuous(ended, a)]

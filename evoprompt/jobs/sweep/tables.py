@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from evoprompt.jobs.sweep.record import SweepRow
-from evoprompt.stats.significance import Estimate, mean_interval
+from evoprompt.stats.significance import LEAST_INTERVAL, Estimate, mean_interval
 
 REPLICATES = "seed"  #: the key whose values make runs replicates of each other
 
@@ -68,10 +68,13 @@ def mean_of(rows: Sequence[SweepRow], name: str) -> Estimate | None:
 
 
 def mean_text(mean: Estimate | None) -> str:
-    """Return a mean with its interval, where the values differ; nothing where there is none."""
+    """Return a mean with its interval, where the values differ and are not too few for one; nothing
+    where there is none.
+    """
     if mean is None:
         return ""
-    interval = f" [{mean.ends[0]:.3f}, {mean.ends[1]:.3f}]" if mean.ends else ""
+    enough = mean.ends is not None and mean.num >= LEAST_INTERVAL
+    interval = f" [{mean.ends[0]:.3f}, {mean.ends[1]:.3f}]" if enough and mean.ends else ""
     return f"{mean.value:.3f}{interval}"
 
 

@@ -50,7 +50,9 @@ def summary(champion: Policy = CHAMPION, prompt: str | None = None) -> SimpleNam
         seed=3,
         claim=SimpleNamespace(text="It is better.", verdict="better"),
         champion=SimpleNamespace(
-            **told(champion, prompt or str(render_prompt(champion))), calibration=calibration
+            **told(champion, prompt or str(render_prompt(champion))),
+            calibration=calibration,
+            offsets=None,
         ),
         baseline=SimpleNamespace(**told(BASELINE, str(render_prompt(BASELINE)))),
         test=SimpleNamespace(num_examples=3),

@@ -812,7 +812,10 @@ def test_a_mean_has_its_interval_where_values_differ():
     assert mean.ends == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-6)
     assert mean_interval([0.5]).ends is mean_interval([0.1, 0.1, 0.1]).ends is None
     assert mean_text(mean_interval([0.5])) == mean_text(mean_interval([0.5, 0.5])) == "0.500"
-    assert mean_text(mean) == "2.000 [-0.484, 4.484]"
+    # of fewer than four it reaches further than what is possible, and is not told
+    assert mean_text(mean) == "2.000"
+    # 1, 2, 3, 4: s = 1.290994, half = 3.182446 s / 2
+    assert mean_text(mean_interval([1.0, 2.0, 3.0, 4.0])) == "2.500 [0.446, 4.554]"
     runs = [
         SweepRow(1, "1", {}, "done", None, {"accuracy_after": value, "objective": value})
         for value in (0.5, 0.75)
