@@ -46,6 +46,8 @@ POLICY_KEYS: Mapping[str, str] = {
     "answer_prefix": "white space before an answer, where it is none of output_prefix",
     "label_words": "choice and word: what is written for each choice, where it is another text",
     "steps": "questions that the model answers in writing before it gives the answer",
+    "chat": "a text of its own (off), or the model's chat template, with demonstrations as turns "
+    "(turns) or all in one (single)",
     "evaluator": "the prompt by which the policy judges answers, with keys as here",
 }
 
