@@ -38,6 +38,17 @@ def in_one_order(splits: Sequence[Sequence[Example]]) -> list[tuple[Example, ...
     return [tuple(replace(e, choices=choices) for e in split) for split in splits]
 
 
+def in_order_of(split: Sequence[Example], examples: Sequence[Example]) -> tuple[Example, ...]:
+    """Return examples with the choices in the order of a split whose examples share them; without
+    those that have others. Where the split's do not share them, as they are.
+    """
+    if not share_choices(split):
+        return tuple(examples)
+    choices = split[0].choices or ()
+    same = (e for e in examples if e.choices is not None and set(e.choices) == set(choices))
+    return tuple(replace(e, choices=choices) for e in same)
+
+
 def label_shares(examples: Sequence[Example]) -> dict[str, float]:
     """Return the share of each choice among the targets that are known; empty where choices differ
     or there are none.

@@ -31,7 +31,7 @@ from evoprompt.tasks.banks import (
     GENERAL_TEMPLATES,
     default_policies,
 )
-from evoprompt.tasks.base import Task, in_one_order
+from evoprompt.tasks.base import Task, in_one_order, in_order_of
 from evoprompt.tasks.generators import GENERATORS
 from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
 from evoprompt.tasks.sources.base import Raw, Source
@@ -89,7 +89,8 @@ def _plain(config: TaskConfig) -> Task:
             f"task.difficulty out, or use {' or '.join(GENERATORS)}"
         )
     splits, notes = _splits(raw, config)
-    demonstrations, fitness, validation, test, spare = in_one_order(splits)
+    *told, spare = splits
+    demonstrations, fitness, validation, test = in_one_order(told)
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
     task = Task(
         name=raw.name,
@@ -98,7 +99,7 @@ def _plain(config: TaskConfig) -> Task:
         fitness=fitness,
         validation=validation,
         test=test,
-        spare=spare,
+        spare=in_order_of(fitness, spare),
         starting_policies=given,
         phrases=(*raw.phrases, *config.phrases, *GENERAL_PHRASES),
         templates=(*raw.templates, *GENERAL_TEMPLATES),

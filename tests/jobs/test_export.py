@@ -130,7 +130,8 @@ def test_the_python_file_of_a_chat_gives_its_answers(
     folder = ended(config_file, tmp_path / "run", *settings, *CALIBRATED)
     champion = job_of(folder).champion(folder)
     assert champion.policy.chat == "turns"
-    assert champion.prompt.endswith("{input}</s>\n<s>assistant\nLabel:")
+    output = champion.policy.template.output_prefix.strip()
+    assert champion.prompt.endswith(f"{{input}}</s>\n<s>assistant\n{output}")
     labels = (("bad", words[0]), ("good", words[1]))
     policy = replace(champion.policy, label_words=labels, demonstrations=())
     champion = replace(champion, policy=policy)

@@ -130,6 +130,27 @@ def test_choices_that_are_the_same_in_several_orders_come_in_one(tmp_path: Path)
     assert ("c", "a", "b") in {e.choices for split in other.splits.values() for e in split}
 
 
+def test_what_no_split_has_room_for_is_kept_beside_them_with_their_choices(tmp_path: Path):
+    """In the order of the splits; an example with other choices takes none of them their order."""
+    labels = ["c", "a", "b"]
+    rows = [(f"text {i}", labels[i % 3], labels[i % 3 :] + labels[: i % 3]) for i in range(300)]
+    sizes = {"demonstration_pool": 9, "fitness_examples": 9, "validation_examples": 9}
+    file = write_rows(tmp_path / "x.jsonl", rows)
+    plain = load_task(TaskConfig(path=file, **sizes))
+    beside = (*plain.pool, *plain.fitness, *plain.validation, *plain.test)
+    assert len(plain.spare) > 100
+    assert not {e.input for e in plain.spare} & {e.input for e in beside}
+    assert {e.choices for e in plain.spare} == {plain.choices} == {("a", "b", "c")}
+    # one odd row, far behind in its split: the splits share their choices all the same
+    for number in range(400):
+        odd = (f"odd {number}", "d", ["d", "a", "b"])
+        task = load_task(TaskConfig(path=write_rows(tmp_path / "y.jsonl", [*rows, odd]), **sizes))
+        if odd[0] not in {e.input for split in task.splits.values() for e in split}:
+            break
+    assert task.choices == ("a", "b", "c")
+    assert odd[0] not in {e.input for e in task.spare}
+
+
 def test_the_cut_of_the_inbox_is_the_one_of_the_recorded_runs():
     task = load_task(TaskConfig(name="inbox", fitness_examples=48))
     assert [(e.example_id, e.target) for e in task.fitness[:5]] == [
