@@ -44,7 +44,8 @@ QUICK = ("requests", "play", "overrides")
 )
 def test_a_few_damaged_files_are_taken_or_refused_with_a_sentence(kind: Kind, tmp_path: Path):
     assert check_valid(kind, tmp_path) is None
-    ends = fuzz(kind, range(8), tmp_path, seed=2)
+    # inputs are texts, and few damages make them none
+    ends = fuzz(kind, range(24 if kind.name == "inputs" else 8), tmp_path, seed=2)
     assert ends["fault"] == 0
     assert ends["exit 2"] > 0
 

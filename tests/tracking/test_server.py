@@ -94,5 +94,7 @@ def test_a_server_that_dies_costs_the_run_nothing_and_is_told_all_when_it_is_bac
             assert "mlflow.note.content" in client.get_run(known["run_id"]).data.tags
             kept = {Path(a.path).name for a in client.list_artifacts(known["run_id"], "run")}
             assert {"lineage.jsonl", "summary.json", "report.html"} <= kept
-        with pytest.raises(UserError, match=f"open {address} in a browser"):
+        with pytest.raises(
+            UserError, match=f"open {address}/#/experiments/[0-9]+/runs.* in a browser"
+        ):
             serve(tmp_path, "127.0.0.1", 5000)
