@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  makes its cache folder when it is first imported
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
