@@ -111,7 +111,7 @@ class Scorer:
             requests: any.
             cuts: where the tokens that all requests share are cut (`trie.trunk_cuts`); the segments
                 go through the prefix store. Under block masks nothing is cut or stored: a trunk is
-        a small part of a long pass, and costs less there than passes of its own.
+                a small part of a long pass, and costs less there than passes of its own.
             features: read beside them.
 
         Raises:

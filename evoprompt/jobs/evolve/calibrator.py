@@ -81,8 +81,10 @@ class Calibrator:
         if self._way == "head" and not is_read:
             self._way = "labelled"
         if self.asked == "auto" and self._labels:
-            values = [(scores.log_likelihood[0], scores.gold) for scores in founders]
-            prompts = [(*pair, w) for pair, w in zip(values, words, strict=True)]
+            prompts = [
+                (scores.log_likelihood[0], scores.gold, read)
+                for scores, read in zip(founders, words, strict=True)
+            ]
             ways = TO_CHOOSE if is_read else tuple(w for w in TO_CHOOSE if w != "head")
             worth = worth_of_ways(prompts, ways)
             self._worth = {way: round(nats, FITNESS_DIGITS) for way, nats in worth.items()}

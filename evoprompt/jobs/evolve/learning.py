@@ -37,8 +37,9 @@ def learn_more(
     on as many as the others, so that none is better for having met more. Return what was measured
     of each beside the search, by policy id: the validation examples, then these, without verdicts.
     """
-    found: dict[str, tuple[LabelScores, ...]] = {}
-    found |= {p.policy_id: (validated[p.policy_id],) for p in policies}
+    found: dict[str, tuple[LabelScores, ...]] = {
+        p.policy_id: (validated[p.policy_id],) for p in policies
+    }
     if not parts.calibrator.is_used:
         return found
     more = {p: _more(parts, journal, p, validated[p.policy_id]) for p in dict.fromkeys(policies)}
