@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.authors import Author, Reader, TextWriter
 from evoprompt.conversation import Prompt
 from evoprompt.policy import Chat, Demonstration, Policy, Template
 
@@ -40,6 +41,7 @@ class Example:
     choices: tuple[str, ...] | None = None
     #: where it stands, as "file:line", for sentences alone; empty where it stands in no file
     origin: str = field(default="", compare=False, repr=False)
+    also: tuple[str, ...] = ()  #: further right answers, that metrics of written answers take too
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -50,6 +52,23 @@ class Example:
     def gold(self) -> int:
         """The index of the target among the candidates."""
         return self.candidates.index(self.target)
+
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """Every right answer."""
+        return (self.target, *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a metric gives a written answer."""
+
+    value: float  #: how right it is; by the package's metrics from 0 to 1
+    feedback: str = ""  #: what a metric of the user's own says of it
+
+
+#: Grades from which on an answer counts as right.
+RIGHT = 0.5
 
 
 class QueryKind(StrEnum):
@@ -110,6 +129,11 @@ class LabelScores:
     #: log-probability that each of the run's feature words follows the prompt, nats, shape (policy,
     #: example, word); where it was asked for
     features: NDArray[np.float64] | None = None
+    #: what the model writes as an answer, texts, shape (policy, example); where it was asked for,
+    #: and then with what the run's metric gives it and says of it, same shape
+    written: NDArray[np.object_] | None = None
+    grade: NDArray[np.float64] | None = None
+    feedback: NDArray[np.object_] | None = None
     #: log-probability of each choice among the choices, freed of the policy's own favour for some
     #: of them, nats, shape (policy, example, candidate): not measured but fitted, by `calibration`
     calibrated: NDArray[np.float64] | None = None
@@ -167,6 +191,9 @@ BY_EXAMPLE: Mapping[str, float] = {
     "prior": -np.inf,
     "verdict": np.nan,
     "features": np.nan,
+    "written": 0,
+    "grade": np.nan,
+    "feedback": 0,
 }
 
 #: Those of them that have an entry for each candidate.
@@ -297,50 +324,6 @@ class TokenCount:
         return TokenCount(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))
 
 
-class Author(Protocol):
-    """Writes inputs of its own and labels them, with the model that the prompts are for. Its work
-    is counted by whoever made it.
-    """
-
-    def write_input(self, policy: Policy, shown: Sequence[str], seed: int) -> str | None:
-        """Return an input like those shown, drawn by the seed, or None where nothing whole was
-        written.
-        """
-
-    def label(self, policy: Policy, text: str) -> str:
-        """Return the policy's own answer to an input."""
-
-    def gain(self, before: Policy, after: Policy, held_out: Sequence[Demonstration]) -> float:
-        """Return by how much the mean log-likelihood of the right answers, given the choices if
-        any, rises from one policy to the other, nats.
-        """
-
-
-class TextWriter(Protocol):
-    """Writes a line after a prompt. Its work is counted by whoever made it."""
-
-    def write(self, prompt: str, seed: int) -> str | None:
-        """Return the line that is written after the prompt, drawn by the seed, or None where
-        nothing whole was written.
-        """
-
-
-class Reader(Protocol):
-    """Reads what a model that is held in full says beside likelihoods. Its work is counted by
-    whoever made it.
-    """
-
-    def words(self, policy: Policy) -> Mapping[str, Sequence[str]]:
-        """Return for each choice the words that the model's next token separates it by, the best
-        first; empty where none was read.
-        """
-
-    def exchanges(self, policy: Policy) -> Sequence[Policy]:
-        """Return the policy with another word in its instruction, the likeliest gain to first order
-        first; none where none can be told.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A policy that was scored."""
@@ -356,7 +339,8 @@ class Mistake:
     policy_id: str
     input: str
     target: str
-    answer: str  #: the choice that it takes instead
+    answer: str  #: the choice that it takes instead, or what it writes
+    feedback: str = ""  #: what a metric says of it
 
 
 @dataclass(frozen=True, slots=True)

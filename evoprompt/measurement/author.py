@@ -1,5 +1,5 @@
 """Writes inputs and labels them, with the model that the prompts are for. Implements
-`records.Author`; knows nothing of evolution.
+`authors.Author`; knows nothing of evolution.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """What a model that is held in full says beside likelihoods, as proposals for operators: label
-words by what it would say next, and other tokens by its gradient. Implements `records.Reader`.
+words by what it would say next, and other tokens by its gradient. Implements `authors.Reader`.
 
 Proposals are made on examples of the pool of demonstrations that a prompt does not show, so that
 the fitness examples judge them as they judge any child.

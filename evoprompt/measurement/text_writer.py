@@ -1,4 +1,4 @@
-"""Writes instructions with a model. Implements `records.TextWriter`; knows nothing of policies."""
+"""Writes instructions with a model. Implements `authors.TextWriter`; knows nothing of policies."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 class ExampleAuthor:
     """Writes what follows from its arguments alone; half of what it writes is a help. Implements
-    `records.Author`.
+    `authors.Author`.
     """
 
     def write_input(self, policy: Policy, shown: Sequence[str], seed: int) -> str | None:
@@ -50,7 +50,7 @@ class ExampleAuthor:
 
 class ExampleWriter:
     """Writes a sentence that tells the seed and the prompt's length; every fifth time nothing.
-    Implements `records.TextWriter`.
+    Implements `authors.TextWriter`.
     """
 
     def write(self, prompt: str, seed: int) -> str | None:
@@ -59,7 +59,7 @@ class ExampleWriter:
 
 
 class ExampleReader:
-    """Proposes words that follow from the policy alone. Implements `records.Reader`."""
+    """Proposes words that follow from the policy alone. Implements `authors.Reader`."""
 
     def words(self, policy: Policy) -> dict[str, tuple[str, ...]]:
         """Return a word for each choice, and one for both."""
