@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evoprompt.api.task import Task, examples_of, run_config
+from evoprompt.dynamics.evolvability import Gain
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
+from evoprompt.evolution.adaptation import adapted
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
 from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
@@ -145,9 +147,13 @@ class Evolution:
             self._strategy,
             lambda: {policy: self._evaluations[p].fitness for p, policy in self._policies.items()},
         )
+        strategy = adapted(strategy, self.history.gains, self._tokens_of)
         matings = ask(self.state, strategy)
         seen = {known_as(p, strategy.config.novelty) for p in self._policies.values()}
         return vary(self.state, matings, strategy, seen, lambda _: True)
+
+    def _tokens_of(self, birth: Gain) -> float:
+        return max(1.0, self._evaluations[birth.policy_id].traits["prompt_tokens"])
 
     def _evaluation(self, policy: Policy, cases: np.ndarray) -> Evaluation:
         fitness = round(float(cases.mean()), FITNESS_DIGITS)

@@ -122,6 +122,18 @@ class StopConfig(Section):
     headroom: bool = False  #: end after the founders where their sets show little to win
 
 
+class AdaptationConfig(Section):
+    """Whether operators are drawn by what they gained in the run so far, per token, over all births
+    (`evolution.adaptation`).
+    """
+
+    #: `matching`: as often as they gained; `pursuit`: more and more the one that gained most;
+    #: `off`: as `operators` says
+    method: Literal["off", "matching", "pursuit"] = "off"
+    #: the share of the births that are by operators drawn as `operators` says, whatever they gained
+    floor: Probability = 0.2
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
     children alone.
@@ -141,6 +153,7 @@ class EvolutionConfig(Section):
     operators: dict[str, Share] = {}
     #: how often the operators are drawn that are not named: as by default, or never
     other_operators: Literal["default", "none"] = "default"
+    adaptation: AdaptationConfig = AdaptationConfig()
     #: `differential`: each member is in turn the first parent, and the others are two members and
     #: the best, without parent selection
     mating: Literal["drawn", "differential"] = "drawn"

@@ -40,6 +40,50 @@ class Evolvability:
         return wilson_interval(self.num_better, self.num_children, alpha)
 
 
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A birth by an operator, on the examples that all births of its generation were measured on
+    first.
+    """
+
+    operator: str
+    policy_id: str
+    gain: float  #: its fitness less that of its best parent
+    examples: int | None  #: their number; None where it is not told
+
+
+def paired_gains(before: Births, births: Births, fitness: str = "fitness") -> tuple[Gain, ...]:
+    """Return what each birth that has parents gained, but survivors, in the order of the lineage.
+
+    Args:
+        before: the generation of the parents, and `births`, on one measurement
+            (`remeasured.on_one_measurement`).
+        births: those that were born, survivors or not.
+        fitness: the trait.
+
+    Raises:
+        ValueError: as `common_traits`.
+    """
+    _, z, after = common_traits(before, births, (fitness,))
+    gain = after[:, 0] - _best_parent(births, z[:, 0])
+    return tuple(
+        Gain(
+            births.operator_names[births.operator[i]],
+            births.policy_ids[i],
+            float(gain[i]),
+            births.examples,
+        )
+        for i in varied(births).tolist()
+    )
+
+
+def _best_parent(births: Births, parental: Floats) -> Floats:
+    """Return the trait of each birth's best parent, shape (birth,); -inf without parents."""
+    best = np.full(len(births), -np.inf)
+    np.maximum.at(best, births.child, parental[births.parent])
+    return best
+
+
 def evolvability(pairs: Iterable[Pair], fitness: str = "fitness") -> dict[str, Evolvability]:
     """Return by operator how children compare with their parents in fitness, pooled over the pairs,
     which may be a stream.
@@ -70,8 +114,7 @@ class EvolvabilityCounts:
         children = varied(births)
         effect = after[children] - births.mid_parent(z)[children]
         self._sums.add(before, births, children, np.stack([np.ones_like(effect), effect], axis=2))
-        best = np.full(len(births), -np.inf)
-        np.maximum.at(best, births.child, z[births.parent, 0])
+        best = _best_parent(births, z[:, 0])
         wins = births.operator[children[after[children, 0] > best[children]]]
         for operator, count in zip(
             births.operator_names,

@@ -28,7 +28,7 @@ from evoprompt.dynamics.account import (
 )
 from evoprompt.dynamics.cases import CaseColumns, CasesOn, case_columns, spread
 from evoprompt.dynamics.drift import drift_test
-from evoprompt.dynamics.evolvability import EvolvabilityCounts
+from evoprompt.dynamics.evolvability import EvolvabilityCounts, Gain, paired_gains
 from evoprompt.dynamics.genealogy import Genealogy
 from evoprompt.dynamics.gradients import lande_arnold, reward_weights
 from evoprompt.dynamics.inheritance import (
@@ -58,6 +58,8 @@ class History:
     def __init__(self) -> None:
         self.genealogy = Genealogy()
         self.lines: list[GenerationAccount] = []  #: by generation: what `add` returned
+        #: by generation after the first: what each birth that has parents gained
+        self.gains: list[tuple[Gain, ...]] = []
         self._before: Births | None = None
         self._totals: dict[str, dict[str, Floats]] = {}
         self._responses: list[Response] = []
@@ -167,6 +169,7 @@ class History:
         self._operator_responses.append(operator_responses(before, births))
         self._regressions.add(before, births)
         self._evolvability.add(before, births)
+        self.gains.append(paired_gains(before, births))
 
     def _errors(
         self, name: str, before: Births, births: Births, cases: CaseColumns | None

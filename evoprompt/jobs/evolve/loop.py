@@ -16,8 +16,10 @@ from typing import Protocol
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.dynamics.account import GenerationAccount
+from evoprompt.dynamics.evolvability import Gain
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
+from evoprompt.evolution.adaptation import adapted
 from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
 from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
@@ -42,7 +44,7 @@ from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.learning import CHOICE, learn_more, longest_prompt
 from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
-from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Summary
+from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Steering, Summary
 from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
 from evoprompt.jobs.provenance import check_scoring
@@ -140,14 +142,14 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             break
         num = _num_examples(parts, journal, state)
         before = state if state is None else gauge.again(state, num)
-        brood, chances = _next_brood(parts, journal, before, rungs_of(parts, num))
+        brood, chances, how = _next_brood(parts, journal, before, rungs_of(parts, num))
         if brood is None:
             break
         evaluations = gauge.race(brood, rungs_of(parts, num), before)
         with ledger.timed("evolution"):
             state, entries = tell(before, brood, evaluations, parts.strategy, config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
-            line = _line(*journal.explain(births, chances), births, ledger)
+            line = _line(*journal.explain(births, chances), births, ledger, how)
         with ledger.timed("commit"):
             journal.folder.commit(state, entries, line, journal.unwritten, ledger)
             journal.unwritten.clear()
@@ -188,18 +190,20 @@ def _num_examples(parts: Parts, journal: Journal, state: State | None) -> int:
 
 def _next_brood(
     parts: Parts, journal: Journal, state: State | None, numbers: Sequence[int]
-) -> tuple[Brood, Expectation | None] | tuple[None, None]:
-    """Return the next brood, and the chance that each member had to be a parent; the founders have
-    no parents. Where the budget has no room for as many children as are configured, there are half
-    as many, and so on; None where there is no room for one.
+) -> tuple[Brood | None, Expectation | None, Steering]:
+    """Return the next brood, the chance that each member had to be a parent, and how the births
+    were steered; the founders have no parents. Where the budget has no room for as many children as
+    are configured, there are half as many, and so on; no brood where there is no room for one.
     """
     ledger, children = journal.ledger, parts.config.evolution.children
     if state is None:
-        return found(parts.task.starting_policies), None
+        return found(parts.task.starting_policies), None, Steering()
     if parts.author is not None:
         parts.author.allow(_left(parts, journal, []))
     strategy = informed(parts.strategy, journal.compared)
     strategy = experienced(strategy, parts, journal, state)
+    strategy = adapted(strategy, journal.history.gains, partial(_first_tokens, parts, journal))
+    how = Steering(None if strategy.config.adaptation.method == "off" else strategy.weights)
     while children:
         with ledger.timed("evolution" if parts.author is None else "variation"):
             matings = ask(state, strategy, children)
@@ -210,9 +214,15 @@ def _next_brood(
         if parts.author is not None:
             ledger.count("variation", parts.author.take_count())
         if _affords(parts, journal, journal.unscored(brood), numbers):
-            return brood, chances
+            return brood, chances, how
         children //= 2
-    return None, None
+    return None, None, how
+
+
+def _first_tokens(parts: Parts, journal: Journal, birth: Gain) -> int:
+    """Return what the first measurement of a birth takes, tokens."""
+    num = birth.examples or len(parts.task.fitness)
+    return parts.costs.of([journal.policies[birth.policy_id]], (num,))
 
 
 def _goes_on(config: Config, state: State, seconds: float) -> bool:
@@ -304,6 +314,7 @@ def _line(
     how: ParentSelection | None,
     births: Births,
     ledger: Ledger,
+    steering: Steering,
 ) -> GenerationLine:
     """Return a generation as it is written down: with the time, and what the run has cost so
     far.
@@ -315,4 +326,5 @@ def _line(
         parent_selection=how,
         tokens=ledger.token_summary(),
         seconds=round(sum(ledger.seconds.values()), 3),
+        steering=steering,
     )

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from evoprompt.dynamics.account import PriceAccount, flat
+from evoprompt.evolution.adaptation import effective_number
 from evoprompt.jobs.evolve.findings import trust_text
-from evoprompt.jobs.evolve.record import GenerationLine, Summary
+from evoprompt.jobs.evolve.record import GenerationLine, Steering, Summary
 from evoprompt.jobs.held_out import FURTHER, PARTS, CountedShare, Share, held_out_markdown
 from evoprompt.report.text import calibration_text
 from evoprompt.store.ledger import TokenSummary
@@ -49,7 +50,7 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     optional["accuracy/mean"] = account.traits.get("accuracy")
     optional |= {metric: account.diversity.get(name) for name, metric in DIVERSITY.items()}
     metrics |= {name: value for name, value in optional.items() if value is not None}
-    metrics |= _cost(line.tokens, line.seconds)
+    metrics |= _steering(line.steering) | _cost(line.tokens, line.seconds)
     for trait in BRIEF_TRAITS:
         if trait in account.price:
             metrics |= price_metrics(trait, account.price[trait])
@@ -86,6 +87,19 @@ def price_metrics(trait: str, account: PriceAccount) -> dict[str, float]:
     return metrics
 
 
+def _steering(steering: Steering) -> dict[str, float]:
+    """Return how births were steered, where they were: by how many operators, as it were, and the
+    chance of the one that is drawn most.
+    """
+    rates = steering.operator_rates
+    if rates is None:
+        return {}
+    return {
+        "steering/effective_operators": effective_number(rates),
+        "steering/greatest_operator_rate": max(rates.values()),
+    }
+
+
 def _whole(line: GenerationLine) -> dict[str, float]:
     """Return all numbers of a generation."""
     account = line.account
@@ -99,7 +113,8 @@ def _whole(line: GenerationLine) -> dict[str, float]:
             for name, value in flat(getattr(account, group) or {}, f"{group}/").items()
             if isinstance(value, (int, float))
         }
-    tokens = asdict(line.tokens)
+    tokens, rates = asdict(line.tokens), line.steering.operator_rates or {}
+    metrics |= {f"steering/rate_of_{name}": rate for name, rate in rates.items()}
     return metrics | {f"cost/{n}": v for n, v in tokens.items() if isinstance(v, (int, float))}
 
 

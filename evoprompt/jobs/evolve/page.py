@@ -38,6 +38,7 @@ from evoprompt.jobs.evolve.glossary import TERMS
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
+from evoprompt.jobs.evolve.steering_page import steering_sections
 from evoprompt.records import SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
@@ -83,6 +84,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         _advice(advice(summary, history.summary())),
         "<h2>For specialists</h2>",
         *dynamics_sections(history),
+        *steering_sections(lines),
         *(_sources(lineage, summary) if summary else []),
         section("Glossary", glossary(TERMS)),
     ]

@@ -35,6 +35,19 @@ class ParentSelection:
 
 
 @dataclass(frozen=True, slots=True)
+class Steering:
+    """How the births of a generation were steered by what the run had learned before them; None
+    where that is off.
+    """
+
+    operator_rates: Mapping[str, float] | None = None  #: the chance of each operator to be drawn
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationLine:
     """A generation of an island: what it was, how parents were chosen, what it cost so far."""
 
@@ -44,6 +57,7 @@ class GenerationLine:
     parent_selection: ParentSelection | None  #: None of founders
     tokens: TokenSummary
     seconds: float
+    steering: Steering = Steering()  #: its parts stand in the line by themselves
 
     @property
     def generation(self) -> int:
@@ -59,6 +73,7 @@ class GenerationLine:
             "parent_selection": self.parent_selection.to_dict() if self.parent_selection else None,
             "tokens": asdict(self.tokens),
             "seconds": self.seconds,
+            **self.steering.to_dict(),
         }
 
     @classmethod
@@ -72,6 +87,7 @@ class GenerationLine:
             parent_selection=ParentSelection(**chances) if chances else None,
             tokens=TokenSummary(**values["tokens"]),
             seconds=values["seconds"],
+            steering=Steering(values.get("operator_rates")),
         )
 
 

@@ -1,0 +1,90 @@
+"""Runs whose births are steered by what the run has learned: they resume to the same lineage,
+Price's terms add up, and the files, MLflow and the page say what was done.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "experiments"))
+from check_price import check
+
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.metrics import generation_metrics
+from evoprompt.jobs.evolve.page import history_of, run_fitness
+from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.store.folder import SUMMARY
+
+RACE = (
+    "evolution.racing.method=halving",
+    "evolution.racing.first=2",
+    "evolution.examples.first=4",
+    "evolution.examples.grow=[0.5]",
+)
+
+
+def run_and_resume(config_file: Path, folder: Path, *overrides: str) -> EvolveFolder:
+    """Return the folder of a run, after it was made once whole and once in two parts, the same."""
+    whole, parted = folder / "whole", folder / "parted"
+    start(load_config(config_file, [*RACE, *overrides]), whole)
+    start(load_config(config_file, [*RACE, *overrides, "evolution.generations=2"]), parted)
+    (parted / SUMMARY).unlink()
+    resume(parted, ["evolution.generations=4"])
+    assert (parted / LINEAGE).read_bytes() == (whole / LINEAGE).read_bytes()
+    return EvolveFolder.open(whole)
+
+
+def lines(folder: EvolveFolder, name: str) -> list[dict]:
+    return [json.loads(line) for line in (folder.path / name).read_text().splitlines()]
+
+
+def gains_of(folder: EvolveFolder) -> list[tuple[str, float]]:
+    history = history_of(folder, run_fitness(folder, folder.summary()))
+    return [(g.operator, pytest.approx(g.gain)) for brood in history.gains for g in brood]
+
+
+def recomputed_gains(births: list[dict]) -> list[tuple[str, float]]:
+    """Of every birth by an operator, on the first rung: its fitness less its best parent's, which
+    is known by the parent's survival.
+    """
+
+    def first(birth: dict) -> float:
+        return birth["rungs"][0]["traits"]["fitness"]
+
+    survived = {b["parent_ids"][0]: first(b) for b in births if b["operator"] == "survive"}
+    born = [b for b in births if b["operator"] not in ("survive", "found")]
+    return [(b["operator"], first(b) - max(survived[p] for p in b["parent_ids"])) for b in born]
+
+
+def test_operators_adapt_the_same_after_a_resume_and_the_record_says_how(
+    config_file: Path, tmp_path: Path
+):
+    # the number of examples depends on the number of generations unless it does not grow
+    fixed = ("evolution.examples.grow=[]", "evolution.adaptation={method: matching, floor: 0.1}")
+    folder = run_and_resume(config_file, tmp_path, *fixed)
+    residual, distance, _ = check(folder.path)
+    assert max(residual, distance) < 1e-12
+    assert gains_of(folder) == recomputed_gains(lines(folder, LINEAGE))
+    written = [line.get("operator_rates") for line in lines(folder, GENERATIONS)]
+    assert written[0] is None
+    assert all(sum(rates.values()) == pytest.approx(1) for rates in written[1:])
+    assert written[-1] != written[1]
+    told = [line.steering.operator_rates for line in folder.generations()]
+    assert told == written
+    metrics = generation_metrics(folder.generations()[-1])
+    assert metrics["steering/greatest_operator_rate"] == max(written[-1].values())
+    assert 1 < metrics["steering/effective_operators"] < len(written[-1])
+    assert "How operators were drawn" in (folder.path / "report.html").read_text()
+
+
+def test_a_run_that_is_not_steered_says_nothing_of_it(config_file: Path, tmp_path: Path):
+    start(load_config(config_file, ["evolution.generations=1"]), tmp_path / "run")
+    folder = EvolveFolder.open(tmp_path / "run")
+    assert "operator_rates" not in lines(folder, GENERATIONS)[-1]
+    assert not any("steering" in name for name in generation_metrics(folder.generations()[-1]))
+    assert "How operators were drawn" not in (folder.path / "report.html").read_text()
