@@ -168,6 +168,11 @@ def _strategy_and_founders(
 ) -> tuple[Strategy, tuple[Policy, ...]]:
     with TemporaryDirectory(prefix="evoprompt-") as folder:
         own = run_config(task, settings=settings)
+        if own.evolution.surrogate.pool > 1:
+            raise UserError(
+                "evolution.surrogate chooses children in a run alone; leave it out of the settings "
+                "of an Evolution"
+            )
         config = with_examples(own, Path(folder), examples_of(task))
         known = check_task(config)[0]
         return strategy_of(config, known), known.starting_policies

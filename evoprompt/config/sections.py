@@ -134,6 +134,17 @@ class AdaptationConfig(Section):
     floor: Probability = 0.2
 
 
+class SurrogateConfig(Section):
+    """Whether more children are proposed than are born, and a regression of fitness on what
+    policies consist of chooses among them (`evolution.surrogate`).
+    """
+
+    pool: Few = 1  #: children that are proposed for each that is born; 1: all are born
+    #: the share of the variance of births that it has to predict, each from all others; below it
+    #: all that are proposed are born
+    least_r2: Probability = 0.1
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
     children alone.
@@ -154,6 +165,7 @@ class EvolutionConfig(Section):
     #: how often the operators are drawn that are not named: as by default, or never
     other_operators: Literal["default", "none"] = "default"
     adaptation: AdaptationConfig = AdaptationConfig()
+    surrogate: SurrogateConfig = SurrogateConfig()
     #: `differential`: each member is in turn the first parent, and the others are two members and
     #: the best, without parent selection
     mating: Literal["drawn", "differential"] = "drawn"

@@ -48,6 +48,7 @@ class Gain:
 
     operator: str
     policy_id: str
+    parent_ids: tuple[str, ...]  #: its parents' policy ids
     gain: float  #: its fitness less that of its best parent
     examples: int | None  #: their number; None where it is not told
 
@@ -66,10 +67,14 @@ def paired_gains(before: Births, births: Births, fitness: str = "fitness") -> tu
     """
     _, z, after = common_traits(before, births, (fitness,))
     gain = after[:, 0] - _best_parent(births, z[:, 0])
+    parents: list[list[str]] = [[] for _ in births.policy_ids]
+    for child, parent in zip(births.child.tolist(), births.parent.tolist(), strict=True):
+        parents[child].append(before.policy_ids[parent])
     return tuple(
         Gain(
             births.operator_names[births.operator[i]],
             births.policy_ids[i],
+            tuple(parents[i]),
             float(gain[i]),
             births.examples,
         )

@@ -122,6 +122,7 @@ def vary(
     strategy: Strategy,
     seen: set[str],
     fits: Callable[[Policy], bool],
+    pick: Callable[[Sequence[Birth]], Sequence[int]] | None = None,
 ) -> Brood:
     """Return the next brood: a child for each mating, and with the plus scheme each member again by
     the operator `survive`.
@@ -136,21 +137,14 @@ def vary(
     Args:
         seen: what the policies of earlier generations are known as (`novelty.known_as`).
         fits: whether a policy's prompt can be scored at all.
+        pick: who of the children is born, as places in ascending order; all by default. Those that
+            are not were never born: they are no births.
     """
     generation = state.generation + 1
     births: list[Birth] = []
-
-    def add(
-        policy: Policy, parents: Sequence[Member], operator: str, edits: tuple[str, ...] = ()
-    ) -> None:
-        birth_id = _birth_id(generation, state.island, len(births))
-        shares = tuple(1.0 / len(parents) for _ in parents)
-        ids = tuple(p.birth.birth_id for p in parents)
-        births.append(Birth(birth_id, policy, ids, shares, operator, edits))
-
     if strategy.config.scheme == "plus":
-        for member in state.members:
-            add(member.birth.policy, [member], SURVIVE)
+        births += [_birth(m.birth.policy, [m], SURVIVE) for m in state.members]
+    children: list[Birth] = []
     novelty = strategy.config.novelty
     taken = set(seen) | {known_as(m.birth.policy, novelty) for m in state.members}
     for index, mating in enumerate(matings):
@@ -159,10 +153,12 @@ def vary(
         operator = edits[0].partition(WAY)[0]
         count = 1 if operator == CLONE else strategy.operators[operator].num_parents
         parents = [state.members[p] for p in mating.parents[:count]]
-        add(policy, parents, operator, edits if edits != (operator,) else ())
-    for member in _missing(state.members, births, strategy.config.population):
-        add(member.birth.policy, [member], SURVIVE)
-    return Brood(generation, state.island, tuple(births))
+        told = edits if edits != (operator,) else ()
+        children.append(_birth(policy, parents, operator, told))
+    births += children if pick is None else [children[i] for i in pick(children)]
+    missing = _missing(state.members, births, strategy.config.population)
+    births += [_birth(m.birth.policy, [m], SURVIVE) for m in missing]
+    return Brood(generation, state.island, _named(births, generation, state.island))
 
 
 def rival_of(state: State, strategy: Strategy) -> Member | None:
@@ -309,6 +305,19 @@ def _replaces(members: Sequence[Member]) -> NDArray[np.int64]:
     births = [m.birth for m in members]
     there = {b.parent_ids: i for i, b in enumerate(births) if b.operator == SURVIVE}
     return np.array([there.get(b.parent_ids[:1], -1) for b in births], dtype=np.int64)
+
+
+def _birth(
+    policy: Policy, parents: Sequence[Member], operator: str, edits: tuple[str, ...] = ()
+) -> Birth:
+    """Return a birth that has no name yet, of parents with equal shares."""
+    ids = tuple(p.birth.birth_id for p in parents)
+    return Birth("", policy, ids, tuple(1.0 / len(ids) for _ in ids), operator, edits)
+
+
+def _named(births: Sequence[Birth], generation: int, island: int) -> tuple[Birth, ...]:
+    names = (_birth_id(generation, island, place) for place in range(len(births)))
+    return tuple(replace(b, birth_id=name) for b, name in zip(births, names, strict=True))
 
 
 def _birth_id(generation: int, island: int, index: int) -> str:

@@ -15,7 +15,7 @@ WEIGHTS = {"a": 2.0, "b": 1.0, "c": 1.0}
 
 
 def birth(operator: str, gain: float) -> Gain:
-    return Gain(operator, f"{operator}{gain}", gain, 8)
+    return Gain(operator, f"{operator}{gain}", ("parent",), gain, 8)
 
 
 def cost(gain: Gain) -> float:

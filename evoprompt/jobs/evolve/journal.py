@@ -84,6 +84,7 @@ class Journal:
         births = self.history.with_parents(births, again)
         if chances is None:
             account = self.history.add(births, self.cases_on)
+            how = ParentSelection(None, "not known", None, 0, again) if again else None
         else:
             p, filling, num = chances.probability.tolist(), chances.filling, chances.num
             how = ParentSelection(p, chances.how, filling, num, again or None)

@@ -7,25 +7,19 @@ generations or budget end; then the best few meet the validation examples, and o
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import Protocol
 
 from evoprompt.backends.base import ModelInfo
 from evoprompt.dynamics.account import GenerationAccount
-from evoprompt.dynamics.evolvability import Gain
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
-from evoprompt.evolution.adaptation import adapted
-from evoprompt.evolution.engine import ask, found, mating_chances, tell, vary
-from evoprompt.evolution.knowledge import informed
-from evoprompt.evolution.novelty import known_as
-from evoprompt.evolution.racing import going_on
+from evoprompt.evolution.engine import tell
 from evoprompt.evolution.schedule import examples_at
 from evoprompt.interrupt import raise_if_interrupted
+from evoprompt.jobs.evolve.breeding import left_of, next_brood
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import (
     calibrated_validation,
@@ -37,7 +31,6 @@ from evoprompt.jobs.evolve.conclude import (
     summarize,
 )
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
@@ -49,8 +42,7 @@ from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
 from evoprompt.jobs.provenance import check_scoring
 from evoprompt.policy import Policy
-from evoprompt.records import Brood, LabelScores, State, TokenCount
-from evoprompt.selection.base import Expectation
+from evoprompt.records import LabelScores, State, TokenCount
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
@@ -142,14 +134,14 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             break
         num = _num_examples(parts, journal, state)
         before = state if state is None else gauge.again(state, num)
-        brood, chances, how = _next_brood(parts, journal, before, rungs_of(parts, num))
-        if brood is None:
+        bred = next_brood(parts, journal, before, rungs_of(parts, num))
+        if bred is None:
             break
-        evaluations = gauge.race(brood, rungs_of(parts, num), before)
+        evaluations = gauge.race(bred.brood, rungs_of(parts, num), before)
         with ledger.timed("evolution"):
-            state, entries = tell(before, brood, evaluations, parts.strategy, config.seed)
+            state, entries = tell(before, bred.brood, evaluations, parts.strategy, config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
-            line = _line(*journal.explain(births, chances), births, ledger, how)
+            line = _line(*journal.explain(births, bred.chances), births, ledger, bred.steering)
         with ledger.timed("commit"):
             journal.folder.commit(state, entries, line, journal.unwritten, ledger)
             journal.unwritten.clear()
@@ -177,7 +169,7 @@ def _num_examples(parts: Parts, journal: Journal, state: State | None) -> int:
     evolution, available = parts.config.evolution, len(parts.task.fitness)
     if state is None:
         return examples_at(0.0, evolution.examples, available)
-    left = _left(parts, journal, [])
+    left = left_of(parts, journal)
     spent = parts.costs.spent(journal.ledger)
     done = state.generation / evolution.generations if left is None else spent / (spent + left)
     now = len(state.members[0].evaluation.case_fitness)
@@ -188,62 +180,10 @@ def _num_examples(parts: Parts, journal: Journal, state: State | None) -> int:
     return now
 
 
-def _next_brood(
-    parts: Parts, journal: Journal, state: State | None, numbers: Sequence[int]
-) -> tuple[Brood | None, Expectation | None, Steering]:
-    """Return the next brood, the chance that each member had to be a parent, and how the births
-    were steered; the founders have no parents. Where the budget has no room for as many children as
-    are configured, there are half as many, and so on; no brood where there is no room for one.
-    """
-    ledger, children = journal.ledger, parts.config.evolution.children
-    if state is None:
-        return found(parts.task.starting_policies), None, Steering()
-    if parts.author is not None:
-        parts.author.allow(_left(parts, journal, []))
-    strategy = informed(parts.strategy, journal.compared)
-    strategy = experienced(strategy, parts, journal, state)
-    strategy = adapted(strategy, journal.history.gains, partial(_first_tokens, parts, journal))
-    how = Steering(None if strategy.config.adaptation.method == "off" else strategy.weights)
-    while children:
-        with ledger.timed("evolution" if parts.author is None else "variation"):
-            matings = ask(state, strategy, children)
-            chances = mating_chances(state, matings, strategy)
-            novelty = parts.config.evolution.novelty
-            seen = {known_as(p, novelty) for p in journal.policies.values()}
-            brood = vary(state, matings, strategy, seen, parts.costs.fits)
-        if parts.author is not None:
-            ledger.count("variation", parts.author.take_count())
-        if _affords(parts, journal, journal.unscored(brood), numbers):
-            return brood, chances, how
-        children //= 2
-    return None, None, how
-
-
-def _first_tokens(parts: Parts, journal: Journal, birth: Gain) -> int:
-    """Return what the first measurement of a birth takes, tokens."""
-    num = birth.examples or len(parts.task.fitness)
-    return parts.costs.of([journal.policies[birth.policy_id]], (num,))
-
-
 def _goes_on(config: Config, state: State, seconds: float) -> bool:
     """Return whether there is a next generation, and time for it; `seconds` were spent so far."""
     limit = config.budget.seconds
     return state.generation < config.evolution.generations and (limit is None or seconds < limit)
-
-
-def _affords(parts: Parts, journal: Journal, new: Sequence[Policy], numbers: Sequence[int]) -> bool:
-    """Return whether the budget has room for new policies, and for all that comes after."""
-    left, known = _left(parts, journal, new), journal.policies.values()
-    if left is None:
-        return True
-    further = partial(going_on, parts.config.evolution.racing)
-    return left >= parts.costs.of(new, numbers, further=further, before=known)
-
-
-def _left(parts: Parts, journal: Journal, new: Sequence[Policy]) -> int | None:
-    """Return what the budget leaves to the search, where new policies may become finalists."""
-    pool, baseline = [*finalists(parts, journal), *new], pick_baseline(parts, journal)
-    return parts.costs.left(journal.ledger, pool, baseline, longest_prompt(journal))
 
 
 def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
@@ -304,7 +244,7 @@ def _level(parts: Parts, journal: Journal, observer: Observer) -> None:
     """
     baseline, best = pick_baseline(parts, journal), journal.ranked()[0]
     begin, num = (journal.num_measured(policy) for policy in (baseline, best))
-    left = _left(parts, journal, [])
+    left = left_of(parts, journal)
     if begin < num and (left is None or parts.costs.of([baseline], (num,), begin=begin) <= left):
         Gauge(parts, journal, observer).raise_to([baseline], num, "baseline")
 

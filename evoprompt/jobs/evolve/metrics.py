@@ -89,15 +89,17 @@ def price_metrics(trait: str, account: PriceAccount) -> dict[str, float]:
 
 def _steering(steering: Steering) -> dict[str, float]:
     """Return how births were steered, where they were: by how many operators, as it were, and the
-    chance of the one that is drawn most.
+    chance of the one that is drawn most; whether a surrogate chose, and how well it predicts.
     """
-    rates = steering.operator_rates
-    if rates is None:
-        return {}
-    return {
-        "steering/effective_operators": effective_number(rates),
-        "steering/greatest_operator_rate": max(rates.values()),
-    }
+    metrics: dict[str, float] = {}
+    if (rates := steering.operator_rates) is not None:
+        metrics["steering/effective_operators"] = effective_number(rates)
+        metrics["steering/greatest_operator_rate"] = max(rates.values())
+    if (forecast := steering.surrogate) is not None:
+        metrics["steering/surrogate_used"] = float(forecast.is_used)
+        if forecast.r_squared is not None:
+            metrics["steering/surrogate_r_squared"] = forecast.r_squared
+    return metrics
 
 
 def _whole(line: GenerationLine) -> dict[str, float]:

@@ -10,6 +10,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
 from evoprompt.evolution.headroom import Headroom
+from evoprompt.evolution.surrogate import Forecast
 from evoprompt.jobs.evolve.findings import Claim, Trust
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.stats.significance import Estimate
@@ -20,7 +21,8 @@ from evoprompt.store.ledger import Checked, TokenSummary
 class ParentSelection:
     """The chance that each selected birth of the generation before had to fill a parent slot."""
 
-    probability: Sequence[float]
+    #: None where they are not known: births were chosen by more than the scheme
+    probability: Sequence[float] | None
     how: str  #: the chances are known
     filling: Filling | None  #: of the slots; None where it is not known
     num_slots: int
@@ -41,10 +43,21 @@ class Steering:
     """
 
     operator_rates: Mapping[str, float] | None = None  #: the chance of each operator to be drawn
+    surrogate: Forecast | None = None  #: by which children were chosen
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the part of a generation's line."""
+        told = values.get("surrogate")
+        return cls(values.get("operator_rates"), Forecast(**told) if told else None)
+
+
+#: Nothing was.
+UNSTEERED = Steering()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ class GenerationLine:
     parent_selection: ParentSelection | None  #: None of founders
     tokens: TokenSummary
     seconds: float
-    steering: Steering = Steering()  #: its parts stand in the line by themselves
+    steering: Steering = UNSTEERED  #: its parts stand in the line by themselves
 
     @property
     def generation(self) -> int:
@@ -87,7 +100,7 @@ class GenerationLine:
             parent_selection=ParentSelection(**chances) if chances else None,
             tokens=TokenSummary(**values["tokens"]),
             seconds=values["seconds"],
-            steering=Steering(values.get("operator_rates")),
+            steering=Steering.from_dict(values),
         )
 
 

@@ -21,6 +21,7 @@ from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.store.folder import SUMMARY
 
 RACE = (
+    "workers.backend=toys.instant:InstantBackend",
     "evolution.racing.method=halving",
     "evolution.racing.first=2",
     "evolution.examples.first=4",
@@ -61,14 +62,28 @@ def recomputed_gains(births: list[dict]) -> list[tuple[str, float]]:
     return [(b["operator"], first(b) - max(survived[p] for p in b["parent_ids"])) for b in born]
 
 
-def test_operators_adapt_the_same_after_a_resume_and_the_record_says_how(
+def test_steered_births_are_the_same_after_a_resume_and_the_record_says_how(
     config_file: Path, tmp_path: Path
 ):
-    # the number of examples depends on the number of generations unless it does not grow
-    fixed = ("evolution.examples.grow=[]", "evolution.adaptation={method: matching, floor: 0.1}")
-    folder = run_and_resume(config_file, tmp_path, *fixed)
+    folder = run_and_resume(
+        config_file,
+        tmp_path,
+        # the number of examples depends on the number of generations unless it does not grow
+        "evolution.examples.grow=[]",
+        "evolution.adaptation={method: matching, floor: 0.1}",
+        "evolution.surrogate={pool: 3, least_r2: 0.0}",
+        "evolution.children=10",
+        # a surrogate can tell the length of a prompt, of which nearly all of this fitness is made
+        "fitness.prompt_token_penalty=1",
+    )
     residual, distance, _ = check(folder.path)
     assert max(residual, distance) < 1e-12
+    check_rates(folder)
+    check_surrogate(folder)
+
+
+def check_rates(folder: EvolveFolder) -> None:
+    """Rates follow the gains, and are told in the lines, in MLflow and on the page."""
     assert gains_of(folder) == recomputed_gains(lines(folder, LINEAGE))
     written = [line.get("operator_rates") for line in lines(folder, GENERATIONS)]
     assert written[0] is None
@@ -80,6 +95,23 @@ def test_operators_adapt_the_same_after_a_resume_and_the_record_says_how(
     assert metrics["steering/greatest_operator_rate"] == max(written[-1].values())
     assert 1 < metrics["steering/effective_operators"] < len(written[-1])
     assert "How operators were drawn" in (folder.path / "report.html").read_text()
+
+
+def check_surrogate(folder: EvolveFolder) -> None:
+    """The best of thrice as many are born once 16 births are known; the unborn are no births."""
+    told = [line.steering.surrogate for line in folder.generations()]
+    assert told[0] is None
+    assert (told[1].r_squared, told[1].is_used, told[1].proposed) == (None, False, 10)
+    used = [line for line in folder.generations()[1:] if line.steering.surrogate.is_used]
+    assert [line.steering.surrogate.proposed for line in used] == [30, 30]
+    births = lines(folder, LINEAGE)
+    for line in used:
+        assert sum(b["generation"] == line.generation for b in births) == 4 + 10
+        # nobody's chance to be a parent is known where more than the scheme chooses
+        assert line.account.price["fitness"].reproduction.drift is None
+        assert line.parent_selection is None
+    assert "Children chosen by a surrogate" in (folder.path / "report.html").read_text()
+    assert generation_metrics(used[0])["steering/surrogate_used"] == 1.0
 
 
 def test_a_run_that_is_not_steered_says_nothing_of_it(config_file: Path, tmp_path: Path):
