@@ -27,6 +27,8 @@ from evoprompt.config.values import (
     Tokens,
 )
 
+#: What selection by several objectives may look at (`selection.objectives`).
+Objective = Literal["fitness", "tokens", "fluency", "robustness", "accuracy"]
 CalibrationConfig = Literal["auto", "head", "labelled", "batch", "contextual", "off"]
 
 
@@ -82,13 +84,22 @@ class TraitsConfig(Section):
 class SelectionConfig(Section):
     """A selection scheme (`selection.schemes`)."""
 
-    #: tournament, truncation, sus, epsilon_lexicase, nsga2, pareto_examples, for survival also
-    #: incumbents, newcomers, one_to_one, or a scheme of a plug-in
+    #: tournament, truncation, sus, epsilon_lexicase, nsga2, nsga3, pareto_examples, for survival
+    #: also incumbents, newcomers, one_to_one, or a scheme of a plug-in
     method: str = "tournament"
     tournament_size: Few = 2  #: of `tournament`: how many are drawn, the fittest of whom wins
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
     weights: Literal["rank", "boltzmann"] = "rank"
     temperature: Extent = 0.1  #: of `boltzmann`, in units of the fitness
+    #: of `nsga2` and `nsga3`: fitness, accuracy, few prompt tokens, fluency of the prompt (needs
+    #: traits.prompt_cross_entropy), and robustness, the lower quartile of fitness by example
+    objectives: Annotated[list[Objective], Field(min_length=1)] = ["fitness", "tokens"]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError("name each objective once")
+        return self
 
 
 class RacingConfig(Section):

@@ -297,7 +297,15 @@ def _candidates(members: Sequence[Member]) -> Candidates:
         fitness=np.array([m.evaluation.fitness for m in members]),
         case_fitness=np.array([m.evaluation.case_fitness for m in members]),
         prompt_tokens=np.array([m.evaluation.traits["prompt_tokens"] for m in members]),
+        traits=_traits(members),
     )
+
+
+def _traits(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
+    """Return the traits that all members have."""
+    first, *others = (m.evaluation.traits for m in members)
+    shared = [name for name in first if all(name in other for other in others)]
+    return {n: np.array([m.evaluation.traits[n] for m in members]) for n in shared}
 
 
 def _replaces(members: Sequence[Member]) -> NDArray[np.int64]:

@@ -6,8 +6,8 @@ Knows fitness and draws. Does not know DEAP, policies or generations.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -34,11 +34,13 @@ class Candidates:
 
     fitness: NDArray[np.float64]  #: shape (policy,)
     case_fitness: NDArray[np.float64]  #: shape (policy, example); for epsilon-lexicase
-    prompt_tokens: NDArray[np.float64]  #: shape (policy,); for NSGA-II
+    prompt_tokens: NDArray[np.float64]  #: shape (policy,); for NSGA-II and NSGA-III
     #: index of whom each would take the place of, shape (policy,): itself for one who was there
     #: before, the first parent for a newcomer, or -1 where that is not here; None where nobody is
     #: new. For the schemes of replacement
     replaces: NDArray[np.int64] | None = None
+    #: by name, shape (policy,) each; those that all candidates have
+    traits: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def is_new(self) -> NDArray[np.bool_]:
@@ -49,7 +51,12 @@ class Candidates:
     def take(self, indices: Sequence[int]) -> Candidates:
         """Return the candidates at these indices, as if nobody was new."""
         rows = np.array(indices, dtype=np.int64)
-        return Candidates(self.fitness[rows], self.case_fitness[rows], self.prompt_tokens[rows])
+        return Candidates(
+            self.fitness[rows],
+            self.case_fitness[rows],
+            self.prompt_tokens[rows],
+            traits={name: values[rows] for name, values in self.traits.items()},
+        )
 
     def check(self) -> None:
         """Raise ValueError where there is no candidate, or a value is NaN or infinite."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from math import comb
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from evoprompt.config.sections import SelectionConfig
 from evoprompt.selection import closed_form
 from evoprompt.selection.base import (
+    SURVIVAL_DRAWS,
     Candidates,
     Expectation,
     SimulatedScheme,
@@ -31,6 +34,7 @@ from evoprompt.selection.base import (
     draw_survivors,
     simulated_survival,
 )
+from evoprompt.selection.objectives import objectives_of
 from evoprompt.selection.pareto import ParetoExamples
 from evoprompt.selection.replacement import Incumbents, Newcomers, OneToOne
 
@@ -152,14 +156,13 @@ class EpsilonLexicase(SimulatedScheme):
 
 
 class NSGA2:
-    """The fronts of fitness against prompt length, the last one by its crowding."""
+    """The fronts of the objectives, the last one by its crowding."""
 
     chooses_set: ClassVar[bool] = True
 
     def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
         """Return the best fronts, everybody as often as fits first."""
-        values = np.stack([candidates.fitness, -candidates.prompt_tokens], axis=1)
-        return _in_rounds(_tickets(values), num, tools.selNSGA2)
+        return _in_rounds(_tickets(objectives_of(candidates, settings)), num, tools.selNSGA2)
 
     def parent_chances(
         self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
@@ -176,6 +179,43 @@ class NSGA2:
         return Expectation(found, "simulation", np.zeros(len(found)), "set", num)
 
 
+class NSGA3:
+    """The fronts of the objectives, the last one by reference points that are spread evenly over
+    the trade-offs, at least as many as are chosen: whose surroundings are emptiest come first.
+
+    Source: Deb and Jain 2014.
+    """
+
+    chooses_set: ClassVar[bool] = True
+
+    def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
+        """Return the best fronts, everybody as often as fits first."""
+        values = objectives_of(candidates, settings)
+        # DEAP takes the distance of the intercepts from the best point for where they are, which
+        # holds where that point is 0
+        width = np.ptp(values, axis=0)
+        values = (values - values.max(axis=0)) / np.where(width > 0, width, 1.0)
+        return _in_rounds(_tickets(values), num, _by_reference)
+
+    def parent_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the shares of 50 calls; how the slots go together is not known."""
+        drawn = [
+            index
+            for _ in range(SURVIVAL_DRAWS)
+            for index in draw_parents(self, candidates, num, settings, rng)
+        ]
+        p = counts(drawn, candidates) / len(drawn)
+        return Expectation(p, "simulation", np.sqrt(p * (1 - p) / SURVIVAL_DRAWS), None, num)
+
+    def survival_chances(
+        self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
+    ) -> Expectation:
+        """Return the shares of 50 survivals."""
+        return simulated_survival(self, candidates, num, settings, rng, SURVIVAL_DRAWS)
+
+
 #: Every scheme of the package. A new one is a class and a line here.
 SCHEMES: Mapping[str, Any] = {
     "tournament": Tournament,
@@ -183,6 +223,7 @@ SCHEMES: Mapping[str, Any] = {
     "sus": StochasticUniversalSampling,
     "epsilon_lexicase": EpsilonLexicase,
     "nsga2": NSGA2,
+    "nsga3": NSGA3,
     "incumbents": Incumbents,
     "newcomers": Newcomers,
     "one_to_one": OneToOne,
@@ -211,6 +252,15 @@ def _in_rounds(
     """
     rounds, rest = divmod(num, len(tickets))
     return _indices(tickets * rounds + (list(choose(tickets, rest)) if rest else []))
+
+
+def _by_reference(tickets: list[_Ticket], num: int) -> list[_Ticket]:
+    """Return who NSGA-III chooses, by the fewest evenly spread points that suffice."""
+    size = len(tickets[0].fitness.wvalues)
+    steps = next(p for p in count(1) if comb(p + size - 1, size - 1) >= num or size == 1)
+    points = tools.uniform_reference_points(size, steps)
+    chosen: list[_Ticket] = tools.selNSGA3(tickets, num, points, nd="standard")
+    return chosen
 
 
 def _tickets(values: NDArray[np.float64]) -> list[_Ticket]:

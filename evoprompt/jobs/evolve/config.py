@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -44,6 +44,14 @@ class Config(JobConfig):
     writer: WriterConfig = WriterConfig()
     budget: BudgetConfig = BudgetConfig()
     final: FinalConfig = FinalConfig()
+
+    @model_validator(mode="after")
+    def _fluency_is_measured(self) -> Self:
+        chosen = (self.evolution.parent_selection, self.evolution.survival_selection)
+        wanted = any("fluency" in selection.objectives for selection in chosen)
+        if wanted and not self.traits.prompt_cross_entropy:
+            raise ValueError("the objective fluency needs traits.prompt_cross_entropy=true")
+        return self
 
     @model_validator(mode="before")
     @classmethod
