@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.records import LabelScores
+from evoprompt.records import RIGHT, LabelScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,11 @@ def predicted(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> NDArr
 
 def correct(scores: LabelScores, comparison: Comparison = LIKELIHOOD) -> NDArray[np.bool_]:
     """Return which answers are right, shape (policy, example): the right choice is the answer, or,
-    in free form, the target is the model's greedy answer.
+    in free form, the written answer is by the run's metric, or, without one, the target is the
+    model's greedy answer.
     """
+    if scores.grade is not None:
+        return scores.grade >= RIGHT
     if not has_choices(scores):
         return scores.of_gold(scores.is_greedy)
     return np.equal(predicted(scores, comparison), scores.gold[None, :])

@@ -143,6 +143,11 @@ class LabelScores:
         """Which candidates exist, shape (policy, example, candidate)."""
         return self.num_tokens > 0
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether likelihoods were measured; where answers were only written, they are -inf."""
+        return bool(np.isfinite(self.of_gold(self.log_likelihood)).any())
+
     def of_gold(self, values: NDArray[Any]) -> NDArray[Any]:
         """Pick the right candidate's entry of an array of this shape; shape (policy, example)."""
         return np.take_along_axis(values, self.gold[None, :, None], axis=2)[:, :, 0]

@@ -56,7 +56,7 @@ def test_a_config_survives_being_written(tmp_path: Path):
         ),
         (
             "task: {name: inbox}\ntemperature: 5",
-            r"did you mean 'evolution\.parent_selection\.temperature' or .*'writer\.temperature'",
+            r"did you mean .*'evolution\.parent_selection\.temperature' or .*'writer\.temperature'",
         ),
         ("task: inbox", r"task is a section of keys, not a value.*write task: \{name: inbox\}"),
         ("task: {name: inbox}\nfinal: 3", "final is a section .*its keys are: candidates, share"),

@@ -60,7 +60,8 @@ class MetricConfig(Section):
     @model_validator(mode="after")
     def _own_keys(self) -> Self:
         for key, name in (("which", "number"), ("options", "choice"), ("judge", "judge")):
-            if key in self.model_fields_set and self.name != name:
+            given = getattr(self, key) != type(self).model_fields[key].default
+            if given and self.name != name:
                 raise ValueError(f"{key} goes with the metric '{name}', and this is '{self.name}'")
         if any(not option.strip() for option in self.options):
             raise ValueError("options has one that is blank; leave it out")

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from evoprompt.config.metric import MetricConfig
 from evoprompt.config.task import TaskConfig, is_hub_address
 from evoprompt.config.values import (
     NUMBER,
@@ -69,6 +70,7 @@ class FitnessConfig(Section):
     #: offsets that make all as likely in the mean (`batch`) or after a content-free input
     #: (`contextual`); `auto` takes what makes the founders' right answers likeliest
     calibration: CalibrationConfig = "head"
+    metric: MetricConfig | None = None  #: of `kind: metric`; exact where it is left out
 
 
 class TraitsConfig(Section):
@@ -79,6 +81,9 @@ class TraitsConfig(Section):
     #: further traits by name: "package.module:function", or the name of a plug-in; a function of
     #: (policy, scores) that returns a finite number
     extra: dict[str, str] = {}
+    #: where `fitness.kind` is metric, the likelihood of the right answers too; costs each prompt
+    #: once more
+    likelihood: bool = False
 
 
 class SelectionConfig(Section):
@@ -257,6 +262,8 @@ class FinalConfig(Section):
     #: that calibrations of the champion and the baseline are fitted on at most: what the budget
     #: leaves buys those of fitness examples, of examples of no split, and of the demonstrations'
     labels: Count = 256
+    #: by which finalists are compared and tested after a search by likelihood, on written answers
+    metric: MetricConfig | None = None
     alpha: Level = 0.05  #: intervals cover 1 - alpha
 
 

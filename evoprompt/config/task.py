@@ -178,7 +178,7 @@ class TaskConfig(Section):
     source: str | None = None  #: of a plug-in, that reads the examples
     options: dict[str, Any] = {}  #: for that source
     test_path: DataPath | None = None  #: of the test examples, where they have a file of their own
-    #: of arithmetic and scramble; None is 2
+    #: of arithmetic, scramble and word_problems; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     judge: bool = False  #: the judging task of that task: is a proposed answer right?
     #: that the search measures prompts on

@@ -22,7 +22,8 @@ class FitnessKind(Protocol):
     `catalog.KINDS`; what it has to hold is in `evoprompt.testing.fitness`.
 
     It may have `compared_by`, a name of `choices.COMPARISONS`: how an answer is found among choices
-    wherever a policy that was selected by it answers; without, it is the likeliest one.
+    wherever a policy that was selected by it answers; without, it is the likeliest one. With
+    `needs_answers`, a truth value, answers are written and graded by the run's metric.
     """
 
     @property
@@ -67,6 +68,11 @@ class Fitness:
     def needs_choices(self) -> bool:
         """Whether every example has to have choices."""
         return self.kind.needs_choices
+
+    @property
+    def needs_answers(self) -> bool:
+        """Whether answers have to be written."""
+        return bool(getattr(self.kind, "needs_answers", False))
 
     @property
     def compared_by(self) -> str:

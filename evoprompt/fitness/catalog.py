@@ -16,11 +16,16 @@ from evoprompt.fitness.likelihood import (
     Pmi,
     Sum,
 )
+from evoprompt.fitness.written import WrittenMetric
 from evoprompt.plugins import find
 
 #: Every kind of the package by its name in a configuration. A new one is a class, and a word here.
 KINDS: Mapping[str, FitnessKind] = {
-    kind.name: kind for kind in (Sum(), PerToken(), PerByte(), LabelNormalized(), Pmi(), Accuracy())
+    kind.name: kind
+    for kind in (
+        *(Sum(), PerToken(), PerByte(), LabelNormalized(), Pmi(), Accuracy()),
+        WrittenMetric(),
+    )
 }
 
 #: The kind that is left to the task: the first where it has choices, the second where it has none.

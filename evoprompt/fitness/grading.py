@@ -58,7 +58,7 @@ class Grader:
     @property
     def title(self) -> str:
         """What people call the metric."""
-        return self.config.name.rpartition(":")[2]
+        return title_of(self.config)
 
     @property
     def is_judged(self) -> bool:
@@ -140,6 +140,11 @@ class Grader:
         if not is_number or not isinstance(feedback, str):
             raise UserError(f"{told} gave {found!r}; {takes}, or (number, text)")
         return Grade(float(value), feedback)
+
+
+def title_of(config: MetricConfig) -> str:
+    """Return what people call a metric: its name, of "module:function" that of the function."""
+    return config.name.rpartition(":")[2]
 
 
 def _named(example: Example) -> str:

@@ -167,8 +167,10 @@ def accuracy(scores: LabelScores, comparison: Comparison) -> Floats:
     return correct(scores, comparison).astype(np.float64)
 
 
-def cross_entropy(scores: LabelScores, comparison: Comparison) -> Floats:
+def cross_entropy(scores: LabelScores, comparison: Comparison) -> Floats | None:
     """Return nats per token of the right answer."""
+    if not scores.is_scored:
+        return None
     nats: Floats = -scores.of_gold(scores.log_likelihood) / scores.of_gold(scores.num_tokens)
     return nats
 

@@ -39,6 +39,8 @@ FURTHER = {
 
 
 S = TypeVar("S", "Share", "CountedShare")
+#: Which answers are right, or how right each is, shape (example,).
+Graded = NDArray[np.bool_] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class HeldOut:
     #: of both by offsets alone, where those above read other words too (`linear_head`)
     baseline_offsets: Share | None = None
     champion_offsets: Share | None = None
-    mcnemar: McNemar | None = None  #: None of checks that were written without it
+    #: None where grades are more than right and wrong, and of checks that were written without it
+    mcnemar: McNemar | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as a summary has it."""
@@ -175,33 +178,41 @@ def _counted(rate: Estimate | None) -> CountedShare | None:
 
 
 def compare(
-    baseline: NDArray[np.bool_],
-    champion: NDArray[np.bool_],
+    baseline: Graded,
+    champion: Graded,
     seed: int,
     alpha: float,
-    raw: NDArray[np.bool_] | None = None,
-    offsets: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
+    raw: Graded | None = None,
+    offsets: tuple[Graded, Graded] | None = None,
+    metric: str = "accuracy",
 ) -> HeldOut:
     """Return both accuracies with Wilson intervals, and their difference with a paired bootstrap
-    interval and, beside it, McNemar's exact test (McNemar 1947).
+    interval and, beside it, McNemar's exact test (McNemar 1947). Where grades are more than right
+    and wrong, the means have bootstrap intervals, and there is no exact test.
 
     Args:
-        baseline: which answers are right, shape (example,).
+        baseline: which answers are right, or how right each is, shape (example,).
         champion: the same on the same examples.
         seed: of the bootstrap.
         alpha: of the intervals.
         raw: the baseline's uncalibrated, where the others are calibrated.
         offsets: both by offsets alone, where the others read more.
+        metric: what it is called.
     """
+    is_counted = all(np.isin(values, (0, 1)).all() for values in (baseline, champion))
 
-    def accuracy(right: NDArray[np.bool_]) -> Share:
-        ends = wilson_interval(int(right.sum()), len(right), alpha)
+    def accuracy(right: Graded) -> Share:
+        if is_counted:
+            ends = wilson_interval(int(right.sum()), len(right), alpha)
+        else:
+            draws = generator(seed, Stream.BOOTSTRAP, 2)
+            ends = paired_bootstrap_interval(right.astype(float), draws, alpha)
         return Share(float(right.mean()), ends)
 
     difference = champion.astype(float) - baseline.astype(float)
     ends = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)
     return HeldOut(
-        "accuracy",
+        metric,
         len(baseline),
         accuracy(baseline),
         accuracy(champion),
@@ -209,7 +220,7 @@ def compare(
         None if raw is None else accuracy(raw),
         None if offsets is None else accuracy(offsets[0]),
         None if offsets is None else accuracy(offsets[1]),
-        mcnemar(baseline, champion),
+        mcnemar(baseline == 1, champion == 1) if is_counted else None,
     )
 
 

@@ -7,7 +7,7 @@ likelihood would belong to another text, and the two token sequences are shown i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
@@ -16,9 +16,17 @@ from itertools import groupby
 from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
 from evoprompt.conversation import Prompt
 from evoprompt.errors import UserError
+from evoprompt.measurement.answers import (
+    Answering,
+    AnswerTexts,
+    most_written,
+    write_answers,
+)
 from evoprompt.measurement.requests import requests_of, text_of
+from evoprompt.measurement.scorer import UnitScorer
 from evoprompt.measurement.standing import StandingCheck
 from evoprompt.measurement.steps import (
+    JOIN_SLACK,
     STEP_TOKENS,
     StepAnswers,
     StepWriter,
@@ -33,8 +41,10 @@ from evoprompt.measurement.units import (
     UnitKey,
     Wanted,
     Weight,
+    judge_log_odds,
     label_scores,
     logical_tokens,
+    unscored,
     verdict_scores,
 )
 from evoprompt.measurement.verdicts import Verdicts
@@ -58,9 +68,6 @@ from evoprompt.tasks.render import (
 #: a child changes it.
 LEAST_SEGMENT, MOST_SEGMENT = 48, 128
 
-#: Tokens by which a prompt may grow where what was written is joined to it.
-JOIN_SLACK = 16
-
 
 class Measurer:
     """Measures policies on examples with one model.
@@ -71,7 +78,7 @@ class Measurer:
         wanted: what is measured of each policy.
         open_memo: called once the model is loaded, since how it computes is part of the memo's key;
             None measures everything anew.
-        writer: needed for policies with steps alone.
+        writer: needed for policies with steps, and where answers are written.
     """
 
     def __init__(
@@ -86,10 +93,12 @@ class Measurer:
         self.tokenizer = tokenizer
         self.executor = executor
         self.wanted = wanted
+        #: how answers are written in the end, where the search has none written
+        self.final_answers: Answering | None = None
         self.features: Tokens = ()  #: read after each example's prompt of a policy's own answers
-        self._check: StandingCheck | None = None
+        self._scorer = UnitScorer(executor, open_memo)
         self._open_memo = open_memo
-        self._memo: Memo | None = None
+        self._writer = writer
         self._steps = StepWriter(writer) if writer is not None else None
         self._verdicts = Verdicts()
         self._prompt_tokens: dict[str, int] = {}
@@ -100,9 +109,18 @@ class Measurer:
         found.wanted = replace(self.wanted, verdicts=False)
         return found
 
+    @property
+    def final(self) -> Measurer:
+        """What measures validation and test; it shares all else with this."""
+        if self.final_answers is None:
+            return self
+        found = copy(self)
+        found.wanted = replace(self.wanted, answers=self.final_answers)
+        return found
+
     def watch(self, seed: int, ledger: Ledger) -> None:
         """Check from now on a sample of what is measured; the ledger gets what is found."""
-        self._check = StandingCheck(self.executor, seed, ledger, self._open_memo)
+        self._scorer.check = StandingCheck(self.executor, seed, ledger, self._open_memo)
 
     def prompt_tokens(self, policy: Policy) -> int:
         """Return how many tokens a policy's prompt has before the input."""
@@ -137,9 +155,22 @@ class Measurer:
             longest += STEP_TOKENS * len(policy.steps) + JOIN_SLACK
             self._check_window(longest, f"policy {policy.policy_id}", policy)
         texts = self._texts(examples)
-        rows = count_rows(unit.work.requests) + most_tokens(self.tokenizer, policy, texts)
-        logical = logical_tokens(unit.asked)
-        return Weight(rows, longest, logical + most_logical(self.tokenizer, policy, texts))
+        rows = most_tokens(self.tokenizer, policy, texts)
+        logical = most_logical(self.tokenizer, policy, texts)
+        if self.wanted.scores(examples):
+            rows += count_rows(unit.work.requests)
+            logical += logical_tokens(unit.asked)
+        if (answering := self.wanted.writes(examples)) is not None:
+            steps = blank_answers(policy, texts)
+            prompts = [render_prompt(policy, e.input, steps[e.input]) for e in examples]
+            most = most_written(self.tokenizer, answering, prompts, examples)
+            # what stands after steps is read once more
+            more = STEP_TOKENS * len(policy.steps)
+            longest = max(longest, most.longest + (more + JOIN_SLACK if more else 0))
+            self._check_window(longest, f"policy {policy.policy_id}", policy)
+            rows += most.rows + more * len(examples)
+            logical += most.logical + more * len(examples)
+        return Weight(rows, longest, logical)
 
     def forecast(self, policies: Sequence[Policy], examples: Sequence[Example]) -> int:
         """Return how many distinct prefixes measuring these policies has; what stands after steps
@@ -148,9 +179,9 @@ class Measurer:
         Raises:
             UserError: as `prepare`.
         """
-        units = [*self._judging(policies, examples), *self.prepare(policies, examples)]
-        return sum(count_rows(unit.work.requests) for unit in units) + sum(
-            most_tokens(self.tokenizer, policy, self._texts(examples)) for policy in policies
+        judging = self._judging(policies, examples)
+        return sum(count_rows(unit.work.requests) for unit in judging) + sum(
+            self.weigh(policy, examples).rows for policy in policies
         )
 
     def shown(self, policy: Policy) -> str:
@@ -260,55 +291,73 @@ class Measurer:
             judging = self._judging(policies, examples)
             answering = self.prepare(policies, examples, answers)
 
+        wrote = self._write(policies, examples, answers, timed)
+        for policy_id, found in wrote.items():
+            beside[policy_id] += found.count
+        is_scored = self.wanted.scores(examples)
+        if not is_scored:
+            for policy in policies:
+                on_policy(beside[policy.policy_id])
+
         def tell(key: UnitKey, done: TokenScores) -> None:
             if key.is_judging:
                 beside[key.policy_id] += done.count
             else:
                 on_policy(done.count + beside[key.policy_id])
 
-        scores = self._score([*judging, *answering], tell, timed)
+        scores = self._scorer.score([*judging, *(answering if is_scored else ())], tell, timed)
         by_id = {p.policy_id: p for p in policies}
         for unit in judging:
             verdict = verdict_scores(unit, scores[unit.key], examples)
             self._verdicts.enter(by_id[unit.key.policy_id], examples, verdict)
         measured = {}
         for policy, unit in zip(policies, answering, strict=True):
-            done = scores[unit.key]
+            done, count = scores.get(unit.key), beside[policy.policy_id]
             known = self._verdicts.of(policy, examples) if self.wanted.verdicts else None
-            measured[policy.policy_id] = (
-                label_scores(unit, done, examples, known),
-                done.count + beside[policy.policy_id],
+            told = (
+                unscored(unit, examples, known)
+                if done is None
+                else label_scores(unit, done, examples, known)
             )
+            if (texts := wrote.get(policy.policy_id)) is not None:
+                told = texts.graded(told, examples)
+            measured[policy.policy_id] = told, count if done is None else count + done.count
         return measured
 
-    def _score(
+    def _write(
         self,
-        units: Sequence[Unit],
-        tell: Callable[[UnitKey, TokenScores], None],
+        policies: Sequence[Policy],
+        examples: Sequence[Example],
+        steps: Mapping[str, StepAnswers],
         timed: Callable[[str], AbstractContextManager[None]],
-    ) -> dict[UnitKey, TokenScores]:
-        """Return the scores of units, from the memo where it has them; `tell` hears of each."""
-        with timed("memo"):
-            scores = self._recall(units)
-            for key, recalled in scores.items():
-                tell(key, recalled)
-        sent: dict[Hashable, Unit] = {u.key: u for u in units if u.key not in scores}
-
-        def on_result(key: Hashable, done: TokenScores) -> None:
-            unit = sent[key]
-            if self._memo is not None:
-                work = unit.work
-                self._memo.keep(work.requests, done, work.features)
-            tell(unit.key, done)
-
-        with timed("scoring"):
-            done = self.executor.score([unit.work for unit in sent.values()], on_result)
-        scores |= {unit.key: done[unit.key] for unit in sent.values()}
-        scores = {unit.key: _with_logical(unit, scores[unit.key]) for unit in units}
-        if self._check is not None:
-            with timed("check"):
-                self._check.look(units, scores)
-        return scores
+    ) -> dict[str, AnswerTexts]:
+        """Return what policies write as answers, by policy id, with a judge's verdicts where one
+        is asked; nothing where answers are not written.
+        """
+        if (answering := self.wanted.writes(examples)) is None:
+            return {}
+        if self._writer is None:
+            raise ValueError("answers are to be written: give the Measurer a writer")
+        with timed("writing"):
+            asked = {
+                p: [render_prompt(p, e.input, steps[p.policy_id].get(e.input)) for e in examples]
+                for p in policies
+            }
+            found = write_answers(self._writer, answering, asked, examples)
+        if not answering.grader.is_judged:
+            return found
+        keys = {UnitKey(policy_id, is_judging=True): wrote for policy_id, wrote in found.items()}
+        units = [
+            self._unit(key, answering.judge, tuple(self._asked(answering.judged(wrote, examples))))
+            for key, wrote in keys.items()
+        ]
+        scores = self._scorer.score(units, lambda *_: None, timed)
+        return {
+            unit.key.policy_id: keys[unit.key].judged_by(
+                judge_log_odds(unit, scores[unit.key], examples), scores[unit.key].count
+            )
+            for unit in units
+        }
 
     def recall_verdicts(self, policy: Policy, scores: LabelScores) -> None:
         """Remember the verdicts of an earlier measurement, so that its evaluator is not asked
@@ -331,27 +380,10 @@ class Measurer:
             )
         return self._steps.write(policy, texts)
 
-    def _recall(self, units: Sequence[Unit]) -> dict[UnitKey, TokenScores]:
-        """Return the scores of the units that the memo has."""
-        if self._open_memo is None:
-            return {}
-        if self._memo is None:
-            self._memo = self._open_memo(self.executor.info())
-        works = {unit.key: unit.work for unit in units}
-        found = {key: self._memo.recall(w.requests, w.features) for key, w in works.items()}
-        return {key: scores for key, scores in found.items() if scores is not None}
-
     def close(self) -> None:
         """Close the memo and give the executor's workers back."""
-        if self._memo is not None:
-            self._memo.close()
-        self.executor.close()
+        self._scorer.close()
 
 
 def _policy_id(asked: Asked) -> str:
     return asked.query.policy_id
-
-
-def _with_logical(unit: Unit, scores: TokenScores) -> TokenScores:
-    count = replace(scores.count, logical_tokens=logical_tokens(unit.asked))
-    return replace(scores, count=count)

@@ -21,6 +21,8 @@ from evoprompt.tasks.render import render_step
 
 #: Written at most after a step.
 STEP_TOKENS = 24
+#: Tokens by which a prompt may grow where what was written is joined to it.
+JOIN_SLACK = 16
 #: Prompts of which is remembered what was written after them.
 REMEMBERED = 8192
 

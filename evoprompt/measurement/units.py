@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.backends.base import WorkUnit
-from evoprompt.records import Example, LabelScores, Query, QueryKind
+from evoprompt.measurement.answers import Answering
+from evoprompt.records import Example, LabelScores, Query, QueryKind, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.trie import Features, TokenRequest, Tokens
 
@@ -28,11 +29,22 @@ class Wanted:
     #: the prompt's own likelihood: its tokens are forwarded anyway, its head rows are not
     prompt: bool = False
     verdicts: bool = False  #: what its evaluator says of a right and a wrong answer to each example
+    answers: Answering | None = None  #: what it writes to examples without choices, graded
+    #: whether the likelihood of the right answer is measured where answers are written
+    likelihood: bool = True
 
     @property
     def content_free(self) -> bool:
         """Whether a prompt with the content-free input is needed."""
         return self.prior or self.prompt
+
+    def writes(self, examples: Sequence[Example]) -> Answering | None:
+        """Return how answers to these examples are written; None where they are chosen."""
+        return None if any(e.choices is not None for e in examples) else self.answers
+
+    def scores(self, examples: Sequence[Example]) -> bool:
+        """Return whether candidates of these examples are scored."""
+        return self.likelihood or self.content_free or self.writes(examples) is None
 
 
 #: Nothing but the likelihood of every candidate.
@@ -164,6 +176,24 @@ def label_scores(
         prompt_cross_entropy=prompt,
         features=_rounded([features[e] for e in place]) if features else None,
     )
+
+
+def unscored(
+    unit: Unit, examples: Sequence[Example], verdict: NDArray[np.float64] | None = None
+) -> LabelScores:
+    """Return what stands where a policy's answers are written and none is scored."""
+    num = len(unit.asked)
+    nothing = TokenScores(np.full(num, -np.inf), np.zeros(num, dtype=bool), TokenCount())
+    return label_scores(unit, nothing, examples, verdict)
+
+
+def judge_log_odds(unit: Unit, scores: TokenScores, examples: Sequence[Example]) -> list[float]:
+    """Return log p(TRUE) - log p(FALSE) of the judge on the answer to each example, nats."""
+    found = {
+        (asked.query.example_id, asked.query.candidate): value
+        for asked, value, _ in unit.answered(scores)
+    }
+    return [found[e.example_id, 0] - found[e.example_id, 1] for e in examples]
 
 
 def verdict_scores(

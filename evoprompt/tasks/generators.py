@@ -61,7 +61,7 @@ def arithmetic(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     Raises:
         ValueError: difficulty is not from 1 to 5, or num_examples not from 0 to 2,000.
     """
-    _check(difficulty, num_examples)
+    check_difficulty(difficulty, num_examples)
     draw = generator(SEED, Stream.GENERATION, 0, difficulty, 0)
     kinds = _PROBLEMS[difficulty]
     # every harder difficulty has at least 90 * 90
@@ -92,7 +92,7 @@ def scramble(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     Raises:
         ValueError: difficulty is not from 1 to 5, or num_examples not from 0 to 2,000.
     """
-    _check(difficulty, num_examples)
+    check_difficulty(difficulty, num_examples)
     draw = generator(SEED, Stream.GENERATION, 1, difficulty, 0)
     words = [WORDS[i] for i in draw.permutation(len(WORDS))[:num_examples]]
     texts: dict[str, str] = {}
@@ -108,7 +108,12 @@ def scramble(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     )
 
 
-def _check(difficulty: int, num_examples: int) -> None:
+def check_difficulty(difficulty: int, num_examples: int) -> None:
+    """Refuse what no task is made of.
+
+    Raises:
+        ValueError: difficulty is not from 1 to 5, or num_examples not from 0 to 2,000.
+    """
     if not 1 <= difficulty <= MAX_DIFFICULTY:
         raise ValueError(f"difficulty is {difficulty}; expected 1 (easiest) to {MAX_DIFFICULTY}")
     if not 0 <= num_examples <= MAX_EXAMPLES:

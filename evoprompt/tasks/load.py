@@ -32,9 +32,9 @@ from evoprompt.tasks.banks import (
     default_policies,
 )
 from evoprompt.tasks.base import Task, in_one_order, in_order_of
-from evoprompt.tasks.generators import GENERATORS
 from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
 from evoprompt.tasks.sources.base import Raw, Source
+from evoprompt.tasks.sources.builtin import MADE
 from evoprompt.tasks.sources.splits import (
     SPLITS,
     balanced,
@@ -83,10 +83,10 @@ def load_task(config: TaskConfig, balance: Balance = "balanced", seed: int = 0) 
 
 def _plain(config: TaskConfig) -> Task:
     raw = _source(config).read(config)
-    if config.difficulty is not None and config.name not in GENERATORS:
+    if config.difficulty is not None and config.name not in MADE:
         raise UserError(
             f"task '{raw.name}' has no difficulty (given: {config.difficulty}); leave "
-            f"task.difficulty out, or use {' or '.join(GENERATORS)}"
+            f"task.difficulty out, or use {' or '.join(MADE)}"
         )
     splits, notes = _splits(raw, config)
     *told, spare = splits

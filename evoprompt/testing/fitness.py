@@ -28,12 +28,15 @@ UNLIKELY, SURE = -60.0, -0.01
 
 def check_fitness(kind: FitnessKind, num_draws: int = 20) -> None:
     """Check the whole contract on scores drawn at random, with choices, and in free form where the
-    kind takes it.
+    kind takes it; of one that needs written answers in free form alone.
     """
     check_declaration(kind)
+    graded = bool(getattr(kind, "needs_answers", False))
     for seed in range(num_draws):
-        for choices in (3,) if kind.needs_choices else (3, 1):
-            scores = drawn_scores(seed, num_choices=choices, with_prior=kind.needs_prior)
+        for choices in (1,) if graded else (3,) if kind.needs_choices else (3, 1):
+            scores = drawn_scores(
+                seed, num_choices=choices, with_prior=kind.needs_prior, with_grades=graded
+            )
             check_shape(kind, scores)
             check_purity(kind, scores)
             check_gold_rise(kind, scores)
@@ -78,6 +81,9 @@ def check_gold_rise(kind: FitnessKind, scores: LabelScores) -> None:
     unlikely, sure = _with_gold(scores, UNLIKELY), _with_gold(scores, SURE)
     sure = replace(sure, is_greedy=_gold_mask(scores))
     unlikely = replace(unlikely, is_greedy=np.zeros_like(scores.is_greedy))
+    if scores.grade is not None:
+        sure = replace(sure, grade=np.ones_like(scores.grade))
+        unlikely = replace(unlikely, grade=np.zeros_like(scores.grade))
     assert (kind.cases(sure) > kind.cases(unlikely)).all(), "a right answer does not raise it"
 
 
@@ -110,6 +116,7 @@ def drawn_scores(
     num_examples: int = 5,
     num_choices: int = 3,
     with_prior: bool = False,
+    with_grades: bool = False,
 ) -> LabelScores:
     """Return scores as a run could measure them, drawn by a seed, with verdicts.
 
@@ -117,6 +124,7 @@ def drawn_scores(
     are in free form.
     """
     rng = np.random.default_rng(seed)
+    grade = np.random.default_rng([seed, 1]).random((num_policies, num_examples))
     shape = (num_policies, num_examples, num_choices)
     num_tokens = np.broadcast_to(rng.integers(1, 5, size=shape[1:]), shape).copy()
     if num_choices > 2:
@@ -135,6 +143,7 @@ def drawn_scores(
         is_greedy=here & (rng.random(shape) < 0.3),
         prior=prior if with_prior else None,
         verdict=-rng.gamma(2.0, 1.0, size=(num_policies, num_examples, 2, 2)),
+        grade=grade if with_grades else None,
     )
 
 
@@ -165,6 +174,6 @@ def _of_examples(scores: LabelScores, places: Integers) -> LabelScores:
 def _taken(scores: LabelScores, places: Integers, axis: int) -> dict[str, Any]:
     """Return the arrays by policy and example with these entries along an axis."""
     names = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy")
-    optional = ("prior", "verdict", "calibrated")
+    optional = ("prior", "verdict", "calibrated", "grade")
     known = {name: getattr(scores, name) for name in (*names, *optional)}
     return {n: values.take(places, axis=axis) for n, values in known.items() if values is not None}

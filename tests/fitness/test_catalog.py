@@ -74,7 +74,10 @@ def fitness(kind: str, *, has_choices: bool = True, **settings: float) -> Fitnes
 
 
 def test_a_kind_stands_under_its_own_name():
-    assert list(KINDS) == ["sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"]
+    assert list(KINDS) == [
+        *("sum", "per_token", "per_byte", "label_normalized", "pmi", "accuracy"),
+        "metric",
+    ]
     assert all(fitness(name).kind is kind for name, kind in KINDS.items())
 
 
@@ -103,7 +106,10 @@ def test_each_policy_is_charged_its_own_prompt():
     ("kind", "message"),
     [
         ("smu", "fitness.kind has no fitness 'smu'; did you mean 'sum'"),
-        ("zzz", "valid are: accuracy, auto, label_normalized, per_byte, per_token, pmi, sum[.]"),
+        (
+            "zzz",
+            "valid are: accuracy, auto, label_normalized, metric, per_byte, per_token, pmi, sum[.]",
+        ),
         ("none_such:X", "fitness.kind: 'none_such:X' cannot be imported"),
         ("os:path", "which is no fitness: it takes name, needs_prior"),
     ],

@@ -14,8 +14,8 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.measurement.asker import Asker
-from evoprompt.measurement.measure import JOIN_SLACK, Measurer
-from evoprompt.measurement.steps import STEP_TOKENS, StepWriter, most_tokens
+from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.steps import JOIN_SLACK, STEP_TOKENS, StepWriter, most_tokens
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer, Written
 from evoprompt.policy import Demonstration, Policy, Template

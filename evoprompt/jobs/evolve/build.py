@@ -17,7 +17,9 @@ from evoprompt.errors import UserError
 from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
+from evoprompt.fitness.grading import title_of
 from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
+from evoprompt.jobs.evolve.answering import answering_of, check_metric, metric_of
 from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.calibrator import (
     Calibrator,
@@ -61,6 +63,12 @@ class Parts:
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
     author: Writers | None = None  #: who writes for operators; None where nobody does
     calibrator: Calibrator = field(default_factory=Calibrator)
+
+    @property
+    def metric(self) -> str | None:
+        """The metric that validation and test go by; None where it is the likelihood."""
+        found = metric_of(self.config, self.fitness)
+        return None if found is None else title_of(found[0])
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that
@@ -108,6 +116,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
                 "leave fitness.self_evaluation out"
             )
         check_judgements(task)
+    check_metric(config, task, fitness)
     task.check_chat(config.model.chat)
     reason = why_not(task, fitness)
     if config.fitness.calibration != "off" and reason is not None:
@@ -163,6 +172,7 @@ def build(
     tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
     words = feature_words(model.tokenizer) if reads_words(config.fitness.calibration) else ()
+    answering = answering_of(config, fitness)
     calibrator = calibrator_of(config.fitness.calibration, task, fitness, words)
     measuring = partial(Measurer, model.tokenizer, model.executor, open_memo=opener, writer=writer)
     measurer = measuring(
@@ -170,9 +180,12 @@ def build(
             prior=fitness.needs_prior or calibrator.needs_prior,
             prompt=config.traits.prompt_cross_entropy,
             verdicts=fitness.needs_verdicts,
+            answers=answering if fitness.needs_answers else None,
+            likelihood=not fitness.needs_answers or config.traits.likelihood,
         )
     )
     measurer.features = calibrator.words
+    measurer.final_answers = None if fitness.needs_answers else answering
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     return Parts(
         config,

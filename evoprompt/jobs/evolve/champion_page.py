@@ -116,7 +116,7 @@ def _changed(title: str, found: Sequence[Change]) -> str:
 
 
 def _answer(found: Prediction) -> str:
-    if found.log_likelihood is None:
+    if not found.fits:
         return "no answer (too long)"
     if found.answer is None:
         return "right" if found.is_right else "another text"

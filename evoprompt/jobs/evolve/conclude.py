@@ -20,6 +20,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
 from evoprompt.jobs.evolve.build import Parts
+from evoprompt.jobs.evolve.by_metric import MetricSummary, grades_of, mean_grades
 from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.outlook import outlook
@@ -31,7 +32,13 @@ from evoprompt.jobs.evolve.record import (
     ModelSummary,
     Summary,
 )
-from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut, compare, evaluator_summary
+from evoprompt.jobs.held_out import (
+    EvaluatorSummary,
+    Graded,
+    HeldOut,
+    compare,
+    evaluator_summary,
+)
 from evoprompt.policy import Policy
 from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
@@ -55,11 +62,16 @@ def pick_champion(
     candidates: Sequence[Policy],
     validated: dict[str, LabelScores],
 ) -> Policy:
-    """Return the finalist with the best pooled fitness; a tie goes to the fitter in the search."""
+    """Return the finalist with the best pooled fitness; a tie goes to the fitter in the search.
+    After a search by likelihood whose end goes by a metric, the one with the best mean grade on the
+    validation examples, and of those that tie, as before.
+    """
     pooled = pooled_fitness(parts, journal, candidates, validated)
+    chosen = {} if parts.fitness.needs_answers else mean_grades(validated)
 
-    def worth(policy: Policy) -> tuple[float, float]:
-        return pooled[policy.policy_id], journal.evaluations[policy.policy_id].fitness
+    def worth(policy: Policy) -> tuple[float, float, float]:
+        found = journal.evaluations[policy.policy_id]
+        return chosen.get(policy.policy_id, 0.0), pooled[policy.policy_id], found.fitness
 
     return max(candidates, key=worth)
 
@@ -131,6 +143,25 @@ def validation_fitness(
     return round(float(cases.mean()), FITNESS_DIGITS)
 
 
+def by_metric(
+    parts: Parts, candidates: Sequence[Policy], validated: Mapping[str, LabelScores]
+) -> MetricSummary | None:
+    """Return what the run's metric says of the finalists; None where there is none."""
+    if parts.metric is None:
+        return None
+    cases = [
+        (case_fitness(parts, p, validated[p.policy_id]), validated[p.policy_id].grade)
+        for p in candidates
+    ]
+    fitness, grades = (
+        np.stack([np.ravel(v) for v in values]) for values in zip(*cases, strict=True)
+    )
+    ranks = fitness_ranks(fitness, grades, parts.config.seed, parts.config.final.alpha)
+    return MetricSummary(
+        parts.metric, mean_grades(validated), None if parts.fitness.needs_answers else ranks
+    )
+
+
 def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ...]]:
     """Return what the search measured, by policy id, where answers are calibrated by it."""
     if not parts.calibrator.is_used:
@@ -154,9 +185,11 @@ def summarize(
     learned: Mapping[str, tuple[LabelScores, ...]],
     found: Tested,
     info: ModelInfo,
+    metric: MetricSummary | None = None,
 ) -> Summary:
     """Return the run's summary, all but the seconds. `learned` has what was measured of champion
-    and baseline beside the search, the validation examples first, by policy id.
+    and baseline beside the search, the validation examples first, by policy id; `metric` is
+    `by_metric`.
     """
     config, evaluations = parts.config, journal.evaluations
     first, last = baseline.policy_id, champion.policy_id
@@ -199,6 +232,7 @@ def summarize(
         headroom=outlook(parts, journal),
         claim=claim_of(found.test, is_baseline=first == last),
         report=_trust(parts, journal, champion, found.scores.get(last)),
+        metric=metric,
     )
 
 
@@ -254,7 +288,9 @@ def held_out(
     learned = {p: (*searched.get(p, ()), *beside[p]) for p in (first, last)}
     scores = {p: calibrator.applied(learned[p], s) for p, s in raw.items()}
 
-    def right(policy_id: str, by_policy: Mapping[str, LabelScores]) -> NDArray[np.bool_]:
+    def right(policy_id: str, by_policy: Mapping[str, LabelScores]) -> Graded:
+        if parts.metric is not None:
+            return grades_of(parts.task.test, by_policy.get(policy_id))
         return answered_right(parts.task.test, by_policy.get(policy_id), parts.fitness.comparison)
 
     before, after = right(first, scores), right(last, scores)
@@ -264,7 +300,8 @@ def held_out(
     if offsets[last] is not None:
         by = {p: calibrator.applied(learned[p], s, "labelled") for p, s in raw.items()}
         alone = right(first, by), right(last, by)
-    test = compare(before, after, config.seed, config.final.alpha, plain, alone)
+    title = parts.metric or "accuracy"
+    test = compare(before, after, config.seed, config.final.alpha, plain, alone, title)
     used = {p: calibrator.of_policy(known) for p, known in learned.items()}
     return Tested(test, scores, used, offsets, _labels(learned[last]))
 

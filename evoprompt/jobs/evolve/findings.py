@@ -48,8 +48,9 @@ def claim_of(test: HeldOut, *, is_baseline: bool) -> Claim:
             "other starting prompts, or with more examples.",
         )
     value, (low, high) = test.difference.value, test.difference.ci
+    what = "accuracy" if test.metric == "accuracy" else f"the metric {test.metric}"
     size = (
-        f"{100 * value:+.1f} points of accuracy on {test.num_examples} test examples, interval "
+        f"{100 * value:+.1f} points of {what} on {test.num_examples} test examples, interval "
         f"{100 * low:+.1f} to {100 * high:+.1f}"
     )
     if test.mcnemar is not None and not test.mcnemar.num_different:

@@ -222,7 +222,17 @@ def measurement_line(scores: LabelScores) -> dict[str, object]:
         else None,
         "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
         **({"features": _packed(scores.features)} if scores.features is not None else {}),
+        **_written_dict(scores),
     }
+
+
+def _written_dict(scores: LabelScores) -> dict[str, object]:
+    """Return one policy's written answers with their grades, where there are any."""
+    if scores.written is None or scores.grade is None or scores.feedback is None:
+        return {}
+    values = {"written": scores.written[0].tolist(), "grade": scores.grade[0].tolist()}
+    feedback = scores.feedback[0].tolist()
+    return {**values, **({"feedback": feedback} if any(feedback) else {})}
 
 
 def _measurement(row: Mapping[str, Any]) -> LabelScores:
@@ -243,7 +253,16 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
         else None,
         verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
         features=_unpacked(row["features"], len(row["gold"])) if "features" in row else None,
+        written=_texts(row["written"]) if "written" in row else None,
+        grade=np.array([row["grade"]], dtype=np.float64) if "written" in row else None,
+        feedback=_texts(row.get("feedback") or [""] * len(row["gold"]))
+        if "written" in row
+        else None,
     )
+
+
+def _texts(texts: Sequence[str]) -> np.ndarray:
+    return np.array([texts], dtype=object)
 
 
 def _packed(features: np.ndarray) -> str:

@@ -22,6 +22,7 @@ from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.breeding import left_of, next_brood
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import (
+    by_metric,
     calibrated_validation,
     finalists,
     held_out,
@@ -214,7 +215,7 @@ def _check_held_out(
     test examples, once. Nothing was chosen by the test's inputs, so the champion may be one that
     some of them are too long for: its answers there are wrong.
     """
-    measurer, ledger = parts.measurer, journal.ledger
+    measurer, ledger = parts.measurer.final, journal.ledger
     _level(parts, journal, observer)
     fittest, baseline = finalists(parts, journal), pick_baseline(parts, journal)
     longest, share = longest_prompt(journal), CHOICE if parts.calibrator.is_used else 1.0
@@ -235,7 +236,8 @@ def _check_held_out(
     found = held_out(parts, journal, *ids, learned, tested)
     told = calibrated_validation(parts, journal, validated)
     journal.folder.write_predictions(held_out_predictions(parts, told, found.scores, compared))
-    return summarize(parts, state, journal, champion, baseline, learned, found, info)
+    metric = by_metric(parts, candidates, validated)
+    return summarize(parts, state, journal, champion, baseline, learned, found, info, metric)
 
 
 def _level(parts: Parts, journal: Journal, observer: Observer) -> None:

@@ -30,16 +30,29 @@ class Prediction:
     target: str
     choices: tuple[str, ...] | None  #: None where answers are free text
     policy_id: str
-    answer: str | None  #: the choice that it takes; None in free text, and where it has none
+    #: the choice that it takes, or what it writes; None in free text that was not written, and
+    #: where it has none
+    answer: str | None
     is_right: bool
-    #: nats of each choice, or of the target alone; None where the example does not fit the prompt
+    #: nats of each choice, or of the target alone; None where the example does not fit the prompt,
+    #: or it was not scored
     log_likelihood: tuple[float, ...] | None
     #: what choices were compared by, after calibration; None where there are no choices
     compared: tuple[float, ...] | None
+    grade: float | None = None  #: what the metric gives a written answer; None where none is
+    feedback: str = ""  #: what the metric says of it
+
+    @property
+    def fits(self) -> bool:
+        """Whether the example fits the prompt."""
+        return self.log_likelihood is not None or self.answer is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the line of the file."""
-        return asdict(self)
+        """Return the line of the file, without what there is of written answers alone where none
+        is.
+        """
+        graded = () if self.grade is not None else ("grade", "feedback")
+        return {name: v for name, v in asdict(self).items() if name not in graded}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -90,6 +103,7 @@ class _Answer:
     is_right: bool
     log_likelihood: np.ndarray
     compared: np.ndarray
+    written: tuple[str, float, str] | None = None  #: with its grade, and what is said of it
 
 
 def _answers(scores: LabelScores, comparison: Comparison) -> Iterator[tuple[str, _Answer]]:
@@ -98,18 +112,27 @@ def _answers(scores: LabelScores, comparison: Comparison) -> Iterator[tuple[str,
     right, values = correct(scores, comparison)[0], comparison.values(scores)[0]
     for n, example_id in enumerate(scores.example_ids):
         choice = int(chosen[n]) if offered else None
-        yield example_id, _Answer(choice, bool(right[n]), scores.log_likelihood[0, n], values[n])
+        nats = scores.log_likelihood[0, n]
+        yield example_id, _Answer(choice, bool(right[n]), nats, values[n], _written(scores, n))
 
 
-def _told(
-    example: Example, found: _Answer | None
-) -> tuple[str | None, bool, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Return the answer in words, whether it is right, the log-likelihoods, and what was
-    compared.
+def _written(scores: LabelScores, n: int) -> tuple[str, float, str] | None:
+    if scores.written is None or scores.grade is None or scores.feedback is None:
+        return None
+    return scores.written[0, n], float(scores.grade[0, n]), scores.feedback[0, n]
+
+
+def _told(example: Example, found: _Answer | None) -> tuple[Any, ...]:
+    """Return the answer in words, whether it is right, the log-likelihoods, what was compared, and
+    of a written answer its grade and what is said of it.
     """
     if found is None:
         return None, False, None, None
     nats = _numbers(found.log_likelihood[: len(example.candidates)])
+    if found.written is not None:
+        text, grade, feedback = found.written
+        scored = nats if np.isfinite(nats).all() else None
+        return text, found.is_right, scored, None, grade, feedback
     if found.choice is None:
         return None, found.is_right, nats, None
     compared = _numbers(found.compared[: len(example.candidates)])

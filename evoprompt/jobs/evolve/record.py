@@ -11,6 +11,7 @@ from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
 from evoprompt.evolution.headroom import Headroom
 from evoprompt.evolution.surrogate import Forecast
+from evoprompt.jobs.evolve.by_metric import MetricSummary
 from evoprompt.jobs.evolve.findings import Claim, Trust
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
 from evoprompt.stats.significance import Estimate
@@ -181,11 +182,12 @@ class Summary:
     unanswered: int = 0
     headroom: Headroom | None = None  #: what a search could win, by its founders; None: not known
     claim: Claim | None = None  #: what the test shows; None of runs that were written without it
+    metric: MetricSummary | None = None  #: of written answers; None where they are not written
     report: Trust | None = None  #: how far the search's own numbers can be trusted; None as above
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as `summary.json` has it."""
-        optional = ("evaluator", "unanswered", "claim", "report", "headroom")
+        optional = ("evaluator", "unanswered", "claim", "report", "headroom", "metric")
         values = {n: value for n, value in asdict(self).items() if n not in optional or value}
         for name, part in (("champion", self.champion), ("baseline", self.baseline)):
             found = {n: getattr(part, n) for n in CALIBRATIONS}
@@ -205,6 +207,7 @@ class Summary:
             "evaluator": {name: EvaluatorSummary.from_dict(each) for name, each in evaluators},
             "claim": Claim(**values["claim"]) if "claim" in values else None,
             "headroom": _headroom(values["headroom"]) if "headroom" in values else None,
+            "metric": MetricSummary.from_dict(values["metric"]) if "metric" in values else None,
             "report": Trust.from_dict(values["report"]) if "report" in values else None,
         }
         own = {f.name: values[f.name] for f in fields(cls) if f.name in values}

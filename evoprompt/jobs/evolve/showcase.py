@@ -127,10 +127,13 @@ def _compared(champion: ChampionSummary) -> str:
 
 def answered(found: Prediction) -> str:
     """Return in words what was answered to an example."""
-    if found.log_likelihood is None:
+    if not found.fits:
         return "it does not fit the prompt, and counts as wrong"
     if found.answer is None:
         return "answered right" if found.is_right else "answered otherwise"
+    if found.grade is not None:
+        said = f", of which it says: {found.feedback}" if found.feedback else ""
+        return f"wrote {found.answer!r}, which the metric gives {found.grade:.3g}{said}"
     return f"answered {found.answer}, which is {'right' if found.is_right else 'wrong'}"
 
 

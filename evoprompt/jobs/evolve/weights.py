@@ -72,7 +72,7 @@ class Weights:
         self, policy: Policy, examples: Sequence[Example], judged: Sequence[Example] | None = None
     ) -> bool:
         try:
-            self._measurer.weigh(policy, examples)
+            self._measurer.final.weigh(policy, examples)
             if self._measurer.wanted.verdicts:
                 of = judgements(examples) if judged is None else judged
                 self._measurer.weigh(evaluator_of(policy), of)
@@ -167,12 +167,16 @@ class Weights:
             examples = self._examples(split, part, judging=judging)
             weight = Weight(0, 0)
             try:
-                weight = self._measurer.weigh(policy, examples) if examples else weight
+                weight = self._of(split).weigh(policy, examples) if examples else weight
             except UserError:
                 self._known[key] = None
             else:
                 self._known[key] = weight
         return self._known[key]
+
+    def _of(self, split: str) -> Measurer:
+        """Return what measures a split."""
+        return self._measurer if split == "fitness" else self._measurer.final
 
     def _examples(
         self, split: str, part: Part = WHOLE, *, judging: bool = False
@@ -187,7 +191,7 @@ class Weights:
                 continue
             for example in self._examples(split, judging=judging):
                 try:
-                    self._measurer.weigh(asked, [example])
+                    self._of(split).weigh(asked, [example])
                 except UserError as error:
                     place = f"{split} example '{example.example_id}'"
                     yield example.origin or place, str(error)

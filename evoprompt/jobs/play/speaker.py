@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from evoprompt.conversation import Prompt
 from evoprompt.measurement.asker import Asker, Prior, words_read
-from evoprompt.measurement.measure import JOIN_SLACK
 from evoprompt.measurement.requests import text_of
-from evoprompt.measurement.steps import STEP_TOKENS
+from evoprompt.measurement.steps import JOIN_SLACK, STEP_TOKENS
 from evoprompt.policy import Policy
 from evoprompt.records import Example
 from evoprompt.tasks.render import render_answer, render_prompt, render_stops

@@ -5,7 +5,7 @@ those of another task.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -18,8 +18,14 @@ from evoprompt.records import Example
 from evoprompt.tasks.generators import GENERATORS, MAX_EXAMPLES
 from evoprompt.tasks.sources.base import Raw, as_it_is
 from evoprompt.tasks.sources.jsonl import read_example
+from evoprompt.tasks.word_problems import word_problems
 
-#: Of a generated task, where none is given.
+#: What makes the examples of each task that is made by rule.
+MADE: Mapping[str, Callable[[int, int], tuple[Example, ...]]] = {
+    **GENERATORS,
+    "word_problems": word_problems,
+}
+#: Of such a task, where none is given.
 DEFAULT_DIFFICULTY = 2
 
 
@@ -64,8 +70,8 @@ class BuiltinSource:
 
 def _examples(name: str, source: str, difficulty: int | None) -> tuple[Example, ...]:
     """Return the examples of a task, with the targets that they are split by."""
-    if name in GENERATORS:
-        return GENERATORS[name](difficulty or DEFAULT_DIFFICULTY, MAX_EXAMPLES)
+    if name in MADE:
+        return MADE[name](difficulty or DEFAULT_DIFFICULTY, MAX_EXAMPLES)
     file = resources.files("evoprompt.tasks") / "builtin" / f"{source}.jsonl"
     lines = enumerate(file.read_text(encoding="utf-8").removesuffix("\n").split("\n"), 1)
     return tuple(read_example(line, f"{source}.jsonl, line {n}") for n, line in lines)

@@ -1,0 +1,200 @@
+"""Runs whose answers are written and graded: what is kept, what it costs, what is chosen by it."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from toys.instant import InstantExecutor
+
+from evoprompt.config.metric import MetricConfig
+from evoprompt.errors import UserError
+from evoprompt.fitness.grading import Grader
+from evoprompt.jobs.evolve.config import Config, load_config
+from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder
+from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.scoring.decoding import Decoding
+from evoprompt.store.folder import SUMMARY
+from evoprompt.tasks.load import load_task
+
+OWN = "fitness={kind: metric, metric: {name: 'toys.metrics:early', max_tokens: 6}}"
+FINAL = "final={candidates: 4, metric: {name: 'toys.metrics:early', max_tokens: 6}}"
+
+
+@pytest.fixture
+def written_file(tmp_path: Path) -> Path:
+    """A config of a task in free text that runs at once, with a backend that writes letters."""
+    path = tmp_path / "written.yaml"
+    path.write_text(
+        """
+model: {name: instant, memo: false}
+task: {name: word_problems, difficulty: 1, fitness_examples: 8, validation_examples: 8,
+  test_examples: 12, starting_demonstrations: [0]}
+evolution: {population: 3, children: 4, generations: 3, max_demonstrations: 2}
+workers: {backend: "toys.instant:InstantBackend"}
+tracking: {enabled: false}
+"""
+    )
+    return path
+
+
+def lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / SUMMARY).read_text())
+
+
+@pytest.fixture
+def finished(written_file: Path, tmp_path: Path) -> Path:
+    start(load_config(written_file, [OWN]), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_what_was_written_is_kept_and_graded_again_without_a_model(finished: Path):
+    config = EvolveFolder.open(finished).config()
+    examples = {e.example_id: e for e in load_task(config.task).fitness}
+    grader = Grader(config.fitness.metric or MetricConfig())
+    rows = lines(finished, MEASUREMENTS)
+    for row in rows:
+        asked = [examples[i] for i in row["example_ids"]]
+        again = [grader.grade(t, e) for t, e in zip(row["written"], asked, strict=True)]
+        assert [g.value for g in again] == row["grade"]
+        assert [g.feedback for g in again] == row["feedback"]
+        assert all(len(text) <= 6 for text in row["written"])
+        assert not any(nats is not None for [nats] in row["log_likelihood"])
+    assert len({text for row in rows for text in row["written"]}) > 20
+    born = {line["policy_id"]: line for line in lines(finished, LINEAGE)}
+    first = rows[0]
+    worth = born[first["policy_id"]]
+    assert worth["fitness"] == pytest.approx(sum(first["grade"]) / 8, abs=1e-6)
+    assert worth["traits"]["accuracy"] == sum(g >= 0.5 for g in first["grade"]) / 8
+    assert "cross_entropy" not in worth["traits"]
+
+
+def test_the_test_is_by_the_metric_and_answers_are_told(finished: Path):
+    found, told = summary_of(finished), lines(finished, "predictions.jsonl")
+    own = [
+        p for p in told if (p["split"], p["policy_id"]) == ("test", found["champion"]["policy_id"])
+    ]
+    assert found["test"]["metric"] == found["metric"]["name"] == "early"
+    assert found["metric"]["rank_correlation"] is None
+    mean = sum(p["grade"] for p in own) / 12
+    assert found["test"]["champion"]["value"] == pytest.approx(mean)
+    assert "mcnemar" not in found["test"], "grades are more than right and wrong"
+    assert all(p["feedback"].endswith("letters are late") for p in own)
+    assert "points of the metric early" in found["claim"]["text"] or (
+        found["claim"]["verdict"] == "baseline"
+    )
+    assert "which the metric gives" in (finished / "champion.txt").read_text()
+
+
+def test_the_files_are_as_the_schema_says(finished: Path):
+    schema = json.loads((resources.files("evoprompt") / "schema.json").read_text("utf-8"))
+    for definition, found in {
+        "prediction_line": lines(finished, "predictions.jsonl"),
+        "summary": [summary_of(finished)],
+    }.items():
+        validator = Draft202012Validator({**schema, "$ref": f"#/$defs/{definition}"})
+        assert [e.message for each in found for e in validator.iter_errors(each)] == []
+
+
+def test_a_resume_writes_nothing_of_the_search_again(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before, lineage = summary_of(finished), (finished / LINEAGE).read_bytes()
+    (finished / SUMMARY).unlink()
+    asked: list[Decoding] = []
+    generate = InstantExecutor.generate
+    monkeypatch.setattr(
+        InstantExecutor, "generate", lambda self, r: asked.extend(r) or generate(self, r)
+    )
+    resume(finished)
+    after = summary_of(finished)
+    assert (finished / LINEAGE).read_bytes() == lineage
+    for name in ("champion", "test", "metric"):
+        assert after[name] == before[name]
+    compared = len(before["metric"]["validation"]) * 8 + 2 * 12
+    assert 0 < len(asked) <= compared
+
+
+def test_likelihood_searches_and_the_metric_chooses_and_tests(written_file: Path, tmp_path: Path):
+    start(load_config(written_file, [FINAL]), tmp_path / "run")
+    found = summary_of(tmp_path / "run")
+    assert found["fitness"]["kind"] == "per_token"
+    assert not any("written" in row for row in lines(tmp_path / "run", MEASUREMENTS))
+    chosen = found["metric"]["validation"]
+    assert len(chosen) >= 3
+    assert chosen[found["champion"]["policy_id"]] == max(chosen.values())
+    assert found["metric"]["rank_correlation"]["num_policies"] == len(chosen)
+    assert found["test"]["metric"] == "early"
+    again = EvolveFolder.open(tmp_path / "run").summary()
+    assert again is not None
+    assert json.loads(json.dumps(again.to_dict()))["metric"] == found["metric"]
+
+
+@pytest.mark.parametrize("how", [OWN, FINAL])
+@pytest.mark.parametrize("kind", ["prefill_tokens", "logical_tokens"])
+def test_no_budget_is_exceeded_and_one_too_small_is_told(
+    written_file: Path, tmp_path: Path, long_model: Path, how: str, kind: str
+):
+    real = [f"model={{name: '{long_model}', memo: false}}", "workers={backend: local}", how]
+    with pytest.raises(UserError, match=rf"budget\.{kind} is 500, and .* take (\d+)") as error:
+        start(load_config(written_file, [*real, f"budget.{kind}=500"]), tmp_path / "small")
+    limit = 3 * int(str(error.value).split(" take ")[1].split()[0])
+    start(load_config(written_file, [*real, f"budget.{kind}={limit}"]), tmp_path / "run")
+    found = summary_of(tmp_path / "run")
+    assert found["generations"] >= 1
+    spent = found["tokens"]["logical" if kind == "logical_tokens" else "floor"]
+    assert 0.3 * limit < spent <= limit
+
+
+def test_draws_follow_from_the_seed_and_the_example(written_file: Path, tmp_path: Path):
+    how = OWN.replace("max_tokens: 6", "max_tokens: 6, temperature: 1")
+    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+        config = load_config(written_file, [how, f"seed={seed}", "evolution.generations=1"])
+        start(config, tmp_path / run)
+    wrote = [lines(tmp_path / run, MEASUREMENTS)[0] for run in "abc"]
+    assert wrote[0] == wrote[1]
+    assert wrote[0]["written"] != wrote[2]["written"]
+
+
+def test_a_judge_grades_by_its_verdict_and_is_paid(written_file: Path, tmp_path: Path):
+    how = "fitness={kind: metric, metric: {name: judge, max_tokens: 6}}"
+    limit = 60_000
+    start(load_config(written_file, [how, f"budget.prefill_tokens={limit}"]), tmp_path / "run")
+    grades = [g for row in lines(tmp_path / "run", MEASUREMENTS) for g in row["grade"]]
+    assert all(0 < g < 1 for g in grades)
+    assert len(set(grades)) > 20
+    found = summary_of(tmp_path / "run")["tokens"]
+    assert found["requests"] > len(grades) * 2, "a verdict has two likelihoods"
+    assert found["floor"] <= limit
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (["fitness={kind: metric}", "task={name: inbox}"], "task 'inbox' has choices; leave"),
+        (["fitness.metric={name: exact}"], r"goes with fitness\.kind=metric"),
+        ([OWN, "final.metric={name: f1}"], r"go by fitness\.metric already"),
+        (["final.metric={name: numbr}"], r"final\.metric\.name has no metric 'numbr'; did you"),
+        (["final.metric={name: exact, extract: '('}"], r"final\.metric\.extract: '\(' is no reg"),
+        ([OWN.replace("early", "failing")], r"'toys.metrics:failing' on example '.*' raised Look"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_a_sentence(
+    written_file: Path, tmp_path: Path, changes: list[str], sentence: str
+):
+    with pytest.raises(UserError, match=sentence):
+        start(load_config(written_file, changes), tmp_path / "run")
+    assert not (tmp_path / "run" / LINEAGE).exists()
+
+
+def test_every_config_of_a_metric_is_read_back(written_file: Path):
+    config = load_config(written_file, [OWN, "traits.likelihood=true"])
+    assert Config.model_validate(config.model_dump()) == config
