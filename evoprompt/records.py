@@ -23,6 +23,7 @@ from evoprompt.policy import Chat, Demonstration, Policy, Template
 SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
 FOUND = "found"  #: the operator of a birth without parents
 CLONE = "clone"  #: the operator of a birth that is its parent again, since no operator made a child
+RESTART = "restart"  #: the operator of a birth without parents, of a policy that was scored before
 
 #: Fitness and traits are rounded to this many digits before anything compares them, so that the
 #: last bits of a score, which depend on the shape of a forward pass, do not decide who survives.

@@ -67,11 +67,16 @@ def recompute(
     effects = [
         own - fsum(s * again[p] for p, s in zip(b["parent_ids"], b["shares"], strict=True))
         for own, b in zip(born, brood, strict=True)
+        if b["parent_ids"]
     ]
+    strangers = [own for own, b in zip(born, brood, strict=True) if not b["parent_ids"]]
+    native = len(effects) / len(brood)
+    shift = mean([again[i] - z[i] for i in z]) + covariance(again) - covariance(z)
     terms = {
-        "reproduction": covariance(z),
-        "again": mean([again[i] - z[i] for i in z]) + covariance(again) - covariance(z),
-        "transmission": mean(effects),
+        "reproduction": native * covariance(z),
+        "again": native * shift,
+        "transmission": native * mean(effects),
+        "immigration": fsum(own - before for own in strangers) / len(brood),
     }
     for here, further in pairwise(ladder):
         alive = [own for own in numbers if here in own]
@@ -91,6 +96,7 @@ def written(terms: dict) -> dict[str, float]:
         "reproduction": terms["reproduction"]["selection"],
         "again": terms.get("batch_shift", 0.0) + terms.get("noise_giveback", 0.0),
         "transmission": terms["transmission"],
+        "immigration": terms["immigration"],
         "survival": terms["survival"]["selection"],
         "change": terms["change"],
     }
@@ -115,7 +121,7 @@ def check(run: Path) -> tuple[float, float, int]:
         brood = [b for b in births if b["generation"] == generation]
         line = recorded[generation]
         for trait in line["price"]:
-            again = (line["parent_selection"] or {}).get("remeasured", {})
+            again = (line["parent_selection"] or {}).get("remeasured") or {}
             terms = recompute(parents, brood, trait, again)
             told = written(line["price"][trait])
             if terms.keys() != told.keys():

@@ -168,10 +168,10 @@ def _strategy_and_founders(
 ) -> tuple[Strategy, tuple[Policy, ...]]:
     with TemporaryDirectory(prefix="evoprompt-") as folder:
         own = run_config(task, settings=settings)
-        if own.evolution.surrogate.pool > 1:
+        if own.evolution.surrogate.pool > 1 or own.evolution.restart.patience:
             raise UserError(
-                "evolution.surrogate chooses children in a run alone; leave it out of the settings "
-                "of an Evolution"
+                "evolution.surrogate and evolution.restart are for runs; an Evolution has neither: "
+                "leave them out"
             )
         config = with_examples(own, Path(folder), examples_of(task))
         known = check_task(config)[0]

@@ -161,6 +161,15 @@ class SurrogateConfig(Section):
     least_r2: Probability = 0.1
 
 
+class RestartConfig(Section):
+    """When a population begins anew: its best stays, and policies that were scored before, of the
+    better half and as different as can be, take the other places (`evolution.restart`).
+    """
+
+    #: generations over which the best gains nothing, on the same examples; 0 never begins anew
+    patience: Count = 0
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
     children alone.
@@ -192,6 +201,16 @@ class EvolutionConfig(Section):
     novelty: Literal["id", "set"] = "set"
     racing: RacingConfig = RacingConfig()
     stop: StopConfig = StopConfig()
+    restart: RestartConfig = RestartConfig()
+
+    @model_validator(mode="after")
+    def _others_to_begin_anew(self) -> Self:
+        if self.restart.patience and self.population < 2:
+            raise ValueError(
+                "evolution.restart fills the places beside the best; with a population of 1 there "
+                "are none: give evolution.population 2 or more, or restart.patience 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough_children(self) -> Self:

@@ -158,7 +158,7 @@ def vary(
     births += children if pick is None else [children[i] for i in pick(children)]
     missing = _missing(state.members, births, strategy.config.population)
     births += [_birth(m.birth.policy, [m], SURVIVE) for m in missing]
-    return Brood(generation, state.island, _named(births, generation, state.island))
+    return Brood(generation, state.island, named(births, generation, state.island))
 
 
 def rival_of(state: State, strategy: Strategy) -> Member | None:
@@ -323,7 +323,8 @@ def _birth(
     return Birth("", policy, ids, tuple(1.0 / len(ids) for _ in ids), operator, edits)
 
 
-def _named(births: Sequence[Birth], generation: int, island: int) -> tuple[Birth, ...]:
+def named(births: Sequence[Birth], generation: int, island: int) -> tuple[Birth, ...]:
+    """Return a generation's births with their names, which follow from their order."""
     names = (_birth_id(generation, island, place) for place in range(len(births)))
     return tuple(replace(b, birth_id=name) for b, name in zip(births, names, strict=True))
 

@@ -12,6 +12,7 @@ from evoprompt.evolution.engine import Strategy, ask, found, mating_chances, var
 from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
 from evoprompt.evolution.racing import going_on
+from evoprompt.evolution.restart import fittest, newcomers, restarted
 from evoprompt.evolution.surrogate import Forecast, Surrogate, chosen, fit
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import finalists, pick_baseline
@@ -44,6 +45,10 @@ def next_brood(
     ledger, children = journal.ledger, parts.config.evolution.children
     if state is None:
         return Bred(found(parts.task.starting_policies))
+    if journal.has_stagnated(parts.config.evolution.restart.patience):
+        brood = _restarted(parts, journal, state, numbers[-1])
+        if brood is not None:
+            return Bred(brood)
     if parts.author is not None:
         parts.author.allow(left_of(parts, journal))
     strategy = informed(parts.strategy, journal.compared)
@@ -92,6 +97,19 @@ def _bred(
     r_squared = None if surrogate is None else surrogate.r_squared
     forecast = Forecast(r_squared, chooses, proposed) if config.surrogate.pool > 1 else None
     return Bred(brood, chances, Steering(rates, forecast))
+
+
+def _restarted(parts: Parts, journal: Journal, state: State, num: int) -> Brood | None:
+    """Return the brood of a restart, measured on `num` examples; None where the budget has no room
+    for it, or nothing else was scored.
+    """
+    kept, scored = fittest(state).birth.policy, journal.compared()
+    others = [m.birth.policy for m in state.members if m.birth.policy != kept]
+    policies = newcomers([kept, *others], scored, parts.config.evolution.population - 1)
+    lacking = (p for p in policies if journal.num_measured(p) < num)
+    cost = sum(parts.costs.of([p], (num,), begin=journal.num_measured(p)) for p in lacking)
+    left = left_of(parts, journal)
+    return restarted(state, policies) if policies and (left is None or cost <= left) else None
 
 
 def _picker(

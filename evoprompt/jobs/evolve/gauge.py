@@ -19,6 +19,7 @@ from evoprompt.measurement.measure import Measurer
 from evoprompt.policy import Policy
 from evoprompt.records import (
     FITNESS_DIGITS,
+    RESTART,
     SURVIVE,
     Brood,
     Evaluation,
@@ -85,11 +86,14 @@ class Gauge:
     def race(self, brood: Brood, numbers: Sequence[int], state: State | None) -> list[Evaluation]:
         """Return what each birth is worth on the last number of examples that it was measured on.
 
-        Those that survive from the generation before are measured on all numbers already; the
-        others go on from one number to the next while the rule keeps them.
+        Those that survive from the generation before are measured on all numbers already, and those
+        of a restart are at once; the others go on from one number to the next while the rule keeps
+        them.
         """
         policies = dict.fromkeys(b.policy for b in brood.births)
-        known = {b.policy for b in brood.births if b.operator == SURVIVE} | {
+        again = [b.policy for b in brood.births if b.operator == RESTART]
+        self.raise_to(again, numbers[-1], f"generation {brood.generation}, restart")
+        known = {b.policy for b in brood.births if b.operator in (SURVIVE, RESTART)} | {
             m.birth.policy for m in (state.members if state else ())
         }
         alive = [p for p in policies if p not in known]

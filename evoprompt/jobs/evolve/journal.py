@@ -16,7 +16,7 @@ from evoprompt.evolution.headroom import has_ceased
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
-from evoprompt.records import Brood, Evaluation, LabelScores
+from evoprompt.records import RESTART, Brood, Evaluation, LabelScores
 from evoprompt.selection.base import Expectation
 from evoprompt.store.ledger import Ledger
 
@@ -40,6 +40,7 @@ class Journal:
     unwritten: list[LabelScores] = field(default_factory=list)  #: since the last commit
     #: the fittest member after each generation, by policy id
     bests: list[str] = field(default_factory=list)
+    begun: int = 0  #: the generation at which the population was begun, or begun anew
     history: History = field(default_factory=History)  #: the dynamics so far
     residual_max: float = 0.0  #: the greatest absolute residual of Price's parts so far
     _worth: dict[tuple[str, int], tuple[Evaluation, Cases]] = field(default_factory=dict)
@@ -91,6 +92,8 @@ class Journal:
             account = self.history.add(births, self.cases_on, p, filling=filling, num_slots=num)
         self._check_price(births, account.price)
         fitness = np.where(births.selected, births.trait("fitness"), -np.inf)
+        if births.is_operator(RESTART).any():
+            self.begun = len(self.bests)
         self.bests.append(births.policy_ids[int(fitness.argmax())])
         return account, how
 
@@ -102,6 +105,16 @@ class Journal:
         num = min((self.num_measured(self.policies[p]) for p in last), default=0)
         cases = [self.cases_on(p, num)["fitness"] for p in last]
         return has_ceased(cases, stop.patience, stop.smallest_gain)
+
+    def has_stagnated(self, patience: int) -> bool:
+        """Return whether the best member has gained nothing over so many generations of the
+        population as it was begun, on the examples that both bests met; never with 0.
+        """
+        last = self.bests[self.begun :][-1 - patience :]
+        if not patience or len(last) <= patience:
+            return False
+        before, now = self.policies[last[0]], self.policies[last[-1]]
+        return self.best_of([before, now]) is before
 
     def _parents_again(self, births: Births) -> dict[str, Mapping[str, float]]:
         """Return the traits of parents, by birth id, on the examples that all births were measured

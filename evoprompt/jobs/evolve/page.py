@@ -39,7 +39,7 @@ from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
 from evoprompt.jobs.evolve.steering_page import steering_sections
-from evoprompt.records import SURVIVE
+from evoprompt.records import RESTART, SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
@@ -226,6 +226,7 @@ def _fitness(history: History, lineage: Sequence[Mapping[str, Any]], kind: str) 
     outside = sum(not low <= birth["fitness"] <= high for birth in births)
     notes = (
         _growth(history),
+        _restarts(lineage),
         f"Drawn is where the selected are; {outside:,} of {len(births):,} births are outside."
         if outside
         else "",
@@ -247,6 +248,17 @@ def _growth(history: History) -> str:
     return (
         f"Policies are measured on more examples as the search goes on ({', '.join(told)}); "
         "fitness on others is another number, so a step there is no loss or gain."
+    )
+
+
+def _restarts(lineage: Sequence[Mapping[str, Any]]) -> str:
+    """Return where the population was begun anew."""
+    again = dict.fromkeys(b["generation"] for b in lineage if b["operator"] == RESTART)
+    if not again:
+        return ""
+    return (
+        f"The best gained nothing more, and the population was begun anew in generation "
+        f"{', '.join(map(str, again))}; who came then is immigration in Price's equation."
     )
 
 

@@ -114,6 +114,31 @@ def check_surrogate(folder: EvolveFolder) -> None:
     assert generation_metrics(used[0])["steering/surrogate_used"] == 1.0
 
 
+def test_a_population_that_gains_nothing_begins_anew_and_prices_terms_add_up(
+    config_file: Path, tmp_path: Path
+):
+    given = ("evolution.restart.patience=1", "evolution.examples.grow=[]")
+    few = ("evolution.children=1", "evolution.population=3")
+    folder = run_and_resume(config_file, tmp_path, *given, *few)
+    residual, distance, _ = check(folder.path)
+    assert max(residual, distance) < 1e-12
+    births = lines(folder, LINEAGE)
+    again = {b["generation"] for b in births if b["operator"] == "restart"}
+    assert again
+    for generation in again:
+        brood = [b for b in births if b["generation"] == generation]
+        assert [b["operator"] for b in brood] == ["survive", "restart", "restart"]
+        assert all(b["selected"] for b in brood)
+        before = [b for b in births if b["generation"] == generation - 1 and b["selected"]]
+        assert brood[0]["policy_id"] == max(before, key=lambda b: b["fitness"])["policy_id"]
+        known = {b["policy_id"] for b in births if b["generation"] < generation}
+        assert {b["policy_id"] for b in brood} <= known
+        line = folder.generations()[generation].account.price["fitness"]
+        assert line.immigration != 0
+    assert "was begun anew in generation" in (folder.path / "report.html").read_text()
+    assert not {g + 1 for g in again} & again, "it was begun anew before its time"
+
+
 def test_a_run_that_is_not_steered_says_nothing_of_it(config_file: Path, tmp_path: Path):
     start(load_config(config_file, ["evolution.generations=1"]), tmp_path / "run")
     folder = EvolveFolder.open(tmp_path / "run")
