@@ -7,6 +7,7 @@ config file.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -90,7 +91,7 @@ class SelectionConfig(Section):
     """A selection scheme (`selection.schemes`)."""
 
     #: tournament, truncation, sus, epsilon_lexicase, nsga2, nsga3, pareto_examples, for survival
-    #: also incumbents, newcomers, one_to_one, or a scheme of a plug-in
+    #: also incumbents, newcomers, one_to_one, map_elites, or a scheme of a plug-in
     method: str = "tournament"
     tournament_size: Few = 2  #: of `tournament`: how many are drawn, the fittest of whom wins
     #: how `sus` turns fitness into weights: linear ranks, or exp(fitness / temperature)
@@ -99,11 +100,20 @@ class SelectionConfig(Section):
     #: of `nsga2` and `nsga3`: fitness, accuracy, few prompt tokens, fluency of the prompt (needs
     #: traits.prompt_cross_entropy), and robustness, the lower quartile of fitness by example
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["fitness", "tokens"]
+    #: of `map_elites`, which keeps the fittest policy of each cell: the traits of the grid, each
+    #: with the bounds between its cells; the population is the most that are kept
+    cells: Annotated[dict[str, list[float]], Field(min_length=1)] = {
+        "num_demonstrations": [1, 3, 5],
+        "prompt_tokens": [50, 100, 200],
+    }
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _distinct(self) -> Self:
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError("name each objective once")
+        for name, bounds in self.cells.items():
+            if not bounds or any(a >= b for a, b in pairwise(bounds)):
+                raise ValueError(f"cells.{name}: expected bounds in ascending order, got {bounds}")
         return self
 
 

@@ -23,12 +23,13 @@ class RankedScheme(ABC):
     chooses_set: ClassVar[bool] = True
 
     @abstractmethod
-    def rank(self, candidates: Candidates) -> NDArray[np.int64]:
+    def rank(self, candidates: Candidates, settings: SelectionConfig) -> NDArray[np.int64]:
         """Return a number for each candidate, shape (candidate,); the least come first."""
 
     def draw(self, candidates: Candidates, num: int, settings: SelectionConfig) -> list[int]:
         """Return the first, everybody as often as fits first."""
-        order = np.lexsort((-candidates.fitness, self.rank(candidates))).tolist()
+        rank = self.rank(candidates, settings)
+        order = np.lexsort((-candidates.fitness, rank)).tolist()
         rounds, rest = divmod(num, len(order))
         return [int(i) for i in order * rounds + order[:rest]]
 
@@ -36,16 +37,20 @@ class RankedScheme(ABC):
         self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
     ) -> Expectation:
         """Return what one call gives; slots are filled as a set."""
-        return Expectation(self._counts(candidates, num) / num, "closed form", None, "set", num)
+        return Expectation(
+            self._counts(candidates, num, settings) / num, "closed form", None, "set", num
+        )
 
     def survival_chances(
         self, candidates: Candidates, num: int, settings: SelectionConfig, rng: np.random.Generator
     ) -> Expectation:
         """Return what one call gives."""
-        return Expectation(self._counts(candidates, num), "closed form", None, "set", num)
+        return Expectation(self._counts(candidates, num, settings), "closed form", None, "set", num)
 
-    def _counts(self, candidates: Candidates, num: int) -> NDArray[np.float64]:
-        drawn = self.draw(candidates, num, SelectionConfig())
+    def _counts(
+        self, candidates: Candidates, num: int, settings: SelectionConfig
+    ) -> NDArray[np.float64]:
+        drawn = self.draw(candidates, num, settings)
         return np.bincount(drawn, minlength=len(candidates.fitness)).astype(np.float64)
 
 
@@ -54,7 +59,7 @@ class Incumbents(RankedScheme):
     founders as places every child is a founder's, so that the search is random.
     """
 
-    def rank(self, candidates: Candidates) -> NDArray[np.int64]:
+    def rank(self, candidates: Candidates, settings: SelectionConfig) -> NDArray[np.int64]:
         """Return 0 for incumbents, and 1 for newcomers."""
         return candidates.is_new.astype(np.int64)
 
@@ -64,7 +69,7 @@ class Newcomers(RankedScheme):
     steady state.
     """
 
-    def rank(self, candidates: Candidates) -> NDArray[np.int64]:
+    def rank(self, candidates: Candidates, settings: SelectionConfig) -> NDArray[np.int64]:
         """Return 0 for newcomers, and 1 for incumbents."""
         return 1 - candidates.is_new.astype(np.int64)
 
@@ -77,7 +82,7 @@ class OneToOne(RankedScheme):
     Source: Storn and Price 1997; Mahfoud 1995.
     """
 
-    def rank(self, candidates: Candidates) -> NDArray[np.int64]:
+    def rank(self, candidates: Candidates, settings: SelectionConfig) -> NDArray[np.int64]:
         """Return 0 for the fittest of each family, the incumbent of those that tie, and 1 for the
         others.
         """
@@ -85,8 +90,16 @@ class OneToOne(RankedScheme):
         place = np.arange(size) if candidates.replaces is None else candidates.replaces
         # a newcomer whose parent is not among them is a family by itself
         family = np.where(place < 0, size + np.arange(size), place)
-        order = np.lexsort((np.arange(size), candidates.is_new, -candidates.fitness))
-        _, first = np.unique(family[order], return_index=True)
-        rank = np.ones(size, dtype=np.int64)
-        rank[order[first]] = 0
-        return rank
+        return losers(family, candidates)
+
+
+def losers(group: NDArray[np.int64], candidates: Candidates) -> NDArray[np.int64]:
+    """Return 0 for the fittest of each group, the incumbent of those that tie, and 1 for the
+    others; both of shape (candidate,).
+    """
+    size = len(group)
+    order = np.lexsort((np.arange(size), candidates.is_new, -candidates.fitness))
+    _, first = np.unique(group[order], return_index=True)
+    rank = np.ones(size, dtype=np.int64)
+    rank[order[first]] = 0
+    return rank

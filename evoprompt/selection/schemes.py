@@ -34,6 +34,7 @@ from evoprompt.selection.base import (
     draw_survivors,
     simulated_survival,
 )
+from evoprompt.selection.elites import MapElites
 from evoprompt.selection.objectives import objectives_of
 from evoprompt.selection.pareto import ParetoExamples
 from evoprompt.selection.replacement import Incumbents, Newcomers, OneToOne
@@ -228,6 +229,7 @@ SCHEMES: Mapping[str, Any] = {
     "newcomers": Newcomers,
     "one_to_one": OneToOne,
     "pareto_examples": ParetoExamples,
+    "map_elites": MapElites,
 }
 
 

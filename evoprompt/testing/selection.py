@@ -32,7 +32,9 @@ def candidates_of(num: int = 7, cases: int = 5, seed: int = 0) -> Candidates:
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(num, cases)).round(3)
     values[1] = values[0]
-    return Candidates(values.mean(axis=1), values, rng.integers(5, 60, size=num).astype(float))
+    tokens, shown = rng.integers(5, 60, size=num), rng.integers(0, 7, size=num)
+    traits = {"num_demonstrations": shown.astype(float)}
+    return Candidates(values.mean(axis=1), values, tokens.astype(float), traits=traits)
 
 
 def check_scheme(scheme: Scheme, settings: SelectionConfig | None = None) -> None:

@@ -60,9 +60,9 @@ def _ends(name: str) -> tuple[str, str, str]:
 
 #: Groups of metrics that no dashboard opens; they stand closed below its charts.
 GROUPS = (
-    *("accuracy", "check", "cost", "diversity", "error_rate", "fitness", "gradients", "judge"),
-    *("population", "price_accuracy", "price_fitness", "price_fitness_by_operator", "reward"),
-    *("sweep", "test", "traits", "trust"),
+    *("accuracy", "archive", "check", "cost", "diversity", "error_rate", "fitness", "gradients"),
+    *("judge", "population", "price_accuracy", "price_fitness", "price_fitness_by_operator"),
+    *("reward", "sweep", "test", "traits", "trust"),
 )
 #: Operators whose transmission is drawn; others stand in their group below.
 OPERATORS = (

@@ -34,7 +34,8 @@ def test_temperatures_hold_it_too():
 def test_survivors_are_different_indices_in_order_for_any_fitness(fitness, name, data):
     num = data.draw(st.integers(1, len(fitness)))
     values = np.array(fitness)
-    pool = Candidates(values, values[:, None], np.zeros(len(values)))
+    none = np.zeros(len(values))
+    pool = Candidates(values, values[:, None], none, traits={"num_demonstrations": none})
     chosen = draw_survivors(SCHEMES[name](), pool, num, SelectionConfig(), np.random.default_rng(0))
     assert chosen == sorted(set(chosen))
     assert len(chosen) == num

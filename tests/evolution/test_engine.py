@@ -34,9 +34,9 @@ def planted(policy: Policy) -> Evaluation:
     """The more of the demonstrations 0 to 4 a policy shows, the fitter it is; at best 0."""
     cases = tuple(0.0 if POOL[i] in policy.demonstrations else -1.0 for i in range(5))
     fitness = sum(cases) / 5
-    return Evaluation(
-        fitness, cases, {"fitness": fitness, "prompt_tokens": float(len(policy.demonstrations))}
-    )
+    shown = float(len(policy.demonstrations))
+    traits = {"fitness": fitness, "prompt_tokens": shown, "num_demonstrations": shown}
+    return Evaluation(fitness, cases, traits)
 
 
 def evolve(strat: Strategy, generations: int, seed: int = 0, fitness=planted, fits=lambda p: True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evoprompt.config.sections import StopConfig
+from evoprompt.config.sections import SelectionConfig, StopConfig
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.dynamics.cases import Cases
 from evoprompt.dynamics.history import History
@@ -18,6 +18,7 @@ from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
 from evoprompt.records import RESTART, Brood, Evaluation, LabelScores
 from evoprompt.selection.base import Expectation
+from evoprompt.selection.elites import Archive, archive_of
 from evoprompt.store.ledger import Ledger
 
 #: Price's parts must add up to this, relative to the trait's greatest value or 1.
@@ -42,6 +43,7 @@ class Journal:
     bests: list[str] = field(default_factory=list)
     begun: int = 0  #: the generation at which the population was begun, or begun anew
     history: History = field(default_factory=History)  #: the dynamics so far
+    least: float | None = None  #: the fitness of the worst founder on the first examples
     residual_max: float = 0.0  #: the greatest absolute residual of Price's parts so far
     _worth: dict[tuple[str, int], tuple[Evaluation, Cases]] = field(default_factory=dict)
 
@@ -94,8 +96,21 @@ class Journal:
         fitness = np.where(births.selected, births.trait("fitness"), -np.inf)
         if births.is_operator(RESTART).any():
             self.begun = len(self.bests)
+        if self.least is None:
+            self.least = float(births.first.trait("fitness").min())
         self.bests.append(births.policy_ids[int(fitness.argmax())])
         return account, how
+
+    def archive(self, births: Births, survival: SelectionConfig) -> Archive | None:
+        """Return what the cells hold after a generation that is explained; None where they do not
+        decide who survives.
+        """
+        if survival.method != "map_elites" or self.least is None:
+            return None
+        columns = births.traits[births.selected].T
+        return archive_of(
+            dict(zip(births.trait_names, columns, strict=True)), survival.cells, self.least
+        )
 
     def has_ceased(self, stop: StopConfig) -> bool:
         """Return whether the best member gains nothing more (`evolution.headroom.has_ceased`)."""

@@ -143,6 +143,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             state, entries = tell(before, bred.brood, evaluations, parts.strategy, config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
             line = _line(*journal.explain(births, bred.chances), births, ledger, bred.steering)
+            archive = journal.archive(births, config.evolution.survival_selection)
+            line = replace(line, archive=archive)
         with ledger.timed("commit"):
             journal.folder.commit(state, entries, line, journal.unwritten, ledger)
             journal.unwritten.clear()

@@ -51,6 +51,8 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     optional |= {metric: account.diversity.get(name) for name, metric in DIVERSITY.items()}
     metrics |= {name: value for name, value in optional.items() if value is not None}
     metrics |= _steering(line.steering) | _cost(line.tokens, line.seconds)
+    if line.archive is not None:
+        metrics |= {f"archive/{name}": value for name, value in asdict(line.archive).items()}
     for trait in BRIEF_TRAITS:
         if trait in account.price:
             metrics |= price_metrics(trait, account.price[trait])

@@ -23,6 +23,7 @@ from evoprompt.fitness.catalog import AUTO, fitness_of
 from evoprompt.fitness.traits import case_traits
 from evoprompt.jobs.evolve.advice import advice
 from evoprompt.jobs.evolve.ancestry import Step, ancestry
+from evoprompt.jobs.evolve.archive_page import archive_sections
 from evoprompt.jobs.evolve.calibrator import way_of
 from evoprompt.jobs.evolve.champion_page import (
     answers_section,
@@ -76,6 +77,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     history = history_of(folder, fitness)
     folder.write(DYNAMICS, history.summary())
     rows = folder.predictions()
+    selection = folder.config().evolution.survival_selection
     sections = [
         _head(folder, summary, lines),
         *(_outcome(folder, summary, rows) if summary else [paragraph(UNFINISHED)]),
@@ -85,6 +87,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         "<h2>For specialists</h2>",
         *dynamics_sections(history),
         *steering_sections(lines),
+        *archive_sections(lines, lineage, selection.cells),
         *(_sources(lineage, summary) if summary else []),
         section("Glossary", glossary(TERMS)),
     ]

@@ -14,6 +14,7 @@ from evoprompt.evolution.surrogate import Forecast
 from evoprompt.jobs.evolve.by_metric import MetricSummary
 from evoprompt.jobs.evolve.findings import Claim, Trust
 from evoprompt.jobs.held_out import EvaluatorSummary, HeldOut
+from evoprompt.selection.elites import Archive
 from evoprompt.stats.significance import Estimate
 from evoprompt.store.ledger import Checked, TokenSummary
 
@@ -72,6 +73,7 @@ class GenerationLine:
     tokens: TokenSummary
     seconds: float
     steering: Steering = UNSTEERED  #: its parts stand in the line by themselves
+    archive: Archive | None = None  #: None where cells do not decide who survives
 
     @property
     def generation(self) -> int:
@@ -88,6 +90,7 @@ class GenerationLine:
             "tokens": asdict(self.tokens),
             "seconds": self.seconds,
             **self.steering.to_dict(),
+            **({} if self.archive is None else {"archive": asdict(self.archive)}),
         }
 
     @classmethod
@@ -102,6 +105,7 @@ class GenerationLine:
             tokens=TokenSummary(**values["tokens"]),
             seconds=values["seconds"],
             steering=Steering.from_dict(values),
+            archive=Archive(**values["archive"]) if "archive" in values else None,
         )
 
 
