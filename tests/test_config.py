@@ -70,6 +70,14 @@ def test_a_config_survives_being_written(tmp_path: Path):
             "comma scheme selects 9",
         ),
         (
+            "task: {name: inbox}\nevolution: {population: 1, restart: {patience: 2}}",
+            "with a population of 1 there are none",
+        ),
+        (
+            "task: {name: inbox}\nevolution: {stop: {patience: 2}, restart: {patience: 2}}",
+            "never begins anew after 2 of them",
+        ),
+        (
             "task: {name: inbox}\nevolution: {parent_selection: {weights: roulette}}",
             "parent_selection.weights",
         ),

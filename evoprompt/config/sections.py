@@ -142,7 +142,8 @@ class ExamplesConfig(Section):
 class StopConfig(Section):
     """When a search ends because it wins nothing more."""
 
-    #: generations over which the best gains less, its paired 95 % interval too; 0 never stops
+    #: generations over which the best gains no more than `smallest_gain`, the upper end of its
+    #: paired 95 % interval too; those of restarts count; 0 never stops
     patience: Count = 0
     smallest_gain: Share = 0.01  #: in units of the fitness
     headroom: bool = False  #: end after the founders where their sets show little to win
@@ -219,6 +220,12 @@ class EvolutionConfig(Section):
             raise ValueError(
                 "evolution.restart fills the places beside the best; with a population of 1 there "
                 "are none: give evolution.population 2 or more, or restart.patience 0"
+            )
+        if 0 < self.stop.patience <= self.restart.patience:
+            raise ValueError(
+                f"a search that stops after {self.stop.patience} generations without a gain "
+                f"(stop.patience) never begins anew after {self.restart.patience} of them "
+                "(restart.patience): give restart.patience less, or stop.patience more"
             )
         return self
 

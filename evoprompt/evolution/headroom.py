@@ -85,9 +85,10 @@ def has_ceased(
     bests: Sequence[Floats], patience: int, smallest_gain: float, alpha: float = 0.05
 ) -> bool:
     """Return whether the search has ceased to win: what the best policy has gained over the last
-    `patience` generations is below `smallest_gain`, the upper end of its interval too.
+    `patience` generations is no more than `smallest_gain`, the upper end of its interval too.
 
-    So it has ceased where the best is the same as `patience` generations ago. Where steps are small
+    So it has ceased where the best is the same as `patience` generations ago, and with a smallest
+    gain of 0 there, or where it is shown to be worse. Where steps are small
     beside the noise of the fitness that comes too early. Simulated (8 children, patience 3, 48
     examples, noise of sd .25 by example): where nothing can be won all of 200 searches stop, the
     median after 11 generations; while .10 can still be won, 2 % stop with steps of sd .06, 37 %
@@ -102,7 +103,7 @@ def has_ceased(
     if len(bests) <= patience:
         return False
     found = improvement(bests[-1 - patience], bests[-1], alpha)
-    return found.high is not None and found.high < smallest_gain
+    return found.high is not None and found.high <= smallest_gain
 
 
 def _verdict(gain: Estimate, smallest_gain: float) -> Verdict:

@@ -115,6 +115,15 @@ def test_nothing_has_ceased_before_its_time_or_where_one_example_is_all():
     assert not has_ceased([cases, cases, cases + 1], 2, SMALLEST)
 
 
+def test_where_any_gain_is_worth_it_only_the_same_policy_has_ceased():
+    """Power twin: a policy that is better by 1 on each of many examples has not."""
+    cases = np.random.default_rng(0).normal(size=48)
+    assert has_ceased([cases] * 3, 2, 0.0)
+    assert has_ceased([cases, cases + 1, cases], 2, 0.0)
+    assert not has_ceased([cases, cases, cases + 1], 2, 0.0)
+    assert not has_ceased([cases, cases, cases + 1e-3], 2, 0.0)
+
+
 def search(rng: np.random.Generator, most: float, step: float) -> tuple[int | None, float]:
     """Return when a search of 30 generations has ceased, and what it could still win then.
 
