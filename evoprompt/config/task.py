@@ -180,6 +180,8 @@ class TaskConfig(Section):
     test_path: DataPath | None = None  #: of the test examples, where they have a file of their own
     #: of arithmetic, scramble and word_problems; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
+    #: leave the choices out, so that answers are free text, as a metric of written answers takes
+    written: bool = False
     judge: bool = False  #: the judging task of that task: is a proposed answer right?
     #: that the search measures prompts on
     fitness_examples: Positive = 48

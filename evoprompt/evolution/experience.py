@@ -11,7 +11,7 @@ import numpy as np
 
 from evoprompt.choices import LIKELIHOOD, Comparison, choice_log_probabilities, has_choices
 from evoprompt.policy import Policy
-from evoprompt.records import Evaluation, Example, LabelScores, Mistake, Tried
+from evoprompt.records import RIGHT, Evaluation, Example, LabelScores, Mistake, Tried
 
 #: Of what was tried, and of what a policy answers wrong, that is remembered.
 MOST_TRIED, MOST_MISTAKES = 50, 16
@@ -45,8 +45,9 @@ def mistakes_of(
     examples: Mapping[str, Example],
     comparison: Comparison = LIKELIHOOD,
 ) -> tuple[Mistake, ...]:
-    """Return what a policy answers wrong among choices, from the least probable right answer on;
-    nothing where an example has none, since what is answered in free form is not known.
+    """Return what a policy answers wrong among choices, from the least probable right answer on, or
+    what it writes, from the lowest grade on; nothing of free text that was not written, since then
+    the answer is not known.
 
     Args:
         policy: whose scores they are.
@@ -54,6 +55,16 @@ def mistakes_of(
         examples: by id.
         comparison: by which it answers.
     """
+    if scores.written is not None and scores.grade is not None and scores.feedback is not None:
+        grades = scores.grade[0]
+        low = np.flatnonzero(grades < RIGHT)
+        worst = low[np.argsort(grades[low], kind="stable")][:MOST_MISTAKES].tolist()
+        told = [examples[scores.example_ids[i]] for i in worst]
+        wrote, says = scores.written[0], scores.feedback[0]
+        return tuple(
+            Mistake(policy.policy_id, e.input, e.target, wrote[i], says[i])
+            for i, e in zip(worst, told, strict=True)
+        )
     if not has_choices(scores):
         return ()
     logs = choice_log_probabilities(scores, comparison)

@@ -75,8 +75,7 @@ class Grader:
             if example.choices is not None:
                 raise UserError(
                     f"the metric '{self.title}' is of answers in free text, and {_named(example)} "
-                    f"has choices: leave the metric out, or the choices "
-                    f"(task.fields={{choices: none}})"
+                    f"has choices: leave the metric out, or set task.written=true"
                 )
             if self._metric is not None:
                 for gold in example.golds:

@@ -19,6 +19,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.provenance import SCORING, provenance
+from evoprompt.measurement.answers import Answering
 from evoprompt.measurement.model import chats_of
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
@@ -61,6 +62,7 @@ class Champion:
     calibration: LabelCalibration | None = None  #: of the answers; None compares them as they are
     offsets: LabelCalibration | None = None  #: the same without a head, where it has one
     verdict_calibration: LabelCalibration | None = None  #: of the judge's verdicts
+    answering: Answering | None = None  #: how answers are written, where they were graded
     #: nats that the judge's log-odds have for each choice
     verdict_prior: Mapping[str, float] | None = None
     #: the whole prompt as the model reads it, with a placeholder for the input

@@ -15,6 +15,7 @@ from evoprompt.config.task import FieldsConfig, TaskConfig, is_hub_address
 from evoprompt.errors import UserError, printable
 from evoprompt.jobs.base import Champion, identify, job_of
 from evoprompt.jobs.play.session import asker_of, player_of
+from evoprompt.measurement.answers import Answering
 from evoprompt.measurement.asker import Answer, Asker, is_right
 from evoprompt.records import Example
 from evoprompt.tasks.fields import Filled, fill, resolve
@@ -44,7 +45,8 @@ class Inputs:
 
 def predict(run: Path, source: str, target: Path | None, form: str | None = None) -> None:
     """Write the answer of a run's champion to each input, a line of JSON each: `input`, `answer`,
-    `probability`, `probabilities` (of each choice), and `id` and `target` where these are known.
+    `probability`, `probabilities` (of each choice), `written` where the answer was found in more
+    text, and `id` and `target` where these are known.
 
     Args:
         run: the folder of a complete run or loop.
@@ -75,7 +77,7 @@ def predict(run: Path, source: str, target: Path | None, form: str | None = None
             answers = _written(answered(asker, champion, asked), inputs.rows, asked, stream)
     finally:
         asker.measurer.close()
-    _tell(console, inputs.rows, answers)
+    _tell(console, inputs.rows, answers, champion.answering)
 
 
 def read_inputs(task: TaskConfig | None, source: str, form: str | None = None) -> Inputs:
@@ -206,24 +208,36 @@ def line_of(answer: Answer | UserError, row: Filled, example: Example) -> dict[s
         choices = example.choices or (answer.text,)
         shares = dict(zip(choices, answer.probabilities, strict=True))
         line |= {"answer": answer.text, "probability": answer.probability}
+        line |= {"written": answer.written} if answer.written not in ("", answer.text) else {}
         line |= {"probabilities": shares} if example.choices else {}
     return line if row.target is None else {**line, "target": row.target}
 
 
 def _tell(
-    console: PlainConsole, rows: Sequence[Filled], answers: Sequence[Answer | UserError]
+    console: PlainConsole,
+    rows: Sequence[Filled],
+    answers: Sequence[Answer | UserError],
+    answering: Answering | None = None,
 ) -> None:
-    """Say how many answers are right, where targets are known.
+    """Say how many answers are right, where targets are known; of answers that a run graded, their
+    mean grade, unless a judge is needed for it.
 
     Raises:
-        UserError: an input has no answer.
+        UserError: an input has no answer, or the metric fails on one.
     """
-    known = [
-        is_right(answer.text, row.target)
+    told = [
+        (answer, row)
         for answer, row in zip(answers, rows, strict=True)
         if isinstance(answer, Answer) and row.target
     ]
-    if known:
+    known = [is_right(answer.text, row.target or "") for answer, row in told]
+    if known and answering is not None and not answering.grader.is_judged:
+        grades = [
+            answering.grader.grade(a.written, Example(r.where, r.input, r.target or "")).value
+            for a, r in told
+        ]
+        console.print(f"the metric is {sum(grades) / len(grades):.3f} on {len(grades)} answers")
+    elif known:
         console.print(f"{sum(map(bool, known))} of {len(known)} answers are the given target")
     failed = [(r, a) for r, a in zip(rows, answers, strict=True) if isinstance(a, UserError)]
     if failed:

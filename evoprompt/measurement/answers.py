@@ -53,7 +53,11 @@ class Answering:
     stops: tuple[str, ...] | None = None  #: None are those of the policy's own prompt
 
     def seed_of(self, example: Example) -> int:
-        """Return the seed of an example's draws, the same for every policy."""
+        """Return the seed of an example's draws, the same for every policy; 0 where none is
+        drawn.
+        """
+        if self.temperature == 0:
+            return 0
         name = f"{self.seed}|{example.example_id}".encode()
         return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "big")
 

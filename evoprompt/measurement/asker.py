@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS, batch_calibrated, choice_log_probabilities
+from evoprompt.measurement.answers import Answering
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
@@ -34,6 +35,7 @@ class Answer:
     probability: float  #: among the choices, or per token of what was written
     #: of all choices in their order; of the answer alone where there are none
     probabilities: tuple[float, ...]
+    written: str = ""  #: what was written, of which the answer is what a metric takes
 
 
 class Asker:
@@ -49,6 +51,7 @@ class Asker:
             prior needs a measurer with prior.
         calibration: of the answers; choices that it does not know are compared as they are.
         verdict_calibration: of the verdicts that `tasks.judge.VERDICTS` names.
+        answering: how answers are written, where a run graded them; instead of `answer_tokens`.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Asker:
         answered_by: str = "likelihood",
         calibration: LabelCalibration | None = None,
         verdict_calibration: LabelCalibration | None = None,
+        answering: Answering | None = None,
     ) -> None:
         self.measurer = measurer
         self.writer = writer
         self.ledger = ledger
         self.on_scored = on_scored
-        self.answer_tokens = answer_tokens
+        self.answer_tokens = answer_tokens if answering is None else answering.max_tokens
+        self.answering = answering
         self.comparison = COMPARISONS[answered_by]
         self.calibration = calibration
         self.verdict_calibration = verdict_calibration
@@ -98,6 +103,11 @@ class Asker:
             )
             for e, row in zip(asked, rows, strict=True)
         ]
+
+    def stops_of(self, policy: Policy) -> tuple[str, ...]:
+        """Return the texts of which each ends an answer that the policy writes."""
+        found = self.answering
+        return render_stops(policy) if found is None else found.stops_of(policy)
 
     def calibrated(
         self, values: NDArray[np.float64], choices: Sequence[str], words: NDArray[np.float64]
@@ -208,14 +218,24 @@ class Asker:
     def _written(self, policy: Policy, asked: Sequence[Example], phase: str) -> list[Answer]:
         with self.ledger.timed("scoring"):
             prompts, count = self.measurer.prompts(policy, [e.input for e in asked])
+            found = self.answering
             written = self.writer.write(
-                prompts, max_tokens=self.answer_tokens, stops=render_stops(policy)
+                prompts,
+                max_tokens=self.answer_tokens,
+                temperature=0.0 if found is None else found.temperature,
+                seeds=None if found is None else [found.seed_of(e) for e in asked],
+                stops=self.stops_of(policy),
             )
         count = sum((w.count for w in written), count)
         self.ledger.count(phase, count)
         self.on_scored(count)
         per_token = [exp(w.log_likelihood / max(1, w.num_tokens)) for w in written]
-        return [Answer(w.text.strip(), p, (p,)) for w, p in zip(written, per_token, strict=True)]
+        texts = [w.text.strip() for w in written]
+        answers = texts if found is None else [found.grader.extracted(text) for text in texts]
+        return [
+            Answer(answer, p, (p,), text)
+            for answer, p, text in zip(answers, per_token, texts, strict=True)
+        ]
 
     def _scores(self, policy: Policy, examples: Sequence[Example], phase: str) -> LabelScores:
         [(scores, count)] = self.measurer.measure(

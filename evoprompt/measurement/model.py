@@ -10,6 +10,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import COMPARISONS
 from evoprompt.config.sections import JobConfig
 from evoprompt.errors import UserError
+from evoprompt.measurement.answers import Answering
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.requests import chat_template
@@ -28,6 +29,7 @@ def build_asker(
     answered_by: str = "likelihood",
     calibration: LabelCalibration | None = None,
     verdict_calibration: LabelCalibration | None = None,
+    answering: Answering | None = None,
 ) -> Asker:
     """Return what asks a configuration's model one thing after another, without a fleet and MLflow.
 
@@ -37,6 +39,7 @@ def build_asker(
         answered_by: how choices are compared, a name of `choices.COMPARISONS`.
         calibration: of the answers.
         verdict_calibration: of the verdicts.
+        answering: how answers are written, where a run graded them; instead of `answer_tokens`.
     """
     alone = in_this_process(config)
     model = open_model(alone)
@@ -51,6 +54,7 @@ def build_asker(
         answered_by=answered_by,
         calibration=calibration,
         verdict_calibration=verdict_calibration,
+        answering=answering,
     )
 
 

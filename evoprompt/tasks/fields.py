@@ -126,6 +126,7 @@ class Filled:
     choices: tuple[str, ...] | None
     id: str | None
     split: str
+    also: tuple[str, ...] = ()  #: further right answers
 
 
 def text_of(value: object) -> str | None:
@@ -226,7 +227,7 @@ def fill(fields: Fields, table: Table, name: str) -> Iterator[Filled]:
                 f"{name}, {row.place}: {keys} is empty, and an example needs an input; fill it in, "
                 f"or delete the row"
             )
-        target = fields.target.text(row, name) if fields.target is not None else None
+        target, *also = _targets(fields, row, name)
         where = f"{name}, {row.place}"
         yield Filled(
             where,
@@ -235,7 +236,20 @@ def fill(fields: Fields, table: Table, name: str) -> Iterator[Filled]:
             _offered(fields.choices, row, name),
             _text(fields.id, row, name) if fields.id is not None else None,
             row.split if fields.split is None else (_text(fields.split, row, name) or ""),
+            tuple(text for text in also if text),
         )
+
+
+def _targets(fields: Fields, row: Row, name: str) -> list[str | None]:
+    """Return the right answers of a row, of which all but the first are further ones: a list in
+    the column of the target has several, where no choices are offered.
+    """
+    column = fields.target.only if fields.target is not None else None
+    value = column.value(row) if column is not None else None
+    several = value if isinstance(value, list) and fields.choices is None else []
+    if several and all(isinstance(each, str | int | float) for each in several):
+        return list(dict.fromkeys(map(text_of, several)))
+    return [fields.target.text(row, name) if fields.target is not None else None]
 
 
 def _named(target: str | None, names: Sequence[str], where: str) -> str | None:

@@ -89,6 +89,8 @@ def _plain(config: TaskConfig) -> Task:
             f"task.difficulty out, or use {' or '.join(MADE)}"
         )
     splits, notes = _splits(raw, config)
+    if config.written:
+        raw, splits = _without_choices(raw, splits)
     *told, spare = splits
     demonstrations, fitness, validation, test = in_one_order(told)
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
@@ -109,6 +111,15 @@ def _plain(config: TaskConfig) -> Task:
     )
     _check(task)
     return task if given else replace(task, starting_policies=default_policies(task.choices))
+
+
+def _without_choices(
+    raw: Raw, splits: Sequence[Sequence[Example]]
+) -> tuple[Raw, list[tuple[Example, ...]]]:
+    """Return what was read, and its splits, with answers in free text."""
+    policies = tuple(replace(p, label_words=()) for p in raw.starting_policies)
+    free = [tuple(replace(e, choices=None) for e in split) for split in splits]
+    return replace(raw, label_words={}, starting_policies=policies), free
 
 
 def _source(config: TaskConfig) -> Source:

@@ -1,13 +1,13 @@
-"""Problems of arithmetic in words, two steps each, easier or harder: pure functions of
-(difficulty, number of examples), as those of `generators`. The answer is a number in free text.
+"""Problems of arithmetic in words, of two steps but for the easiest: pure functions of (difficulty,
+number of examples), as those of `generators`. The answer is a number in free text.
 
 | difficulty | what happens to a number of things |
 |---|---|
-| 1 | it grows or shrinks twice, never above 9 |
-| 2 | the same up to 20 |
-| 3 | the same up to 99 |
-| 4 | it is in so many boxes, and grows or shrinks once, up to 99 |
-| 5 | the same up to 999 |
+| 1 | it grows or shrinks once, never above 9 |
+| 2 | it does so twice, never above 9 |
+| 3 | the same up to 20 |
+| 4 | the same up to 99 |
+| 5 | it is in so many boxes, and grows or shrinks once, up to 99 |
 
 Results are never negative.
 """
@@ -25,9 +25,9 @@ THINGS = ("apples", "books", "coins", "eggs", "flowers", "marbles", "pens", "she
 MORE = ("finds {} more", "buys {} more", "is given {} more", "collects {} more")
 FEWER = ("loses {}", "gives {} away", "sells {}", "lends {} to a friend")
 #: The greatest number that occurs, by difficulty.
-MOST = {1: 9, 2: 20, 3: 99, 4: 99, 5: 999}
-#: From this difficulty on the things are in boxes.
-BOXES = 4
+MOST = {1: 9, 2: 9, 3: 20, 4: 99, 5: 99}
+#: The difficulties with one step, and with things in boxes.
+ONE_STEP, BOXES = 1, 5
 
 
 def word_problems(difficulty: int, num_examples: int) -> tuple[Example, ...]:
@@ -44,7 +44,7 @@ def word_problems(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     draw = generator(SEED, Stream.GENERATION, 2, difficulty, 0)
     answers: dict[str, int] = {}
     while len(answers) < num_examples:
-        text, answer = (_of_boxes if difficulty >= BOXES else _of_two)(MOST[difficulty], draw)
+        text, answer = _problem(difficulty, draw)
         answers.setdefault(text, answer)
     return tuple(
         Example(f"word_problems-{difficulty}-{index}", text, str(answer))
@@ -52,28 +52,22 @@ def word_problems(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     )
 
 
-def _of_two(most: int, draw: np.random.Generator) -> tuple[str, int]:
-    name, things = _pick(NAMES, draw), _pick(THINGS, draw)
-    number = int(draw.integers(2, most + 1))
-    first, between = _change(number, most, draw)
-    second, after = _change(between, most, draw)
-    return (
-        f"{name} has {number} {things}. {name} {first} and then {second}. How many {things} does "
-        f"{name} have?",
-        after,
-    )
-
-
-def _of_boxes(most: int, draw: np.random.Generator) -> tuple[str, int]:
-    name, things = _pick(NAMES, draw), _pick(THINGS, draw)
-    boxes = int(draw.integers(2, 10))
-    number = int(draw.integers(2, most // boxes + 1))
-    change, after = _change(boxes * number, most, draw)
-    return (
-        f"{name} has {boxes} boxes of {number} {things} each. {name} {change}. How many {things} "
-        f"does {name} have?",
-        after,
-    )
+def _problem(difficulty: int, draw: np.random.Generator) -> tuple[str, int]:
+    name, things, most = _pick(NAMES, draw), _pick(THINGS, draw), MOST[difficulty]
+    if difficulty == BOXES:
+        boxes = int(draw.integers(2, 10))
+        number = int(draw.integers(2, most // boxes + 1))
+        begin, after = f"{boxes} boxes of {number} {things} each", boxes * number
+    else:
+        after = int(draw.integers(2, most + 1))
+        begin = f"{after} {things}"
+    changes = []
+    for _ in range(1 if difficulty in (ONE_STEP, BOXES) else 2):
+        change, after = _change(after, most, draw)
+        changes.append(change)
+    what_happens = " and then ".join(changes)
+    text = f"{name} has {begin}. {name} {what_happens}. How many {things} does {name} have?"
+    return text, after
 
 
 def _change(number: int, most: int, draw: np.random.Generator) -> tuple[str, int]:

@@ -114,9 +114,9 @@ class InstructionFromHistory:
 @dataclass(frozen=True, slots=True)
 class InstructionReflect:
     """Writes a better instruction after some of the worst answers that the parent gives to fitness
-    examples, and the right ones.
+    examples, and the right ones, with what a metric says of them.
 
-    Source: the reflective mutation of Agrawal et al. 2025 (GEPA), without traces and feedback.
+    Source: the reflective mutation of Agrawal et al. 2025 (GEPA), without traces.
     """
 
     name: ClassVar[str] = "instruction_reflect"
@@ -142,6 +142,7 @@ class InstructionReflect:
         word = parents[0].word
         listed = "\n".join(
             f"Text: {_short(m.input)}\nAnswer: {word(m.answer)}\nRight answer: {word(m.target)}"
+            + (f"\nWhat is said of it: {_short(m.feedback)}" if m.feedback else "")
             for m in drawn
         )
         prompt = REFLECT.format(*lines, listed)

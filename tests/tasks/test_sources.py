@@ -209,7 +209,8 @@ def test_with_a_test_file_nothing_of_it_is_used_elsewhere(tmp_path: Path, task_f
             '{"input": "a", "target": true}',
             """'target' must be a text; put it in quotes: "true" """,
         ),
-        ('{"input": "a", "target": ["b"]}', "line 2: 'target' must be a text .given"),
+        ('{"input": "a", "target": {"b": 1}}', "line 2: 'target' must be a text .given"),
+        ('{"input": "a", "target": [["b"]]}', "line 2: a list of targets must have texts"),
         ('{"input": 3.5, "target": "b"}', """'input' must be a text; put it in quotes: "3.5" """),
         (
             '{"input": "a", "target": "1", "choices": ["1", 2]}',

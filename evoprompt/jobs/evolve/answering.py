@@ -51,8 +51,8 @@ def check_metric(config: Config, task: Task, fitness: Fitness) -> None:
     if task.has_choices:
         raise UserError(
             f"{key} grades answers in free text, and task '{task.name}' has choices; leave the "
-            f"metric out for a fitness of choices, or the choices out of the task (of a file: "
-            f"task.fields={{choices: none}})"
+            f"metric out for a fitness of choices, or set task.written=true for answers in free "
+            f"text"
         )
     splits = (task.validation, task.test) if key == FINAL else task.splits.values()
     for split in splits:

@@ -12,6 +12,7 @@ from rich.text import Text
 from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import printable
 from evoprompt.evolution.headroom import Headroom
+from evoprompt.jobs.evolve.by_metric import MetricSummary
 from evoprompt.jobs.evolve.findings import Claim, trust_rows
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import Summary
@@ -61,6 +62,7 @@ def _rows(
     yield from _claim(summary.claim)
     yield from _held_out(summary.test, summary.evaluator)
     yield from _headroom(summary.headroom)
+    yield from _metric(summary.metric)
     if summary.report is not None:
         yield from trust_rows(summary.report)
     yield from _calibration(summary.champion.calibration)
@@ -119,11 +121,12 @@ def _held_out(
 ) -> Iterator[tuple[str, Cell | str]]:
     before, after = ("  ".join(interval(share)) for share in (test.baseline, test.champion))
     difference = "  ".join(interval(test.difference, signed=True))
-    yield "held-out accuracy before", f"{before}  (best starting prompt)"
+    metric = test.metric.replace("_", " ")
+    yield f"held-out {metric} before", f"{before}  (best starting prompt)"
     if test.baseline_raw is not None:
         raw = "  ".join(interval(test.baseline_raw))
         yield "the same, uncalibrated", f"{raw}  (best starting prompt)"
-    yield "held-out accuracy after", Cell(after, emphasis="strong")
+    yield f"held-out {metric} after", Cell(after, emphasis="strong")
     if test.champion_offsets is not None:
         alone = "  ".join(interval(test.champion_offsets))
         yield "the same, by offsets", f"{alone}  (without the linear head)"
@@ -132,6 +135,14 @@ def _held_out(
     for label, name in (("evaluator before", "baseline"), ("evaluator after", "champion")):
         if name in evaluators:
             yield label, evaluator_text(evaluators[name])
+
+
+def _metric(found: MetricSummary | None) -> Iterator[tuple[str, str]]:
+    """Yield how the search's likelihood ranks the finalists beside the metric that chose."""
+    if found is not None and (ranks := found.rank_correlation) is not None:
+        ends = "" if ranks.ci is None else f"  [{ranks.ci[0]:.2f}, {ranks.ci[1]:.2f}]"
+        over = f"{ranks.num_policies} finalists, {ranks.num_examples} examples"
+        yield "likelihood and metric", f"rank correlation {ranks.value:.2f}{ends}  ({over})"
 
 
 def _headroom(found: Headroom | None) -> Iterator[tuple[str, Cell | str]]:

@@ -75,6 +75,7 @@ class EvolveJob:
         """
         from evoprompt.calibration import LabelCalibration
         from evoprompt.fitness.catalog import fitness_of
+        from evoprompt.jobs.evolve.answering import answering_of
         from evoprompt.jobs.evolve.folder import EvolveFolder
         from evoprompt.tasks.judge import evaluator_of
 
@@ -88,11 +89,13 @@ class EvolveJob:
                 LabelCalibration.from_dict(found) if found else None
                 for found in map(summary["champion"].get, ("calibration", "offsets"))
             )
+        fitness = fitness_of(kind, has_choices=True)
         return Champion(
             config,
             policy,
             evaluator_of(policy),
-            answered_by=fitness_of(kind, has_choices=True).compared_by,
+            answered_by=fitness.compared_by,
+            answering=answering_of(config, fitness),
             calibration=calibration,
             offsets=offsets,
             prompt=prompt,

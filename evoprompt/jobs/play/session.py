@@ -101,6 +101,7 @@ def asker_of(champion: Champion) -> Asker:
         answered_by=champion.answered_by,
         calibration=champion.calibration,
         verdict_calibration=champion.verdict_calibration,
+        answering=champion.answering,
     )
 
 

@@ -13,7 +13,7 @@ from evoprompt.measurement.requests import text_of
 from evoprompt.measurement.steps import JOIN_SLACK, STEP_TOKENS
 from evoprompt.policy import Policy
 from evoprompt.records import Example
-from evoprompt.tasks.render import render_answer, render_prompt, render_stops
+from evoprompt.tasks.render import render_answer, render_prompt
 
 PHASE = "play"  #: of the ledger
 
@@ -112,7 +112,7 @@ class Speaker:
                 max_tokens=asker.answer_tokens,
                 temperature=temperature,
                 seeds=seeds,
-                stops=render_stops(policy),
+                stops=asker.stops_of(policy),
             )
         for w in written:
             asker.ledger.count(PHASE, w.count)

@@ -206,7 +206,8 @@ def _native_splits(
 def _example(row: Filled) -> Example:
     if row.choices is not None:
         check_choices(list(row.choices), row.where)
-    example = Example("", row.input, row.target or "", row.choices, row.where)
+    also = row.also if row.choices is None else ()
+    example = Example("", row.input, row.target or "", row.choices, row.where, also)
     return replace(example, example_id=row.id or content_hash(example))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
     """
     needed = ("input", "target") if labelled else ("input",)
     row = check_keys(parse_json(line, where), where, FORM, KEYS, needed)
-    text, target, choices = row["input"], row.get("target"), row.get("choices")
+    text, choices = row["input"], row.get("choices")
+    target, *also = _golds(row.get("target"), where) if choices is None else (row.get("target"),)
     if not isinstance(text, str):
         refuse(where, f"'input' must be a text{in_quotes(text)}", text)
     if target is None and not labelled:
@@ -101,8 +103,20 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
                 f"{where}: the target {quoted(target)} is not among the choices {quoted(choices)}; "
                 f"{nearest(target, choices)}"
             )
-    example = Example("", text, target, tuple(choices) if choices is not None else None)
-    return Example(_id(row, where) or content_hash(example), text, target, example.choices, origin)
+    offered = tuple(choices) if choices is not None else None
+    example = Example("", text, target, offered, origin, tuple(also))
+    return replace(example, example_id=_id(row, where) or content_hash(example))
+
+
+def _golds(target: Any, where: str) -> list[Any]:
+    """Return the right answers of a line without choices: a list has several, the first of which
+    is the target.
+    """
+    if not isinstance(target, list):
+        return [target]
+    if not target or any(not isinstance(text, str) or not text.strip() for text in target):
+        refuse(where, "a list of targets must have texts that are not blank", target)
+    return list(dict.fromkeys(target))
 
 
 def content_hash(example: Example) -> str:

@@ -13,10 +13,15 @@ from toys.instant import InstantExecutor
 
 from evoprompt.config.metric import MetricConfig
 from evoprompt.errors import UserError
+from evoprompt.evolution.experience import mistakes_of
 from evoprompt.fitness.grading import Grader
+from evoprompt.jobs.base import job_of
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.jobs.play.session import speaker_of
+from evoprompt.jobs.predict import predict
+from evoprompt.policy import Policy
 from evoprompt.scoring.decoding import Decoding
 from evoprompt.store.folder import SUMMARY
 from evoprompt.tasks.load import load_task
@@ -198,3 +203,36 @@ def test_what_does_not_go_together_is_said_in_a_sentence(
 def test_every_config_of_a_metric_is_read_back(written_file: Path):
     config = load_config(written_file, [OWN, "traits.likelihood=true"])
     assert Config.model_validate(config.model_dump()) == config
+
+
+def test_a_champion_writes_what_its_metric_takes(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = tmp_path / "new.jsonl"
+    told = [p for p in lines(finished, "predictions.jsonl") if p["split"] == "test"]
+    last = summary_of(finished)["champion"]["policy_id"]
+    own = [p for p in told if p["policy_id"] == last]
+    rows = [{"input": p["input"], "target": p["target"]} for p in own]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predict(finished, str(source), tmp_path / "out.jsonl")
+    found = lines(tmp_path, "out.jsonl")
+    assert [row["answer"] for row in found] == [p["answer"] for p in own]
+    mean = summary_of(finished)["test"]["champion"]["value"]
+    assert f"the metric is {mean:.3f} on 12 answers" in capsys.readouterr().err
+    player = job_of(finished).champion(finished)
+    speaker = speaker_of(player)
+    wrote = speaker.write(player.policy, own[0]["input"], temperature=0.0, seeds=[0])
+    assert wrote == [own[0]["answer"]]
+
+
+def test_what_is_written_wrong_is_shown_to_operators_with_what_is_said_of_it(finished: Path):
+    folder = EvolveFolder.open(finished)
+    examples = {e.example_id: e for e in load_task(folder.config().task).fitness}
+    policy = Policy.from_dict(lines(finished, LINEAGE)[0]["policy"])
+    scores = folder.measurements()[policy.policy_id]
+    found = mistakes_of(policy, scores, examples)
+    grades = scores.grade[0].tolist()
+    assert len(found) == sum(g < 0.5 for g in grades) > 0
+    worst = grades.index(min(grades))
+    assert found[0].answer == scores.written[0, worst]
+    assert found[0].feedback == scores.feedback[0, worst] != ""
