@@ -19,6 +19,7 @@ from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.page import history_of, run_fitness
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.store.folder import SUMMARY
+from evoprompt.tracking.dashboards import GROUPS
 
 RACE = (
     "workers.backend=toys.instant:InstantBackend",
@@ -94,6 +95,9 @@ def check_rates(folder: EvolveFolder) -> None:
     metrics = generation_metrics(folder.generations()[-1])
     assert metrics["steering/greatest_operator_rate"] == max(written[-1].values())
     assert 1 < metrics["steering/effective_operators"] < len(written[-1])
+    assert {name.rpartition("/")[0] for name in metrics} <= set(GROUPS)
+    full = generation_metrics(folder.generations()[-1], "full")
+    assert all(full[f"steering/rate_of_{name}"] == rate for name, rate in written[-1].items())
     assert "How operators were drawn" in (folder.path / "report.html").read_text()
 
 
