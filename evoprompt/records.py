@@ -23,6 +23,7 @@ from evoprompt.policy import Chat, Demonstration, Policy, Template
 SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
 FOUND = "found"  #: the operator of a birth without parents
 CLONE = "clone"  #: the operator of a birth that is its parent again, since no operator made a child
+MIGRATE = "migrate"  #: the operator of a birth that is its own parent on another island
 RESTART = "restart"  #: the operator of a birth without parents, of a policy that was scored before
 
 #: Fitness and traits are rounded to this many digits before anything compares them, so that the
@@ -239,11 +240,12 @@ class Birth:
     #: every operator that made the policy, in order, as "operator:way" where it has several ways;
     #: `operator` is the first. Empty where that says all
     edits: tuple[str, ...] = ()
+    island: int = 0  #: on which it lives; that of its brood where there is one alone
 
 
 @dataclass(frozen=True, slots=True)
 class Brood:
-    """All births of one generation on one island, survivors included."""
+    """All births of one generation, survivors included; on one island, or on all of them."""
 
     generation: int
     island: int

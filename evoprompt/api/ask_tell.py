@@ -20,7 +20,8 @@ from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import births_of
 from evoprompt.errors import UserError
 from evoprompt.evolution.adaptation import adapted
-from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
+from evoprompt.evolution.engine import Strategy, found
+from evoprompt.evolution.islands import ask, tell, vary
 from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
 from evoprompt.jobs.evolve.build import check_task, strategy_of

@@ -181,6 +181,15 @@ class RestartConfig(Section):
     patience: Count = 0
 
 
+class IslandsConfig(Section):
+    """Populations apart, and who goes from one to the next (`evolution.islands`)."""
+
+    #: islands, each with a population and children of its own; founders are dealt out to them
+    count: Annotated[int, NUMBER, Field(ge=1, le=100)] = 1
+    every: Positive = 4  #: generations from one migration to the next
+    migrants: Few = 1  #: the best of each island, that are born on the next one too
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
     children alone.
@@ -213,6 +222,20 @@ class EvolutionConfig(Section):
     racing: RacingConfig = RacingConfig()
     stop: StopConfig = StopConfig()
     restart: RestartConfig = RestartConfig()
+    islands: IslandsConfig = IslandsConfig()
+
+    @model_validator(mode="after")
+    def _one_population(self) -> Self:
+        others = {"scheme=comma": self.scheme == "comma"}
+        others["restart.patience"] = self.restart.patience > 0
+        others["surrogate.pool"] = self.surrogate.pool > 1
+        met = [f"evolution.{name}" for name, given in others.items() if given]
+        if self.islands.count > 1 and met:
+            raise ValueError(
+                f"{' and '.join(met)} do not go with evolution.islands.count={self.islands.count}; "
+                "leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _others_to_begin_anew(self) -> Self:

@@ -27,7 +27,7 @@ from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.population import Births
 from evoprompt.dynamics.remeasured import remeasured_for
 from evoprompt.dynamics.slots import slots_variance
-from evoprompt.records import SURVIVE
+from evoprompt.records import MIGRATE, SURVIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,15 +330,17 @@ def _expected(before: Births, births: Births, z: Floats) -> tuple[Floats | None,
     """Return expected reproductive success, shape (parent,), and the variance of drift, shape
     (trait,); None for what is not known.
 
-    A survivor is a birth of its own with certainty. The other births' shares are drawn with
-    probabilities p: E[w] = survivors + p sum(shares). Drift is sum_s a_s x_s / |D| less its mean,
-    over the slots, with the drawn shares a: its variance is `slots_variance` / |D|^2.
+    A survivor is a birth of its own with certainty, and so is a migrant. The other births' shares
+    are drawn with probabilities p: E[w] = survivors + p sum(shares). Drift is sum_s a_s x_s / |D|
+    less its mean, over the slots, with the drawn shares a: its variance is `slots_variance` /
+    |D|^2.
     """
     p = before.selection_probability
     if p is None:
         return None, None
     p = np.where(before.selected, p, 0.0)
-    drawn = ~births.is_operator(SURVIVE)[births.child]
+    certain = births.is_operator(SURVIVE) | births.is_operator(MIGRATE)
+    drawn = ~certain[births.child]
     survivors = np.bincount(births.parent[~drawn], births.share[~drawn], len(before))
     expected = survivors + p * births.share[drawn].sum()
     if before.filling is None:

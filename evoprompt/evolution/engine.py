@@ -324,9 +324,11 @@ def _birth(
 
 
 def named(births: Sequence[Birth], generation: int, island: int) -> tuple[Birth, ...]:
-    """Return a generation's births with their names, which follow from their order."""
+    """Return an island's births of a generation with their names, which follow from their order."""
     names = (_birth_id(generation, island, place) for place in range(len(births)))
-    return tuple(replace(b, birth_id=name) for b, name in zip(births, names, strict=True))
+    return tuple(
+        replace(b, birth_id=name, island=island) for b, name in zip(births, names, strict=True)
+    )
 
 
 def _birth_id(generation: int, island: int, index: int) -> str:

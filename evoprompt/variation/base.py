@@ -14,7 +14,7 @@ import numpy as np
 
 from evoprompt.errors import nearest
 from evoprompt.policy import SLOTS, Policy
-from evoprompt.records import CLONE, FOUND, RESTART, SURVIVE, Materials
+from evoprompt.records import CLONE, FOUND, MIGRATE, RESTART, SURVIVE, Materials
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ def _mistakes_in_name(name: Any) -> list[str]:
         return [
             f"its name is {name!r}, and metrics are named after it; use letters, digits and _.-"
         ]
-    if name in (SURVIVE, FOUND, CLONE, RESTART):
+    if name in (SURVIVE, FOUND, CLONE, RESTART, MIGRATE):
         return [f"its name is '{name}', which is in the lineage what no operator made; rename it"]
     return []
 

@@ -8,7 +8,8 @@ from functools import partial
 
 from evoprompt.dynamics.evolvability import Gain
 from evoprompt.evolution.adaptation import adapted
-from evoprompt.evolution.engine import Strategy, ask, found, mating_chances, vary
+from evoprompt.evolution.engine import Strategy, found
+from evoprompt.evolution.islands import ask, mating_chances, vary
 from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
 from evoprompt.evolution.racing import going_on

@@ -285,6 +285,7 @@ def _birth_dict(birth: Birth) -> dict[str, object]:
         "shares": list(birth.shares),
         "operator": birth.operator,
         **_edits_dict(birth),
+        **({"island": birth.island} if birth.island else {}),
         "policy": birth.policy.to_dict(),
     }
 
@@ -301,6 +302,7 @@ def _birth(row: Mapping[str, Any]) -> Birth:
         tuple(row["shares"]),
         row["operator"],
         tuple(row.get("edits", ())),
+        row.get("island", 0),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.evolution.engine import rival_of
+from evoprompt.evolution.islands import rival_of
 from evoprompt.evolution.racing import Rule, going_on, rule_of
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.journal import Journal

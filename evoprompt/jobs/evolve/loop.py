@@ -16,7 +16,7 @@ from evoprompt.backends.base import ModelInfo
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
-from evoprompt.evolution.engine import tell
+from evoprompt.evolution.islands import tell
 from evoprompt.evolution.schedule import examples_at
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.breeding import left_of, next_brood
@@ -264,7 +264,7 @@ def _line(
     far.
     """
     return GenerationLine(
-        island=int(births.island[0]),
+        island=int(births.island.min()),
         time_ms=int(time.time() * 1000),
         account=account,
         parent_selection=how,
