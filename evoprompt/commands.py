@@ -100,13 +100,13 @@ def export_command(
             "--to",
             metavar="FORM",
             help="text (the prompt and its answers), json, python (a file that answers as the "
-            "champion does and needs nothing of evoprompt), or logit-bias (for servers with "
-            "OpenAI's interface).",
+            "champion does and needs nothing of evoprompt), chat (messages) or logit-bias (both "
+            "for servers with OpenAI's interface), lm-eval (a task), dspy, gepa, mlflow.",
         ),
     ] = "text",
 ) -> None:
     """Print a run's champion in a form that other programs take."""
-    from evoprompt.jobs.export import export
+    from evoprompt.jobs.export.forms import export
 
     typer.echo(export(run, form), nl=False)
 

@@ -21,7 +21,12 @@ from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import start
-from evoprompt.jobs.export import Exported, as_json, as_logit_bias, as_python, as_text, export
+from evoprompt.jobs.export.exported import Exported
+from evoprompt.jobs.export.forms import export
+from evoprompt.jobs.export.logit_bias import as_logit_bias
+from evoprompt.jobs.export.python import as_python
+from evoprompt.jobs.export.record import as_json
+from evoprompt.jobs.export.text import as_text
 from evoprompt.jobs.play.session import asker_of
 from evoprompt.policy import Policy, Template
 from evoprompt.records import Example

@@ -1,0 +1,1 @@
+"""A champion in the forms that other programs take."""
