@@ -17,6 +17,9 @@ import numpy as np
 from evoprompt.arrays import Floats
 from evoprompt.dynamics.price import GenerationTerms
 
+#: Generations from which on too small a statistic counts too. Before, that all drift is 0 or nearly
+#: so is likely: parents are few and whole.
+SEVERAL = 8
 #: In units of the trait. A smaller standard deviation of drift is rounding: all that could be
 #: selected have one and the same trait.
 ROUNDING = 1e-9
@@ -28,7 +31,8 @@ class DriftTest:
 
     statistic: float  #: sum of drift^2 / variance
     degrees: int  #: generations whose drift has a variance
-    p_value: float  #: two-sided: too small a statistic is as wrong as too large a one
+    #: two-sided: with several generations too small a statistic is as wrong as too large a one
+    p_value: float
     #: drift / sqrt(variance) by generation; None where the variance is 0 or drift is not known
     drift_z: tuple[float | None, ...]
     #: generations that drifted though their variance is 0; the probabilities rule that out, so that
@@ -78,13 +82,9 @@ def drift_test(drift: Floats, variance: Floats) -> DriftTest | None:
     )
     statistic = fsum(value * value for value in z if value is not None)
     upper = chi_square_survival(statistic, degrees) if degrees else 1.0
-    return DriftTest(
-        statistic,
-        degrees,
-        0.0 if impossible else min(1.0, 2 * min(upper, 1 - upper)),
-        z,
-        impossible,
-    )
+    lower = 1 - upper if degrees >= SEVERAL else 1.0
+    p_value = min(1.0, 2 * min(upper, lower))
+    return DriftTest(statistic, degrees, 0.0 if impossible else p_value, z, impossible)
 
 
 def reproduction_drift_test(terms: Iterable[GenerationTerms], trait: str) -> DriftTest | None:

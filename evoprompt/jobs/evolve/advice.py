@@ -66,8 +66,13 @@ def _on_operators(operators: Mapping[str, Any]) -> Iterator[str]:
 def _on_drift(test: Mapping[str, Any] | None) -> Iterator[str]:
     if test is None or test.get("p_value") is None or test["p_value"] >= LEVEL:
         return
+    by_chance = (
+        f"One run in {round(1 / test['p_value'])} does so by chance alone"
+        if test["p_value"]
+        else "Chance alone does not do so"
+    )
     yield (
         f"What selection did strays further from what its scheme gives in the mean than chance "
-        f"usually does (p = {test['p_value']:.2g}). One run in {round(1 / test['p_value'])} does "
-        f"so by chance alone: look whether other seeds do too before anything is read into it."
+        f"usually does (p = {test['p_value']:.2g}). {by_chance}: look whether other seeds do too "
+        f"before anything is read into it."
     )

@@ -43,3 +43,8 @@ def test_a_small_p_of_drift_is_said_with_how_often_chance_gives_it():
     assert "One run in 20 does so by chance alone" in text
     assert told({}, {"p_value": 0.051}) == []
     assert told({}, {"p_value": None}) == []
+
+
+def test_a_p_of_nothing_is_no_division_by_it():
+    [text] = told({}, {"p_value": 0.0})
+    assert "Chance alone does not do so" in text
