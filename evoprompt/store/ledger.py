@@ -12,8 +12,11 @@ from typing import Any
 
 from evoprompt.records import TokenCount
 
+#: What the baseline is measured on, beside search and choice, to be reported as well calibrated as
+#: the champion.
+REPORT = "baseline"
 #: Phases in which nothing is searched or chosen.
-UNSEARCHED = ("test", "check")
+UNSEARCHED = ("test", "check", REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class TokenSummary:
     memo_requests: int  #: of them, that the memo answered
     halvings: int
     by_phase: Mapping[str, int]  #: `total` by phase
-    #: of all but the test and the checks, where nothing is shared: what optimizers are compared by
+    #: of all but test, checks and what the baseline is reported by, where nothing is shared: what
+    #: optimizers are compared by
     logical: int = 0
 
 
@@ -62,7 +66,9 @@ class Checked:
 
 @dataclass(slots=True)
 class Ledger:
-    """Tokens by phase (`search`, `validation`, `test`, `check`) and seconds by phase."""
+    """Tokens by phase (`search`, `validation`, `calibration`, `baseline`, `test`, `check`) and
+    seconds by phase.
+    """
 
     tokens: dict[str, TokenCount] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

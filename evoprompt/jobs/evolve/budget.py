@@ -46,16 +46,16 @@ class Costs(Weights):
     ) -> None:
         super().__init__(config, task, measurer)
         self._rungs, budget = tuple(rungs), config.budget
-        self._limit = budget.logical_tokens if self._logical else budget.prefill_tokens
+        self._limit = budget.logical_tokens if self.is_logical else budget.prefill_tokens
 
     @property
     def _checked(self) -> float:
         """The share of the tokens that is kept for checks."""
-        return 0.0 if self._logical else SHARE
+        return 0.0 if self.is_logical else SHARE
 
     def spent(self, ledger: Ledger) -> int:
         """Return what all phases were charged so far, tokens."""
-        if self._logical:
+        if self.is_logical:
             return ledger.logical
         return sum(count.floor_body_tokens for count in ledger.tokens.values())
 
@@ -63,14 +63,14 @@ class Costs(Weights):
     def choice(self) -> tuple[int, tuple[Example, ...]]:
         """For how many finalists beside the baseline, and how many validation examples, room is
         kept: for as many finalists as can be asked all of them within `final.share` of the budget,
-        and within what the given prompts leave of it; where not even one can, for one of them and
-        the first examples. Calibrations are fitted on them, so few with many are better.
+        and within what the founders leave of it; where not even one can, for one of them and the
+        first examples. Calibrations are fitted on them, so few with many are better.
         """
         final, task = self._config.final, self._task
         if self._limit is None:
             return final.candidates, task.validation
         given = task.given_policies
-        room = self._limit * (1 - self._checked) - self.founding(given)
+        room = self._limit * (1 - self._checked) - self.founding(task.starting_policies)
         room = min(final.share * self._limit, room - self._beyond(task.starting_policies, None, 0))
 
         def fits(num: int, part: Part) -> bool:
@@ -128,7 +128,7 @@ class Costs(Weights):
     def beside(self, policy: Policy, examples: Sequence[Example]) -> int:
         """Return what a policy takes on examples that it can be scored on, tokens."""
         weight = self._measurer.weigh(policy, examples)
-        return weight.logical if self._logical else weight.rows
+        return weight.logical if self.is_logical else weight.rows
 
     def _of_validation(self, policies: Sequence[Policy], part: Part) -> list[int]:
         evaluators = dict.fromkeys(map(evaluator_of, policies))
@@ -152,9 +152,9 @@ class Costs(Weights):
         founders = list(dict.fromkeys(self._task.starting_policies))
         founding = self.founding(founders)
         needed = ceil((founding + self.reserve(founders)) / (1 - self._checked))
-        limit, key = self._limit, LOGICAL_KEY if self._logical else KEY
+        limit, key = self._limit, LOGICAL_KEY if self.is_logical else KEY
         if limit is not None and limit < needed:
-            test = "" if self._logical else " and the test"
+            test = "" if self.is_logical else " and the test"
             raise UserError(
                 f"{key} is {limit}, and the starting prompts, the validation{test} take "
                 f"{needed} together; give {key} at least that, fewer examples "
@@ -173,6 +173,13 @@ class Costs(Weights):
         budget.
         """
         return self.left(Ledger(), founders, None, 0)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the budget has room for the founders, beside what comes after the search."""
+        founders = self._task.starting_policies
+        room = self.room(founders)
+        return room is None or self.founding(founders) <= room
 
     def left(
         self, ledger: Ledger, pool: Sequence[Policy], baseline: Policy | None, prompt_tokens: int
@@ -233,7 +240,7 @@ class Costs(Weights):
 
     def _beyond(self, pool: Sequence[Policy], baseline: Policy | None, prompt_tokens: int) -> int:
         """Return what of a reserve is for test and checks."""
-        if self._logical:
+        if self.is_logical:
             return 0
         fixed = 0 if baseline is None else 1
         policies = [*([] if baseline is None else [baseline]), *pool]

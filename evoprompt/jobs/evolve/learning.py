@@ -5,7 +5,7 @@ and of the baseline, for what is fitted on few is worth more with each.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 
 from evoprompt.jobs.evolve.build import Parts
@@ -13,6 +13,7 @@ from evoprompt.jobs.evolve.gauge import Watcher, measure
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.policy import Policy
 from evoprompt.records import Example, LabelScores
+from evoprompt.store.ledger import REPORT
 
 #: Of the ledger: what is measured for calibrations alone.
 PHASE = "calibration"
@@ -29,32 +30,39 @@ def longest_prompt(journal: Journal) -> int:
 def learn_more(
     parts: Parts,
     journal: Journal,
-    policies: Sequence[Policy],
+    champion: Policy,
+    baseline: Policy,
     validated: Mapping[str, LabelScores],
     watcher: Watcher,
 ) -> dict[str, tuple[LabelScores, ...]]:
-    """Measure policies on as many labelled examples more as budget and `final.labels` allow, each
-    on as many as the others, so that none is better for having met more. Return what was measured
-    of each beside the search, by policy id: the validation examples, then these, without verdicts.
+    """Measure champion and baseline on as many labelled examples more as budget and `final.labels`
+    allow, each on as many as the other, so that none is better for having met more. Return what
+    was measured of each beside the search, by policy id: the validation examples, then these,
+    without verdicts.
+
+    A budget in logical tokens, by which optimizers are compared, pays for the champion's alone: the
+    baseline's are for the report.
     """
+    both = dict.fromkeys((champion, baseline))
     found: dict[str, tuple[LabelScores, ...]] = {
-        p.policy_id: (validated[p.policy_id],) for p in policies
+        p.policy_id: (validated[p.policy_id],) for p in both
     }
     if not parts.calibrator.is_used:
         return found
-    more = {p: _more(parts, journal, p, validated[p.policy_id]) for p in dict.fromkeys(policies)}
-    room = parts.costs.unspent(journal.ledger, policies, longest_prompt(journal))
+    more = {p: _more(parts, journal, p, validated[p.policy_id]) for p in both}
+    room = parts.costs.unspent(journal.ledger, list(both), longest_prompt(journal))
+    paid = [champion] if parts.costs.is_logical else list(both)
 
     def over(num: int) -> bool:
-        costs = (parts.costs.beside(p, examples[:num]) for p, examples in more.items())
-        return room is not None and sum(costs) > room
+        return room is not None and room < sum(parts.costs.beside(p, more[p][:num]) for p in paid)
 
     most, measurer = max(map(len, more.values())), parts.measurer.without_verdicts()
     num = bisect_left(range(1, most + 1), True, key=over)
     for policy, examples in more.items():
         if asked := examples[:num]:
-            watcher.phase(PHASE, 1)
-            scores = measure(measurer, [policy], asked, journal.ledger, PHASE, watcher)
+            phase = PHASE if policy == champion else REPORT
+            watcher.phase(phase, 1)
+            scores = measure(measurer, [policy], asked, journal.ledger, phase, watcher)
             found[policy.policy_id] += (scores[policy.policy_id],)
     return found
 

@@ -225,7 +225,7 @@ def _check_held_out(
     observer.phase("validation", len(candidates))
     validated = measure(measurer, candidates, examples, ledger, "validation", observer)
     champion = pick_champion(parts, journal, candidates, validated)
-    learned = learn_more(parts, journal, (champion, baseline), validated, observer)
+    learned = learn_more(parts, journal, champion, baseline, validated, observer)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
     tested: dict[str, LabelScores] = {}

@@ -11,9 +11,6 @@ from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.policy import Policy
 
-#: Of what the budget leaves beside validation, test and checks, what the founders may take.
-SHARE = 0.5
-
 
 def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
     """Return the parts of a run that starts from what there is room for. The policies that were
@@ -24,10 +21,14 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
         numbers: of examples on which founders are measured, ascending.
     """
     task = parts.costs.fitting()
-    costs = Costs(parts.config, task, parts.measurer, numbers)
     kept = [p for p in task.starting_policies if p not in task.added]
+
+    def costs_of(founders: Sequence[Policy]) -> Costs:
+        start = replace(task, starting_policies=tuple(founders))
+        return Costs(parts.config, start, parts.measurer, numbers)
+
     for policy in task.starting_policies:
-        if policy not in kept and (not kept or _has_room(costs, [*kept, policy])):
+        if policy not in kept and (not kept or costs_of([*kept, policy]).has_room):
             kept.append(policy)
     if left_out := set(task.starting_policies) - set(kept):
         why = (
@@ -35,10 +36,4 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
             f"budget has no room for the demonstrations that were added to them"
         )
         task = task.without(left_out, why)
-        costs = Costs(parts.config, task, parts.measurer, numbers)
-    return replace(parts, task=task, costs=costs)
-
-
-def _has_room(costs: Costs, policies: Sequence[Policy]) -> bool:
-    room = costs.room(policies)
-    return room is None or costs.founding(policies) <= SHARE * room
+    return replace(parts, task=task, costs=costs_of(task.starting_policies))

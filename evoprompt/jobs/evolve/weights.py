@@ -43,7 +43,7 @@ class Weights:
         self._task = task
         self._measurer = measurer
         self._known: dict[tuple[str, str, bool, int, int | None], Weight | None] = {}
-        self._logical = config.budget.logical_tokens is not None
+        self.is_logical = config.budget.logical_tokens is not None
         #: ids of what stands before the search: its test is weighed too
         self._founders = {p.policy_id for f in task.starting_policies for p in (f, evaluator_of(f))}
 
@@ -145,7 +145,7 @@ class Weights:
         """
         if split != "test" or policy.policy_id in self._founders:
             weight = self._weigh(policy, split, part, judging=judging)
-            return 0 if weight is None else weight.logical if self._logical else weight.rows
+            return 0 if weight is None else weight.logical if self.is_logical else weight.rows
         shared, task = self._measurer.prompt_tokens(policy), self._task
         own = self._tokens(policy, "validation", judging=judging) - shared
         return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
