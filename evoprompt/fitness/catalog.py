@@ -47,7 +47,9 @@ def fitness_of(config: FitnessConfig, *, has_choices: bool) -> Fitness:
             f"fitness.kind '{name}' is {kind!r}, which is no fitness: it takes name, needs_prior, "
             f"needs_choices and cases(scores), as evoprompt.fitness.likelihood.Sum has them"
         )
-    fitness = Fitness(name, kind, config.self_evaluation, config.prompt_token_penalty)
+    is_log_probability = isinstance(kind, LabelNormalized | Pmi) and config.calibration != "off"
+    prior = config.demonstrations_prior if is_log_probability else 0.0
+    fitness = Fitness(name, kind, config.self_evaluation, config.prompt_token_penalty, prior)
     if fitness.compared_by not in COMPARISONS:
         raise UserError(
             f"fitness.kind '{name}' compares choices by '{fitness.compared_by}'; "

@@ -242,3 +242,34 @@ def test_a_trait_of_your_own_has_a_name_of_its_own(name: str):
     with pytest.raises(UserError, match=f"traits.extra.{name}: the package has a trait"):
         extra_traits({name: "math:sqrt"})
     assert set(extra_traits({"mine": "math:sqrt"})) == {"mine"}
+
+
+def test_what_shows_each_label_is_favoured_by_nats_that_are_shared_among_the_examples():
+    kind = fitness("label_normalized")
+    assert kind.demonstrations_prior == 3.0
+    plain = kind.cases(scores())
+    np.testing.assert_allclose(kind.cases(scores(), shows_labels=True), plain + 3 / 2, atol=1e-15)
+    np.testing.assert_array_equal(kind.cases(scores(), shows_labels=[False]), plain)
+    both = Policy(demonstrations=(Demonstration("a", "no"), Demonstration("b", "yes")))
+    one = Policy(demonstrations=(Demonstration("a", "no"), Demonstration("b", "no")))
+    found = {
+        policy: evaluate(policy, scores(policy_ids=(policy.policy_id,)), kind, 9, ("no", "yes"))
+        for policy in (both, one, Policy())
+    }
+    assert [e.fitness for e in found.values()] == pytest.approx(
+        [plain.mean() + 1.5, plain.mean(), plain.mean()], abs=1e-6
+    )
+    assert found[both].fitness == pytest.approx(np.mean(found[both].case_fitness), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "accuracy"},
+        {"kind": "label_normalized", "calibration": "off"},
+        {"kind": "label_normalized", "demonstrations_prior": 0.0},
+    ],
+)
+def test_what_is_no_log_probability_or_not_calibrated_has_no_prior(settings):
+    assert not fitness(**settings).favour([True], 4).any()
+    assert not fitness(**settings).is_mixed

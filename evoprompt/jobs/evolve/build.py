@@ -18,7 +18,13 @@ from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.grading import title_of
-from evoprompt.fitness.traits import TraitFunction, case_traits, evaluate, extra_traits
+from evoprompt.fitness.traits import (
+    TraitFunction,
+    case_traits,
+    evaluate,
+    extra_traits,
+    shows_labels,
+)
 from evoprompt.jobs.evolve.answering import answering_of, check_metric, metric_of
 from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.calibrator import (
@@ -69,6 +75,11 @@ class Parts:
         """The metric that validation and test go by; None where it is the likelihood."""
         found = metric_of(self.config, self.fitness)
         return None if found is None else title_of(found[0])
+
+    def favour(self, policy: Policy, num_examples: int) -> float:
+        """Return what of a policy's fitness on so many examples nothing measured."""
+        shown = shows_labels(policy, self.task.choices or ())
+        return float(self.fitness.favour(shown, num_examples))
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that

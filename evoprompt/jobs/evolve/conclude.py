@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from evoprompt.arrays import Floats
 from evoprompt.backends.base import ModelInfo
 from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
+from evoprompt.fitness.traits import shows_labels
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.by_metric import MetricSummary, grades_of, mean_grades
 from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
@@ -127,11 +129,12 @@ def calibrated_validation(
 
 
 def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[np.float64]:
-    """Return the fitness of one policy by example, shape (example,), its length counted as in the
-    search.
+    """Return the fitness of one policy by example, shape (example,), its length and its prior
+    counted as in the search.
     """
+    shown = shows_labels(policy, parts.task.choices or ())
     tokens = parts.measurer.prompt_tokens(policy)
-    cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens)[0]
+    cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens, shown)[0]
     return cases
 
 
@@ -245,8 +248,13 @@ def _baseline(parts: Parts, policy: Policy, fitness: float, found: Tested) -> Ba
 
 def _trust(parts: Parts, journal: Journal, champion: Policy, tested: LabelScores | None) -> Trust:
     """Return how far the fitness can be trusted; `tested` has the champion's scores on the test."""
-    searched = {p: found.case_fitness for p, found in journal.evaluations.items()}
-    on_test = None if tested is None else case_fitness(parts, champion, tested)
+
+    def measured(policy: Policy, cases: Sequence[float] | NDArray[np.float64]) -> Floats:
+        return np.asarray(cases) - parts.favour(policy, len(cases))
+
+    found = journal.evaluations.items()
+    searched = {p: measured(journal.policies[p], e.case_fitness).tolist() for p, e in found}
+    on_test = None if tested is None else measured(champion, case_fitness(parts, champion, tested))
     ranks = fitness_ranks(*_ranked_cases(journal), parts.config.seed, parts.config.final.alpha)
     return trust_of(searched, champion.policy_id, on_test, ranks)
 

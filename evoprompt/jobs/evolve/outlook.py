@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from evoprompt.arrays import Floats
 from evoprompt.evolution.headroom import Headroom, headroom
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.journal import Journal
+from evoprompt.policy import Policy
 
 #: Sets of demonstrations below which nothing is said.
 LEAST_SETS = 2
@@ -24,9 +26,13 @@ def outlook(parts: Parts, journal: Journal) -> Headroom | None:
     start = journal.best_of(task.given_policies)
     num = min(map(journal.num_measured, (start, *sets)))
     scores = journal.scores[start.policy_id].first(num)
+
+    def measured(policy: Policy) -> Floats:
+        return journal.cases_on(policy.policy_id, num)["fitness"] - parts.favour(policy, num)
+
     return headroom(
         parts.fitness.cases(scores, parts.measurer.prompt_tokens(start))[0],
-        journal.cases_on(start.policy_id, num)["fitness"],
-        np.stack([journal.cases_on(p.policy_id, num)["fitness"] for p in sets]),
+        measured(start),
+        np.stack([measured(p) for p in sets]),
         parts.config.evolution.stop.smallest_gain,
     )

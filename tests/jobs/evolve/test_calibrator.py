@@ -15,6 +15,7 @@ import pytest
 import evoprompt as ep
 from evoprompt.calibration import LabelCalibration, calibrated_out, fit, leave_one_out
 from evoprompt.choices import choice_log_probabilities, correct
+from evoprompt.config.sections import FitnessConfig
 from evoprompt.errors import UserError
 from evoprompt.fitness.catalog import fitness_of
 from evoprompt.jobs.base import job_of
@@ -40,6 +41,12 @@ def run(config_file: Path, folder: Path, way: str, *more: str) -> EvolveFolder:
     return EvolveFolder.open(folder)
 
 
+def prior_of(policy: dict) -> float:
+    """The nats that a policy of the tiny task has before it is measured."""
+    shown = {target for _, target in policy.get("demonstrations", [])}
+    return FitnessConfig().demonstrations_prior * (shown == {"bad", "good"})
+
+
 @pytest.mark.parametrize("way", ["head", "labelled", "batch", "contextual"])
 def test_a_birth_is_worth_what_the_others_examples_make_of_it(
     config_file: Path, tmp_path: Path, way
@@ -55,7 +62,8 @@ def test_a_birth_is_worth_what_the_others_examples_make_of_it(
         assert (scores.features is None) == (words is None)
         logs = leave_one_out(scores.log_likelihood[0], scores.gold, way, prior, words)
         of_gold = logs[np.arange(len(scores.gold)), scores.gold]
-        assert birth["fitness"] == pytest.approx(of_gold.mean(), abs=1e-6)
+        favour = prior_of(birth["policy"]) / len(of_gold)
+        assert birth["fitness"] == pytest.approx(of_gold.mean() + favour, abs=1e-6)
         right = (logs.argmax(axis=1) == scores.gold).mean()
         assert birth["traits"]["accuracy"] == pytest.approx(right, abs=1e-6)
         for i, label in enumerate(("bad", "good")):
@@ -271,7 +279,10 @@ def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
         if name == "champion":
             logs = leave_one_out(values, gold, "labelled")[len(known[0].gold) :]
             of_gold = logs[np.arange(len(known[1].gold)), known[1].gold]
-            assert summary[name]["validation_fitness"] == pytest.approx(of_gold.mean(), abs=1e-6)
+            favour = prior_of(summary[name]["policy"]) / len(values)
+            assert summary[name]["validation_fitness"] == pytest.approx(
+                of_gold.mean() + favour, abs=1e-6
+            )
     test = summary["test"]
     assert test["baseline"]["value"] == pytest.approx(shares["baseline"][0])
     assert test["champion"]["value"] == pytest.approx(shares["champion"][0])

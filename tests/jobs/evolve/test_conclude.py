@@ -40,7 +40,7 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
     """Return the parts and the journal of a search that found these."""
     parts = SimpleNamespace(
         fitness=Fitness("sum", Sum(), prompt_token_penalty=penalty),
-        task=SimpleNamespace(given_policies=(FOUNDER,)),
+        task=SimpleNamespace(given_policies=(FOUNDER,), choices=None),
         config=SimpleNamespace(final=SimpleNamespace(candidates=candidates)),
         measurer=SimpleNamespace(prompt_tokens=lambda p: len(p.instruction)),
         calibrator=Calibrator(),
