@@ -27,6 +27,7 @@ def evolve(
     settings: Settings | None = None,
     operators: Mapping[Any, float] | Sequence[Any] | None = None,
     fitness: Any = "auto",
+    metric: Any = None,
     traits: Mapping[str, Any] | None = None,
     backend: Any = "local",
     on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
@@ -46,6 +47,9 @@ def evolve(
         operators: weights by operator, or a list of operators of weight 1: a name, "module:name",
             or a class or object of your own.
         fitness: a name, "module:name", or a class or object of your own.
+        metric: of written answers: a name, "module:name", or a function of your own of (answer,
+            example) that returns a number, or a number and a text. It is the fitness; where a
+            fitness is given, it chooses among the finalists and tests them.
         traits: further traits by name: "module:name", or a function of (policy, scores).
         backend: who scores: a name, "module:name", or a class or object of your own.
         on_generation: is given each generation's line; where it returns False the search ends.
@@ -63,12 +67,16 @@ def evolve(
 
     given = operators if isinstance(operators, Mapping) else dict.fromkeys(operators or (), 1.0)
     weights = {name_of("operator", o): weight for o, weight in given.items()}
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "fitness": {"kind": name_of("fitness", fitness)},
         "budget": {"prefill_tokens": tokens},
         "evolution": {"operators": weights},
         "traits": {"extra": {name: name_of("trait", t) for name, t in (traits or {}).items()}},
     }
+    if metric is not None:
+        graded = {"metric": {"name": name_of("metric", metric)}}
+        written = {"fitness": {"kind": "metric", **graded}}
+        sections |= written if fitness == "auto" else {"final": graded}
     config = run_config(
         task, model=model, seed=seed, backend=backend, sections=sections, settings=settings
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -176,3 +177,11 @@ def test_what_does_not_go_with_a_metric_is_refused():
         Grader(MetricConfig()).check([Example("e1", "q", "a", ("a", "b"))])
     with pytest.raises(UserError, match="example 'e1': the right answer 'seven' has no number"):
         Grader(MetricConfig(name="number")).check([Example("e1", "q", "7", also=("seven",))])
+
+
+def test_a_plug_in_offers_a_metric_by_name(monkeypatch: pytest.MonkeyPatch):
+    points = metadata.EntryPoints(
+        [metadata.EntryPoint("metric.halved", f"{HERE}:half", "evoprompt")]
+    )
+    monkeypatch.setattr(metadata, "entry_points", lambda **wanted: points.select(**wanted))
+    assert Grader(MetricConfig(name="halved")).grade("x", Example("e", "q", "y")).value == 0.5

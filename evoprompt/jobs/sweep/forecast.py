@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 from evoprompt.backends.base import TextTokenizer
 from evoprompt.backends.open import backend_of
+from evoprompt.jobs.evolve.answering import answering_of
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.calibrator import calibrator_of
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.measurement.answers import most_written
 from evoprompt.measurement.model import chats_of
 from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Policy
@@ -16,7 +18,7 @@ from evoprompt.records import Example
 from evoprompt.scoring.models import is_fetched
 from evoprompt.scoring.trie import count_rows
 from evoprompt.tasks.base import Task
-from evoprompt.tasks.render import render_prefix, render_queries
+from evoprompt.tasks.render import render_prefix, render_prompt, render_queries
 
 OMITTED = (
     "The forecast counts the distinct prefixes of the starting prompts exactly, and takes every "
@@ -57,8 +59,9 @@ class Forecaster:
             sum F_i + children * generations * (max F_i + D) + candidates * (max V_i + D) + 2 max
             T_i + D
 
-        where the first three terms stay within the budget. None where the model is not in the
-        cache: its tokenizer would have to be fetched.
+        where the first three terms stay within the budget. Where the answers of a split are
+        written, each prompt counts with as many tokens as may be written, beside what is scored.
+        None where the model is not in the cache: its tokenizer would have to be fetched.
         """
         if not is_fetched(config.model.name):
             return None
@@ -75,27 +78,35 @@ class Forecaster:
 
     def _count(self, config: Config) -> Founders:
         model = f"{config.model.name} {config.model.chat}"
-        key = f"{config.task.model_dump_json()}{model}{config.fitness}"
+        key = f"{config.task.model_dump_json()}{model}{config.fitness}{config.final.metric}"
+        key += str(config.traits.likelihood)
         if key not in self._founders:
             task, fitness = check_task(config)
             tokenizer = self._tokenizer(config)
             task = task.rendered(chats_of(config.model.chat, tokenizer)[0])
             prior = calibrator_of(config.fitness.calibration, task, fitness).needs_prior
 
-            def count(examples: tuple[Example, ...]) -> tuple[int, ...]:
-                queries = (
-                    render_queries(policy, examples, with_prior=fitness.needs_prior or prior)
-                    for policy in task.starting_policies
-                )
-                return tuple(
-                    count_rows([request for _, request in requests_of(tokenizer, each)])
-                    for each in queries
-                )
+            answering, is_written = answering_of(config, fitness), fitness.needs_answers
+            is_scored = not is_written or config.traits.likelihood
+
+            def count(examples: tuple[Example, ...], *, written: bool) -> tuple[int, ...]:
+                found = [0] * len(task.starting_policies)
+                for place, policy in enumerate(task.starting_policies):
+                    if is_scored:
+                        with_prior = fitness.needs_prior or prior
+                        queries = render_queries(policy, examples, with_prior=with_prior)
+                        asked = [request for _, request in requests_of(tokenizer, queries)]
+                        found[place] += count_rows(asked)
+                    if written and answering is not None:
+                        prompts = [render_prompt(policy, e.input) for e in examples]
+                        most = most_written(tokenizer, answering, prompts, examples)
+                        found[place] += most.rows
+                return tuple(found)
 
             self._founders[key] = Founders(
-                count(task.fitness),
-                count(task.validation),
-                count(task.test),
+                count(task.fitness, written=is_written),
+                count(task.validation, written=True),
+                count(task.test, written=True),
                 longest_demonstration(task, tokenizer),
             )
         return self._founders[key]

@@ -5,23 +5,30 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from toys.instant import InstantExecutor
+from toys.metrics import early
 
+import evoprompt as ep
 from evoprompt.config.metric import MetricConfig
 from evoprompt.errors import UserError
 from evoprompt.evolution.experience import mistakes_of
+from evoprompt.fitness.catalog import fitness_of
 from evoprompt.fitness.grading import Grader
 from evoprompt.jobs.base import job_of
+from evoprompt.jobs.evolve.answering import answering_of
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.jobs.play.session import speaker_of
 from evoprompt.jobs.predict import predict
+from evoprompt.jobs.sweep.forecast import Forecaster
 from evoprompt.policy import Policy
+from evoprompt.records import Example
 from evoprompt.scoring.decoding import Decoding
 from evoprompt.store.folder import SUMMARY
 from evoprompt.tasks.load import load_task
@@ -30,10 +37,10 @@ OWN = "fitness={kind: metric, metric: {name: 'toys.metrics:early', max_tokens: 6
 FINAL = "final={candidates: 4, metric: {name: 'toys.metrics:early', max_tokens: 6}}"
 
 
-@pytest.fixture
-def written_file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config of a task in free text that runs at once, with a backend that writes letters."""
-    path = tmp_path / "written.yaml"
+    path = tmp_path_factory.mktemp("written") / "written.yaml"
     path.write_text(
         """
 model: {name: instant, memo: false}
@@ -55,10 +62,10 @@ def summary_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / SUMMARY).read_text())
 
 
-@pytest.fixture
-def finished(written_file: Path, tmp_path: Path) -> Path:
-    start(load_config(written_file, [OWN]), tmp_path / "run")
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def finished(written_file: Path) -> Path:
+    start(load_config(written_file, [OWN]), written_file.parent / "run")
+    return written_file.parent / "run"
 
 
 def test_what_was_written_is_kept_and_graded_again_without_a_model(finished: Path):
@@ -110,8 +117,9 @@ def test_the_files_are_as_the_schema_says(finished: Path):
 
 
 def test_a_resume_writes_nothing_of_the_search_again(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    finished = copytree(finished, tmp_path / "run")
     before, lineage = summary_of(finished), (finished / LINEAGE).read_bytes()
     (finished / SUMMARY).unlink()
     asked: list[Decoding] = []
@@ -149,6 +157,7 @@ def test_no_budget_is_exceeded_and_one_too_small_is_told(
     written_file: Path, tmp_path: Path, long_model: Path, how: str, kind: str
 ):
     real = [f"model={{name: '{long_model}', memo: false}}", "workers={backend: local}", how]
+    real += [f"task.{split}_examples=4" for split in ("fitness", "validation", "test")]
     with pytest.raises(UserError, match=rf"budget\.{kind} is 500, and .* take (\d+)") as error:
         start(load_config(written_file, [*real, f"budget.{kind}=500"]), tmp_path / "small")
     limit = 3 * int(str(error.value).split(" take ")[1].split()[0])
@@ -159,14 +168,17 @@ def test_no_budget_is_exceeded_and_one_too_small_is_told(
     assert 0.3 * limit < spent <= limit
 
 
-def test_draws_follow_from_the_seed_and_the_example(written_file: Path, tmp_path: Path):
-    how = OWN.replace("max_tokens: 6", "max_tokens: 6, temperature: 1")
-    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
-        config = load_config(written_file, [how, f"seed={seed}", "evolution.generations=1"])
-        start(config, tmp_path / run)
-    wrote = [lines(tmp_path / run, MEASUREMENTS)[0] for run in "abc"]
-    assert wrote[0] == wrote[1]
-    assert wrote[0]["written"] != wrote[2]["written"]
+def test_draws_follow_from_the_seed_and_the_example(written_file: Path):
+    def seeds(seed: int, temperature: float) -> list[int]:
+        how = OWN.replace("6}", f"6, temperature: {temperature}}}")
+        config = load_config(written_file, [how, f"seed={seed}"])
+        answering = answering_of(config, fitness_of(config.fitness, has_choices=False))
+        assert answering is not None
+        return [answering.seed_of(Example(name, "q", "1")) for name in "ab"]
+
+    assert seeds(1, 0.5) == seeds(1, 0.9)
+    assert len({*seeds(1, 0.5), *seeds(2, 0.5)}) == 4
+    assert seeds(1, 0) == [0, 0], "nothing is drawn"
 
 
 def test_a_judge_grades_by_its_verdict_and_is_paid(written_file: Path, tmp_path: Path):
@@ -236,3 +248,55 @@ def test_what_is_written_wrong_is_shown_to_operators_with_what_is_said_of_it(fin
     worst = grades.index(min(grades))
     assert found[0].answer == scores.written[0, worst]
     assert found[0].feedback == scores.feedback[0, worst] != ""
+
+
+def test_a_sweep_forecasts_what_may_be_written(written_file: Path, long_model: Path):
+    def tokens(how: str) -> int:
+        return Forecaster().tokens(
+            load_config(written_file, [f"model={{name: '{long_model}'}}", how])
+        )
+
+    # founders 3, children 4 * 3 and finalists 3 on 8 examples each, two on 12: 168 answers
+    assert tokens(OWN.replace("6", "24")) - tokens(OWN) == 168 * 18
+    # finalists 4 on 8, two on 12: 56 answers
+    assert tokens(FINAL.replace("6", "24")) - tokens(FINAL) == 56 * 18
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.filterwarnings("ignore")
+def test_a_fleet_writes_what_one_process_writes(
+    written_file: Path, tmp_path: Path, long_model: Path
+):
+    how = OWN.replace("max_tokens: 6", "max_tokens: 6, temperature: 0.7")
+    changes = [f"model={{name: '{long_model}', memo: false}}", how, "evolution.generations=1"]
+    changes += [f"task.{split}_examples=4" for split in ("fitness", "validation", "test")]
+    for run, workers in (
+        ("local", "workers={backend: local}"),
+        ("ray", "workers={backend: ray, count: 2, gpus_per_worker: 0}"),
+    ):
+        start(load_config(written_file, [*changes, workers]), tmp_path / run)
+    for name in (LINEAGE, MEASUREMENTS, "predictions.jsonl"):
+        assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+    texts = [t for row in lines(tmp_path / "ray", MEASUREMENTS) for t in row["written"]]
+    assert len(set(texts)) > 8
+
+
+@pytest.mark.parametrize(("fitness", "kind"), [("auto", "metric"), ("sum", "sum")])
+def test_a_function_given_in_python_is_the_fitness_or_chooses(fitness: str, kind: str):
+    task = ep.Task.builtin("word_problems")
+    section = "fitness" if kind == "metric" else "final"
+    settings = {"evolution.generations": 1, "model.memo": False, f"{section}.metric.max_tokens": 6}
+    result = ep.evolve(
+        task,
+        model="instant",
+        backend="toys.instant:InstantBackend",
+        fitness=fitness,
+        metric=early,
+        settings=settings | {f"task.{s}_examples": 4 for s in ("fitness", "validation", "test")},
+    )
+    assert result.summary["fitness"]["kind"] == kind
+    assert result.test["metric"] == "early"
+    assert len(result.predict(["How many?"])[0]) == 6
+    result.close()
