@@ -18,8 +18,9 @@ from evoprompt.dynamics.evolvability import Gain
 from evoprompt.policy import SLOTS, Policy
 from evoprompt.records import CLONE, FITNESS_DIGITS, Birth
 
-#: Fewer births tell nothing.
-LEAST_BIRTHS = 16
+#: Fewer births tell nothing. Of 26 real runs the next brood was ranked with a mean correlation of
+#: .33 (standard error .06, 26 broods) after 6 to 15 births, and .41 (.04, 107 broods) from 16 on.
+LEAST_BIRTHS = 8
 #: Penalties on squared effects, of which the one is taken that predicts left-out births best.
 PENALTIES = (3.0, 10.0, 30.0, 100.0)
 #: Names of what every policy has, beside its parents' fitness.

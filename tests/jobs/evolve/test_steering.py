@@ -102,12 +102,12 @@ def check_rates(folder: EvolveFolder) -> None:
 
 
 def check_surrogate(folder: EvolveFolder) -> None:
-    """The best of thrice as many are born once 16 births are known; the unborn are no births."""
+    """The best of thrice as many are born once 8 births are known; the unborn are no births."""
     told = [line.steering.surrogate for line in folder.generations()]
     assert told[0] is None
     assert (told[1].r_squared, told[1].is_used, told[1].proposed) == (None, False, 10)
     used = [line for line in folder.generations()[1:] if line.steering.surrogate.is_used]
-    assert [line.steering.surrogate.proposed for line in used] == [30, 30]
+    assert [line.steering.surrogate.proposed for line in used] == [30, 30, 30]
     births = lines(folder, LINEAGE)
     for line in used:
         assert sum(b["generation"] == line.generation for b in births) == 4 + 10
