@@ -205,6 +205,22 @@ class TestAskAndTell:
         again = ep.Evolution(ep.Task.from_file(task_file), seed=1, state=population.state)
         assert [p.policy_id for p in again.ask()] == [p.policy_id for p in population.ask()]
 
+    def test_operators_that_add_demonstrations_are_drawn_more_where_they_adapt(self, task_file):
+        def added(method: str) -> float:
+            given = {"method": method, "floor": 0.0}
+            population = self.population(task_file, **{"evolution.adaptation": given})
+            for _ in range(8):
+                population.tell([self.worth(policy) for policy in population.ask()])
+            gains = [gain.gain >= 1 for brood in population.history.gains for gain in brood]
+            return float(np.mean(gains))
+
+        assert added("matching") > added("off")
+        assert added("pursuit") > added("off")
+
+    def test_what_only_runs_can_do_is_refused(self, task_file):
+        with pytest.raises(ep.UserError, match="are for runs"):
+            self.population(task_file, **{"evolution.restart.patience": 2})
+
     def test_scores_by_example_serve_lexicase_selection(self, task_file):
         lexicase = {"evolution.parent_selection": {"method": "epsilon_lexicase"}}
         population = self.population(task_file, **lexicase)

@@ -154,7 +154,8 @@ class StopConfig(Section):
 
 class AdaptationConfig(Section):
     """Whether operators are drawn by what they gained in the run so far, per token, over all births
-    (`evolution.adaptation`).
+    (`evolution.adaptation`). Off, since no gain is shown: in 21 runs of up to 14 generations births
+    weighted by these rates gained as much as by the given ones.
     """
 
     #: `matching`: as often as they gained; `pursuit`: more and more the one that gained most;
@@ -166,7 +167,9 @@ class AdaptationConfig(Section):
 
 class SurrogateConfig(Section):
     """Whether more children are proposed than are born, and a regression of fitness on what
-    policies consist of chooses among them (`evolution.surrogate`).
+    policies consist of chooses among them (`evolution.surrogate`). It ranks broods before they are
+    measured (mean correlation .41 in 26 runs); that champions are better for it is not shown, and
+    so it is off.
     """
 
     pool: Few = 1  #: children that are proposed for each that is born; 1: all are born
@@ -177,7 +180,8 @@ class SurrogateConfig(Section):
 
 class RestartConfig(Section):
     """When a population begins anew: its best stays, and policies that were scored before, of the
-    better half and as different as can be, take the other places (`evolution.restart`).
+    better half and as different as can be, take the other places (`evolution.restart`). Off, since
+    no gain is shown: short budgets end before a population stagnates.
     """
 
     #: generations over which the best gains nothing, on the same examples; 0 never begins anew
