@@ -7,9 +7,10 @@ config file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -197,13 +198,19 @@ class IslandsConfig(Section):
     migrants: Few = 1  #: the best of each island, that are born on the next one too
 
 
+#: Children and generations of a steady state: as many births as by default.
+STEADY = {"children": 1, "generations": 96}
+
+
 class EvolutionConfig(Section):
     """The evolution strategy. `plus`: survivors come from parents and children; `comma`: from the
-    children alone.
+    children alone; `steady_state`: as `plus`, one birth at a time.
     """
 
-    #: whose births survive: of parents and children (`plus`), or of the children alone (`comma`)
-    scheme: Literal["plus", "comma"] = "plus"
+    #: whose births survive: of parents and children (`plus`), or of the children alone (`comma`);
+    #: `steady_state`: a generation is one birth, for the place of the worst, which it always takes
+    #: where survival is by `newcomers` (by default 96 generations)
+    scheme: Literal["plus", "comma", "steady_state"] = "plus"
     population: Few = 3  #: mu, the births selected in each generation
     children: Few = 8  #: lambda, the new births of each generation
     generations: Positive = 12  #: after the founders, unless a budget ends the search before
@@ -230,6 +237,22 @@ class EvolutionConfig(Section):
     stop: StopConfig = StopConfig()
     restart: RestartConfig = RestartConfig()
     islands: IslandsConfig = IslandsConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steady(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("scheme") == "steady_state":
+            return {**STEADY, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.scheme == "steady_state" and self.children != 1:
+            raise ValueError(
+                f"scheme=steady_state has one birth at a time, and children is {self.children}; "
+                "leave children out, or use scheme=plus"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_population(self) -> Self:

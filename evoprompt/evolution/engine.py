@@ -124,8 +124,8 @@ def vary(
     fits: Callable[[Policy], bool],
     pick: Callable[[Sequence[Birth]], Sequence[int]] | None = None,
 ) -> Brood:
-    """Return the next brood: a child for each mating, and with the plus scheme each member again by
-    the operator `survive`.
+    """Return the next brood: a child for each mating, and except with the comma scheme each member
+    again by the operator `survive`.
 
     A child that cannot be made, has one word for two choices, does not fit, or has been seen is
     drawn again, from the second half of the attempts on by any one-parent operator; after
@@ -142,7 +142,7 @@ def vary(
     """
     generation = state.generation + 1
     births: list[Birth] = []
-    if strategy.config.scheme == "plus":
+    if strategy.config.scheme != "comma":
         births += [_birth(m.birth.policy, [m], SURVIVE) for m in state.members]
     children: list[Birth] = []
     novelty = strategy.config.novelty
