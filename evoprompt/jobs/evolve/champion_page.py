@@ -71,6 +71,12 @@ def before_and_after(summary: Summary) -> str:
     if summary.unanswered:
         note += f" {summary.unanswered} of them do not fit the champion's prompt: they are wrong."
     body = to_html(held_out_table(test, labels))
+    if summary.metric is not None and (ranks := summary.metric.rank_correlation) is not None:
+        body += paragraph(
+            f"The search went by likelihood, and the metric {summary.metric.name} chose among "
+            f"{ranks.num_policies} finalists: on {ranks.num_examples} validation examples the two "
+            f"rank them with a correlation of {ranks.value:.2f} (Spearman's)."
+        )
     if summary.report is not None and (text := trust_text(summary.report)):
         body += folded("How far the search's own numbers can be trusted", paragraph(text))
     return section("Before and after", body, note)
@@ -97,6 +103,7 @@ def answers_section(summary: Summary, rows: Sequence[Prediction]) -> str:
     body = [paragraph(told), _changed("Mended", mended), _changed("Broken", broken)]
     if before is not None and after is not None:
         body += [_by_label(before, after), *_matrices(before, after)]
+    body.append(_written(rows, first, last))
     return section("What changed in the test answers", "".join(body))
 
 
@@ -113,6 +120,30 @@ def _changed(title: str, found: Sequence[Change]) -> str:
         more = to_html(new_table(heads, rows[SHOWN:], align="llll"))
         table += folded(f"{len(rows) - SHOWN} more", more)
     return f"<h3>{title}</h3>{table}"
+
+
+def _written(rows: Sequence[Prediction], first: str, last: str) -> str:
+    """Return what is written to the test examples beside the right answers, with its grades;
+    nothing where answers are not written.
+    """
+    tested = [r for r in rows if r.split == "test" and r.grade is not None]
+    before = {r.example_id: r for r in tested if r.policy_id == first}
+    cells = [
+        (clip(r.input, CHARACTERS), r.target, *_graded(before.get(r.example_id)), *_graded(r))
+        for r in tested
+        if r.policy_id == last
+    ]
+    if not cells:
+        return ""
+    heads = ("input", "right answer", "before", "grade", "now", "grade")
+    return folded("What is written to every test example", to_html(new_table(heads, cells)))
+
+
+def _graded(found: Prediction | None) -> tuple[str, str]:
+    if found is None or found.grade is None:
+        return "no answer (too long)", ""
+    said = f" ({found.feedback})" if found.feedback else ""
+    return clip(found.answer or "nothing", CHARACTERS) + said, f"{found.grade:.3g}"
 
 
 def _answer(found: Prediction) -> str:

@@ -104,6 +104,9 @@ def test_the_test_is_by_the_metric_and_answers_are_told(finished: Path):
         found["claim"]["verdict"] == "baseline"
     )
     assert "which the metric gives" in (finished / "champion.txt").read_text()
+    page = (finished / "report.html").read_text()
+    assert "What is written to every test example" in page
+    assert all(p["answer"] in page and p["feedback"] in page for p in own)
 
 
 def test_the_files_are_as_the_schema_says(finished: Path):
@@ -146,6 +149,7 @@ def test_likelihood_searches_and_the_metric_chooses_and_tests(written_file: Path
     assert chosen[found["champion"]["policy_id"]] == max(chosen.values())
     assert found["metric"]["rank_correlation"]["num_policies"] == len(chosen)
     assert found["test"]["metric"] == "early"
+    assert "the metric early chose among 4 finalists" in (tmp_path / "run/report.html").read_text()
     again = EvolveFolder.open(tmp_path / "run").summary()
     assert again is not None
     assert json.loads(json.dumps(again.to_dict()))["metric"] == found["metric"]
