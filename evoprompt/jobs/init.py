@@ -196,6 +196,7 @@ def config_text(path: str, found: Found, task: Task, model: str) -> str:
         "  # starting_policies:",
         '  #   - {instruction: "Say what it is.", input_prefix: "Text: ", '
         'output_prefix: "\\nAnswer:"}',
+        *_metric_lines(task),
         "evolution: {generations: 100}  # the budget ends it",
         "# Tokens through the model. The quickstart's 40,000 take one to two minutes on two cores.",
         f"budget: {{prefill_tokens: {budget(task)}}}",
@@ -224,6 +225,16 @@ def _fields_lines(found: Found, task: Task) -> list[str]:
     if found.unused:
         lines.append(f"    # not used: {_comment(', '.join(found.unused))}")
     return lines
+
+
+def _metric_lines(task: Task) -> list[str]:
+    """Return how answers in free text may be graded as they are written."""
+    if task.has_choices:
+        return []
+    return [
+        "# The search goes by likelihood. To choose and test by what the model writes:",
+        "# final: {metric: {name: f1}}  # evoprompt config --explain final.metric",
+    ]
 
 
 def _label_lines(task: Task) -> list[str]:
@@ -269,7 +280,8 @@ def _tokens(text: str) -> float:
 def scalar(text: str) -> str:
     """Return a text as YAML has it: as it is where that is read back, else in quotes."""
     try:
-        if text == text.strip() and parse_yaml(f"[{text}]")[0] == [text] and "#" not in text:
+        alone, listed = parse_yaml(text)[0], parse_yaml(f"[{text}]")[0]
+        if text == text.strip() and (alone, listed) == (text, [text]) and "#" not in text:
             return text
     except (Mistake, yaml.YAMLError, ValueError):
         pass

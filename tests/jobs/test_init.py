@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evoprompt import cli
@@ -137,6 +137,7 @@ def test_lines_of_any_kind_get_a_config_that_is_read(tmp_path: Path, row: Mappin
 
 
 @given(st.text())
+@example("-")
 def test_any_text_is_written_so_that_it_is_read_back(text: str):
     assert parse_yaml(f"a: {{b: {scalar(text)}}}  # c\n")[0] == {"a": {"b": text}}
     assert parse_override(f"a={scalar(text)}")[1] == text
