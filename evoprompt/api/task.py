@@ -105,6 +105,7 @@ def run_config(
     """
     from evoprompt.config.reader import put_value
     from evoprompt.jobs.evolve.config import check_config, load_config
+    from evoprompt.jobs.given import with_given
 
     if not isinstance(task, (Task, str, Path)):
         raise UserError(
@@ -116,7 +117,8 @@ def run_config(
     values = sections_of(task, model, seed, backend) | dict(sections or {})
     for key, value in (settings or {}).items():
         put_value(values, key, value, f"settings[{key!r}]")
-    return check_config(values, "evoprompt")
+    config = check_config(values, "evoprompt")
+    return config.model_copy(update={"task": with_given(config.task, Path.cwd())})
 
 
 def _row(example: tuple[str, str] | Mapping[str, Any]) -> dict[str, Any]:

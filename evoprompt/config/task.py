@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PlainValidator, create_model, model_validator
 
 from evoprompt.config.values import MOST, NUMBER, Count, Few, Positive, Section, possible
+from evoprompt.errors import UserError
 from evoprompt.policy import SLOTS
 
 Balance = Literal["balanced", "proportional"]
@@ -52,6 +53,13 @@ POLICY_KEYS: Mapping[str, str] = {
 }
 
 
+#: What the key `from` of a starting prompt is.
+FROM = (
+    "where the prompt is: a text file with {input}, JSON (of evoprompt export, DSPy or GEPA), or "
+    "prompts:/name@alias of MLflow; what is said beside it goes before what is there"
+)
+
+
 def _policy_keys() -> dict[str, Any]:
     """Return the type and the default of each key of a starting prompt, in the order of the
     slots.
@@ -71,11 +79,19 @@ class PolicyConfig(_PolicyKeys):
 
     The template alone is four keys, `input_prefix`, `output_prefix`, `separator` and
     `answer_prefix`: people change one of the four, and a list of four texts does not say which is
-    which.
+    which. `from` is read when the configuration is (`jobs.given`): no other key of it stays.
     """
 
+    from_: str | None = Field(None, alias="from", exclude=True, description=FROM)
+
     def slots(self) -> dict[str, Any]:
-        """Return the slots as `Policy.from_dict` reads them."""
+        """Return the slots as `Policy.from_dict` reads them.
+
+        Raises:
+            UserError: it is to be read from elsewhere, and was not.
+        """
+        if self.from_ is not None:
+            raise UserError(f"from: {self.from_} is not read here; write the prompt out")
         values = {k: v.slots() if isinstance(v, PolicyConfig) else v for k, v in self}
         return {s.name: [values[k] for k in s.keys] or values[s.name] for s in SLOTS}
 

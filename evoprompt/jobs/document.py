@@ -106,9 +106,10 @@ def described(config: type[BaseModel]) -> dict[str, Any]:
         if own is None:
             continue
         own["description"] = _one_line(section.__doc__)
+        fields = {field.alias or name: field for name, field in section.model_fields.items()}
         for name, prop in own["properties"].items():
             prop.pop("title", None)
-            field = section.model_fields[name]
+            field = fields[name]
             text = _comments(section).get(name) or field.description or _of_section(field)
             if text:
                 prop["description"] = text

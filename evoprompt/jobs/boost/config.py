@@ -27,6 +27,7 @@ from evoprompt.errors import nearest
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.state import BUFFERS, RULES
 from evoprompt.jobs.evolve.config import with_absolute_model
+from evoprompt.jobs.given import read_policy, with_given
 
 Probability = Annotated[float, NUMBER, Field(ge=0, le=1)]
 Number = Annotated[float, NUMBER, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
@@ -155,5 +156,12 @@ def load_boost(path: Path, overrides: Iterable[str] = ()) -> BoostConfig:
         if (place := getattr(config, key)) is not None
     }
     places["model"] = with_absolute_model(config.model, folder)
-    task = {"task": with_absolute_paths(config.task, folder)} if config.task is not None else {}
+    for key in ("policy", "evaluator"):
+        if (policy := getattr(config, key)) is not None:
+            places[key] = read_policy(policy, folder)
+    task = (
+        {"task": with_given(with_absolute_paths(config.task, folder), folder)}
+        if config.task is not None
+        else {}
+    )
     return config.model_copy(update=places | task)

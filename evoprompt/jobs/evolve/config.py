@@ -22,6 +22,7 @@ from evoprompt.config.sections import (
 )
 from evoprompt.config.shipped import config_file, refuse_other_kind
 from evoprompt.config.task import AUTO, TaskConfig
+from evoprompt.jobs.given import with_given
 from evoprompt.scoring.models import place_model
 
 #: Of the task, what a search begins with where its configuration does not say: sets of
@@ -82,7 +83,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     folder = path.resolve().parent
     return config.model_copy(
         update={
-            "task": with_absolute_paths(config.task, folder),
+            "task": with_given(with_absolute_paths(config.task, folder), folder),
             "model": with_absolute_model(config.model, folder),
             "writer": with_absolute_writer(config.writer, folder),
         }
