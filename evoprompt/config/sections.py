@@ -246,6 +246,16 @@ class EvolutionConfig(Section):
         return values
 
     @model_validator(mode="after")
+    def _race_by_what_selects(self) -> Self:
+        chosen, race = self.survival_selection.method, self.racing.method
+        if chosen in ("nsga3", "map_elites") and race in ("fast", "certified"):
+            raise ValueError(
+                f"racing.method={race} gives up births that are behind in fitness, which would "
+                f"survive by {chosen} for something else; use racing.method=halving or off"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:
         if self.scheme == "steady_state" and self.children != 1:
             raise ValueError(

@@ -78,6 +78,9 @@ def test_a_grid_that_cannot_be_is_refused():
     search = {"survival_selection": {"method": "map_elites", "cells": {"prompt_tokens": [5, 5]}}}
     with pytest.raises(UserError, match="bounds in ascending order"):
         check_config({"task": {"name": "inbox"}, "evolution": search}, "test.yaml")
+    search = {"survival_selection": {"method": "map_elites"}, "racing": {"method": "fast"}}
+    with pytest.raises(UserError, match=r"racing\.method=halving or off"):
+        check_config({"task": {"name": "inbox"}, "evolution": search}, "test.yaml")
 
 
 def test_the_archive_of_a_run_is_its_population_and_the_same_after_a_resume(
