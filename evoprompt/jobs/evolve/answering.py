@@ -48,6 +48,11 @@ def check_metric(config: Config, task: Task, fitness: Fitness) -> None:
         return
     metric, key = found
     grader = Grader(metric, key)
+    if config.task.judge:
+        raise UserError(
+            f"with task.judge the answers are the verdicts TRUE and FALSE, and none is written; "
+            f"leave {key} out"
+        )
     if task.has_choices:
         raise UserError(
             f"{key} grades answers in free text, and task '{task.name}' has choices; leave the "

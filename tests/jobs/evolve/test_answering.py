@@ -201,6 +201,7 @@ def test_a_judge_grades_by_its_verdict_and_is_paid(written_file: Path, tmp_path:
     ("changes", "sentence"),
     [
         (["fitness={kind: metric}", "task={name: inbox}"], "task 'inbox' has choices; leave"),
+        ([OWN, "task.judge=true"], "with task.judge the answers are the verdicts"),
         (["fitness.metric={name: exact}"], r"goes with fitness\.kind=metric"),
         ([OWN, "final.metric={name: f1}"], r"go by fitness\.metric already"),
         (["final.metric={name: numbr}"], r"final\.metric\.name has no metric 'numbr'; did you"),
