@@ -182,7 +182,7 @@ class SurrogateConfig(Section):
 class RestartConfig(Section):
     """When a population begins anew: its best stays, and policies that were scored before, of the
     better half and as different as can be, take the other places (`evolution.restart`). Off, since
-    no gain is shown: short budgets end before a population stagnates.
+    no gain is shown. The best stood still for two generations in 20 of 26 runs, for three in 11.
     """
 
     #: generations over which the best gains nothing, on the same examples; 0 never begins anew
