@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import IslandsConfig
+from evoprompt.config.islands import IslandsConfig
 from evoprompt.evolution import engine
 from evoprompt.evolution.engine import Strategy, named
 from evoprompt.evolution.novelty import known_as
