@@ -130,6 +130,16 @@ class Measurer:
             )
         return self._prompt_tokens[policy.policy_id]
 
+    def shared_tokens(self, policy: Policy) -> int:
+        """Return how many tokens all inputs without choices share: those before the input, twice
+        where answers are scored and written, and those of a judge.
+        """
+        answering, before = self.wanted.answers, self.prompt_tokens(policy)
+        if answering is None:
+            return before
+        judge = self.prompt_tokens(answering.judge) if answering.grader.is_judged else 0
+        return before * (2 if self.wanted.likelihood or self.wanted.content_free else 1) + judge
+
     def fits(self, policy: Policy, examples: Sequence[Example]) -> bool:
         """Return whether every prompt of a policy can be tokenized with each candidate of these
         examples and fits the model's window, and whether its evaluator's do where it has one.

@@ -146,7 +146,8 @@ class Weights:
         if split != "test" or policy.policy_id in self._founders:
             weight = self._weigh(policy, split, part, judging=judging)
             return 0 if weight is None else weight.logical if self.is_logical else weight.rows
-        shared, task = self._measurer.prompt_tokens(policy), self._task
+        task, final = self._task, self._measurer.final
+        shared = final.prompt_tokens(policy) if judging else final.shared_tokens(policy)
         own = self._tokens(policy, "validation", judging=judging) - shared
         return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from shutil import copytree
@@ -21,6 +22,7 @@ from evoprompt.fitness.catalog import fitness_of
 from evoprompt.fitness.grading import Grader
 from evoprompt.jobs.base import job_of
 from evoprompt.jobs.evolve.answering import answering_of
+from evoprompt.jobs.evolve.build import build
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
@@ -170,6 +172,19 @@ def test_no_budget_is_exceeded_and_one_too_small_is_told(
     assert found["generations"] >= 1
     spent = found["tokens"]["logical" if kind == "logical_tokens" else "floor"]
     assert 0.3 * limit < spent <= limit
+
+
+@pytest.mark.parametrize("how", [OWN, FINAL, FINAL.replace("toys.metrics:early", "judge")])
+def test_a_short_test_is_not_taken_for_less_than_it_takes(
+    written_file: Path, tmp_path: Path, how: str
+):
+    sizes = ["task.validation_examples=24", "task.test_examples=3"]
+    parts = build(load_config(written_file, [how, *sizes]), tmp_path)
+    shown = replace(parts.task.starting_policies[0], demonstrations=parts.task.demonstrations[:8])
+    # the rows of a test prompt are about those of a validation prompt
+    takes = parts.measurer.final.weigh(shown, parts.task.test).rows
+    assert 0.9 * takes < parts.costs._tokens(shown, "test") < 1.2 * takes
+    parts.close()
 
 
 def test_draws_follow_from_the_seed_and_the_example(written_file: Path):
