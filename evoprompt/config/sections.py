@@ -232,6 +232,11 @@ class EvolutionConfig(Section):
     restart: RestartConfig = RestartConfig()
     islands: IslandsConfig = IslandsConfig()
 
+    @property
+    def births(self) -> int:
+        """New births of a generation, on all islands."""
+        return self.children * self.islands.count
+
     @model_validator(mode="before")
     @classmethod
     def _steady(cls, values: Any) -> Any:

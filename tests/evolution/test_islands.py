@@ -150,6 +150,10 @@ def test_a_run_on_islands_has_exact_terms_and_the_same_lineage_after_a_resume(
             assert expected is not None
 
 
+def test_what_is_forecast_counts_the_births_of_all_islands():
+    assert apart().config.births == 3 * 3
+
+
 def test_what_does_not_go_with_islands_is_refused(task_file: Path):
     for other in ({"scheme": "comma"}, {"restart": {"patience": 2}}, {"surrogate": {"pool": 4}}):
         with pytest.raises(UserError, match=r"do not go with evolution\.islands\.count=2"):

@@ -192,7 +192,7 @@ class Display:
         config = self._config
         elapsed = time.monotonic() - self._begun
         first = (len(config.task.starting_policies) or FOUNDERS) * config.task.most_starts
-        children = config.evolution.children
+        children = config.evolution.births
         done = min(self._policies, first + config.evolution.generations * children)
         to_score = first + config.evolution.generations * children - done
         held_out = (

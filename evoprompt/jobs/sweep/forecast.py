@@ -67,7 +67,7 @@ class Forecaster:
             return None
         founders = self._count(config)
         growth = config.evolution.max_demonstrations * founders.demonstration
-        children = config.evolution.children * config.evolution.generations
+        children = config.evolution.births * config.evolution.generations
         search = (
             sum(founders.fitness)
             + children * (max(founders.fitness) + growth)
