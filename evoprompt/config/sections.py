@@ -372,6 +372,9 @@ class TrackingConfig(Section):
     tracker: str = "mlflow"  #: a name of `tracking.open.TRACKERS` or of a plug-in
     experiment: str = "evoprompt"  #: in which the runs stand
     detail: Literal["brief", "full"] = "brief"  #: what the dashboards show, or all there is
+    #: whether a complete run's champion becomes a version of the prompt with the run's name, alias
+    #: `champion`
+    register_champion: bool = True
 
 
 class JobConfig(Section):

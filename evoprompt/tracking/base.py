@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from evoprompt.tracking.prompts import RegisteredPrompt
+
 #: The tag that says what a run of MLflow is: `run`, `loop`, `sweep` or `comparison`.
 KIND = "evoprompt.kind"
 #: How many metrics are told: those that the dashboards show, or all there are.
@@ -60,6 +62,8 @@ class Ending:
     folder: Path | None = None
     champion: str | None = None
     files: Sequence[Path] = ()
+    #: what becomes a version of a registered prompt, by those who have such a registry
+    prompt: RegisteredPrompt | None = None
     #: by path below the artifacts, what makes each: it is made when it is told
     pages: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     tables: Mapping[str, Callable[[], Mapping[str, Sequence[Any]]]] = field(default_factory=dict)
@@ -76,7 +80,8 @@ class Tracker(Protocol):
     from a thread of its own, one call after another, and calls again what failed.
 
     A call raises `StoreDownError` where nobody answers, and `UserError` where what the user gave
-    cannot work; whatever else it raises is reported, and the next is told.
+    cannot work; whatever else it raises is reported, and the next is told. One that has a registry
+    of prompts has `register` too, which takes a `RegisteredPrompt`.
     """
 
     def begin(

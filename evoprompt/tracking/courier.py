@@ -167,6 +167,8 @@ class Courier:
                 self._put(_Item(partial(self._made, "write", path, make)))
             for path, table in ending.tables.items():
                 self._put(_Item(partial(self._made, "tabulate", path, table)))
+            if ending.prompt is not None and hasattr(self._tracker, "register"):
+                self._put(_Item(partial(self._call, "register", ending.prompt)))
         self._put(_Item(partial(self._end, status, ending)))
         with self._condition:
             at = self._at

@@ -22,6 +22,8 @@ from evoprompt.tracking.base import KIND, Dataset, StoreDownError
 from evoprompt.tracking.courier import CONTACT_SECONDS, KEY
 from evoprompt.tracking.dashboards import DASHBOARDS, Dashboard
 from evoprompt.tracking.names import store_key, store_value
+from evoprompt.tracking.prompts import RegisteredPrompt
+from evoprompt.tracking.registry import register
 from evoprompt.tracking.stores import ARTIFACTS, SQLITE, candidates, database_file, explained, probe
 from evoprompt.tracking.views import missing_views
 
@@ -184,6 +186,11 @@ class MlflowTracker:
             self._check_artifacts()
             if path not in {found.path for found in self._client.list_artifacts(self._run_id)}:
                 self._client.log_table(self._run_id, dict(columns), path)
+
+    def register(self, prompt: RegisteredPrompt) -> None:
+        """Make a prompt a version in the registry, linked to the run; the same again adds none."""
+        with self._telling():
+            register(self._client, self._run_id, prompt)
 
     def finish(self, status: str, folder: Path | None = None, champion: str | None = None) -> None:
         """Close the run, with artifacts."""

@@ -16,6 +16,7 @@ from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.jobs.evolve.tracked import ending_of
 from evoprompt.tracking.base import Dataset
 from evoprompt.tracking.mlflow import MlflowTracker
 from evoprompt.tracking.names import flat_parameters
@@ -86,6 +87,38 @@ def test_a_run_is_told_whole(config_file: Path, runs: Path):
     births = EvolveFolder.open(runs / "run").lines("lineage.jsonl")
     assert sorted(told_births(runs, run.info.run_id)) == sorted(b["birth_id"] for b in births)
     assert "population.json" in run.data.tags["mlflow.loggedArtifacts"]  # shown as a table
+
+
+def test_the_champion_is_a_version_of_the_runs_prompt(config_file: Path, runs: Path):
+    summary = start(tracked(config_file, "evolution.generations=1"), runs / "run")
+    mlflow, run_id = client(runs), summary["mlflow_run_id"]
+    prompt = mlflow.load_prompt("prompts:/tiny@champion")
+    assert prompt.format(input="a {film}") == summary["champion"]["prompt"].replace(
+        "{input}", "a {film}"
+    )
+    check = summary["test"]
+    assert prompt.tags["evoprompt.champion_accuracy"] == f"{check['champion']['value']:.4g}"
+    low, high = check["difference"]["ci"]
+    assert prompt.tags["evoprompt.difference_accuracy_interval"] == f"{low:.4g} to {high:.4g}"
+    assert prompt.model_config["model_name"] == summary["model"]["name"]
+    assert [p.version for p in mlflow.list_logged_prompts(run_id)] == [1]
+    # told again, it stays one version; another run's is the next, and has the alias
+    tracker = MlflowTracker(runs, "evoprompt")
+    tracker.resume({"run_id": run_id})
+    folder = EvolveFolder.open(runs / "run")
+    tracker.register(ending_of(folder, "brief").prompt)
+    assert mlflow.load_prompt("prompts:/tiny@champion").version == 1
+    tracker.begin("x", {}, {}, [])
+    tracker.register(ending_of(folder, "brief").prompt)
+    assert mlflow.load_prompt("prompts:/tiny@champion", cache_ttl_seconds=0).version == 2
+
+
+def test_a_store_that_takes_no_prompt_loses_nothing(config_file: Path, runs: Path, caplog):
+    client(runs).create_registered_model("tiny")
+    summary = start(tracked(config_file, "evolution.generations=1"), runs / "run")
+    assert client(runs).get_run(summary["mlflow_run_id"]).info.status == "FINISHED"
+    assert "a model has the name 'tiny'" in caplog.text
+    assert EvolveFolder.open(runs / "run").read("tracking.json")["ended"] == "FINISHED"
 
 
 def test_a_run_that_fails_is_failed_and_a_resumed_one_has_no_point_twice(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 
+from evoprompt.errors import UserError
 from evoprompt.jobs.base import home, parent_run
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
-from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION
+from evoprompt.policy import Policy
 from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
 from evoprompt.tracking.base import KIND, About, Dataset, Detail, Ending, Point
 from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
 from evoprompt.tracking.names import digest, flat_parameters
 from evoprompt.tracking.open import open_tracker
+from evoprompt.tracking.prompts import RegisteredPrompt, registered
+
+logger = logging.getLogger(__name__)
 
 
 def open_tracking(
@@ -75,11 +81,17 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
     summary = folder.summary()
     if summary is None:
         return None
-    last = folder.generations()[-1]
+    last, config = folder.generations()[-1], folder.config()
     point = Point(summary_metrics(summary, detail), last.generation, last.time_ms)
     file = folder.path / CHAMPION
     champion = file.read_text("utf-8") if file.exists() else summary.champion.prompt
-    told = Ending(summary_description(summary), point, folder.path, champion)
+    told = Ending(
+        summary_description(summary),
+        point,
+        folder.path,
+        champion,
+        prompt=prompt_of(summary, config.name) if config.tracking.register_champion else None,
+    )
     if detail == "brief" and parent_run(folder.path) is not None:
         return told  # 10 MB of pages are too much for each run of a sweep
     from evoprompt.jobs.evolve.interactive import population_columns, run_pages
@@ -91,6 +103,26 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
         pages={f"figures/{name}": make for name, make in pages.items()},
         tables={"population.json": partial(population_columns, lineage)},
     )
+
+
+def prompt_of(summary: Summary, name: str) -> RegisteredPrompt | None:
+    """Return what a registry of prompts gets of a run, under a name: the champion with its
+    held-out check; None, which is said, where it has no place there.
+    """
+    model = summary.model.name
+    try:
+        prompt = registered(Policy.from_dict(summary.champion.policy), name, model)
+    except UserError as error:
+        logger.warning("the champion is not in MLflow's registry of prompts: %s", error)
+        return None
+    test = summary.test.to_dict()
+    metric = test["metric"]
+    tags = {"evoprompt.num_test_examples": str(test["num_examples"])}
+    for part in ("baseline", "champion", "difference"):
+        low, high = test[part]["ci"]
+        tags[f"evoprompt.{part}_{metric}"] = f"{test[part]['value']:.4g}"
+        tags[f"evoprompt.{part}_{metric}_interval"] = f"{low:.4g} to {high:.4g}"
+    return replace(prompt, tags={**prompt.tags, **tags})
 
 
 def datasets_of(task: Task, config: Config) -> list[Dataset]:
