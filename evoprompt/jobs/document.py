@@ -261,7 +261,7 @@ def task_lines(name: str | None) -> Iterator[str]:
     for each in names:
         raw = BuiltinSource().read(TaskConfig(name=each))
         choices = {example.choices for example in raw.examples}
-        offered = choices.pop() if len(choices) == 1 else None
+        offered = next(iter(choices)) if len(choices) == 1 else None
         answers = ", ".join(offered) if offered else "free text" if None in choices else "choices"
         yield f"{each}: {len(raw.examples):,} examples, answers: {answers}"
         if name is None:

@@ -87,9 +87,9 @@ def test_a_key_that_is_none_is_told_where_it_is():
 
 
 def test_tasks_are_listed_and_shown():
-    assert any(
-        line.startswith("inbox: 336 examples, answers: complaint") for line in task_lines(None)
-    )
+    listed = list(task_lines(None))
+    assert any(line.startswith("inbox: 336 examples, answers: complaint") for line in listed)
+    assert "word_problems: 2,000 examples, answers: free text" in listed
     shown = list(task_lines("inbox"))
     assert any("->" in line for line in shown)
     assert any("{input}" in line for line in shown)
