@@ -63,7 +63,7 @@ def cells_of(traits: Mapping[str, Floats], cells: Cells) -> NDArray[np.int64]:
         if name not in traits:
             raise UserError(
                 f"the grid of map_elites has the trait '{name}', which not every policy of this "
-                f"run has; there are {', '.join(sorted(traits))}"
+                f"run has; give `cells` of these: {', '.join(sorted(traits))}"
             )
     places = [np.digitize(traits[name], bounds) for name, bounds in cells.items()]
     return np.stack(places, axis=1)
