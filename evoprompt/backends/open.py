@@ -15,6 +15,7 @@ from evoprompt.plugins import find
 BACKENDS: Mapping[str, str] = {
     "ray": "evoprompt.backends.ray:RayBackend",
     "local": "evoprompt.backends.local:LocalBackend",
+    "server": "evoprompt.backends.server.backend:ServerBackend",
 }
 
 #: What a backend has.
@@ -31,13 +32,15 @@ class OpenModel:
 
 
 def backend_of(config: JobConfig) -> Backend:
-    """Return the backend of a configuration.
+    """Return the backend of a configuration; one that has to know of the workers before anything is
+    opened is told of them (`at`).
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is none of that name, or it does not go with these workers.
     """
     backend: Backend = find("backend", config.workers.backend, BACKENDS, "workers.backend", PARTS)
-    return backend
+    at = getattr(backend, "at", None)
+    return backend if at is None else at(config.workers)
 
 
 def open_model(config: JobConfig) -> OpenModel:

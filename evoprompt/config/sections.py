@@ -30,6 +30,7 @@ from evoprompt.config.values import (
     Share,
     Tokens,
 )
+from evoprompt.config.workers import WorkersConfig as WorkersConfig
 
 #: What selection by several objectives may look at (`selection.objectives`).
 Objective = Literal["fitness", "tokens", "fluency", "robustness", "accuracy"]
@@ -332,20 +333,6 @@ class BudgetConfig(Section):
                 "(what nothing shared would take)"
             )
         return self
-
-
-class WorkersConfig(Section):
-    """How the scoring is spread. On CPU the cores are divided among the workers."""
-
-    backend: str = "ray"  #: who scores, a name of `backends.open.BACKENDS` or of a plug-in
-    count: Few | None = None  #: default: one per GPU, or per `threads` cores
-    threads: Few | None = 1  #: of each worker on CPU; None: all cores, in this process only
-    #: 1, a fraction, or 0 for CPU; default: 1 where Ray has GPUs
-    gpus_per_worker: Share | None = None
-    #: of a running cluster; default: a local one that ends with the run
-    ray_address: str | None = None
-    #: of all workers together, before the run gives up
-    max_restarts: Count = 3
 
 
 class FinalConfig(Section):

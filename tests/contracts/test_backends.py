@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toys.model_server import served_model
 
 from evoprompt.backends.local import LocalBackend, LocalExecutor
 from evoprompt.backends.ray import RayBackend
+from evoprompt.backends.server.backend import ServerBackend
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.testing.backends import check_backend
 
@@ -42,3 +44,10 @@ def test_a_backend_whose_scores_depend_on_their_company_is_caught(tiny_model: Pa
     monkeypatch.setattr(LocalBackend, "open", lambda *_: Longer(opened._scorer))
     with pytest.raises(AssertionError):
         check_backend(backend, model)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "llama.cpp", "sglang"])
+def test_a_model_behind_a_server_holds_the_contract(dialect: str, tiny_model: Path):
+    with served_model(dialect, tiny_model) as (url, _):
+        workers = WorkersConfig(backend="server", url=url)
+        check_backend(ServerBackend().at(workers), ModelConfig(name=str(tiny_model)), workers)
