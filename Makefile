@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PACKAGE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types fast bench-gpu clean
+.PHONY: help demo test check lint types fast docs bench-gpu clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -44,6 +44,14 @@ test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest -m real_model
 
+# make docs: the documentation as a site, in site/; a broken link fails.
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/mkdocs build --strict --quiet
+
 # make bench-gpu MODEL=...: this search beside the published ones, on this machine's GPU; also TASKS, BUDGET, ARGS.
 BENCH := .venv-bench
 TASKS ?= sst2 agnews trec subj
@@ -58,4 +66,4 @@ bench-gpu: $(BENCH)/.installed
 	@$(BENCH)/bin/python -m experiments.benchmarks.search.gpu --model "$(MODEL)" --tasks $(TASKS) --budget $(BUDGET) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -32,6 +32,17 @@ SCHEMAS: Mapping[str, str] = {
 }
 #: The folder of the schemas, in the package.
 FOLDER = "schemas"
+#: How the page of the configuration begins.
+_PAGE_HEAD = (
+    "# The configuration",
+    "",
+    "Every key has a default but the task: the shortest configuration is `task: {name: inbox}`. A",
+    "key that is unknown is answered with the nearest valid one. Relative paths are read from the",
+    "folder of the file. `--set key=value` sets one key, e.g. `--set evolution.generations=5`.",
+    "Editors complete YAML by `evoprompt/schemas/run.json`, `evoprompt/schemas/sweep.json` and",
+    "`evoprompt/schemas/boost.json`. This page is made from them by",
+    "`python -m evoprompt.jobs.document`.",
+)
 #: A comment that says what a key means.
 _MARK = re.compile(r"#:\s?(.*)$")
 
@@ -136,6 +147,48 @@ def write_schemas() -> None:
     folder.mkdir(exist_ok=True)
     for job in SCHEMAS:
         (folder / f"{job}.json").write_text(schema_text(job), encoding="utf-8")
+
+
+def configuration_page() -> str:
+    """Return every key of every configuration as a page in Markdown: name, what it takes, its
+    default, what it means.
+    """
+    lines = [*_PAGE_HEAD]
+    for job in SCHEMAS:
+        known = keys_of(job)
+        lines += ["", f"## evoprompt {job}", ""]
+        tops = [name for name in known if "." not in name]
+        plain = [name for name in tops if not known[name].is_section]
+        lines += _key_table(known, plain)
+        for top in (name for name in tops if known[name].is_section):
+            inner = [name for name in known if name.startswith(f"{top}.")]
+            lines += ["", f"### {job}: {top}", "", _escaped(known[top].text), ""]
+            lines += _key_table(known, inner)
+    return "\n".join(lines) + "\n"
+
+
+def _key_table(known: Mapping[str, Key], names: Sequence[str]) -> Iterator[str]:
+    yield from ("| key | takes | default | meaning |", "|---|---|---|---|")
+    for name in names:
+        key = known[name]
+        default = f"`{key.default}`" if key.default and not key.is_section else ""
+        takes = "a section" if key.is_section else _escaped(key.kind)
+        yield f"| `{name}` | {takes} | {default} | {_escaped(key.text)} |"
+
+
+def _escaped(text: str) -> str:
+    """Return a text as a cell of a table has it: angles, bars and braces stay what they are."""
+    parts = re.split(r"(`[^`]*`)", text)
+    plain = [re.sub(r"([|<>*_\[\]])", r"\\\1", part) for part in parts[::2]]
+    coded = [part.replace("|", "\\|") for part in parts[1::2]]
+    return "".join(a + b for a, b in zip(plain, [*coded, ""], strict=True))
+
+
+def write_page() -> None:
+    """Write the page of the configuration into the documentation, in a checkout that has one."""
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    if page.parent.is_dir():
+        page.write_text(configuration_page(), encoding="utf-8")
 
 
 def schema_text(job: str) -> str:
@@ -277,3 +330,4 @@ def task_lines(name: str | None) -> Iterator[str]:
 
 if __name__ == "__main__":
     write_schemas()
+    write_page()
