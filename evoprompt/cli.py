@@ -14,6 +14,7 @@ from evoprompt.commands import (
     export_command,
     init_command,
     predict_command,
+    serve_command,
     ui_command,
 )
 from evoprompt.errors import UserError, printable
@@ -198,6 +199,7 @@ app.command("config")(config_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 app.command("predict")(predict_command)
+app.command("serve")(serve_command)
 
 
 @app.command("report")

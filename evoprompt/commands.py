@@ -170,6 +170,16 @@ def predict_command(
     predict(run, file, output, form)
 
 
+def serve_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
+    port: Annotated[int, typer.Option(help="Of this machine; 0 takes a free one.")] = 8000,
+) -> None:
+    """Answer other tools on 127.0.0.1 as a run's champion does, by OpenAI's interface."""
+    from evoprompt.jobs.serve import serve
+
+    serve(run, port, typer.echo)
+
+
 def _first_sentence(text: str | None) -> str:
     first, stop, _ = " ".join((text or "").split()).partition(". ")
     return first + stop.strip()
