@@ -150,38 +150,37 @@ def write_schemas() -> None:
 
 
 def configuration_page() -> str:
-    """Return every key of every configuration as a page in Markdown: name, what it takes, its
-    default, what it means.
+    """Return every key of every configuration as a page in Markdown: its name, what it means, what
+    it takes, and its default.
     """
     lines = [*_PAGE_HEAD]
     for job in SCHEMAS:
         known = keys_of(job)
-        lines += ["", f"## evoprompt {job}", ""]
         tops = [name for name in known if "." not in name]
         plain = [name for name in tops if not known[name].is_section]
-        lines += _key_table(known, plain)
+        lines += ["", f"## evoprompt {job}", "", *_items(known, plain)]
         for top in (name for name in tops if known[name].is_section):
             inner = [name for name in known if name.startswith(f"{top}.")]
             lines += ["", f"### {job}: {top}", "", _escaped(known[top].text), ""]
-            lines += _key_table(known, inner)
+            lines += _items(known, inner)
     return "\n".join(lines) + "\n"
 
 
-def _key_table(known: Mapping[str, Key], names: Sequence[str]) -> Iterator[str]:
-    yield from ("| key | takes | default | meaning |", "|---|---|---|---|")
+def _items(known: Mapping[str, Key], names: Sequence[str]) -> Iterator[str]:
+    """Yield an item of a list for each key."""
     for name in names:
         key = known[name]
-        default = f"`{key.default}`" if key.default and not key.is_section else ""
-        takes = "a section" if key.is_section else _escaped(key.kind)
-        yield f"| `{name}` | {takes} | {default} | {_escaped(key.text)} |"
+        default = f"; default `{key.default}`" if key.default else ""
+        takes = "" if key.is_section else f" *Takes {_escaped(key.kind)}{default}.*"
+        end = "" if key.text.endswith(".") else "."
+        yield f"- `{name}`: {_escaped(key.text)}{end}{takes}"
 
 
 def _escaped(text: str) -> str:
-    """Return a text as a cell of a table has it: angles, bars and braces stay what they are."""
+    """Return a text in which signs of Markdown outside of code stay what they are."""
     parts = re.split(r"(`[^`]*`)", text)
-    plain = [re.sub(r"([|<>*_\[\]])", r"\\\1", part) for part in parts[::2]]
-    coded = [part.replace("|", "\\|") for part in parts[1::2]]
-    return "".join(a + b for a, b in zip(plain, [*coded, ""], strict=True))
+    parts[::2] = [re.sub(r"([<>*_\[\]])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def write_page() -> None:
