@@ -342,6 +342,7 @@ def models_command(
         EMBEDDED,
         embedded_folder,
         fetch_embedded,
+        fetching,
         is_fetched,
         memo_file,
     )
@@ -350,14 +351,14 @@ def models_command(
         if fetch not in EMBEDDED:
             raise UserError(f"there is no embedded model '{fetch}'; {nearest(fetch, EMBEDDED)}")
         if not is_fetched(fetch):
-            typer.echo(f"fetching and converting {fetch}, once; this takes about a minute")
+            typer.echo(f"{fetch}: {fetching(fetch)}")
             fetch_embedded(fetch)
     if clear_memo:
         clear(memo_file())
     for name, model in EMBEDDED.items():
+        missing = f"not fetched yet ({model.megabytes} MB)"
         typer.echo(
-            f"{name}: {model.about}; "
-            f"{embedded_folder(name) if is_fetched(name) else 'not fetched yet'}"
+            f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else missing}"
         )
     typer.echo(f"memo of scores: {describe_memo(memo_file())}")
 

@@ -40,7 +40,8 @@ CalibrationConfig = Literal["auto", "head", "labelled", "batch", "contextual", "
 class ModelConfig(Section):
     """Which language model scores the prompts."""
 
-    name: str = "smollm2-135m"  #: an embedded model's name, a local folder, or a hub id
+    #: an embedded model's name, a local folder or GGUF file, or a hub id
+    name: str = "smollm2-135m"
     revision: str | None = None  #: of a hub id
     #: numbers of the weights; `auto`: what the device computes fast, float32 on CPUs without bf16
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

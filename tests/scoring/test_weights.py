@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from toys.gguf_file import write_gguf
 from toys.tiny_models import architectures
 
 from evoprompt.errors import UserError
@@ -118,13 +120,34 @@ def test_truncated_weights_are_one_sentence_with_the_folder(folder: Path, part: 
     assert "\n" not in str(caught.value)
 
 
-def test_an_adapter_and_a_gguf_file_alone_are_told_what_to_do(tmp_path: Path):
+def test_an_adapter_and_several_gguf_files_are_told_what_to_do(tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match="an adapter, which is to be merged"):
         resolve_model(str(tmp_path))
     (tmp_path / "adapter_config.json").rename(tmp_path / "model.gguf")
-    with pytest.raises(UserError, match="a GGUF file, which is to be converted"):
+    with pytest.raises(UserError, match="cannot convert the GGUF file"):
         resolve_model(str(tmp_path))
+    (tmp_path / "other.gguf").touch()
+    with pytest.raises(UserError, match="several GGUF files; set model.name to one"):
+        resolve_model(str(tmp_path))
+
+
+def test_a_gguf_file_is_converted_once_and_computes_as_its_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("EVOPROMPT_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "tiny.gguf"
+    write_gguf(tiny_model, file)
+    found = resolve_model(str(file))
+    written = (found / "model.safetensors").stat().st_mtime_ns
+    assert resolve_model(str(tmp_path)) == found  # the only one of its folder
+    assert (found / "model.safetensors").stat().st_mtime_ns == written
+    tokens, scored = np.arange(20, 40), (np.arange(20), np.arange(40, 60))
+    here, there = (
+        TransformersLM(folder, dtype="float32").forward_plain(tokens, scored).log_prob
+        for folder in (tiny_model, found)
+    )
+    np.testing.assert_allclose(there, here, atol=1e-5)
 
 
 def test_limits_are_windows_chunks_and_earlier_lengths_and_no_widths():

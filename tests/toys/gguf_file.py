@@ -66,8 +66,9 @@ def _write_tokens(writer: GGUFWriter, config: dict[str, Any], tokenizer: dict[st
     special = {row["id"]: row["content"] for row in tokenizer.get("added_tokens", [])}
     named = {i: token for token, i in tokenizer["model"]["vocab"].items()} | special
     size = range(config["vocab_size"])
-    # a file without merges is refused; this one joins nothing that a text has
-    merges = tokenizer["model"].get("merges") or ["<pad> <pad>"]
+    merges = tokenizer["model"].get("merges") or ["~ ~"]  # a file without any is refused
+    if merges == ["~ ~"]:
+        named[max(named) + 1] = "~~"
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list([named.get(i, f"<unused{i}>") for i in size])

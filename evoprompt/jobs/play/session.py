@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 from rich.console import Console
 
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import FETCHING, Champion, job_of
+from evoprompt.jobs.base import Champion, job_of
 from evoprompt.jobs.play.dialogue import Dialogue, Offer, Player, Reply, offer_of
 from evoprompt.jobs.play.lines import HELP, Act, Line, parse, reply_lines
 from evoprompt.jobs.play.marks import Feedback, FeedbackFiles
@@ -24,7 +24,7 @@ from evoprompt.jobs.play.speaker import Speaker
 from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.model import build_asker
 from evoprompt.records import Example
-from evoprompt.scoring.models import is_fetched
+from evoprompt.scoring.models import fetching, is_fetched
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_questions
 from evoprompt.terminal import PlainConsole, short_path
@@ -53,7 +53,7 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
     console = PlainConsole(soft_wrap=not sys.stdout.isatty())
     name = champion.config.model.name
     if console.is_terminal or not is_fetched(name):
-        console.print(f"loading {name} {'' if is_fetched(name) else FETCHING}".rstrip())
+        console.print(f"loading {name} {'' if is_fetched(name) else fetching(name)}".rstrip())
     speaker = speaker_of(champion)
     session = Session(
         Dialogue(player, speaker, champion.config.seed if seed is None else seed), files, console
