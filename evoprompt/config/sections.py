@@ -309,6 +309,8 @@ class WriterConfig(Section):
     #: a name or a folder as in `model.name`, which runs in this process; None is the model that the
     #: prompts are for
     model: str | None = None
+    #: of a server that holds the writer, as in `workers.url`; `model` then names its tokenizer's
+    url: str | None = None
     #: at which it draws; 0 always takes the likeliest token
     temperature: Annotated[float, NUMBER, Field(ge=0, le=100)] = 0.8
     max_tokens: Annotated[int, NUMBER, Field(ge=4, le=2048)] = 64  #: of an instruction

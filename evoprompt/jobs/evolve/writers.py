@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from evoprompt.backends.open import in_this_process, open_model
-from evoprompt.config.sections import JobConfig
+from evoprompt.config.sections import JobConfig, WorkersConfig
 from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.jobs.evolve.config import Config
@@ -62,14 +62,20 @@ def drawn_of(config: Config) -> list[tuple[Operator, float]]:
 
 
 def writer_config(config: Config) -> JobConfig | None:
-    """Return the configuration of a writer of instructions that is another model, in this process;
-    None where it is the run's own, or nobody writes any.
+    """Return the configuration of a writer of instructions that is another model, in this process
+    or on a server; None where it is the run's own, or nobody writes any.
     """
     needs = needs_of(operator for operator, _ in drawn_of(config))
-    if config.writer.model is None or Need.WRITER not in needs:
+    name, url = config.writer.model, config.writer.url
+    if (name is None and url is None) or Need.WRITER not in needs:
         return None
-    model = config.model.model_copy(update={"name": config.writer.model, "revision": None})
-    return in_this_process(config.model_copy(update={"model": model}))
+    other = {} if name is None else {"name": name, "revision": None}
+    changed: dict[str, object] = {"model": config.model.model_copy(update=other)}
+    if url is not None:
+        changed["workers"] = WorkersConfig(backend="server", url=url)
+    elif config.workers.backend == "server":  # which holds one model, and not this one
+        changed["workers"] = WorkersConfig(backend="local", threads=None)
+    return in_this_process(config.model_copy(update=changed))
 
 
 def with_writers(

@@ -12,6 +12,7 @@ from evoprompt.backends.server import client as http
 from evoprompt.errors import MachineError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.jobs.evolve.writers import writer_config
 
 
 @pytest.mark.slow
@@ -36,3 +37,18 @@ def test_a_run_that_a_server_ended_goes_on_at_another_address(
     assert went_on["champion"] == whole["champion"]
     lineages = [(tmp_path / n / "lineage.jsonl").read_text() for n in ("whole", "broken")]
     assert lineages[0] == lineages[1]
+
+
+def test_a_writer_may_be_on_a_server_or_beside_one(config_file: Path):
+    sets = ["evolution.operators={instruction_paraphrase: 1.0}"]
+    own = load_config(config_file, [*sets, "workers.backend=server", "workers.url=http://a"])
+    assert writer_config(own) is None
+    there = load_config(config_file, [*sets, "writer.url=http://b"])
+    other = writer_config(there)
+    assert other is not None
+    assert (other.workers.backend, other.workers.url) == ("server", "http://b")
+    assert other.model.name == there.model.name
+    with_model = own.model_copy(update={"writer": own.writer.model_copy(update={"model": "m"})})
+    beside = writer_config(with_model)
+    assert beside is not None
+    assert (beside.workers.backend, beside.model.name) == ("local", "m")
