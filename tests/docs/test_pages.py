@@ -43,8 +43,8 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
     fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
     for found in fence.finditer(text):
         yield found[1] or "bash", found[2]
-    for span in re.findall(r"`([^`\n]+)`", fence.sub("", text)):
-        yield "", span
+    for span in re.findall(r"`([^`]+)`", fence.sub("", text)):
+        yield "", " ".join(span.split())
 
 
 def anchors(page: Path) -> set[str]:
@@ -168,7 +168,7 @@ def test_what_a_page_names_exists(page: Path):
         ("[a](no.md)", "the link no.md leads nowhere"),
         ("[a](../README.md)", "the link ../README.md leads out of the site"),
         ("[a](task.md#no-such)", "the link task.md#no-such names no heading"),
-        ("`evoprompt evolve x`", "there is no command evoprompt evolve"),
+        ("`evoprompt\nevolve x`", "there is no command evoprompt evolve"),
         ("```bash\n.venv/bin/evoprompt run a --fast\n```", "evoprompt run has no --fast"),
         ("`evolution.race`", "there is no key evolution.race"),
         ("`evoprompt run a --set loop.round=3`", "there is no key loop.round"),
