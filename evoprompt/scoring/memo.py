@@ -232,9 +232,12 @@ class Memo:
                 "SELECT seal, log_prob FROM feature WHERE key = ? AND company = ?",
                 [self._key(asked), company],
             )
-            if not rows or rows[0][0] != self._seal_of(asked, rows[0][1]):
+            if not rows:
                 return None
-            found.append(np.frombuffer(rows[0][1], "<f8"))
+            seal, data = rows[0]
+            if not isinstance(data, bytes) or seal != self._seal_of(asked, data):
+                return None
+            found.append(np.frombuffer(data, "<f8"))
         return found
 
     def close(self) -> None:

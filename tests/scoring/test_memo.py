@@ -80,13 +80,14 @@ def test_a_backend_that_reads_no_features_is_recalled_too(memo: Memo):
     assert memo.recall(REQUESTS[:2], Features((7, 8), (0,))) is None
 
 
-def test_features_that_were_changed_in_the_file_are_not_believed(memo: Memo):
+@pytest.mark.parametrize("damaged", [np.array([-1.0, -2.5]).tobytes(), "text", 7, None, b""])
+def test_features_that_were_changed_in_the_file_are_not_believed(memo: Memo, damaged):
     features = Features((7, 8), (0,))
     kept = replace(scores_of(REQUESTS), features=np.array([[-1.0, -2.0]]))
     memo.keep(REQUESTS, kept, features)
     assert memo.recall(REQUESTS, features) is not None
     with sqlite3.connect(memo.path) as file:
-        file.execute("UPDATE feature SET log_prob = ?", (np.array([-1.0, -2.5]).tobytes(),))
+        file.execute("UPDATE feature SET log_prob = ?", (damaged,))
     assert memo.recall(REQUESTS, features) is None
 
 
