@@ -48,19 +48,19 @@ class FitnessKind(Protocol):
 class Fitness:
     """What a run selects by.
 
-        f = k + w v - c t + b s / n
+        f = k + w v - c t - b l / n
 
     With k = `kind.cases`, w = `self_evaluation`, v = `verdict_log_likelihood`, c =
-    `prompt_token_penalty`, t the prompt's tokens before an input, b = `demonstrations_prior`, s = 1
-    where the prompt shows each label, and n the examples that it was measured on. So n f is a log
-    posterior where k is a log-likelihood: the prior fades as examples are added.
+    `prompt_token_penalty`, t the prompt's tokens before an input, b = `demonstrations_prior`, l = 1
+    where the prompt does not show each label, and n the examples that it was measured on. So n f is
+    a log posterior where k is a log-likelihood: the prior fades as examples are added.
     """
 
     name: str  #: under which the kind is found again, in another process too
     kind: FitnessKind
     self_evaluation: float = 0.0  #: weight of the evaluator's right verdicts
     prompt_token_penalty: float = 0.0  #: for each token of the prompt
-    demonstrations_prior: float = 0.0  #: nats, for prompts that show each label
+    demonstrations_prior: float = 0.0  #: nats, against prompts that lack a label
 
     @property
     def needs_prior(self) -> bool:
@@ -97,16 +97,16 @@ class Fitness:
         """Whether the evaluator's verdicts have to be measured."""
         return self.self_evaluation > 0
 
-    def favour(self, shows_labels: ArrayLike, num_examples: int) -> NDArray[np.float64]:
-        """Return what the prior adds to the fitness on each of so many examples, for each policy
-        that shows each label or does not.
+    def handicap(self, lacks_labels: ArrayLike, num_examples: int) -> NDArray[np.float64]:
+        """Return what the prior takes off the fitness on each of so many examples, for each policy
+        that lacks a label among its demonstrations or does not.
         """
-        shown = np.asarray(shows_labels, dtype=np.float64)
-        added: NDArray[np.float64] = shown * self.demonstrations_prior / max(1, num_examples)
-        return added
+        lacking = np.asarray(lacks_labels, dtype=np.float64)
+        taken: NDArray[np.float64] = lacking * self.demonstrations_prior / max(1, num_examples)
+        return taken
 
     def cases(
-        self, scores: LabelScores, prompt_tokens: ArrayLike = 0, shows_labels: ArrayLike = False
+        self, scores: LabelScores, prompt_tokens: ArrayLike = 0, lacks_labels: ArrayLike = False
     ) -> NDArray[np.float64]:
         """Return the fitness of each policy on each example, shape (policy, example), unrounded.
 
@@ -114,7 +114,8 @@ class Fitness:
             scores: of any policies.
             prompt_tokens: of each policy, shape (policy,), or of all alike; 0 leaves the penalty
                 out.
-            shows_labels: whether the prompt shows each label, likewise; False leaves the prior out.
+            lacks_labels: whether the prompt does not show each label, likewise; False leaves the
+                prior out.
 
         Raises:
             ValueError: choices, a prior or verdicts are needed that the scores lack.
@@ -134,7 +135,7 @@ class Fitness:
         fit: NDArray[np.float64] = cases - self.prompt_token_penalty * np.reshape(
             prompt_tokens, (-1, 1)
         )
-        return fit + self.favour(shows_labels, len(scores.example_ids)).reshape(-1, 1)
+        return fit - self.handicap(lacks_labels, len(scores.example_ids)).reshape(-1, 1)
 
     def _checked(self, cases: NDArray[np.float64], scores: LabelScores) -> NDArray[np.float64]:
         shape = (len(scores.policy_ids), len(scores.example_ids))

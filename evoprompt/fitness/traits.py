@@ -76,7 +76,7 @@ def evaluate(
         raise ValueError(
             f"evaluate(policy={policy.policy_id}) was given the scores of {scores.policy_ids}"
         )
-    cases = fitness.cases(scores, prompt_tokens, shows_labels(policy, labels))[0]
+    cases = fitness.cases(scores, prompt_tokens, lacks_labels(policy, labels))[0]
     mean, comparison = round(float(cases.mean()), FITNESS_DIGITS), fitness.comparison
     traits = {
         "fitness": mean,
@@ -131,9 +131,9 @@ def plain(label: str) -> str:
     return re.sub(r"[^\w.-]", "_", label)
 
 
-def shows_labels(policy: Policy, labels: Sequence[str]) -> bool:
-    """Return whether a policy's demonstrations show each label; False where there are none."""
-    return bool(labels) and {d.target for d in policy.demonstrations}.issuperset(labels)
+def lacks_labels(policy: Policy, labels: Sequence[str]) -> bool:
+    """Return whether a label is missing among a policy's demonstrations."""
+    return not {d.target for d in policy.demonstrations}.issuperset(labels)
 
 
 def num_demonstrations(policy: Policy, labels: Sequence[str]) -> float:

@@ -99,7 +99,7 @@ def test_traits_worked_by_hand():
     evaluation = evaluate(
         Policy("Sort the mail."),
         scores(policy_ids=(Policy("Sort the mail.").policy_id,)),
-        fitness("label_normalized", prompt_token_penalty=0.1),
+        fitness("label_normalized", prompt_token_penalty=0.1, demonstrations_prior=0),
         5,
         labels=("a", "b", "c"),
     )
@@ -244,12 +244,12 @@ def test_a_trait_of_your_own_has_a_name_of_its_own(name: str):
     assert set(extra_traits({"mine": "math:sqrt"})) == {"mine"}
 
 
-def test_what_shows_each_label_is_favoured_by_nats_that_are_shared_among_the_examples():
+def test_nats_against_what_lacks_a_label_are_shared_among_the_examples():
     kind = fitness("label_normalized")
     assert kind.demonstrations_prior == 3.0
     plain = kind.cases(scores())
-    np.testing.assert_allclose(kind.cases(scores(), shows_labels=True), plain + 3 / 2, atol=1e-15)
-    np.testing.assert_array_equal(kind.cases(scores(), shows_labels=[False]), plain)
+    np.testing.assert_allclose(kind.cases(scores(), lacks_labels=True), plain - 3 / 2, atol=1e-15)
+    np.testing.assert_array_equal(kind.cases(scores(), lacks_labels=[False]), plain)
     both = Policy(demonstrations=(Demonstration("a", "no"), Demonstration("b", "yes")))
     one = Policy(demonstrations=(Demonstration("a", "no"), Demonstration("b", "no")))
     found = {
@@ -257,7 +257,7 @@ def test_what_shows_each_label_is_favoured_by_nats_that_are_shared_among_the_exa
         for policy in (both, one, Policy())
     }
     assert [e.fitness for e in found.values()] == pytest.approx(
-        [plain.mean() + 1.5, plain.mean(), plain.mean()], abs=1e-6
+        [plain.mean(), plain.mean() - 1.5, plain.mean() - 1.5], abs=1e-6
     )
     assert found[both].fitness == pytest.approx(np.mean(found[both].case_fitness), abs=1e-6)
 
@@ -271,5 +271,5 @@ def test_what_shows_each_label_is_favoured_by_nats_that_are_shared_among_the_exa
     ],
 )
 def test_what_is_no_log_probability_or_not_calibrated_has_no_prior(settings):
-    assert not fitness(**settings).favour([True], 4).any()
+    assert not fitness(**settings).handicap([True], 4).any()
     assert not fitness(**settings).is_mixed

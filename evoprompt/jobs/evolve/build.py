@@ -23,7 +23,7 @@ from evoprompt.fitness.traits import (
     case_traits,
     evaluate,
     extra_traits,
-    shows_labels,
+    lacks_labels,
 )
 from evoprompt.jobs.evolve.answering import answering_of, check_metric, metric_of
 from evoprompt.jobs.evolve.budget import Costs
@@ -76,10 +76,12 @@ class Parts:
         found = metric_of(self.config, self.fitness)
         return None if found is None else title_of(found[0])
 
-    def favour(self, policy: Policy, num_examples: int) -> float:
-        """Return what of a policy's fitness on so many examples nothing measured."""
-        shown = shows_labels(policy, self.task.choices or ())
-        return float(self.fitness.favour(shown, num_examples))
+    def handicap(self, policy: Policy, num_examples: int) -> float:
+        """Return what was taken off a policy's fitness on so many examples before it was
+        measured.
+        """
+        lacking = lacks_labels(policy, self.task.choices or ())
+        return float(self.fitness.handicap(lacking, num_examples))
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that

@@ -20,7 +20,7 @@ from evoprompt.backends.base import ModelInfo
 from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
-from evoprompt.fitness.traits import shows_labels
+from evoprompt.fitness.traits import lacks_labels
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.by_metric import MetricSummary, grades_of, mean_grades
 from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
@@ -132,9 +132,9 @@ def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[n
     """Return the fitness of one policy by example, shape (example,), its length and its prior
     counted as in the search.
     """
-    shown = shows_labels(policy, parts.task.choices or ())
+    lacking = lacks_labels(policy, parts.task.choices or ())
     tokens = parts.measurer.prompt_tokens(policy)
-    cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens, shown)[0]
+    cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens, lacking)[0]
     return cases
 
 
@@ -250,7 +250,7 @@ def _trust(parts: Parts, journal: Journal, champion: Policy, tested: LabelScores
     """Return how far the fitness can be trusted; `tested` has the champion's scores on the test."""
 
     def measured(policy: Policy, cases: Sequence[float] | NDArray[np.float64]) -> Floats:
-        return np.asarray(cases) - parts.favour(policy, len(cases))
+        return np.asarray(cases) + parts.handicap(policy, len(cases))
 
     found = journal.evaluations.items()
     searched = {p: measured(journal.policies[p], e.case_fitness).tolist() for p, e in found}

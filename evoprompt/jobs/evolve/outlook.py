@@ -28,7 +28,7 @@ def outlook(parts: Parts, journal: Journal) -> Headroom | None:
     scores = journal.scores[start.policy_id].first(num)
 
     def measured(policy: Policy) -> Floats:
-        return journal.cases_on(policy.policy_id, num)["fitness"] - parts.favour(policy, num)
+        return journal.cases_on(policy.policy_id, num)["fitness"] + parts.handicap(policy, num)
 
     return headroom(
         parts.fitness.cases(scores, parts.measurer.prompt_tokens(start))[0],

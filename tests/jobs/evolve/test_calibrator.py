@@ -42,9 +42,9 @@ def run(config_file: Path, folder: Path, way: str, *more: str) -> EvolveFolder:
 
 
 def prior_of(policy: dict) -> float:
-    """The nats that a policy of the tiny task has before it is measured."""
+    """The nats of a policy of the tiny task before it is measured."""
     shown = {target for _, target in policy.get("demonstrations", [])}
-    return FitnessConfig().demonstrations_prior * (shown == {"bad", "good"})
+    return -FitnessConfig().demonstrations_prior * (shown != {"bad", "good"})
 
 
 @pytest.mark.parametrize("way", ["head", "labelled", "batch", "contextual"])
