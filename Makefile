@@ -41,7 +41,7 @@ check: lint types fast
 
 # the real model by itself: its runs have both cores to themselves
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile --durations 25
 	$(BIN)/python -m pytest -m real_model
 
 # make docs: the documentation as a site, in site/; a broken link fails.
