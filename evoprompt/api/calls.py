@@ -137,6 +137,7 @@ def sweep(
 
     >>> import evoprompt as ep
     >>> short = {"evolution.generations": 1, "workers.backend": "local"}
+    >>> short["budget.prefill_tokens"] = 60_000
     >>> rows = ep.sweep("configs/sweeps/quick.yaml", out="runs/quick", settings=short)
     >>> [row["status"] for row in rows]
     ['done', 'done', 'done', 'done']
