@@ -204,9 +204,8 @@ class EvolutionConfig(Section):
     """
 
     #: whose births survive: of parents and children (`plus`), or of the children alone (`comma`);
-    #: `steady_state`: a generation is one birth, for the place of the worst, which it always takes;
-    #: not shown to pay
-    #: where survival is by `newcomers` (96 generations by default)
+    #: `steady_state`: a generation is one birth, for the place of the worst, which it always takes
+    #: where survival is by `newcomers` (96 generations by default); not shown to pay
     scheme: Literal["plus", "comma", "steady_state"] = "plus"
     population: Few = 3  #: mu, the births selected in each generation
     children: Few = 8  #: lambda, the new births of each generation
