@@ -34,6 +34,8 @@ def open_ray(workers: WorkersConfig) -> tuple[Any, bool]:
     """
     ray = import_ray(workers)
     if ray.is_initialized():
+        if workers.ray_address:
+            check_reachable(workers.ray_address)
         return ray, False
     # Ray takes SIGTERM for itself, and its handler would end the process in the middle of a write
     polite = signal.getsignal(signal.SIGTERM)
