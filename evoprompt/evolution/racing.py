@@ -102,7 +102,7 @@ def rule_of(config: RacingConfig, fitness: Fitness | None = None) -> Rule:
     """Return the configured rule for a run's fitness. What is weighed with something else is
     neither a probability nor 0 or 1.
     """
-    if fitness is None or fitness.is_mixed:
+    if fitness is None or fitness.self_evaluation > 0 or fitness.prompt_token_penalty > 0:
         return Rule(config)
     return Rule(config, SCALES.get(fitness.name, "other"))
 

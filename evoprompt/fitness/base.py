@@ -88,11 +88,6 @@ class Fitness:
         return COMPARISONS[self.compared_by]
 
     @property
-    def is_mixed(self) -> bool:
-        """Whether something else than what the kind counts is weighed with it."""
-        return max(self.self_evaluation, self.prompt_token_penalty, self.demonstrations_prior) > 0
-
-    @property
     def needs_verdicts(self) -> bool:
         """Whether the evaluator's verdicts have to be measured."""
         return self.self_evaluation > 0

@@ -11,7 +11,7 @@ import pytest
 from evoprompt.config.sections import RacingConfig
 from evoprompt.evolution.racing import Rule, behind, better_half, lead, rule_of, rungs
 from evoprompt.fitness.base import Fitness
-from evoprompt.fitness.likelihood import Accuracy, PerToken
+from evoprompt.fitness.likelihood import Accuracy, LabelNormalized, PerToken
 
 METHODS = ("off", "halving", "fast", "certified")
 
@@ -107,6 +107,8 @@ def test_leads_are_of_probabilities_where_the_numbers_are():
 def test_the_scale_follows_from_the_fitness():
     accuracy = Fitness("accuracy", Accuracy())
     assert rule_of(RacingConfig(), accuracy).scale == "zero_one"
+    by_label = Fitness("label_normalized", LabelNormalized(), demonstrations_prior=3.0)
+    assert rule_of(RacingConfig(), by_label).scale == "log_probability"
     assert rule_of(RacingConfig(), replace(accuracy, self_evaluation=1.0)).scale == "other"
     assert rule_of(RacingConfig(), replace(accuracy, prompt_token_penalty=0.1)).scale == "other"
     assert rule_of(RacingConfig(), Fitness("per_token", PerToken())).scale == "other"

@@ -272,4 +272,3 @@ def test_nats_against_what_lacks_a_label_are_shared_among_the_examples():
 )
 def test_what_is_no_log_probability_or_not_calibrated_has_no_prior(settings):
     assert not fitness(**settings).handicap([True], 4).any()
-    assert not fitness(**settings).is_mixed

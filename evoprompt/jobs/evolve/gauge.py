@@ -136,7 +136,11 @@ class Gauge:
         return {alive[i] for i in best[: going_on(self._rule.config, len(alive))]}
 
     def _cases(self, policy_id: str, num: int) -> Floats:
-        return self._journal.worth(policy_id, num)[1]["fitness"]
+        cases = self._journal.worth(policy_id, num)[1]["fitness"]
+        if self._rule.config.method != "certified":
+            return cases
+        # it promises something of what is measured, and the prior is another on more examples
+        return cases + self._parts.handicap(self._journal.policies[policy_id], num)
 
     def _evaluation(self, policy: Policy, numbers: Sequence[int], last: int) -> Evaluation:
         """Return what a policy is worth on the last number, and what it was on those before."""

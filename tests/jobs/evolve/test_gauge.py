@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import FitnessConfig
+from evoprompt.config.sections import FitnessConfig, RacingConfig
 from evoprompt.errors import UserError
+from evoprompt.fitness.base import Fitness
+from evoprompt.fitness.likelihood import LabelNormalized
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, MEASUREMENTS, EvolveFolder
+from evoprompt.jobs.evolve.gauge import Gauge
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.policy import Policy
 from evoprompt.records import LabelScores
 from evoprompt.store.folder import SUMMARY
 
@@ -188,3 +193,17 @@ def test_a_start_has_as_many_sets_as_the_budget_has_room_for(config_file: Path, 
     # what was given is never left out
     assert plain["poor"] == plain["rich"]
     assert len(plain["poor"]) < len(founders["poor"]) < len(founders["rich"])
+
+
+@pytest.mark.parametrize(("racing", "seen"), [("certified", -0.5), ("halving", -1.25)])
+def test_a_certified_race_goes_by_what_is_measured_without_the_prior(racing: str, seen: float):
+    parts = SimpleNamespace(
+        config=SimpleNamespace(evolution=SimpleNamespace(racing=RacingConfig(method=racing))),
+        fitness=Fitness("label_normalized", LabelNormalized(), demonstrations_prior=3.0),
+        task=SimpleNamespace(fitness=()),
+        handicap=lambda policy, num: 3.0 / num,
+    )
+    worth = {"fitness": np.full(4, -1.25)}
+    journal = SimpleNamespace(worth=lambda policy_id, num: (None, worth), policies={"a": Policy()})
+    cases = Gauge(parts, journal, None)._cases("a", 4)
+    np.testing.assert_allclose(cases, np.full(4, seen))
