@@ -44,6 +44,8 @@ class Example:
     #: where it stands, as "file:line", for sentences alone; empty where it stands in no file
     origin: str = field(default="", compare=False, repr=False)
     also: tuple[str, ...] = ()  #: further right answers, that metrics of written answers take too
+    #: of one without choices: whether the right answer need not end where the target does
+    may_go_on: bool = False
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ class Query:
     answer: int = 0  #: which answer a verdict is on: 0 the right one, 1 a wrong one
     end: str = "\n"  #: what ends the continuation, where that has to be scored too
     is_ended: bool = False  #: whether the end is scored with it
-    is_only: bool = False  #: whether nothing is compared with it: an answer in free form
+    is_only: bool = False  #: whether nothing is compared with it: a whole answer in free form
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,10 +380,13 @@ class JobConfig(Section):
 
 def with_absolute_paths(task: TaskConfig, folder: Path) -> TaskConfig:
     """Return the task with its paths as seen from a folder."""
-    return task.model_copy(
-        update={
-            k: (folder / p).resolve()
-            for k in ("path", "test_path")
-            if (p := getattr(task, k)) is not None and not is_hub_address(p)
-        }
-    )
+    paths: dict[str, Any] = {
+        k: (folder / p).resolve()
+        for k in ("path", "test_path")
+        if (p := getattr(task, k)) is not None and not is_hub_address(p)
+    }
+    if task.data_files is not None:
+        paths["data_files"] = {k: (folder / p).resolve() for k, p in task.data_files.items()}
+    if task.lm_eval is not None and task.lm_eval.endswith((".yaml", ".yml")):
+        paths["lm_eval"] = str((folder / task.lm_eval).resolve())
+    return task.model_copy(update=paths)

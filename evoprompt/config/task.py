@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, create_model, model_validator
 
-from evoprompt.config.values import MOST, NUMBER, Count, Few, Positive, Section, possible
+from evoprompt.config.values import (
+    MOST,
+    NUMBER,
+    Count,
+    Few,
+    FilePath,
+    Positive,
+    Section,
+    possible,
+)
 from evoprompt.errors import UserError
 from evoprompt.policy import SLOTS
 
@@ -178,7 +187,8 @@ class TaskConfig(Section):
     examples with one input together; splits of its own are kept. With `test_path`, that
     file is the test split and the rest is split among the other three. The test is all of its
     split, or `test_examples` of it with labels in proportion. `difficulty` goes with the tasks that
-    are made by rule. `source` is that of a plug-in, which reads `options`.
+    are made by rule. `lm_eval` is a task of the LM Evaluation Harness, whose own prompt the search
+    starts from. `source` is that of a plug-in, which reads `options`.
 
     With `judge`, it is the judging task of that task: is a proposed answer right? Starting
     policies, phrases, label words (of TRUE and FALSE) and steps that are given here are then those
@@ -191,6 +201,12 @@ class TaskConfig(Section):
     fields: FieldsConfig | None = None
     #: what labels of the file are called here, e.g. {0: negative, 1: positive}
     labels: dict[Text, Text] | None = None
+    #: of a task of the LM Evaluation Harness, or the path of its YAML file
+    lm_eval: Annotated[str, Field(min_length=1)] | None = None
+    #: a local file for each split of that task, e.g. {train: a.jsonl, test: b.jsonl}; by default
+    #: its own data set is fetched
+    data_files: dict[str, FilePath] | None = None
+    num_fewshot: Few | None = None  #: examples that its prompt shows; None leaves it to the task
     source: str | None = None  #: of a plug-in, that reads the examples
     options: dict[str, Any] = {}  #: for that source
     test_path: DataPath | None = None  #: of the test examples, where they have a file of their own
@@ -232,16 +248,20 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if sum(given is not None for given in (self.name, self.path, self.source)) != 1:
+        origins = (self.name, self.path, self.lm_eval, self.source)
+        if sum(given is not None for given in origins) != 1:
             raise ValueError(
                 "give either task.name (a task of the package) or task.path (a file of examples), "
-                "or task.source (of a plug-in)"
+                "task.lm_eval (a task of the LM Evaluation Harness) or task.source (of a plug-in)"
             )
         if self.options and self.source is None:
             raise ValueError("task.options goes with task.source")
         for key in ("test_path", "fields", "labels"):
             if getattr(self, key) is not None and self.path is None:
                 raise ValueError(f"task.{key} goes with task.path")
+        for key in ("data_files", "num_fewshot"):
+            if getattr(self, key) is not None and self.lm_eval is None:
+                raise ValueError(f"task.{key} goes with task.lm_eval")
         return self
 
     @property
@@ -253,9 +273,10 @@ class TaskConfig(Section):
     @property
     def title(self) -> str:
         """What people call it: a name, a path, or a source."""
-        return self.name or str(self.path or self.source)
+        return self.name or self.lm_eval or str(self.path or self.source)
 
     @property
     def origin(self) -> str:
         """Where its examples come from, for those who keep account of data."""
-        return f"evoprompt:{self.name}" if self.name else self.title
+        by = {"evoprompt": self.name, "lm_eval": self.lm_eval}
+        return next((f"{of}:{name}" for of, name in by.items() if name), self.title)

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +26,8 @@ Mark = Literal["ok", "note", "fails"]
 
 #: Packages without which nothing runs.
 PACKAGES = ("torch", "transformers", "tokenizers", "ray", "mlflow", "deap", "numpy", "pyarrow")
+#: Packages that a part needs, with its key.
+OPTIONAL = {"lm-eval": "task.lm_eval", "optuna": "method: bayes", "rouge-score": "rouge_l"}
 #: GB that the embedded model with its conversion takes, and a run's folder many times over.
 LEAST_DISK = 2.0
 #: GB of memory that the embedded model takes in float32, and as much again.
@@ -68,16 +70,25 @@ def _looked(what: str, look: Callable[[], tuple[Mark, str]]) -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    found, missing = [], []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
+    found, missing = _versions(PACKAGES)
     yield Finding("packages", "ok", ", ".join(found))
     if missing:
         lost = ", ".join(missing)
         yield Finding("packages", "fails", f"not installed: {lost}; pip install evoprompt")
+    found, missing = _versions(OPTIONAL)
+    absent = [f"{name} is not installed (for {OPTIONAL[name]})" for name in missing]
+    yield Finding("optional packages", "ok", ", ".join([*found, *absent]))
+
+
+def _versions(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the packages that are there, with their versions, and those that are not."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    return found, missing
 
 
 def _device() -> tuple[Mark, str]:

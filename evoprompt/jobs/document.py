@@ -325,6 +325,7 @@ def task_lines(name: str | None) -> Iterator[str]:
             yield textwrap.indent(str(render_prompt(policy)), "  ") + "\n"
     if name is None:
         yield "show one: evoprompt tasks NAME; take it: task: {name: NAME}"
+        yield "of the LM Evaluation Harness (lm_eval ls tasks): task: {lm_eval: NAME}"
 
 
 if __name__ == "__main__":

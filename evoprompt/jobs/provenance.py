@@ -37,6 +37,7 @@ UNCOMPARED = ("workers.", "tracking.")
 SCORING = "scoring"
 #: Keys that say where something is: what is there is compared by its digest.
 NAMES = ("name", "task.path", "task.test_path", "questions")
+NAMED_FILES = "task.data_files."
 MOST_TOLD = 8
 
 
@@ -250,7 +251,8 @@ def source_digest() -> str:
 def _counts(key: str) -> bool:
     if key.startswith("config."):
         name = key.removeprefix("config.")
-        return not name.startswith(UNCOMPARED) and name not in NAMES
+        split = name.startswith(NAMED_FILES)
+        return not name.startswith(UNCOMPARED) and name not in NAMES and not split
     return key in ("evoprompt", "source") or (
         key.startswith(COMPARED) and not key.endswith(".path") and not key.startswith("data.notes")
     )
@@ -271,6 +273,11 @@ def _files(config: JobConfig) -> Iterator[tuple[str, Path]]:
         path = getattr(part, key.rpartition(".")[2], None)
         if isinstance(path, Path):
             yield key, path
+    task = config.task
+    if task is not None and task.lm_eval is not None and task.lm_eval.endswith((".yaml", ".yml")):
+        yield "task.lm_eval", Path(task.lm_eval)
+    for split, path in ((task.data_files if task is not None else None) or {}).items():
+        yield f"task.data_files.{split}", path
 
 
 def _git_commit() -> str | None:

@@ -49,6 +49,7 @@ from evoprompt.tasks.starting import with_demonstrations
 SOURCES: Mapping[str, str] = {
     "builtin": "evoprompt.tasks.sources.builtin:BuiltinSource",
     "file": "evoprompt.tasks.sources.file:FileSource",
+    "harness": "evoprompt.tasks.sources.harness:HarnessSource",
 }
 
 #: The keys of the configuration that say how many examples each split has.
@@ -60,7 +61,7 @@ SIZES = ("demonstration_pool", "fitness_examples", "validation_examples", "test_
 FEW = 30
 
 #: Those that are asked for by a key of their own. Any other one is named by task.source.
-KEYS: Mapping[str, str] = {"builtin": "name", "file": "path"}
+KEYS: Mapping[str, str] = {"builtin": "name", "file": "path", "harness": "lm_eval"}
 
 
 def load_task(config: TaskConfig, balance: Balance = "balanced", seed: int = 0) -> Task:

@@ -138,7 +138,7 @@ def render_queries(
             context=render_prompt(policy, text, texts.get(text)),
             continuation=render_answer(policy, candidate),
             end=render_end(policy),
-            is_only=example.choices is None,
+            is_only=example.choices is None and not example.may_go_on,
         )
         for kind, replacement in kinds
         for example in examples
