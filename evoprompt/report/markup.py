@@ -26,9 +26,9 @@ a{color:var(--link)} nav a{margin-right:.9rem;white-space:nowrap}
 .muted{color:var(--quiet)} .good{color:var(--good)} .bad{color:var(--bad)}
 pre{background:var(--box);padding:.8rem 1rem;white-space:pre-wrap;overflow-wrap:anywhere;
   border-radius:6px;font-size:13px;margin:.3rem 0}
-table{border-collapse:collapse}
+table{border-collapse:collapse;margin-bottom:.7rem}
 td,th{text-align:left;padding:.25rem .9rem .25rem 0;
-  border-bottom:1px solid var(--line);vertical-align:top}
+  border-bottom:1px solid var(--line);vertical-align:baseline}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .row{display:flex;flex-wrap:wrap;gap:.5rem}
 svg{max-width:100%;height:auto;fill:currentColor}
@@ -41,6 +41,9 @@ button{font:inherit;font-size:13px;color:var(--ink);background:var(--box);
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 .skip{position:absolute;left:-99rem} .skip:focus{left:1rem}
 """
+
+#: A space at which a line does not break.
+FIXED = "\N{NO-BREAK SPACE}"
 
 #: Copies the text of what a button names; where the browser has no clipboard it is selected.
 SCRIPT = """

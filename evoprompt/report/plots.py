@@ -59,8 +59,32 @@ def finish(figure: Figure, axes: Axes, label: str) -> str:
     """Label the axes, add the legend, and return the figure as SVG."""
     axes.set_xlabel("generation")
     axes.set_ylabel(label)
-    axes.legend(fontsize=8, frameon=False)
+    legend_above(figure, axes, 3)
     return svg(figure)
+
+
+def legend_above(figure: Figure, axes: Axes, columns: int) -> None:
+    """Add a legend above the axes, where it hides nothing, in so many columns; the figure grows by
+    its height.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    axes.legend(
+        handles,
+        labels,
+        fontsize=8,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        borderaxespad=0.2,
+    )
+    room, height = 0.08 + 0.18 * -(-len(labels) // columns), figure.get_figheight()
+    below = figure.subplotpars.bottom * height
+    above = (1 - figure.subplotpars.top) * height
+    figure.set_figheight(height + room)
+    figure.subplots_adjust(bottom=below / (height + room), top=1 - (above + room) / (height + room))
 
 
 def svg(figure: Figure, *, tight: bool = False) -> str:

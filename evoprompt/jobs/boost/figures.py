@@ -14,7 +14,17 @@ from matplotlib.ticker import MaxNLocator
 
 from evoprompt.arrays import Floats
 from evoprompt.jobs.boost.record import RoundLine
-from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, new_axes, plain, svg
+from evoprompt.report.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    legend_above,
+    new_axes,
+    plain,
+    svg,
+)
 
 #: Half of the distance between two marks of one round, in rounds.
 APART = 0.07
@@ -97,7 +107,7 @@ def evaluator_figure(lines: Sequence[RoundLine]) -> str | None:
     )
     left.set_ylim(-0.03, 1.03)
     left.set_xlabel("round (0 is the calibration)")
-    _legend(left, 2)
+    legend_above(figure, left, 2)
     _draw_plane(right, x, s, c)
     return svg(figure)
 
@@ -226,23 +236,5 @@ def _finish(figure: Figure, axes: Axes, x_label: str, y_label: str, *, legend_co
     """Label the axes, add the legend above them, and return the figure as SVG."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    rows = _legend(axes, legend_columns)
-    height = figure.get_figheight()
-    figure.subplots_adjust(top=1 - (0.15 + 0.18 * rows) / height)
+    legend_above(figure, axes, legend_columns)
     return svg(figure)
-
-
-def _legend(axes: Axes, columns: int) -> int:
-    """Add a legend above the axes, where it hides nothing; return its number of rows."""
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles,
-        labels,
-        fontsize=8,
-        frameon=False,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        borderaxespad=0.2,
-    )
-    return -(-len(labels) // columns)

@@ -19,13 +19,10 @@ from evoprompt.jobs.boost.record import RoundLine, RoundVerdict
 from evoprompt.jobs.boost.state import BUFFERS
 from evoprompt.jobs.held_out import HeldOut, held_out_table
 from evoprompt.recurrence.verdict import Assumption
-from evoprompt.report.markup import page, preformatted, section
+from evoprompt.report.markup import FIXED, page, preformatted, section
 from evoprompt.report.table import new_table, to_html
 from evoprompt.report.text import POINTS, thinned, thinned_note
 from evoprompt.store.folder import SUMMARY
-
-#: A space at which a line does not break.
-FIXED = "\N{NO-BREAK SPACE}"
 
 #: What it means that a round's counts refute an assumption of the prediction.
 FAILED = {

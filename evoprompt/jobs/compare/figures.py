@@ -17,6 +17,7 @@ from evoprompt.report.plots import (
     GREY,
     ORANGE,
     PURPLE,
+    legend_above,
     new_axes,
     plain,
     reach,
@@ -81,7 +82,7 @@ def curves_figure(comparison: Comparison) -> str:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(AXIS_LABELS[str(comparison.settings.align)])
     axes.set_ylabel(comparison.curve_label)
-    axes.legend(fontsize=8, frameon=False, loc="best")
+    legend_above(figure, axes, 2)
     return svg(figure)
 
 
@@ -164,7 +165,7 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
     _rows(axes, [text for _, text in rows])
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.legend(fontsize=8, frameon=False, loc="best")
+    legend_above(figure, axes, 2)
     return svg(figure)
 
 

@@ -14,22 +14,65 @@ from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.showcase import WHOLE, Showcase, answer_lines, answered
 from evoprompt.jobs.held_out import held_out_table
 from evoprompt.report.diff import diff_html, is_same
-from evoprompt.report.markup import copyable, folded, paragraph, preformatted, section
+from evoprompt.report.markup import anchor, copyable, folded, paragraph, preformatted, section
 from evoprompt.report.table import Cell, new_table, pairs_table, to_html
 from evoprompt.stats.resampling import wilson_interval
 
 #: Changed examples that are shown at once, characters of an input, and labels of a matrix.
 SHOWN, CHARACTERS, MATRIX = 8, 400, 12
+#: The section that says what to do with the outcome.
+ADVICE = "What to do next"
 #: What a verdict's color says.
 KINDS = {"better": "big good", "worse": "big bad"}
 
 
-def verdict(summary: Summary) -> str:
-    """Return in one sentence what the run came to."""
+def verdict(summary: Summary, *, has_advice: bool) -> str:
+    """Return in one sentence what the run came to, and what that sentence rests on.
+
+    Args:
+        summary: of the run.
+        has_advice: whether the page says further down what to do next.
+    """
     if summary.claim is None:
         return ""
     body = paragraph(summary.claim.text, KINDS.get(summary.claim.verdict, "big"))
-    return section("Verdict", body)
+    more = f' <a href="#{anchor(ADVICE)}">{ADVICE}</a>' if has_advice else ""
+    return section("Verdict", f"{body}<p>{escape(_grounds(summary))}{more}</p>")
+
+
+def _grounds(summary: Summary) -> str:
+    """Return in plain words how good both prompts are on the test, and how sure that is."""
+    test, held = summary.test, summary.claim is not None and summary.claim.verdict == "baseline"
+    if test.mcnemar is not None:
+        right = [round(part.value * test.num_examples) for part in (test.baseline, test.champion)]
+        told = (
+            f"Of {test.num_examples} test examples that the search never saw, the best starting "
+            f"prompt answers {right[0]} right"
+        )
+        told += "" if held else f" and the champion {right[1]}"
+    else:
+        told = (
+            f"On {test.num_examples} test examples that the search never saw, {test.metric} is "
+            f"{test.baseline.value:.3f} with the best starting prompt"
+        )
+        told += "" if held else f" and {test.champion.value:.3f} with the champion"
+    if held:
+        return f"{told}."
+    low, high = (100 * end for end in test.difference.ci)
+    if low == high:
+        return f"{told}."
+    return (
+        f"{told}. On other examples of this kind the difference may be anything from "
+        f"{_points(low)} to {_points(high)}."
+    )
+
+
+def _points(value: float) -> str:
+    """Return a difference in words, as it is rounded."""
+    size = f"{abs(value):.0f}"
+    if size == "0":
+        return "none"
+    return f"{size} point{'' if size == '1' else 's'} {'worse' if value < 0 else 'better'}"
 
 
 def champion_section(shown: Showcase) -> str:
@@ -39,7 +82,8 @@ def champion_section(shown: Showcase) -> str:
         parts += [
             "<h3>Its answers, as they continue the prompt</h3>",
             copyable(answer_lines(shown.answers), "champion-answers", "the answers"),
-            paragraph(f"How they are compared: {shown.compared}. {WHOLE}", "muted"),
+            paragraph(WHOLE, "muted"),
+            folded("How answers are compared", paragraph(f"{shown.compared}.")),
         ]
     if is_same(shown.changed):
         parts.append(paragraph("It is the best starting prompt itself."))
@@ -136,7 +180,8 @@ def _written(rows: Sequence[Prediction], first: str, last: str) -> str:
     if not cells:
         return ""
     heads = ("input", "right answer", "before", "grade", "now", "grade")
-    return folded("What is written to every test example", to_html(new_table(heads, cells)))
+    table = new_table(heads, cells, align="lllrlr")
+    return folded("What is written to every test example", to_html(table))
 
 
 def _graded(found: Prediction | None) -> tuple[str, str]:

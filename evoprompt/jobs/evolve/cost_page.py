@@ -28,11 +28,10 @@ def _cost(summary: Summary) -> str:
     tokens = summary.tokens
     rows = [(phase, f"{count:,}") for phase, count in tokens.by_phase.items()]
     rows.append(("all", f"{tokens.total:,}"))
-    saved = tokens.floor - tokens.prefill
     spared = (
-        f" {saved:,} more were spared: {tokens.stored:,} from the prefix store, and "
-        f"{tokens.memo_requests:,} of {tokens.requests:,} requests from the memo of earlier runs."
-        if saved > 0
+        f" The prefix store spared {tokens.stored:,} more, and the memo of earlier runs answered "
+        f"{tokens.memo_requests:,} of {tokens.requests:,} requests."
+        if tokens.stored or tokens.memo_requests
         else ""
     )
     note = paragraph(

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 
 from evoprompt.dynamics.account import GenerationAccount, half_widths
 from evoprompt.dynamics.genealogy import Tree
@@ -25,6 +27,8 @@ from evoprompt.report.plots import (
     svg,
 )
 
+#: Of fitness, without the ends that cannot be seen on a dark page or on a white one.
+SCALE = ListedColormap(colormaps["viridis"](np.linspace(0.25, 0.9, 256)))
 #: The parts of a run's change, by the name of the term; drift and expected selection are named
 #: where they are known.
 PARTS = {
@@ -98,7 +102,7 @@ def drift_figure(lines: Sequence[GenerationAccount], trait: str = "fitness") -> 
             expected - half,
             expected + half,
             color=BLUE,
-            alpha=0.15,
+            alpha=0.3,
             linewidth=0,
             label="95 % of drift",
         )
@@ -183,7 +187,7 @@ def tree_figure(tree: Tree) -> str:
                 linewidth=width,
                 zorder=2 + strong,
             )
-    shown = axes.scatter(tree.generation, place, c=tree.fitness, s=16, cmap="viridis", zorder=4)
+    shown = axes.scatter(tree.generation, place, c=tree.fitness, s=20, cmap=SCALE, zorder=4)
     figure.colorbar(shown, ax=axes, label="fitness", pad=0.01)
     axes.set_yticks([])
     axes.set_xlabel("generation")

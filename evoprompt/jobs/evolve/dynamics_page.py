@@ -11,7 +11,7 @@ from evoprompt.dynamics.history import History
 from evoprompt.jobs.evolve import dynamics_figures as figures
 from evoprompt.jobs.evolve.figures import price_figure, trait_figure
 from evoprompt.jobs.evolve.glossary import TERMS
-from evoprompt.report.markup import section
+from evoprompt.report.markup import FIXED, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import POINTS, thinned, thinned_note
 
@@ -28,7 +28,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "immigration": ("immigration",),
 }
 #: Those that stand only where there is something in them.
-RARE = ("selection in the race", "measuring again")
+RARE = ("selection in the race", "measuring again", "immigration")
 #: Nodes of the genealogical tree that are drawn, at most.
 MAX_NODES = 150
 #: The most that a heritability can be and be told.
@@ -80,7 +80,7 @@ def dynamics_sections(history: History) -> list[str]:
 
 def _traits(summary: Mapping[str, Any]) -> Table:
     totals = summary["price"]
-    known = {name for total in totals.values() for name in total}
+    known = {name for total in totals.values() for name, value in total.items() if value}
     columns = {c: own for c, own in COLUMNS.items() if c not in RARE or known & set(own)}
     rows = []
     for name, total in totals.items():
@@ -208,7 +208,9 @@ def _descent(history: History, summary: Mapping[str, Any]) -> str:
 
 
 def _warning(found: Mapping[str, Any]) -> str:
-    return f'<p class="muted">{escape(found["warning"])}</p>' if found.get("warning") else ""
+    if not found.get("warning"):
+        return ""
+    return f'<p class="muted">Take it with care: {escape(_words(found["warning"]))}.</p>'
 
 
 def _words(name: str) -> str:
@@ -224,7 +226,9 @@ def _number(value: Any, *, signed: bool = False) -> str:
 def _with_half(value: float | None, half: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:+.3g}" + (f" ± {half:.2g}" if half is not None else "")
+    if not value and not half:
+        return "0"
+    return f"{value:+.3g}" + (f"{FIXED}±{FIXED}{half:.2g}" if half is not None else "")
 
 
 def _normal_half(error: float | None) -> float | None:

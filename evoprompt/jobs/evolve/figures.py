@@ -8,6 +8,7 @@ from math import nan
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.records import SURVIVE
@@ -131,4 +132,6 @@ def trait_figure(generations: Sequence[GenerationAccount]) -> str:
         axes.plot(x, [g.traits.get(name, nan) for g in generations], color=BLUE, marker=".")
         axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
         plain(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
     return svg(figure)

@@ -26,6 +26,7 @@ from evoprompt.jobs.evolve.ancestry import Step, ancestry
 from evoprompt.jobs.evolve.archive_page import archive_sections
 from evoprompt.jobs.evolve.calibrator import way_of
 from evoprompt.jobs.evolve.champion_page import (
+    ADVICE,
     answers_section,
     baseline_section,
     before_and_after,
@@ -40,7 +41,7 @@ from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
 from evoprompt.jobs.evolve.steering_page import steering_sections
-from evoprompt.records import RESTART, SURVIVE
+from evoprompt.records import FOUND, RESTART, SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
@@ -76,14 +77,14 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     fitness = run_fitness(folder, summary)
     history = history_of(folder, fitness)
     folder.write(DYNAMICS, history.summary())
-    rows = folder.predictions()
+    rows, told = folder.predictions(), advice(summary, history.summary())
     selection = folder.config().evolution.survival_selection
     sections = [
         _head(folder, summary, lines),
-        *(_outcome(folder, summary, rows) if summary else [paragraph(UNFINISHED)]),
+        *(_outcome(folder, summary, rows, told) if summary else [paragraph(UNFINISHED)]),
         _fitness(history, lineage, fitness.name),
         *([cost_section(folder, summary)] if summary else []),
-        _advice(advice(summary, history.summary())),
+        _advice(told),
         "<h2>For specialists</h2>",
         *dynamics_sections(history),
         *steering_sections(lines),
@@ -96,12 +97,14 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     return path
 
 
-def _outcome(folder: EvolveFolder, summary: Summary, rows: Sequence[Prediction]) -> list[str]:
+def _outcome(
+    folder: EvolveFolder, summary: Summary, rows: Sequence[Prediction], told: Sequence[str]
+) -> list[str]:
     """Return what a complete run leads with; its champion is written in a file by itself too."""
     shown = showcase_of(summary, rows, folder.path)
     folder.write_text(CHAMPION, showcase_text(shown))
     return [
-        verdict(summary),
+        verdict(summary, has_advice=bool(told)),
         champion_section(shown),
         before_and_after(summary),
         answers_section(summary, rows),
@@ -121,7 +124,7 @@ def _advice(found: Sequence[str]) -> str:
     if not found:
         return ""
     lines = "".join(f"<li>{escape(text)}</li>" for text in found)
-    return section("What to do next", f"<ul>{lines}</ul>")
+    return section(ADVICE, f"<ul>{lines}</ul>")
 
 
 def write_lineage_page(folder: Path) -> Path:
@@ -301,7 +304,7 @@ def ancestry_table(steps: Sequence[Step]) -> Table:
     rows = [
         (
             str(step.generation),
-            step.operator.replace("_", " "),
+            "a starting prompt" if step.operator == FOUND else step.operator.replace("_", " "),
             f"{step.fitness:.4f}",
             "" if step.gain is None else f"{step.gain:+.4f}",
             step.change,

@@ -9,10 +9,12 @@ from dataclasses import asdict
 from html import escape
 from math import sqrt
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from evoprompt.jobs.evolve.champion_page import verdict
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.findings import (
     Trust,
@@ -80,6 +82,31 @@ def test_few_answers_more_claim_nothing():
     before = [1] * 20 + [0] * 20
     assert claim_of(check(before, [1] * 23 + [0] * 17), is_baseline=False).verdict == "not shown"
     assert claim_of(check(before, [1] * 30 + [0] * 10), is_baseline=False).verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([1] * 20 + [0] * 20, [1] * 30 + [0] * 10, "answers 20 right and the champion 30. On"),
+        ([1, 1, 0, 0], [1, 1, 0, 0], "Of 4 test examples that the search never saw, the best"),
+    ],
+)
+def test_the_page_says_in_plain_words_what_its_verdict_rests_on(before, after, said):
+    test = check(before, after)
+    claim = claim_of(test, is_baseline=False)
+    page = verdict(SimpleNamespace(test=test, claim=claim), has_advice=True)
+    assert said in page
+    assert '<a href="#what-to-do-next">What to do next</a>' in page
+    low, high = (round(100 * end) for end in test.difference.ci)
+    assert (f"anything from {low} points better to {high} points better." in page) == (low > 0)
+
+
+def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
+    test = check([1, 1, 0, 0], [1, 1, 0, 0])
+    claim = claim_of(test, is_baseline=True)
+    page = verdict(SimpleNamespace(test=test, claim=claim), has_advice=False)
+    assert "answers 2 right.</p>" in page
+    assert "What to do next" not in page
 
 
 @pytest.mark.statistical
