@@ -70,7 +70,7 @@ def interactive_page(title: str, note: str, chart: Chart, below: str = "") -> st
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>evoprompt: {escape(title)}</title><style>{STYLE}{MORE_STYLE}</style>",
         f'<main><h1>{escape(title)}</h1><p class="muted">{escape(note)}</p>',
-        f'<div id="chart" role="img" aria-label="{escape(title)}"></div>{below}</main>',
+        f'<div id="chart" role="group" aria-label="{escape(title)}"></div>{below}</main>',
         f'<script type="application/json" id="data">{data}</script>',
         f'<script type="text/plain" id="plotly">{_program()}</script>',
         f"<script>{START}</script></html>\n",
