@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from evoprompt.api.task import Task as Task
     from evoprompt.errors import UserError as UserError
     from evoprompt.jobs.base import Champion as Champion
+    from evoprompt.optimizers.mlflow import EvoPromptOptimizer as EvoPromptOptimizer
     from evoprompt.policy import Demonstration as Demonstration
     from evoprompt.policy import Policy as Policy
     from evoprompt.policy import Template as Template
@@ -40,6 +41,7 @@ _PLACES = {
     **dict.fromkeys(("Result", "load"), "api.result"),
     **dict.fromkeys(("Demonstration", "Policy", "Template"), "policy"),
     "Champion": "jobs.base",
+    "EvoPromptOptimizer": "optimizers.mlflow",
     "Evolution": "api.ask_tell",
     "LabelScores": "records",
     "Task": "api.task",

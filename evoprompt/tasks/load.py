@@ -139,7 +139,7 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
     first of those that no size has room for, and notes.
     """
     sizes = [getattr(config, key) for key in SIZES]
-    splits, notes = split_by_input(raw.examples, raw.test, raw.validation)
+    splits, notes = _own_splits(raw) or split_by_input(raw.examples, raw.test, raw.validation)
     whole = [[raw.answered(e) for e in splits[name]] for name in SPLITS]
     for name, split in zip(SPLITS[1:], whole[1:], strict=True):
         if not split:
@@ -170,6 +170,14 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
     used = {e.example_id for split in learned for e in split}
     spare = cut([e for e in known if e.example_id not in used], SPARE)
     return [*learned, test, spare], (*raw.notes, *found)
+
+
+def _own_splits(raw: Raw) -> tuple[dict[str, list[Example]], tuple[str, ...]] | None:
+    """Return the splits of a source that has all four, and no notes; None of another."""
+    if raw.demonstrations is None:
+        return None
+    splits = (raw.demonstrations, raw.examples, raw.validation, raw.test)
+    return dict(zip(SPLITS, map(list, splits), strict=True)), ()
 
 
 def _notes_on_sizes(config: TaskConfig, splits: Sequence[Sequence[Example]]) -> tuple[str, ...]:

@@ -81,3 +81,33 @@ def test_the_tracker(tmp_path: Path):
 
 def test_the_backend():
     check_backend(find("backend", "my_backend:Echo", {}, "docs"), ModelConfig(name="echo"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Through MLflow's own function: versions, scores, and the run below MLflow's."""
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/own.db")
+    try:
+        mine = find("example", "my_optimizer:optimized", {}, "docs")
+        mlflow.set_experiment("moods")
+        found = mine(calls=60)
+        [own, told] = mlflow.search_runs(experiment_names=["moods"], output_format="list")
+        [prompt] = found.optimized_prompts
+        artifacts = {a.path for a in mlflow.MlflowClient().list_artifacts(own.info.run_id)}
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert (prompt.version, found.optimizer_name) == (2, "EvoPromptOptimizer")
+    assert "{{text}}" in prompt.template
+    assert "Mood: " in prompt.template
+    assert found.initial_eval_score == 0.0 < found.final_eval_score
+    assert found.final_eval_score_per_scorer == {"exact": found.final_eval_score}
+    assert told.data.metrics["final_eval_score"] == found.final_eval_score
+    assert own.data.tags["mlflow.parentRunId"] == told.info.run_id
+    assert (own.data.tags["mlflow.runName"], own.info.status) == ("mood", "FINISHED")
+    assert own.data.metrics["fitness/best"] > 0.5
+    assert "run" in artifacts

@@ -56,6 +56,7 @@ def conduct(
     examples: Sequence[Mapping[str, Any]] = (),
     on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
     show: bool = True,
+    parent: str | None = None,
 ) -> EvolveFolder:
     """Run a configuration in a new folder to its end; return the folder.
 
@@ -65,6 +66,7 @@ def conduct(
         examples: given in memory, lines of a task's file; they are kept in the folder.
         on_generation: is given each generation's line; where it returns False the search ends.
         show: in the terminal what happens.
+        parent: the MLflow run that this one is shown under.
 
     Raises:
         UserError: as `start`.
@@ -80,9 +82,9 @@ def conduct(
         folder.begin(config, provenance(settled, identity, task.account(), writer))
         tell_data(console, task.summary(), task.notes)
         if show:
-            _show(settled, folder, on_generation)
+            _show(settled, folder, on_generation, parent)
         else:
-            carry_out(settled, folder, QuietObserver(on_generation))
+            carry_out(settled, folder, QuietObserver(on_generation), parent=parent)
     return folder
 
 
@@ -122,7 +124,12 @@ def identify_writer(config: Config, console: Console) -> Identity | None:
 
 
 def carry_out(
-    config: Config, folder: EvolveFolder, observer: Observer, shared: SharedModels | None = None
+    config: Config,
+    folder: EvolveFolder,
+    observer: Observer,
+    shared: SharedModels | None = None,
+    *,
+    parent: str | None = None,
 ) -> tuple[Summary, str]:
     """Begin a run or go on with it, to its end; return the summary, and where the tracker has it.
 
@@ -133,20 +140,26 @@ def carry_out(
         folder: has the configuration already.
         observer: sees it happen.
         shared: lends workers that are not to end with this run.
+        parent: the MLflow run that this one is shown under; None is that of its sweep, if any.
     """
+    parent = parent or parent_run(folder.path)
     try:
-        return _carry_out(config, folder, observer, shared)
+        return _carry_out(config, folder, observer, shared, parent)
     except InexactScoringError as found:
         config = begin_again(folder, config, found, EXAMPLES)
         observer.inexact(found)
-    return _carry_out(config, folder, observer, shared)
+    return _carry_out(config, folder, observer, shared, parent)
 
 
 def _carry_out(
-    config: Config, folder: EvolveFolder, observer: Observer, shared: SharedModels | None
+    config: Config,
+    folder: EvolveFolder,
+    observer: Observer,
+    shared: SharedModels | None,
+    parent: str | None,
 ) -> tuple[Summary, str]:
     begun = time.perf_counter()
-    parts = build(config, home(folder.path), shared, parent_run(folder.path))
+    parts = build(config, home(folder.path), shared, parent)
     status = "FAILED"
     try:
         summary = run(parts, folder, observer, startup_seconds=time.perf_counter() - begun)
@@ -170,10 +183,11 @@ def _show(
     config: Config,
     folder: EvolveFolder,
     on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
+    parent: str | None = None,
 ) -> None:
     with Display(config, on_generation=on_generation) as display:
         try:
-            summary, location = carry_out(config, folder, display)
+            summary, location = carry_out(config, folder, display, parent=parent)
         except KeyboardInterrupt:
             display.interrupted(folder.path)
             raise

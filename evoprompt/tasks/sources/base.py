@@ -37,6 +37,8 @@ class Raw:
     templates: tuple[Template, ...] = ()
     steps: tuple[str, ...] = ()
     label_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: where it has all four splits: then this is all of the first, and `examples` of the second
+    demonstrations: tuple[Example, ...] | None = None
 
 
 class Source(Protocol):
