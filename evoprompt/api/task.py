@@ -105,7 +105,7 @@ def run_config(
     """
     from evoprompt.config.reader import put_value
     from evoprompt.jobs.evolve.config import check_config, load_config
-    from evoprompt.jobs.given import with_given
+    from evoprompt.jobs.given import with_given, with_own_metrics
 
     if not isinstance(task, (Task, str, Path)):
         raise UserError(
@@ -118,7 +118,9 @@ def run_config(
     for key, value in (settings or {}).items():
         put_value(values, key, value, f"settings[{key!r}]")
     config = check_config(values, "evoprompt")
-    return config.model_copy(update={"task": with_given(config.task, Path.cwd())})
+    fitness, final = with_own_metrics(config.task, config.fitness, config.final)
+    given = {"task": with_given(config.task, Path.cwd()), "fitness": fitness, "final": final}
+    return config.model_copy(update=given)
 
 
 def _row(example: tuple[str, str] | Mapping[str, Any]) -> dict[str, Any]:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from evoprompt.config.filters import Expression, FilterConfig
 from evoprompt.config.task import PolicyConfig
 from evoprompt.config.values import NUMBER, Extent, Section
-
-
-def _expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(
-            f"{text!r} is no regular expression: {error}; a backslash stands before a sign that is "
-            "meant as itself"
-        ) from None
-    return text
 
 
 def _stop(text: str) -> str:
     if not text:
         raise ValueError("a stop text is empty, and would end every answer before it begins")
     return text
+
+
+#: What exact_match may leave out of account.
+Ignored = Literal["case", "punctuation", "numbers"]
+#: Keys that go with one metric.
+OWN_KEYS = {
+    "which": "number",
+    "options": "choice",
+    "judge": "judge",
+    "ignore": "exact_match",
+    "regexes_to_ignore": "exact_match",
+}
+#: The metric that a task has itself.
+OWN = "own"
 
 
 class MetricConfig(Section):
@@ -35,13 +38,18 @@ class MetricConfig(Section):
     `final.metric` it chooses among the finalists and tests them after a search by likelihood.
     """
 
-    #: exact, normalized (SQuAD's exact match), contains, number, choice, f1 (of tokens, SQuAD's),
-    #: rouge_l, judge, a plug-in's, or "module:function" of (answer, example) that returns a number,
-    #: or a number and a text
+    #: exact, exact_match (the LM Evaluation Harness's), normalized (SQuAD's), contains, number,
+    #: choice, f1 (of tokens, SQuAD's), rouge_l, judge, own (of task.lm_eval: as the task says), a
+    #: plug-in's, or "module:function" of (answer, example) that returns a number, or a number and a
+    #: text
     name: str = "exact"
     #: regular expression: the first match's first group, or the match where it has none, is the
     #: answer; where nothing matches the answer is empty
-    extract: Annotated[str, AfterValidator(_expression)] | None = None
+    extract: Expression | None = None
+    #: instead of `extract`: filters of the LM Evaluation Harness, one after another
+    filters: list[FilterConfig] = []
+    ignore: list[Ignored] = []  #: of `exact_match`: what is not compared
+    regexes_to_ignore: list[Expression] = []  #: of `exact_match`: what is taken out of both texts
     which: Literal["last", "first"] = "last"  #: of `number`: which of the numbers in the answer
     #: of `choice`: what an answer may be, the first of which in the text is taken; by default the
     #: capital letters A to Z, alone or in parentheses
@@ -59,10 +67,12 @@ class MetricConfig(Section):
 
     @model_validator(mode="after")
     def _own_keys(self) -> Self:
-        for key, name in (("which", "number"), ("options", "choice"), ("judge", "judge")):
+        for key, name in OWN_KEYS.items():
             given = getattr(self, key) != type(self).model_fields[key].default
             if given and self.name != name:
                 raise ValueError(f"{key} goes with the metric '{name}', and this is '{self.name}'")
         if any(not option.strip() for option in self.options):
             raise ValueError("options has one that is blank; leave it out")
+        if self.filters and self.extract is not None:
+            raise ValueError("give either extract or filters")
         return self

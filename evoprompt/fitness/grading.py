@@ -16,6 +16,7 @@ import numpy as np
 
 from evoprompt.config.metric import MetricConfig
 from evoprompt.errors import UserError, quoted
+from evoprompt.fitness.filters import filtered
 from evoprompt.fitness.metrics import METRICS, Metric, best
 from evoprompt.plugins import find
 from evoprompt.records import Example, Grade
@@ -82,11 +83,11 @@ class Grader:
                     self._of_package(self._metric, gold, (gold,), example)
 
     def extracted(self, written: str) -> str:
-        """Return the answer in what was written: all of it without outer white space, or what the
-        regular expression finds; empty where it finds nothing.
+        """Return the answer in what was written: all of it without outer white space, what its
+        filters leave of that, or what the regular expression finds; empty where it finds nothing.
         """
         if self._pattern is None:
-            return written.strip()
+            return filtered(written.strip(), self.config.filters)
         found = self._pattern.search(written)
         return "" if found is None else (found[found.re.groups and 1] or "").strip()
 

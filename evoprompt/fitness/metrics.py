@@ -23,6 +23,7 @@ Metric = Callable[[str, str], float]
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+DIGITS = str.maketrans("", "", string.digits)
 #: A number in a text; a sign counts where no word or number stands right before it.
 NUMBER = re.compile(
     r"(?:(?<![\w)])[-+])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d{1,4})?"
@@ -46,6 +47,23 @@ def normalized_text(text: str) -> str:
 def exact(answer: str, gold: str) -> float:
     """Return 1 where the answer is the right one but for outer white space."""
     return float(answer.strip() == gold.strip())
+
+
+def exact_match_metric(config: MetricConfig) -> Metric:
+    """Return what gives 1 where both are one text after what is to be ignored is taken out of them;
+    outer white space of either does not count. Source: `lm_eval.api.metrics`, which has it from the
+    package evaluate.
+    """
+
+    def plain(text: str) -> str:
+        text = text.strip()
+        for pattern in config.regexes_to_ignore:
+            text = re.sub(pattern, "", text)
+        text = text.lower() if "case" in config.ignore else text
+        text = text.translate(PUNCTUATION) if "punctuation" in config.ignore else text
+        return text.translate(DIGITS) if "numbers" in config.ignore else text
+
+    return lambda answer, gold: float(plain(answer) == plain(gold))
 
 
 def normalized(answer: str, gold: str) -> float:
@@ -145,6 +163,7 @@ def rouge_l(answer: str, gold: str) -> float:
 #: Every metric of the package that a function of an answer and a right one gives.
 METRICS: Mapping[str, Callable[[MetricConfig], Metric]] = {
     "exact": lambda _: exact,
+    "exact_match": exact_match_metric,
     "normalized": lambda _: normalized,
     "contains": lambda _: contains,
     "number": number_metric,

@@ -10,6 +10,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from evoprompt.config.metric import OWN, MetricConfig
+from evoprompt.config.sections import FinalConfig, FitnessConfig
 from evoprompt.config.task import PolicyConfig, TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.policy import Demonstration, Policy, Template
@@ -36,6 +38,40 @@ def with_given(task: TaskConfig, folder: Path) -> TaskConfig:
         return task
     read = [read_policy(policy, folder) for policy in task.starting_policies]
     return task.model_copy(update={"starting_policies": read})
+
+
+def with_own_metrics(
+    task: TaskConfig, fitness: FitnessConfig, final: FinalConfig
+) -> tuple[FitnessConfig, FinalConfig]:
+    """Return the two sections with the metric of the task itself written out: where `fitness.kind`
+    is metric and nothing more is said, and where a metric is called own. What is said beside its
+    name goes before what the task says.
+
+    Raises:
+        UserError: the task has no metric of its own, or one that is not known here.
+    """
+    searched, tested = fitness.metric, final.metric
+    if fitness.kind == "metric" and task.lm_eval is not None:
+        searched = searched or MetricConfig(name=OWN)
+    for key, metric in (("fitness.metric", searched), ("final.metric", tested)):
+        if metric is not None and metric.name == OWN and task.lm_eval is None:
+            raise UserError(f"{key}.name '{OWN}' goes with task.lm_eval; give another metric")
+    searched, tested = (_written_out(metric, task.lm_eval) for metric in (searched, tested))
+    return (
+        fitness.model_copy(update={"metric": searched}),
+        final.model_copy(update={"metric": tested}),
+    )
+
+
+def _written_out(metric: MetricConfig | None, name: str | None) -> MetricConfig | None:
+    if metric is None or metric.name != OWN:
+        return metric
+    from evoprompt.tasks.harness.metric import own_metric
+
+    said = {key: getattr(metric, key) for key in metric.model_fields_set - {"name"}}
+    if metric.extract is not None:
+        said.setdefault("filters", [])
+    return own_metric(str(name)).model_copy(update=said)
 
 
 def read_policy(policy: PolicyConfig, folder: Path) -> PolicyConfig:

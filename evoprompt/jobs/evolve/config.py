@@ -22,7 +22,7 @@ from evoprompt.config.sections import (
 )
 from evoprompt.config.shipped import config_file, refuse_other_kind
 from evoprompt.config.task import AUTO, TaskConfig
-from evoprompt.jobs.given import with_given
+from evoprompt.jobs.given import with_given, with_own_metrics
 from evoprompt.scoring.models import place_model
 
 #: Of the task, what a search begins with where its configuration does not say: sets of
@@ -81,9 +81,13 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     refuse_other_kind(values, path, "run")
     config = check_config(values, str(path))
     folder = path.resolve().parent
+    task = with_given(with_absolute_paths(config.task, folder), folder)
+    fitness, final = with_own_metrics(task, config.fitness, config.final)
     return config.model_copy(
         update={
-            "task": with_given(with_absolute_paths(config.task, folder), folder),
+            "task": task,
+            "fitness": fitness,
+            "final": final,
             "model": with_absolute_model(config.model, folder),
             "writer": with_absolute_writer(config.writer, folder),
         }

@@ -161,6 +161,13 @@ class _Reader:
                 "the harness has the model write after white space; here white space begins what "
                 "it writes"
             )
+        lists = self.task.config.filter_list or [{"filter": []}]
+        first = {each["function"] for each in lists[0]["filter"]}
+        if self.kind == "generate_until" and not first & {"regex", "remove_whitespace"}:
+            yield "the harness counts white space around what is written, which is not counted here"
+        if len(lists) > 1:
+            names = ", ".join(str(each["name"]) for each in lists)
+            yield f"of the task's filters {names} the first is that of its own metric"
 
     def delimiter(self, docs: Sequence[Any]) -> str:
         """Return what stands between a prompt and its answer."""
