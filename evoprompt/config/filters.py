@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
-from evoprompt.config.values import Section
+from evoprompt.config.values import NUMBER, Section
 
 
 def _expression(text: str) -> str:
@@ -31,7 +31,8 @@ class FilterConfig(Section):
     #: regex takes a match, remove_whitespace the outer white space away, map gives other words
     function: Literal["regex", "remove_whitespace", "lowercase", "uppercase", "map"]
     regex_pattern: Expression = r"#### (\-?[0-9\.\,]+)"  #: of `regex`
-    group_select: int = 0  #: of `regex`: which of the matches, -1 is the last
+    #: of `regex`: which of the matches, -1 is the last
+    group_select: Annotated[int, NUMBER, Field(ge=-1000, le=1000)] = 0
     fallback: str = "[invalid]"  #: of `regex`: what the answer is where nothing matches
     mapping_dict: dict[str, str] = {}  #: of `map`: answers, each with what it becomes
     default_value: str = ""  #: of `map`: what all other answers become

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -22,7 +22,8 @@ def numbers(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tu
         sections = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
         for inner in sections:
             if inner is not section:
-                yield from numbers(inner, (*path, name))
+                first = ("0",) if get_origin(field.annotation) is list else ()
+                yield from numbers(inner, (*path, name, *first))
         if any(kind in str(field.annotation) for kind in ("int", "float")) and not sections:
             yield (*path, name)
 
@@ -42,11 +43,9 @@ FIELDS = [
     "value", [float("inf"), float("-inf"), float("nan"), 1e300, -1e300, 10**40, True, -(10**19)]
 )
 def test_no_number_is_without_bounds(section: Any, path: tuple[str, ...], value: Any):
-    values: dict[str, Any] = {}
-    inner = values
-    for name in path[:-1]:
-        inner = inner.setdefault(name, {})
-    inner[path[-1]] = value
+    values: Any = value
+    for name in reversed(path):
+        values = [values] if name == "0" else {name: values}
     with pytest.raises(UserError, match=f"{'.'.join(path)}: ") as caught:
         check_section(section, values, "c.yaml")
     assert len(str(caught.value)) < 2000
