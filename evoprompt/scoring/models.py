@@ -59,8 +59,10 @@ def is_fetched(name: str) -> bool:
 
 def fetching(name: str) -> str:
     """Return what is said before an embedded model is fetched."""
+    model = EMBEDDED[name]
     return (
-        f"fetching {EMBEDDED[name].megabytes} MB and converting it, once; this takes about a minute"
+        f"fetching {model.megabytes} MB and converting them to {model.gigabytes} GB, once; this "
+        "takes a minute or two"
     )
 
 
