@@ -62,5 +62,5 @@ def test_a_cell_has_the_means_of_its_seeds_and_each_difference():
         cell | {"seed": 2, "ended": "with exit code 2"},
     ]
     # (.75 + .5) / 2 = .625
-    told = "| inbox | m | chat, turns | 0.500 | 0.625 | 0: +25.0; 1: +0.0; 2: ended with exit code 2"
-    assert told in formats.table(rows)
+    by_seed = "0: +25.0; 1: +0.0; 2: ended with exit code 2"
+    assert f"| inbox | m | chat, turns | 0.500 | 0.625 | {by_seed}" in formats.table(rows)

@@ -210,7 +210,7 @@ class TaskConfig(Section):
     source: str | None = None  #: of a plug-in, that reads the examples
     options: dict[str, Any] = {}  #: for that source
     test_path: DataPath | None = None  #: of the test examples, where they have a file of their own
-    #: of arithmetic, scramble and word_problems; None is 2
+    #: of arithmetic, scramble, word_problems and worked_problems; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     #: leave the choices out, so that answers are free text, as a metric of written answers takes
     written: bool = False

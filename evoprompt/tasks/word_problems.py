@@ -9,7 +9,9 @@ number of examples), as those of `generators`. The answer is a number in free te
 | 4 | the same up to 99 |
 | 5 | it is in so many boxes, and grows or shrinks once, up to 99 |
 
-Results are never negative.
+Results are never negative. `worked_problems` has the same problems with answers that are worked
+out, "4 + 3 = 7. 7 - 2 = 5. The answer is 5.": demonstrations then show the steps, and the metric
+`number` compares the last number.
 """
 
 from __future__ import annotations
@@ -40,34 +42,60 @@ def word_problems(difficulty: int, num_examples: int) -> tuple[Example, ...]:
     Raises:
         ValueError: difficulty is not from 1 to 5, or num_examples not from 0 to 2,000.
     """
-    check_difficulty(difficulty, num_examples)
-    draw = generator(SEED, Stream.GENERATION, 2, difficulty, 0)
-    answers: dict[str, int] = {}
-    while len(answers) < num_examples:
-        text, answer = _problem(difficulty, draw)
-        answers.setdefault(text, answer)
     return tuple(
         Example(f"word_problems-{difficulty}-{index}", text, str(answer))
-        for index, (text, answer) in enumerate(answers.items())
+        for index, (text, _, answer) in enumerate(_problems(difficulty, num_examples))
     )
 
 
-def _problem(difficulty: int, draw: np.random.Generator) -> tuple[str, int]:
+def worked_problems(difficulty: int, num_examples: int) -> tuple[Example, ...]:
+    """Return the problems of `word_problems`, their answers worked out step by step.
+
+    Raises:
+        ValueError: as `word_problems`.
+    """
+    return tuple(
+        Example(
+            f"worked_problems-{difficulty}-{index}",
+            text,
+            f"{' '.join(steps)} The answer is {answer}.",
+        )
+        for index, (text, steps, answer) in enumerate(_problems(difficulty, num_examples))
+    )
+
+
+def _problems(difficulty: int, num_examples: int) -> list[tuple[str, tuple[str, ...], int]]:
+    """Return different problems: each text, its steps and its result."""
+    check_difficulty(difficulty, num_examples)
+    draw = generator(SEED, Stream.GENERATION, 2, difficulty, 0)
+    found: dict[str, tuple[tuple[str, ...], int]] = {}
+    while len(found) < num_examples:
+        text, steps, answer = _problem(difficulty, draw)
+        found.setdefault(text, (steps, answer))
+    return [(text, steps, answer) for text, (steps, answer) in found.items()]
+
+
+def _problem(difficulty: int, draw: np.random.Generator) -> tuple[str, tuple[str, ...], int]:
     name, things, most = _pick(NAMES, draw), _pick(THINGS, draw), MOST[difficulty]
+    steps: list[str] = []
     if difficulty == BOXES:
         boxes = int(draw.integers(2, 10))
         number = int(draw.integers(2, most // boxes + 1))
         begin, after = f"{boxes} boxes of {number} {things} each", boxes * number
+        steps.append(f"{boxes} * {number} = {after}.")
     else:
         after = int(draw.integers(2, most + 1))
         begin = f"{after} {things}"
     changes = []
     for _ in range(1 if difficulty in (ONE_STEP, BOXES) else 2):
-        change, after = _change(after, most, draw)
+        before = after
+        change, after = _change(before, most, draw)
         changes.append(change)
+        sign = "+" if after > before else "-"
+        steps.append(f"{before} {sign} {abs(after - before)} = {after}.")
     what_happens = " and then ".join(changes)
     text = f"{name} has {begin}. {name} {what_happens}. How many {things} does {name} have?"
-    return text, after
+    return text, tuple(steps), after
 
 
 def _change(number: int, most: int, draw: np.random.Generator) -> tuple[str, int]:

@@ -25,32 +25,28 @@ from statistics import fmean
 from typing import Any
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
-TASKS = ("inbox", "sst2", "word_problems")
+TASKS = ("inbox", "sst2", "word_problems", "worked_problems")
 CHATS = ("off", "turns")
 #: What names a cell of the table, in its order.
 CELL = ("task", "model", "chat")
 SIZES = {"fitness_examples": 48, "validation_examples": 36}
 #: Of tasks with choices: logical tokens, and test examples.
 LABELS = {"budget": {"logical_tokens": 10_000}, "test_examples": 100}
-#: Of written answers, which cost more: prefill tokens, and what is written for each example.
-WRITTEN: dict[str, Any] = {
-    "task": {
-        "name": "word_problems",
-        "difficulty": 1,  # two steps are beyond both models without worked steps
-        "fitness_examples": 16,
-        "validation_examples": 16,
-        "test_examples": 50,
-    },
-    "fitness": {"kind": "metric", "metric": {"name": "number", "max_tokens": 12}},
-    "budget": {"prefill_tokens": 10_000},
-}
+#: Of written answers, which cost more: their sizes, prefill tokens, and how many tokens an answer
+#: may have, by task.
+WRITTEN = {"fitness_examples": 16, "validation_examples": 16, "test_examples": 50}
+WRITTEN_BUDGET = {"prefill_tokens": 10_000}
+ANSWERS = {"word_problems": 12, "worked_problems": 32}
+#: Steps of a problem, by model where two are beyond it.
+DIFFICULTY, DIFFICULTIES = 2, {"smollm2-135m": 1}
 
 
-def settings(task: str, data: Path, tokens: int | None = None) -> dict[str, Any]:
-    """Return the configuration of a task, but for model, chat and seed; `tokens` in the place of
+def settings(cell: dict[str, Any], data: Path, tokens: int | None = None) -> dict[str, Any]:
+    """Return the configuration of a cell, but for model, chat and seed; `tokens` in the place of
     its budget.
     """
-    values = WRITTEN if task == "word_problems" else _with_labels(task, data)
+    task, model = cell["task"], cell["model"]
+    values = _written(task, model) if task in ANSWERS else _with_labels(task, data)
     budget = dict.fromkeys(values["budget"], tokens) if tokens else values["budget"]
     return {
         **values,
@@ -58,6 +54,17 @@ def settings(task: str, data: Path, tokens: int | None = None) -> dict[str, Any]
         "workers": {"backend": "local", "threads": 1},
         "tracking": {"enabled": False},
         "evolution": {"generations": 100},  # the budget ends it
+    }
+
+
+def _written(task: str, model: str) -> dict[str, Any]:
+    return {
+        "task": WRITTEN | {"name": task, "difficulty": DIFFICULTIES.get(model, DIFFICULTY)},
+        "fitness": {
+            "kind": "metric",
+            "metric": {"name": "number", "max_tokens": ANSWERS[task]},
+        },
+        "budget": WRITTEN_BUDGET,
     }
 
 
@@ -171,7 +178,7 @@ def main(given: Sequence[str] | None = None) -> None:
     order = product(asked.seeds, asked.models, asked.tasks, asked.chats)
     cells = [{"task": t, "model": m, "chat": c, "seed": s} for s, m, t, c in order]
     for cell in missing(read_rows(asked.out), cells)[: asked.runs]:
-        values = settings(cell["task"], asked.data, asked.tokens)
+        values = settings(cell, asked.data, asked.tokens)
         row = run(cell, values, asked.out, asked.limit)
         with (asked.out / "rows.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")

@@ -14,7 +14,7 @@ from evoprompt.config.task import FieldsConfig, TaskConfig
 from evoprompt.errors import UserError
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_example
-from evoprompt.tasks.word_problems import FEWER, MOST, word_problems
+from evoprompt.tasks.word_problems import FEWER, MOST, word_problems, worked_problems
 
 GIVES = tuple(text.split()[0] for text in FEWER)
 
@@ -42,6 +42,22 @@ def test_the_answers_are_right_and_no_number_is_too_great(difficulty: int):
         assert all(0 <= step <= MOST[difficulty] for step in steps)
     assert max(int(e.target) for e in made) > 0.8 * MOST[difficulty]
     assert word_problems(difficulty, 70) == made[:70]
+
+
+@pytest.mark.parametrize("difficulty", MOST)
+def test_worked_answers_are_of_the_same_problems_and_each_step_is_right(difficulty: int):
+    plain, worked = word_problems(difficulty, 300), worked_problems(difficulty, 300)
+    for bare, full in zip(plain, worked, strict=True):
+        assert full.input == bare.input
+        *steps, last = full.target.split(". ")
+        assert last == f"The answer is {bare.target}."
+        for step in steps:
+            left, sign, right, _, result = step.split()
+            by = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}[sign]
+            assert by(int(left), int(right)) == int(result)
+        assert [int(step.split()[-1]) for step in steps][-1] == int(bare.target)
+    count = 1 if difficulty == 1 else 2
+    assert {full.target.count("=") for full in worked} == {count}
 
 
 def test_the_choices_of_a_task_may_be_left_out():

@@ -18,12 +18,13 @@ from evoprompt.records import Example
 from evoprompt.tasks.generators import GENERATORS, MAX_EXAMPLES
 from evoprompt.tasks.sources.base import Raw, as_it_is
 from evoprompt.tasks.sources.jsonl import read_example
-from evoprompt.tasks.word_problems import word_problems
+from evoprompt.tasks.word_problems import word_problems, worked_problems
 
 #: What makes the examples of each task that is made by rule.
 MADE: Mapping[str, Callable[[int, int], tuple[Example, ...]]] = {
     **GENERATORS,
     "word_problems": word_problems,
+    "worked_problems": worked_problems,
 }
 #: Of such a task, where none is given.
 DEFAULT_DIFFICULTY = 2
