@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
 from evoprompt.config.sections import ModelConfig, WorkersConfig
+from evoprompt.scoring.adapter import resolve_adapter, with_adapter
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import Scorer, TokenScores
 from evoprompt.scoring.gradient import Exchange, Gains, exchange_gains
@@ -100,10 +101,12 @@ def folder_identity(model: ModelConfig) -> Identity:
     are fetched into one. Where chats are rendered, the chat template belongs to it.
 
     Raises:
-        UserError: as `scoring.models.resolve_model`.
+        UserError: as `scoring.models.resolve_model` and `scoring.adapter.resolve_adapter`.
     """
     folder = resolve_model(model.name, model.revision)
     fingerprint = model_fingerprint(folder)
+    if model.adapter is not None:
+        fingerprint = with_adapter(fingerprint, resolve_adapter(model.adapter))
     if model.chat != "off":
         fingerprint = with_template(fingerprint, folder)
     return Identity(model.name, str(folder), fingerprint)

@@ -43,6 +43,9 @@ class ModelConfig(Section):
     #: an embedded model's name, a local folder or GGUF file, or a hub id
     name: str = "smollm2-135m"
     revision: str | None = None  #: of a hub id
+    #: a PEFT adapter (LoRA and its like) that is merged into the weights when they are loaded: a
+    #: folder or a hub id. Needs the extra `peft`
+    adapter: str | None = None
     #: numbers of the weights; `auto`: what the device computes fast, float32 on CPUs without bf16
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     #: where the model is; `auto`: a GPU where there is one

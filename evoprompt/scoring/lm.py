@@ -64,7 +64,13 @@ class TransformersLM:
     """
 
     def __init__(
-        self, folder: Path, *, dtype: str = "auto", device: str = "auto", threads: int | None = None
+        self,
+        folder: Path,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        adapter: Path | None = None,
     ) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         import torch
@@ -79,7 +85,7 @@ class TransformersLM:
             # Without it a mask makes transformers copy keys and values once per query head; results
             # are the same.
             os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1"
-        self.network = load_network(folder, dtype, self._device)
+        self.network = load_network(folder, dtype, self._device, adapter)
         changed = (pack_linear_layers if on_cpu else fuse_modules)(self.network)
         text = self.network.config.get_text_config()
         self.device = self._device.type
@@ -154,12 +160,8 @@ class TransformersLM:
         network = self.network
         configs = (network.config, network.config.get_text_config(), network.generation_config)
         named = [getattr(config, "eos_token_id", None) for config in configs]
-        return frozenset(
-            int(t)
-            for ids in named
-            if ids is not None
-            for t in (ids if isinstance(ids, list) else [ids])
-        )
+        every = (ids if isinstance(ids, list) else [ids] for ids in named if ids is not None)
+        return frozenset(int(token) for ids in every for token in ids)
 
     def begin(self) -> None:
         """Forget all that is kept."""

@@ -121,7 +121,7 @@ def place_model(name: str, folder: Path) -> str:
 
 def _other_kind(folder: Path) -> str:
     if (folder / "adapter_config.json").exists():
-        return " but an adapter, which is to be merged with its model first (merge_and_unload)"
+        return " but an adapter: set model.adapter to it, and model.name to what it was made for"
     if any(folder.glob("*.gguf")):
         return " but several GGUF files; set model.name to one of them"
     return ""

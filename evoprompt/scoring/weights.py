@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprompt.errors import UserError
+from evoprompt.scoring.adapter import merge_adapter
 from evoprompt.scoring.language_model import REFUSALS
 
 #: Tokens that a model reads where its configuration names no limit.
@@ -35,12 +36,14 @@ CROSS_ATTENTION = ("encoder_attn", "crossattention", "EncDecAttention")
 CAUSAL_TOLERANCE = 1e-3
 
 
-def load_network(folder: Path, dtype: str, device: Any) -> Any:
-    """Return the causal language model of a folder, on a torch device, ready to be forwarded.
+def load_network(folder: Path, dtype: str, device: Any, adapter: Path | None = None) -> Any:
+    """Return the causal language model of a folder, on a torch device, ready to be forwarded; with
+    an adapter merged into it.
 
     Raises:
         UserError: there is none that transformers can read, some of its weights are missing, not a
-            number or of another shape, or it is no decoder that stands alone.
+            number or of another shape, or it is no decoder that stands alone; or the adapter does
+            not fit it.
     """
     import transformers
 
@@ -60,9 +63,13 @@ def load_network(folder: Path, dtype: str, device: Any) -> Any:
         )
         if fault := _loading_fault(info):
             raise ValueError(fault)
+        if adapter is not None:
+            network = merge_adapter(network, adapter)
         network = network.to(device).eval()
         if fault := _forward_fault(network, device):
             raise ValueError(fault)
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001  a folder may hold anything, and break any reader
         raise UserError(
             f"cannot load a causal language model from {folder}: {told(error)}"

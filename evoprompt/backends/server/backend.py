@@ -60,6 +60,11 @@ class ServerBackend:
         Raises:
             UserError, MachineError: there is no such folder, no server, or no such model there.
         """
+        if model.adapter is not None:
+            raise UserError(
+                f"model.adapter={model.adapter} is merged where the weights are loaded, and here a "
+                "server computes; start the server with the merged weights and leave it out"
+            )
         folder = folder_identity(model)
         client = self._client()
         try:

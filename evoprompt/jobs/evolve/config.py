@@ -95,8 +95,11 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def with_absolute_model(model: ModelConfig, folder: Path) -> ModelConfig:
-    """Return a model whose name, where it is a folder's, means the same from anywhere."""
-    return model.model_copy(update={"name": place_model(model.name, folder)})
+    """Return a model whose folders (name, adapter) mean the same from anywhere."""
+    placed = {"name": place_model(model.name, folder)}
+    if model.adapter is not None:
+        placed["adapter"] = place_model(model.adapter, folder)
+    return model.model_copy(update=placed)
 
 
 def with_absolute_writer(writer: WriterConfig, folder: Path) -> WriterConfig:

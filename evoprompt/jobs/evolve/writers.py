@@ -69,7 +69,7 @@ def writer_config(config: Config) -> JobConfig | None:
     name, url = config.writer.model, config.writer.url
     if (name is None and url is None) or Need.WRITER not in needs:
         return None
-    other = {} if name is None else {"name": name, "revision": None}
+    other = {} if name is None else {"name": name, "revision": None, "adapter": None}
     changed: dict[str, object] = {"model": config.model.model_copy(update=other)}
     if url is not None:
         changed["workers"] = WorkersConfig(backend="server", url=url)

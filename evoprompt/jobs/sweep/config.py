@@ -356,7 +356,7 @@ def _place(location: list[str]) -> tuple[list[str], Sequence[str]]:
 
 
 def _absolute(key: str, value: Any, folder: Path) -> Any:
-    if key == "model.name" and isinstance(value, str):
+    if key in ("model.name", "model.adapter") and isinstance(value, str):
         return place_model(value, folder)
     is_path = key in PATH_KEYS and isinstance(value, str) and not is_hub_address(value)
     return str((folder / value).resolve()) if is_path else value

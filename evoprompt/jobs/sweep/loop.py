@@ -97,7 +97,7 @@ def start(
     sweep = load_sweep(path, overrides)
     configs = check(sweep)
     for config in {
-        (c.model.name, c.model.revision, c.workers.backend): c for c in configs
+        (c.model.name, c.model.revision, c.model.adapter, c.workers.backend): c for c in configs
     }.values():
         identify(config, console or new_console())
     made = RunFolder.create(out, sweep.config.name)
