@@ -32,6 +32,7 @@ td,th{text-align:left;padding:.25rem .9rem .25rem 0;
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .row{display:flex;flex-wrap:wrap;gap:.5rem}
 svg{max-width:100%;height:auto;fill:currentColor}
+@media (max-width:45rem){svg{max-width:none}}
 .big{font-size:1.25rem;font-weight:600} .wide{overflow-x:auto;font-size:13px}
 ins{background:var(--new);text-decoration:none} del{background:var(--gone)}
 abbr{text-decoration:underline dotted;cursor:help} summary{cursor:pointer;margin:.4rem 0}
@@ -41,6 +42,9 @@ button{font:inherit;font-size:13px;color:var(--ink);background:var(--box);
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 .skip{position:absolute;left:-99rem} .skip:focus{left:1rem}
 """
+
+#: A figure, which can be moved sideways where the page is narrower.
+_FIGURE = re.compile("(<svg.*?</svg>)", re.S)
 
 #: A space at which a line does not break.
 FIXED = "\N{NO-BREAK SPACE}"
@@ -81,7 +85,8 @@ def page(title: str, sections: Sequence[str]) -> str:
         f"<title>evoprompt: {escape(title)}</title><style>{STYLE}</style></head>"
     )
     skip = '<a class="skip" href="#main">to the content</a>'
-    body = f'{skip}<main id="main">{"".join(sections)}</main>'
+    shown = _FIGURE.sub(r'<div class="wide" tabindex="0">\1</div>', "".join(sections))
+    body = f'{skip}<main id="main">{shown}</main>'
     return printable(f"{head}<body>{body}") + f"<script>{SCRIPT}</script></body></html>\n"
 
 

@@ -19,7 +19,7 @@ from evoprompt.jobs.boost.record import RoundLine, RoundVerdict
 from evoprompt.jobs.boost.state import BUFFERS
 from evoprompt.jobs.held_out import HeldOut, held_out_table
 from evoprompt.recurrence.verdict import Assumption
-from evoprompt.report.markup import FIXED, page, preformatted, section
+from evoprompt.report.markup import FIXED, page, paragraph, preformatted, section
 from evoprompt.report.table import new_table, to_html
 from evoprompt.report.text import POINTS, thinned, thinned_note
 from evoprompt.store.folder import SUMMARY
@@ -160,21 +160,24 @@ def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> s
         "difference (paired)": "difference",
     }
     table = to_html(held_out_table(test, labels))
+    said, kind = _conclusion(test.difference.ci)
     note = f"On {_count(test.num_examples, 'test example')} that the loop never learned from."
     return section(
         "Outcome",
-        f"{table}<p>{_conclusion(test.difference.ci)}</p>{notes}",
+        f"{paragraph(said, kind)}{table}{notes}",
         note,
     )
 
 
-def _conclusion(bounds: Sequence[float]) -> str:
+def _conclusion(bounds: Sequence[float]) -> tuple[str, str]:
+    """Return what the loop did, and of which class of the style sheet that is."""
     low, high = bounds
     if high < 0:
-        return "The loop lowered the error: the interval of the difference lies below 0."
+        said = "The loop lowered the error: the interval of the difference lies below 0."
+        return said, "big good"
     if low > 0:
-        return "The loop raised the error: the interval of the difference lies above 0."
-    return "No effect is shown: the interval of the difference holds 0."
+        return "The loop raised the error: the interval of the difference lies above 0.", "big bad"
+    return "No effect is shown: the interval of the difference holds 0.", "big"
 
 
 def _figures(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> list[str]:

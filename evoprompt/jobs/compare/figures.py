@@ -158,8 +158,7 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
                 alpha=0.8,
                 label=_short(result) if row == 0 else None,
             )
-            values = [run.values[name] for run in result.runs if name in run.values]
-            if (ends := reach(estimate, values)) is not None:
+            if (ends := reach(estimate, parts(result, name))) is not None:
                 axes.plot(ends, [y, y], color="black", linewidth=0.9)
     axes.axvline(0, color="black", linewidth=0.6)
     _rows(axes, [text for _, text in rows])
@@ -167,6 +166,13 @@ def _bars(comparison: Comparison, rows: Sequence[tuple[str, str]], label: str) -
     axes.xaxis.set_major_locator(MaxNLocator(7))
     legend_above(figure, axes, 2)
     return svg(figure)
+
+
+def parts(result: GroupResult, name: str) -> list[float]:
+    """Return a part of the change in each run of a group; it is 0 where a run does not have it."""
+    kind, _, part = name.partition("/")
+    totals = [run.price for run in result.runs]
+    return [(p.terms if kind == "price" else p.operators).get(part, 0.0) for p in totals]
 
 
 def _interval(

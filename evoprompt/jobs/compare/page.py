@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from evoprompt.jobs.compare.comparison import Comparison, comparison_dict
+from evoprompt.jobs.compare.comparison import QUANTITIES, Comparison, comparison_dict
 from evoprompt.jobs.compare.tables import (
     group_table,
     part_table,
     power_notes,
     test_table,
 )
-from evoprompt.report.markup import page, section
+from evoprompt.report.markup import page, paragraph, section
 from evoprompt.report.table import new_table, to_html
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
@@ -35,6 +35,7 @@ def _sections(comparison: Comparison) -> Iterator[str]:
     from evoprompt.jobs.compare import figures
 
     yield _head(comparison)
+    yield paragraph(_verdict(comparison), "big")
     for warning in comparison.warnings:
         yield f'<p class="muted">Note: {escape(warning)}.</p>'
     yield section("Curves", figures.curves_figure(comparison), _curve_note(comparison))
@@ -92,6 +93,21 @@ def _curve_note(comparison: Comparison) -> str:
         "interval from 4 runs on; thin: single runs, to their own ends. Between "
         f"generations the last value holds.{tokens}"
     )
+
+
+def _verdict(comparison: Comparison) -> str:
+    """Return in a sentence which groups differ from the baseline, after Holm's adjustment."""
+    if not comparison.tests:
+        return "There is one group only, so nothing is compared."
+    alpha, told = comparison.settings.alpha, []
+    for contrast in comparison.tests:
+        if contrast.p_holm >= alpha:
+            continue
+        way = "is higher" if contrast.superiority > 0.5 else "is lower"
+        told.append(f"of {contrast.group} the {QUANTITIES[contrast.quantity]} {way}")
+    if not told:
+        return f"No group is shown to differ from {comparison.settings.baseline}."
+    return f"Against {comparison.settings.baseline}, {'; '.join(told)}."
 
 
 def _head(comparison: Comparison) -> str:

@@ -16,6 +16,7 @@ from evoprompt.jobs.sweep.tables import (
     REPLICATES,
     RESULTS,
     best_group,
+    column,
     csv_text,
     done,
     groups,
@@ -23,9 +24,10 @@ from evoprompt.jobs.sweep.tables import (
     mean_of,
     mean_text,
 )
-from evoprompt.report.markup import page, section
+from evoprompt.report.markup import page, paragraph, section
 from evoprompt.report.table import Cell, Emphasis, Table, new_table, to_html, to_markdown
 from evoprompt.report.text import POINTS, thinned, thinned_note
+from evoprompt.stats.significance import mean_interval
 from evoprompt.store.folder import RunFolder
 from evoprompt.store.names import refuse_links
 
@@ -161,12 +163,46 @@ def _best(rows: Sequence[SweepRow], objective: str) -> str:
         ("mean " + objective, mean_of(best, "objective")),
         ("mean accuracy after, test examples", mean_of(best, "accuracy_after")),
     ]
+    unsure = "" if (text := _unsure(rows, best)) is None else paragraph(text)
     settings = (
         f"<p>{escape(_settings(best[0]))} ({len(best)} run{'s' if len(best) > 1 else ''}; "
         f"as a config: best.yaml)</p>"
     )
     pairs = [(words, Cell(mean_text(mean), emphasis="strong")) for words, mean in lines if mean]
-    return section("Best settings", settings + to_html(new_table(("", ""), pairs)), note)
+    table = to_html(new_table(("", ""), pairs))
+    return section("Best settings", settings + unsure + table, note)
+
+
+def _unsure(rows: Sequence[SweepRow], best: Sequence[SweepRow]) -> str | None:
+    """Return that the best settings are not told from the next best ones, where they are not: their
+    intervals over seeds, of fewer than 4 their ranges, meet; None where they do not, or there are
+    no others.
+    """
+    others = [
+        ended
+        for group in groups(rows)
+        if (ended := done(group)) and ended[0].number != best[0].number
+    ]
+    if not others:
+        return None
+    from evoprompt.report.plots import reach
+
+    second = max(others, key=mean_objective)
+    ends = [
+        reach(mean_interval(values), values) or (values[0], values[0])
+        for values in (column(best, "objective"), column(second, "objective"))
+    ]
+    if min(len(best), len(second)) > 1 and ends[0][0] > ends[1][1]:
+        return None
+    why = (
+        "one run is no measure of luck"
+        if min(len(best), len(second)) == 1
+        else "what their seeds reached overlaps"
+    )
+    return (
+        f"It is not shown that they are better than {_settings(second[0]) or 'the base'} (mean "
+        f"{mean_objective(second):.3f}): {why}."
+    )
 
 
 def _replicates(rows: Sequence[SweepRow]) -> str:

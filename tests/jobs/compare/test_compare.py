@@ -20,8 +20,10 @@ from rich.console import Console
 from evoprompt import cli
 from evoprompt.config.reader import dump_config
 from evoprompt.errors import UserError
+from evoprompt.jobs.compare import figures
 from evoprompt.jobs.compare.comparison import Comparison, Settings, comparison_dict
 from evoprompt.jobs.compare.comparison import compare_runs as compare_all
+from evoprompt.jobs.compare.page import write_comparison
 from evoprompt.jobs.compare.session import compare, comparison_metrics, print_comparison
 from evoprompt.jobs.evolve.config import check_config, load_config
 from evoprompt.jobs.evolve.session import start
@@ -394,6 +396,8 @@ def test_the_page_stands_alone_and_its_figures_are_well_formed(tmp_path: Path):
         "Runs",
     ):
         assert f">{heading}</h2>" in page
+    # of three seeds nothing can be significant
+    assert "No group is shown to differ from scheme=comma." in page
     again = compare(
         [tmp_path / "runs"],
         Settings(),
@@ -402,6 +406,20 @@ def test_the_page_stands_alone_and_its_figures_are_well_formed(tmp_path: Path):
         console=Console(file=(tmp_path / "out").open("w"), width=100),
     )
     assert again.name == "by-scheme-2"
+
+
+def test_a_group_that_differs_is_told_first_and_few_runs_have_the_range_of_their_parts(
+    tmp_path: Path,
+):
+    """Eight pairs, all in one direction: p = 2/2^8, and times four tests .03."""
+    many = compare_all([sweep(tmp_path / "many", seeds=8)], Settings())
+    page = write_comparison(many, tmp_path).read_text()
+    assert "Against scheme=comma, of scheme=plus the area under the curve / range is lower" in page
+    few = compare_all([sweep(tmp_path / "few", seeds=2)], Settings())
+    group = few.groups[0]
+    own = [run.price.terms["transmission"] for run in group.runs]
+    assert figures.parts(group, "price/transmission") == own
+    assert own[0] != own[1]
 
 
 def test_the_numbers_are_plain_json_and_the_same_as_the_records(tmp_path: Path):

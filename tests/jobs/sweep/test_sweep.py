@@ -45,6 +45,7 @@ from evoprompt.jobs.sweep.config import (
     settle,
     short_names,
 )
+from evoprompt.jobs.sweep.page import page_text
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
 from evoprompt.jobs.sweep.tables import (
     best_group,
@@ -857,6 +858,22 @@ def test_the_best_is_by_the_mean_over_seeds_and_groups_that_miss_a_run_come_last
         '"b"': [1.6, 1.7],
         '"c"': [9.0],
     }
+
+
+@pytest.mark.parametrize(
+    ("reached", "told"),
+    [
+        ([0.5, 0.9, 0.6, 0.4], "overlaps"),  # 0.5 to 0.9 and 0.4 to 0.6
+        ([0.8, 0.9, 0.6, 0.4], None),
+        ([0.8, None, 0.6, None], "one run is no measure of luck"),
+    ],
+)
+def test_the_page_says_where_the_best_settings_may_be_luck(tmp_path: Path, reached, told):
+    methods = ("tournament", "tournament", "nsga2", "nsga2")
+    rows = [row(n, methods[n], n % 2, v) for n, v in enumerate(reached) if v is not None]
+    page = page_text(SweepState("s", "grid", "fitness.best", (METHOD, "seed"), rows), tmp_path)
+    assert ("It is not shown that they are better than" in page) == (told is not None)
+    assert told is None or told in page
 
 
 def test_the_csv_has_a_line_for_every_run_failed_ones_included():
