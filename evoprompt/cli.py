@@ -11,6 +11,7 @@ import typer
 from evoprompt.commands import (
     Commands,
     SetOption,
+    UrlOption,
     export_command,
     init_command,
     predict_command,
@@ -184,13 +185,14 @@ def play_command(
         Optional[str],
         typer.Option(metavar="A,B,...", help="The answers that are possible; default: the task's."),
     ] = None,
+    url: UrlOption = None,
 ) -> None:
     """Talk with a run's champion: it answers, judges its answer, and keeps your feedback as
     examples for a later run.
     """
     from evoprompt.jobs.play.session import play
 
-    play(run, feedback, seed=seed, choices=choices)
+    play(run, feedback, seed=seed, choices=choices, url=url)
 
 
 app.command("init")(init_command)
@@ -298,12 +300,13 @@ def score_command(
     ] = None,
     memo: Annotated[bool, typer.Option(help="Answer from the memo what was scored before.")] = True,
     backend: Annotated[
-        str, typer.Option(help="Who scores: local, ray, or that of a plug-in.")
+        str, typer.Option(help="Who scores: local, ray, a plug-in's, or a server's address.")
     ] = "local",
 ) -> None:
     """Write log p(continuation | context) of every request."""
     from evoprompt.config.reader import check_section
     from evoprompt.config.sections import JobConfig
+    from evoprompt.config.workers import workers_of
     from evoprompt.jobs.score import score_file
 
     about_model = {
@@ -316,7 +319,7 @@ def score_command(
     }
     config = check_section(
         JobConfig,
-        {"model": about_model, "workers": {"backend": backend, "threads": threads}},
+        {"model": about_model, "workers": {**workers_of(backend), "threads": threads}},
         "evoprompt score",
     )
     score_file(config, input, output, stats)

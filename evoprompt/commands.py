@@ -19,6 +19,10 @@ SetOption = Annotated[
         "config's folder. Repeatable.",
     ),
 ]
+UrlOption = Annotated[
+    Optional[str],
+    typer.Option(help="Of a server that holds the run's model; default: who scored in the run."),
+]
 
 
 class Commands(TyperGroup):
@@ -163,21 +167,23 @@ def predict_command(
             help="Of the inputs: lines, jsonl, json, csv, tsv, parquet; default: found out.",
         ),
     ] = None,
+    url: UrlOption = None,
 ) -> None:
     """Answer inputs as a run's champion does, with probabilities, a line of JSON each."""
     from evoprompt.jobs.predict import predict
 
-    predict(run, file, output, form)
+    predict(run, file, output, form, url)
 
 
 def serve_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     port: Annotated[int, typer.Option(help="Of this machine; 0 takes a free one.")] = 8000,
+    url: UrlOption = None,
 ) -> None:
     """Answer other tools on 127.0.0.1 as a run's champion does, by OpenAI's interface."""
     from evoprompt.jobs.serve import serve
 
-    serve(run, port, typer.echo)
+    serve(run, port, typer.echo, url)
 
 
 def _first_sentence(text: str | None) -> str:

@@ -51,7 +51,8 @@ def evolve(
             example) that returns a number, or a number and a text. It is the fitness; where a
             fitness is given, it chooses among the finalists and tests them.
         traits: further traits by name: "module:name", or a function of (policy, scores).
-        backend: who scores: a name, "module:name", or a class or object of your own.
+        backend: who scores: a name, "module:name", a class or object of your own, or the address
+            of a server that holds the model.
         on_generation: is given each generation's line; where it returns False the search ends.
         show: print what the command line prints.
 
@@ -194,7 +195,8 @@ def score(
     Args:
         pairs: (context, continuation).
         model: an embedded model's name, a local folder or a hub id.
-        backend: who scores: a name, "module:name", or a class or object of your own.
+        backend: who scores: a name, "module:name", a class or object of your own, or the address
+            of a server that holds the model.
         settings: dotted keys of a job's configuration, e.g. `{"model.dtype": "bfloat16"}`.
 
     Raises:

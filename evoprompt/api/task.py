@@ -152,6 +152,7 @@ def _line(row: Mapping[str, Any], number: int) -> Mapping[str, Any]:
 
 def sections_of(task: Task, model: str, seed: int, backend: Any) -> dict[str, Any]:
     """Return the sections of a run's configuration that the arguments say."""
+    from evoprompt.config.workers import workers_of
     from evoprompt.jobs.evolve.folder import EXAMPLES
 
     source = {"path": EXAMPLES} if task.examples else {}
@@ -160,7 +161,7 @@ def sections_of(task: Task, model: str, seed: int, backend: Any) -> dict[str, An
         "seed": seed,
         "model": {"name": model},
         "task": {**source, **task.config},
-        "workers": {"backend": name_of("backend", backend), "threads": None},
+        "workers": {**workers_of(name_of("backend", backend)), "threads": None},
         "tracking": {"enabled": False},
     }
 

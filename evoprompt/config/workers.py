@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from evoprompt.config.values import Count, Few, Section, Share
@@ -27,3 +28,10 @@ class WorkersConfig(Section):
     dialect: Literal["auto", "vllm", "llama.cpp", "sglang", "echo"] = "auto"
     #: of `backend: server`: by which name it has the model; None: the only one, or `model.name`
     served_model: str | None = None
+
+
+def workers_of(backend: str) -> Mapping[str, str]:
+    """Return the keys of the section for a backend: a name, or the address of a server."""
+    if backend.startswith(("http://", "https://")):
+        return {"backend": "server", "url": backend}
+    return {"backend": backend}

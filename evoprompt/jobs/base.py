@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -69,6 +69,14 @@ class Champion:
     def label_words(self) -> Mapping[str, str]:
         """The word that stands for each choice, where it is another."""
         return dict(self.policy.label_words)
+
+    def at(self, url: str | None) -> Champion:
+        """Return it with its model behind the server of an address; None leaves it where it is."""
+        if url is None:
+            return self
+        there = {"backend": "server", "url": url}
+        workers = self.config.workers.model_copy(update=there)
+        return replace(self, config=self.config.model_copy(update={"workers": workers}))
 
 
 class Job(Protocol):

@@ -43,7 +43,13 @@ class Inputs:
     note: str = ""  #: what was guessed
 
 
-def predict(run: Path, source: str, target: Path | None, form: str | None = None) -> None:
+def predict(
+    run: Path,
+    source: str,
+    target: Path | None,
+    form: str | None = None,
+    url: str | None = None,
+) -> None:
     """Write the answer of a run's champion to each input, a line of JSON each: `input`, `answer`,
     `probability`, `probabilities` (of each choice), `written` where the answer was found in more
     text, and `id` and `target` where these are known.
@@ -54,12 +60,13 @@ def predict(run: Path, source: str, target: Path | None, form: str | None = None
             with an input a line; `-` is the standard input.
         target: the file to write; None is the standard output.
         form: of the source, a suffix such as csv, or `lines`; None finds it out.
+        url: of a server that holds the run's model; None is who scored in the run.
 
     Raises:
         UserError: there is no complete run, the source is malformed, the target exists, or an input
             has no answer (which is said after the others are written).
     """
-    champion = job_of(run).champion(run)
+    champion = job_of(run).champion(run).at(url)
     inputs = read_inputs(champion.config.task, source, form)
     asked = examples_of(champion, inputs.rows)
     if target is not None and target.exists():

@@ -91,18 +91,19 @@ class Desk:
         }
 
 
-def serve(run: Path, port: int, show: Callable[[str], None]) -> None:
+def serve(run: Path, port: int, show: Callable[[str], None], url: str | None = None) -> None:
     """Answer requests as the champion of a complete run or loop until interrupted.
 
     Args:
         run: the folder.
         port: of this machine alone; 0 takes a free one.
         show: is given the lines for people.
+        url: of a server that holds the run's model; None is who scored in the run.
 
     Raises:
         UserError: there is no complete run, its choices differ by input, or the port is in use.
     """
-    champion = job_of(run).champion(run)
+    champion = job_of(run).champion(run).at(url)
     examples_of(champion, [Filled("a request, which has none", "?", None, None, None, "")])
     with listening(port) as server:
         identify(champion.config, PlainConsole(stderr=True, soft_wrap=True))

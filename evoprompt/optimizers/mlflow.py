@@ -61,7 +61,8 @@ class EvoPromptOptimizer(BasePromptOptimizer):  # type: ignore[misc]  # MLflow i
         tokens: that the model forwards in search and validation at most; None leaves the end to the
             generations.
         seed: of all random draws.
-        backend: who scores with the model: a name, "module:name", or a class or object of your own.
+        backend: who scores with the model: a name, "module:name", a class or object of your own, or
+            the address of a server that holds the model.
         out: a new folder for the runs, one for each prompt; None keeps them in MLflow alone.
         settings: dotted keys of a run's configuration, e.g. `{"evolution.children": 4}`.
         show: print what the command line prints.

@@ -6,7 +6,7 @@ units go side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from threading import Event
 from typing import TypeVar
@@ -103,17 +103,22 @@ class ServerExecutor:
         """
         stop = Event()
         trouble: BaseException | None = None
+
+        def begun(work: Callable[[Event], T]) -> T:
+            if stop.is_set():
+                raise MachineError("another request to the server failed")
+            return work(stop)
+
         with ThreadPoolExecutor(self._info.num_workers) as pool:
-            places: dict[Future[T], int] = {pool.submit(w, stop): i for i, w in enumerate(works)}
+            places = {pool.submit(begun, work): place for place, work in enumerate(works)}
             try:
                 for future in as_completed(places):
-                    error = None if future.cancelled() else future.exception()
-                    if error is not None:
+                    error = future.exception()
+                    if error is None:
+                        done(places[future], future.result())
+                    else:  # pieces that wait are not cancelled: nobody would hear of these
                         trouble = trouble or error
                         stop.set()
-                        pool.shutdown(wait=False, cancel_futures=True)
-                    elif not future.cancelled():
-                        done(places[future], future.result())
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -33,7 +33,14 @@ from evoprompt.text_files import MARK
 FEEDBACK = "feedback.jsonl"  #: in the run's folder, where no other file is given
 
 
-def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | None) -> None:
+def play(
+    run: Path,
+    feedback: Path | None,
+    *,
+    seed: int | None,
+    choices: str | None,
+    url: str | None = None,
+) -> None:
     """Talk with the champion of a complete run or loop until the input ends.
 
     Args:
@@ -41,12 +48,13 @@ def play(run: Path, feedback: Path | None, *, seed: int | None, choices: str | N
         feedback: file of what the user says of the answers; by default one in the folder.
         seed: of what the model writes; by default the run's.
         choices: that every input is offered, with commas between them; by default the task's.
+        url: of a server that holds the run's model; None is who scored in the run.
 
     Raises:
         UserError: there is no complete run, its task cannot be read, the choices are no choice, or
             the feedback cannot be written.
     """
-    champion = job_of(run).champion(run)
+    champion = job_of(run).champion(run).at(url)
     player = player_of(champion, choices)
     files = FeedbackFiles(feedback if feedback is not None else run / FEEDBACK)
     files.check()

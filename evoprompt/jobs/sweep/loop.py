@@ -17,7 +17,7 @@ from rich.console import Console
 
 from evoprompt.backends.shared import SharedModels, executor_key
 from evoprompt.config.reader import dump_config
-from evoprompt.errors import UserError
+from evoprompt.errors import MachineError, UserError
 from evoprompt.jobs.base import SWEEP, identify, plainly
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config
@@ -332,8 +332,9 @@ def _run(
 def _reason(error: Exception) -> str:
     """Return why a run failed, in a line."""
     first = (without_secrets(str(error)).strip().splitlines() or [""])[0]
-    text = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
-    return text[:REASON_CHARACTERS]
+    if not isinstance(error, UserError | MachineError):
+        first = f"{type(error).__name__}: {first}"
+    return first[:REASON_CHARACTERS]
 
 
 def _result(

@@ -119,8 +119,8 @@ def test_a_server_that_fails_loses_nothing_that_was_scored(fault, said, tiny_mod
         model.fault, model.after = fault, len(model.prompts) + 3
         told: list[int] = []
         with pytest.raises(MachineError, match=said):
-            scored(executor, REQUESTS, REQUESTS, on_result=lambda key, _: told.append(key))
-        assert told == [0]
+            scored(executor, *[REQUESTS] * 4, on_result=lambda key, _: told.append(key))
+        assert told == [0], "and those that waited for their turn are not waited for"
         model.fault = ""
         assert scored(executor, REQUESTS)[0].log_likelihood.shape == (4,)
 
