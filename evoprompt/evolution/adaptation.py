@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import exp, log
 
-from evoprompt.config.sections import AdaptationConfig
+from evoprompt.config.evolution import AdaptationConfig
 from evoprompt.dynamics.evolvability import Gain
 from evoprompt.evolution.engine import Strategy
 

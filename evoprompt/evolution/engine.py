@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import EvolutionConfig
+from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.errors import UserError
 from evoprompt.evolution.differential import differential_chances, differential_matings
 from evoprompt.evolution.novelty import known_as

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats
-from evoprompt.config.sections import RacingConfig
+from evoprompt.config.evolution import RacingConfig
 from evoprompt.fitness.base import Fitness
 from evoprompt.stats.betting import Groups, log_capital
 

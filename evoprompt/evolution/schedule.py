@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evoprompt.config.sections import ExamplesConfig
+from evoprompt.config.evolution import ExamplesConfig
 
 
 def examples_at(progress: float, config: ExamplesConfig, available: int) -> int:

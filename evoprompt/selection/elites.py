@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.selection.base import Candidates
 from evoprompt.selection.replacement import RankedScheme, losers

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.config.sections import Objective, SelectionConfig
+from evoprompt.config.evolution import Objective, SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.selection.base import Candidates
 

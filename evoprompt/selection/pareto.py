@@ -7,7 +7,7 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection.base import Candidates, Expectation, SimulatedScheme
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection.base import Candidates, Expectation
 
 

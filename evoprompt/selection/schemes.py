@@ -22,7 +22,7 @@ import numpy as np
 from deap import base, tools
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection import closed_form
 from evoprompt.selection.base import (
     SURVIVAL_DRAWS,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.plugins import find
 from evoprompt.selection.base import Candidates, Expectation, Scheme, draw_parents, draw_survivors
 from evoprompt.selection.schemes import SCHEMES

@@ -18,7 +18,7 @@ from math import inf, isinf, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection.base import Candidates, Expectation, Scheme, draw_parents, draw_survivors
 
 #: Calls against which the stated chances are held: less than a second for epsilon-lexicase.

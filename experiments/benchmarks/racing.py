@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.config.sections import RacingConfig
+from evoprompt.config.evolution import RacingConfig
 from evoprompt.evolution.racing import Rule, Scale, lead, refuted
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.stats.significance import t_quantile

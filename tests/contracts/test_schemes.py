@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection.base import Candidates, SimulatedScheme, draw_survivors
 from evoprompt.selection.schemes import SCHEMES, Tournament, Truncation
 from evoprompt.testing.selection import check_order_alone, check_scheme

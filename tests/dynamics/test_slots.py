@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.dynamics.slots import set_total_variance, slots_variance, spaced_total_variance
 from evoprompt.selection.base import Candidates
 from evoprompt.selection.select import parent_probabilities, select_parents

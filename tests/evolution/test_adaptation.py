@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import AdaptationConfig
+from evoprompt.config.evolution import AdaptationConfig
 from evoprompt.dynamics.evolvability import Gain
 from evoprompt.evolution.adaptation import credit_per_token, effective_number, operator_rates
 

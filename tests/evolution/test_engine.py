@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from evoprompt.config.sections import EvolutionConfig, RacingConfig, SelectionConfig
+from evoprompt.config.evolution import EvolutionConfig, RacingConfig, SelectionConfig
 from evoprompt.evolution.engine import Strategy, ask, found, tell, vary
 from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Demonstration, Policy

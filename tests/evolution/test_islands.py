@@ -12,8 +12,8 @@ import pytest
 from evolution.test_engine import FOUNDERS, planted, strategy
 from toys.populations import instant, whole_and_parted
 
+from evoprompt.config.evolution import RacingConfig
 from evoprompt.config.islands import IslandsConfig
-from evoprompt.config.sections import RacingConfig
 from evoprompt.errors import UserError
 from evoprompt.evolution import engine, islands
 from evoprompt.jobs.evolve.folder import LINEAGE

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evoprompt.config.sections import EvolutionConfig
+from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.evolution.engine import Strategy
 from evoprompt.evolution.knowledge import informed
 from evoprompt.policy import Demonstration, Policy

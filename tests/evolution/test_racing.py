@@ -8,7 +8,7 @@ from math import log
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import RacingConfig
+from evoprompt.config.evolution import RacingConfig
 from evoprompt.evolution.racing import Rule, behind, better_half, lead, rule_of, rungs
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import Accuracy, LabelNormalized, PerToken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evoprompt.config.sections import ExamplesConfig
+from evoprompt.config.evolution import ExamplesConfig
 from evoprompt.evolution.schedule import examples_at
 
 

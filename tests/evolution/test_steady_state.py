@@ -9,7 +9,7 @@ import pytest
 from evolution.test_engine import evolve, strategy
 from toys.populations import instant, whole_and_parted
 
-from evoprompt.config.sections import EvolutionConfig, SelectionConfig
+from evoprompt.config.evolution import EvolutionConfig, SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.folder import LINEAGE
 from evoprompt.records import FOUND, SURVIVE

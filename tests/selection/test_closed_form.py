@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection import closed_form as expected
 from evoprompt.selection.base import PARENT_DRAWS, SURVIVAL_DRAWS, Candidates
 from evoprompt.selection.schemes import SUS_SURVIVAL_DRAWS, safe_weights

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from toys.populations import instant, whole_and_parted
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.archive_page import best_by_cell
 from evoprompt.jobs.evolve.config import check_config

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import check_config
 from evoprompt.selection.base import Candidates

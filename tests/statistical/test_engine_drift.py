@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.dynamics.population import Births, Filling, births_of
 from evoprompt.dynamics.price import generation_terms
 from evoprompt.evolution.engine import Strategy, ask, found, mating_chances, tell, vary

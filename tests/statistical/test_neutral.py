@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reference.wright_fisher import equally, lineage
 from scipy import stats
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.dynamics.drift import (
     ROUNDING,
     chi_square_survival,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evoprompt.arrays import Floats
-from evoprompt.config.sections import RacingConfig
+from evoprompt.config.evolution import RacingConfig
 from evoprompt.evolution.racing import Rule, Scale, refuted
 from evoprompt.stats.betting import certified_winner
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import (
     BudgetConfig,
-    EvolutionConfig,
     FinalConfig,
     FitnessConfig,
     JobConfig,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evoprompt.config.sections import SelectionConfig, StopConfig
+from evoprompt.config.evolution import SelectionConfig, StopConfig
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.dynamics.cases import Cases
 from evoprompt.dynamics.history import History

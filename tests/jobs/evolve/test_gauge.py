@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evoprompt.config.sections import FitnessConfig, RacingConfig
+from evoprompt.config.evolution import RacingConfig
+from evoprompt.config.sections import FitnessConfig
 from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import LabelNormalized

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from evoprompt.config.sections import SelectionConfig
+from evoprompt.config.evolution import SelectionConfig
 from evoprompt.selection.base import Candidates, SimulatedScheme
 
 
