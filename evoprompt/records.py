@@ -243,6 +243,14 @@ class Birth:
     #: `operator` is the first. Empty where that says all
     edits: tuple[str, ...] = ()
     island: int = 0  #: on which it lives; that of its brood where there is one alone
+    #: by which operators its own children are made, as shares that sum to 1; empty: as given
+    rates: tuple[tuple[str, float], ...] = ()
+    founded: int = 0  #: the generation in which the earliest of its founders was born
+
+    def again(self, operator: str) -> Birth:
+        """Return the birth, yet unnamed, of the same policy with this one as its parent."""
+        found = Birth("", self.policy, (self.birth_id,), (1.0,), operator, rates=self.rates)
+        return replace(found, founded=self.founded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,15 +384,13 @@ class Materials:
     label_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_demonstrations: int = 8
     steps: tuple[str, ...] = ()
-    #: of the judging task, for edits of the self-evaluation clause; None where there is none to
-    #: edit
+    #: of the judging task, for edits of the self-evaluation clause; None: there is none to edit
     evaluator: Materials | None = None
     author: Author | None = None  #: writes demonstrations; None where nobody does
     #: every different set of choices that an example offers
     choices: tuple[tuple[str, ...], ...] = ()
     credit: Credit | None = None  #: of demonstrations; None where nobody asked for it
-    #: groups of words that may stand for one another in instructions, in small letters; no word is
-    #: in two
+    #: words that may stand for one another in instructions, in small letters; none in two groups
     synonyms: tuple[tuple[str, ...], ...] = ()
     reader: Reader | None = None  #: proposes words; None where nobody does
     writer: TextWriter | None = None  #: writes instructions; None where nobody does

@@ -32,6 +32,8 @@ class Stream(IntEnum):
     STARTING = 15
     IMITATION = 16
     EXAMPLES = 17
+    STRATEGY = 18
+    IMMIGRANTS = 19
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

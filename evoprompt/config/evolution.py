@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from evoprompt.config.islands import IslandsConfig
 from evoprompt.config.values import (
+    NUMBER,
     Count,
     Extent,
     Few,
@@ -23,7 +24,7 @@ from evoprompt.config.values import (
 )
 
 #: What selection by several objectives may look at (`selection.objectives`).
-Objective = Literal["fitness", "tokens", "fluency", "robustness", "accuracy"]
+Objective = Literal["fitness", "tokens", "fluency", "robustness", "accuracy", "youth"]
 
 
 class SelectionConfig(Section):
@@ -39,7 +40,8 @@ class SelectionConfig(Section):
     weights: Literal["rank", "boltzmann"] = "rank"
     temperature: Extent = 0.1  #: of `boltzmann`, in units of the fitness
     #: of `nsga2` and `nsga3`: fitness, accuracy, few prompt tokens, fluency of the prompt (needs
-    #: traits.prompt_cross_entropy), and robustness, the lower quartile of fitness by example
+    #: traits.prompt_cross_entropy), robustness, the lower quartile of fitness by example, and
+    #: youth: the generation in which the earliest founder was born (with evolution.immigrants)
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["fitness", "tokens"]
     #: of `map_elites`, which keeps the fittest policy of each cell: the traits of the grid, each
     #: with the bounds between its cells; the population is the most that are kept
@@ -97,8 +99,9 @@ class AdaptationConfig(Section):
     """
 
     #: `matching`: as often as they gained; `pursuit`: more and more the one that gained most;
-    #: `off`: as `operators` says
-    method: Literal["off", "matching", "pursuit"] = "off"
+    #: `inherited`: by rates that each policy has of its own, that vary and are handed on; `off`: as
+    #: `operators` says
+    method: Literal["off", "matching", "pursuit", "inherited"] = "off"
     #: the share of the births that are by operators drawn as `operators` says, whatever they gained
     floor: Probability = 0.2
 
@@ -158,6 +161,10 @@ class EvolutionConfig(Section):
     mating: Literal["drawn", "differential"] = "drawn"
     #: the probability that a child is edited once more after each edit, four times at most
     further_edits: Probability = 0.0
+    #: births of each generation that have no parents, on each island: founders after three edits.
+    #: With survival by nsga2 over fitness and youth they are compared with others as young, which
+    #: is what layers of ages do; not shown to pay
+    immigrants: Annotated[int, NUMBER, Field(ge=0, le=10_000)] = 0
     #: what is not measured again: a policy that was (id), or one that differs from it only in the
     #: order of demonstrations, case and white space (set)
     novelty: Literal["id", "set"] = "set"
@@ -169,7 +176,7 @@ class EvolutionConfig(Section):
     @property
     def births(self) -> int:
         """New births of a generation, on all islands."""
-        return self.children * self.islands.count
+        return (self.children + self.immigrants) * self.islands.count
 
     @model_validator(mode="before")
     @classmethod
@@ -181,10 +188,19 @@ class EvolutionConfig(Section):
     @model_validator(mode="after")
     def _race_by_what_selects(self) -> Self:
         chosen, race = self.survival_selection.method, self.racing.method
-        if chosen in ("nsga3", "map_elites") and race in ("fast", "certified"):
+        if chosen in ("nsga2", "nsga3", "map_elites") and race in ("fast", "certified"):
             raise ValueError(
                 f"racing.method={race} gives up births that are behind in fitness, which would "
                 f"survive by {chosen} for something else; use racing.method=halving or off"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_rule_for_operators(self) -> Self:
+        if self.mating == "differential" and self.adaptation.method == "inherited":
+            raise ValueError(
+                "mating=differential draws no first parents, whose rates "
+                "adaptation.method=inherited goes by; use matching, pursuit or off"
             )
         return self
 

@@ -30,7 +30,7 @@ Cost = Callable[[Gain], float]
 
 def adapted(strategy: Strategy, broods: Sequence[Sequence[Gain]], cost: Cost) -> Strategy:
     """Return a strategy that draws operators by their rates in the next generation; the same where
-    they do not adapt.
+    they do not adapt, or each policy has rates of its own.
 
     Args:
         strategy: with the weights as they were given.
@@ -38,7 +38,7 @@ def adapted(strategy: Strategy, broods: Sequence[Sequence[Gain]], cost: Cost) ->
         cost: asked only where rates adapt.
     """
     adaptation = strategy.config.adaptation
-    if adaptation.method == "off":
+    if adaptation.method in ("off", "inherited"):
         return strategy
     return replace(strategy, weights=operator_rates(adaptation, strategy.weights, broods, cost))
 

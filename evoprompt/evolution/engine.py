@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.errors import UserError
+from evoprompt.evolution import strategy_genes
 from evoprompt.evolution.differential import differential_chances, differential_matings
 from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Policy
@@ -35,6 +36,7 @@ from evoprompt.records import (
 )
 from evoprompt.seeding import Stream, generator
 from evoprompt.selection.base import Candidates, Expectation
+from evoprompt.selection.objectives import FOUNDED
 from evoprompt.selection.select import (
     parent_probabilities,
     select_parents,
@@ -51,8 +53,8 @@ MAX_ATTEMPTS = 20
 #: Stands between an operator's name and its way.
 WAY = ":"
 
-#: How many edits make a child at most.
-MAX_EDITS = 4
+#: How many edits make a child at most, and how many make an immigrant of a founder.
+MAX_EDITS, IMMIGRANT_EDITS = 4, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Strategy:
     operators: Mapping[str, Operator]
     weights: Mapping[str, float]
     materials: Materials
+    founders: tuple[Policy, ...] = ()  #: that births without parents are made of later
 
 
 def found(policies: Sequence[Policy]) -> Brood:
@@ -82,8 +85,10 @@ def ask(state: State, strategy: Strategy, children: int | None = None) -> tuple[
     """
     generation = state.generation + 1
     rng = generator(state.seed, Stream.MATING, generation, state.island)
-    names = list(strategy.weights)
     num = strategy.config.children if children is None else children
+    if strategy.config.adaptation.method == "inherited":
+        return _by_own_rates(state.members, num, strategy, rng)
+    names = list(strategy.weights)
     shares = np.array([strategy.weights[n] for n in names])
     drawn = [names[i] for i in rng.choice(len(names), size=num, p=shares / shares.sum())]
     if strategy.config.mating == "differential":
@@ -143,7 +148,7 @@ def vary(
     generation = state.generation + 1
     births: list[Birth] = []
     if strategy.config.scheme != "comma":
-        births += [_birth(m.birth.policy, [m], SURVIVE) for m in state.members]
+        births += [m.birth.again(SURVIVE) for m in state.members]
     children: list[Birth] = []
     novelty = strategy.config.novelty
     taken = set(seen) | {known_as(m.birth.policy, novelty) for m in state.members}
@@ -154,10 +159,12 @@ def vary(
         count = 1 if operator == CLONE else strategy.operators[operator].num_parents
         parents = [state.members[p] for p in mating.parents[:count]]
         told = edits if edits != (operator,) else ()
-        children.append(_birth(policy, parents, operator, told))
+        child = _birth(policy, parents, operator, told)
+        children.append(_with_own_rates(child, parents[0], state, index, strategy))
     births += children if pick is None else [children[i] for i in pick(children)]
+    births += _immigrants(state, strategy, taken, fits)
     missing = _missing(state.members, births, strategy.config.population)
-    births += [_birth(m.birth.policy, [m], SURVIVE) for m in missing]
+    births += [m.birth.again(SURVIVE) for m in missing]
     return Brood(generation, state.island, named(births, generation, state.island))
 
 
@@ -207,6 +214,55 @@ def tell(
         for i, m in enumerate(members)
     )
     return State(seed, brood.generation, tuple(members[i] for i in chosen), brood.island), entries
+
+
+def _immigrants(
+    state: State, strategy: Strategy, taken: set[str], fits: Callable[[Policy], bool]
+) -> list[Birth]:
+    """Return the births of a generation that have no parents: founders after so many edits each;
+    fewer of them where what is made is known or does not fit.
+    """
+    generation, novelty = state.generation + 1, strategy.config.novelty
+    simple = [name for name in strategy.weights if strategy.operators[name].num_parents == 1]
+    births: list[Birth] = []
+    for index in range(strategy.config.immigrants if simple else 0):
+        rng = generator(state.seed, Stream.IMMIGRANTS, generation, state.island, index)
+        for _ in range(MAX_ATTEMPTS):
+            policy = strategy.founders[rng.integers(len(strategy.founders))]
+            for _ in range(IMMIGRANT_EDITS):
+                made = _edited([policy], _drawn(simple, strategy, rng), strategy, rng)
+                policy = policy if made is None else made[0]
+            if known_as(policy, novelty) not in taken and fits(policy):
+                taken.add(known_as(policy, novelty))
+                births.append(Birth("", policy, (), (), FOUND, founded=generation))
+                break
+    return births
+
+
+def _with_own_rates(
+    child: Birth, parent: Member, state: State, index: int, strategy: Strategy
+) -> Birth:
+    """Return a child with the rates that it inherits of its first parent, where rates are."""
+    if strategy.config.adaptation.method != "inherited":
+        return child
+    rng = generator(state.seed, Stream.STRATEGY, state.generation + 1, state.island, index)
+    return replace(child, rates=strategy_genes.inherited(parent.birth, strategy.weights, rng))
+
+
+def _by_own_rates(
+    members: Sequence[Member], num: int, strategy: Strategy, rng: np.random.Generator
+) -> tuple[Mating, ...]:
+    """Return so many matings, each by the rates that its first parent inherited."""
+    candidates, config = _candidates(members), strategy.config
+
+    def select(count: int) -> list[int]:
+        chosen = select_parents(candidates, count, config.parent_selection, rng)
+        return [chosen[i] for i in rng.permutation(count)]
+
+    births = [m.birth for m in members]
+    counts = {name: operator.num_parents for name, operator in strategy.operators.items()}
+    floor = config.adaptation.floor
+    return strategy_genes.matings(births, num, counts, strategy.weights, floor, select, rng)
 
 
 def _child(
@@ -302,10 +358,11 @@ def _candidates(members: Sequence[Member]) -> Candidates:
 
 
 def _traits(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
-    """Return the traits that all members have."""
+    """Return the traits that all members have, and when the earliest founder of each was born."""
     first, *others = (m.evaluation.traits for m in members)
     shared = [name for name in first if all(name in other for other in others)]
-    return {n: np.array([m.evaluation.traits[n] for m in members]) for n in shared}
+    found = {n: np.array([m.evaluation.traits[n] for m in members]) for n in shared}
+    return found | {FOUNDED: np.array([float(m.birth.founded) for m in members])}
 
 
 def _replaces(members: Sequence[Member]) -> NDArray[np.int64]:
@@ -320,7 +377,10 @@ def _birth(
 ) -> Birth:
     """Return a birth that has no name yet, of parents with equal shares."""
     ids = tuple(p.birth.birth_id for p in parents)
-    return Birth("", policy, ids, tuple(1.0 / len(ids) for _ in ids), operator, edits)
+    shares = tuple(1.0 / len(ids) for _ in ids)
+    founded = min(p.birth.founded for p in parents)
+    rates = parents[0].birth.rates
+    return Birth("", policy, ids, shares, operator, edits, rates=rates, founded=founded)
 
 
 def named(births: Sequence[Birth], generation: int, island: int) -> tuple[Birth, ...]:

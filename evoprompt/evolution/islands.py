@@ -153,7 +153,7 @@ def _migrants(state: State, generation: int, island: int, config: IslandsConfig)
     others.sort(key=lambda m: -m.evaluation.fitness)
     for member in others[: config.migrants]:
         if member.birth.policy not in there:
-            yield Birth("", member.birth.policy, (member.birth.birth_id,), (1.0,), MIGRATE)
+            yield member.birth.again(MIGRATE)
 
 
 def _dealt(

@@ -67,7 +67,7 @@ def restarted(state: State, policies: Sequence[Policy]) -> Brood:
     """
     generation, kept = state.generation + 1, fittest(state).birth
     births = [
-        Birth("", kept.policy, (kept.birth_id,), (1.0,), SURVIVE),
+        kept.again(SURVIVE),
         *(Birth("", policy, (), (), RESTART) for policy in policies),
     ]
     return Brood(generation, state.island, named(births, generation, state.island))

@@ -13,6 +13,9 @@ from evoprompt.config.evolution import Objective, SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.selection.base import Candidates
 
+#: Of candidates, what `youth` is.
+FOUNDED = "founded"
+
 #: The share of examples below the robust fitness.
 LOWER = 0.25
 
@@ -34,12 +37,22 @@ def accuracy(candidates: Candidates) -> Floats:
     return _trait(candidates, "accuracy", "give every policy that trait")
 
 
+def youth(candidates: Candidates) -> Floats:
+    """Return the generation in which the earliest founder of each was born, shape (candidate,):
+    who descends from immigrants is compared with others as young.
+
+    Source: Schmidt and Lipson 2011 (age-fitness Pareto optimization); Hornby 2006 (age layers).
+    """
+    return _trait(candidates, FOUNDED, "select births")
+
+
 OBJECTIVES: Mapping[Objective, Callable[[Candidates], Floats]] = {
     "fitness": lambda candidates: candidates.fitness,
     "tokens": lambda candidates: -candidates.prompt_tokens,
     "fluency": fluency,
     "robustness": robustness,
     "accuracy": accuracy,
+    "youth": youth,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from evoprompt.evolution.knowledge import informed
 from evoprompt.evolution.novelty import known_as
 from evoprompt.evolution.racing import going_on
 from evoprompt.evolution.restart import fittest, newcomers, restarted
+from evoprompt.evolution.strategy_genes import mean_rates
 from evoprompt.evolution.surrogate import Forecast, Surrogate, chosen, fit
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.conclude import finalists, pick_baseline
@@ -94,10 +95,22 @@ def _bred(
         pick = _picker(surrogate, journal, state, children)
     brood = vary(state, matings, strategy, seen, parts.costs.fits, pick)
     chances = None if chooses else mating_chances(state, matings, strategy)
-    rates = None if config.adaptation.method == "off" else strategy.weights
+    rates = _rates(state, strategy)
     r_squared = None if surrogate is None else surrogate.r_squared
     forecast = Forecast(r_squared, chooses, proposed) if config.surrogate.pool > 1 else None
     return Bred(brood, chances, Steering(rates, forecast))
+
+
+def _rates(state: State, strategy: Strategy) -> Mapping[str, float] | None:
+    """Return by which rates operators are drawn, where these adapt; in the mean of the members
+    where each has its own.
+    """
+    adaptation = strategy.config.adaptation
+    if adaptation.method == "off":
+        return None
+    if adaptation.method != "inherited":
+        return strategy.weights
+    return mean_rates([m.birth for m in state.members], strategy.weights, adaptation.floor)
 
 
 def _restarted(parts: Parts, journal: Journal, state: State, num: int) -> Brood | None:

@@ -153,7 +153,8 @@ def strategy_of(config: Config, task: Task) -> Strategy:
     if Need.EVALUATOR in needs_of(operators.values()) and not config.task.judge:
         judging = judge_task(task).materials(config.evolution.max_demonstrations)
         materials = replace(materials, evaluator=judging)
-    return Strategy(config.evolution, operators, weights, materials)
+    founders = task.starting_policies
+    return Strategy(config.evolution, operators, weights, materials, tuple(founders))
 
 
 def build(

@@ -191,7 +191,7 @@ def lineage_line(entry: LineageEntry) -> dict[str, object]:
         "parent_ids": list(birth.parent_ids),
         "shares": list(birth.shares),
         "operator": birth.operator,
-        **_edits_dict(birth),
+        **_further_dict(birth),
         "selected": entry.selected,
         **_evaluation_dict(evaluation),
         "policy": birth.policy.to_dict(),
@@ -284,14 +284,17 @@ def _birth_dict(birth: Birth) -> dict[str, object]:
         "parent_ids": list(birth.parent_ids),
         "shares": list(birth.shares),
         "operator": birth.operator,
-        **_edits_dict(birth),
+        **_further_dict(birth),
         **({"island": birth.island} if birth.island else {}),
         "policy": birth.policy.to_dict(),
     }
 
 
-def _edits_dict(birth: Birth) -> dict[str, object]:
-    return {"edits": list(birth.edits)} if birth.edits else {}
+def _further_dict(birth: Birth) -> dict[str, object]:
+    """Return what few births have."""
+    edits = {"edits": list(birth.edits)} if birth.edits else {}
+    rates = {"rates": dict(birth.rates)} if birth.rates else {}
+    return {**edits, **rates, **({"founded": birth.founded} if birth.founded else {})}
 
 
 def _birth(row: Mapping[str, Any]) -> Birth:
@@ -303,6 +306,8 @@ def _birth(row: Mapping[str, Any]) -> Birth:
         row["operator"],
         tuple(row.get("edits", ())),
         row.get("island", 0),
+        tuple(row.get("rates", {}).items()),
+        row.get("founded", 0),
     )
 
 
