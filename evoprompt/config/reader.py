@@ -81,7 +81,10 @@ def parse_override(text: str) -> tuple[str, object]:
     except Mistake as mistake:
         raise UserError(f"--set {quoted(text)}: {mistake.problem}") from None
     except yaml.YAMLError:
-        raise UserError(f"--set {quoted(text)}: {quoted(value)} is not a YAML value") from None
+        raise UserError(
+            f"--set {quoted(text)}: {quoted(value)} is not a YAML value; a text with "
+            "braces, brackets or colons stands in quotes, as in --set 'key=\"{a} {b}\"'"
+        ) from None
 
 
 def put_value(values: MutableMapping[str, Any], key: str, value: object, source: str) -> None:

@@ -16,7 +16,7 @@ import yaml
 from evoprompt.config.reader import check_section
 from evoprompt.config.task import FieldsConfig, TaskConfig, is_hub_address
 from evoprompt.config.yaml_text import Mistake, parse_yaml
-from evoprompt.errors import UserError, clip, printable
+from evoprompt.errors import UserError, clip, printable, quoted
 from evoprompt.jobs.evolve.config import check_config
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.fields import fill, resolve, text_of
@@ -28,6 +28,8 @@ from evoprompt.tasks.sources.file import is_native, task_name
 #: Different values among which a column may be a label that no name says, and labels that are
 #: listed as choices.
 MOST_LABELS = 50
+#: Share of a column's values that may be missing by mistake.
+MOST_BLANK = 0.05
 #: Examples of each split at most: of a search that takes minutes.
 MOST: Mapping[str, int] = {
     "demonstration_pool": 200,
@@ -150,6 +152,12 @@ def _by_content(
         if 2 <= len(set(v)) <= min(MOST_LABELS, len(v) // 2) and c != given.input
     ]
     target = given.target or (few[-1] if few else None)
+    if given.target is None and few and (blank := len(values[few[-1]]) - len(texts[few[-1]])):
+        others = f", or name another column: --target {quoted(few[-2])}" if few[1:] else ""
+        raise UserError(
+            f"the column {quoted(few[-1])} looks like the answers, and {blank} of "
+            f"{len(values[few[-1]])} rows have none there; fill it in, or delete these rows{others}"
+        )
     many = {c: fmean(map(len, v)) for c, v in texts.items() if c != target and c not in few}
     text = given.input or (max(many, key=lambda c: many[c]) if many else None)
     if text is None or target is None:
@@ -159,12 +167,15 @@ def _by_content(
 
 
 def _texts(values: Iterable[object]) -> list[str] | None:
-    """Return the values as texts; None where one is none, or missing."""
+    """Return the values as texts but for those that are missing; None where one is no text, or more
+    are missing than a slip leaves out.
+    """
     try:
         found = [text_of(value) for value in values]
     except TypeError:
         return None
-    return [t for t in found if t] if all(found) else None
+    texts = [text for text in found if text and text.strip()]
+    return texts if len(texts) >= (1 - MOST_BLANK) * len(found) else None
 
 
 def _written(pieces: Sequence[object]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -88,6 +89,24 @@ def test_columns_whose_names_say_nothing_are_found_by_what_they_hold(tmp_path: P
     fields = load_config(path).task.fields
     assert (fields.input, fields.target) == ("q1", "q2")
     assert "guessed; it could be Agent" in path.read_text()
+
+
+def test_a_label_that_is_missing_in_some_rows_is_told_and_no_other_column_taken(tmp_path: Path):
+    path = tickets(tmp_path, ("What", "Kind"))
+    text = path.read_text(encoding="utf-8-sig")
+    for number in (4, 9):  # the rows of these numbers lose their label
+        text = re.sub(rf"(number {number}\nBye\";)[^;]*;", r"\1 ;", text)
+    path.write_text(text)
+    with pytest.raises(UserError, match="'Kind' looks like the answers, and 2 of 150 rows have"):
+        written(path)
+    assert "--target 'Agent'" in failure(path)
+    assert load_config(written(path, target="Agent")).task.fields.target == "Agent"
+
+
+def failure(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        written(path)
+    return str(caught.value)
 
 
 def test_columns_that_are_given_are_taken(tmp_path: Path):
