@@ -17,6 +17,7 @@ from evoprompt.config.reader import check_section
 from evoprompt.config.task import FieldsConfig, TaskConfig, is_hub_address
 from evoprompt.config.yaml_text import Mistake, parse_yaml
 from evoprompt.errors import UserError, clip, printable, quoted
+from evoprompt.fitness.metrics import numbers
 from evoprompt.jobs.evolve.config import check_config
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.fields import fill, resolve, text_of
@@ -242,9 +243,11 @@ def _metric_lines(task: Task) -> list[str]:
     """Return how answers in free text may be graded as they are written."""
     if task.has_choices:
         return []
+    targets = [e.target for split in task.splits.values() for e in split]
+    name = "number" if all(map(numbers, targets)) else "f1"
     return [
         "# The search goes by likelihood. To choose and test by what the model writes:",
-        "# final: {metric: {name: f1}}  # evoprompt config --explain final.metric",
+        f"# final: {{metric: {{name: {name}}}}}  # evoprompt config --explain final.metric",
     ]
 
 

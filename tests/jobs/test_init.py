@@ -126,6 +126,13 @@ def test_a_file_of_which_nothing_can_be_said_is_refused_with_its_columns(tmp_pat
         written(path)
 
 
+def test_answers_with_numbers_are_to_be_graded_by_them(tmp_path: Path):
+    rows = [{"input": f"{n} + {n}?", "target": f"That is {2 * n}."} for n in range(60)]
+    path = tmp_path / "sums.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert "# final: {metric: {name: number}}" in written(path).read_text()
+
+
 def test_more_labels_than_are_taken_for_choices_are_listed(tmp_path: Path):
     rows = [{"text": f"text {n}", "label": f"l{n % 30}"} for n in range(300)]
     path = tmp_path / "x.jsonl"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from evoprompt.backends.base import TextTokenizer
 from evoprompt.config.metric import MetricConfig
 from evoprompt.errors import UserError
 from evoprompt.fitness.base import Fitness
@@ -62,6 +65,27 @@ def check_metric(config: Config, task: Task, fitness: Fitness) -> None:
     splits = (task.validation, task.test) if key == FINAL else task.splits.values()
     for split in splits:
         grader.check(split)
+
+
+def cut_short(
+    config: Config, task: Task, fitness: Fitness, tokenizer: Callable[[], TextTokenizer]
+) -> list[str]:
+    """Return a sentence where right answers are longer than what the model may write; the tokenizer
+    is opened where answers are written.
+    """
+    if (found := metric_of(config, fitness)) is None:
+        return []
+    metric, key = found
+    answers = {e.target for split in task.splits.values() for e in split}
+    encoded = tokenizer().encode([f" {a}" for a in sorted(answers)], add_special_tokens=False)
+    longer = sum(len(tokens) > metric.max_tokens for tokens in encoded)
+    if not longer:
+        return []
+    return [
+        f"{longer} of {len(encoded)} right answers have more than the {metric.max_tokens} tokens "
+        f"that a model may write, the longest {max(map(len, encoded))}; what it writes is cut "
+        f"there, set {key}.max_tokens to let it end"
+    ]
 
 
 def answering_of(config: Config, fitness: Fitness) -> Answering | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from evoprompt.backends.base import Identity
+from evoprompt.backends.open import backend_of
 from evoprompt.backends.shared import SharedModels
 from evoprompt.errors import InexactScoringError
 from evoprompt.jobs.base import (
@@ -22,6 +24,7 @@ from evoprompt.jobs.base import (
     taken_away,
     tell_data,
 )
+from evoprompt.jobs.evolve.answering import cut_short
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.display import Display, QuietObserver
@@ -78,9 +81,11 @@ def conduct(
     folder = EvolveFolder.create(out, config.name)
     with taken_away(folder, EXAMPLES):
         settled = with_examples(config, folder.path, examples)
-        task, _ = check_task(settled)
+        task, fitness = check_task(settled)
         folder.begin(config, provenance(settled, identity, task.account(), writer))
-        tell_data(console, task.summary(), task.notes)
+        opened = partial(backend_of(settled).tokenizer, identity)
+        cut = cut_short(settled, task, fitness, opened)
+        tell_data(console, task.summary(), (*task.notes, *cut))
         if show:
             _show(settled, folder, on_generation, parent)
         else:

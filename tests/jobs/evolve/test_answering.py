@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from toys.instant import InstantExecutor
+from toys.instant import ByteTokenizer, InstantExecutor
 from toys.metrics import early
 
 import evoprompt as ep
@@ -21,8 +21,8 @@ from evoprompt.evolution.experience import mistakes_of
 from evoprompt.fitness.catalog import fitness_of
 from evoprompt.fitness.grading import Grader
 from evoprompt.jobs.base import job_of
-from evoprompt.jobs.evolve.answering import answering_of
-from evoprompt.jobs.evolve.build import build
+from evoprompt.jobs.evolve.answering import answering_of, cut_short
+from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
@@ -230,6 +230,20 @@ def test_what_does_not_go_together_is_said_in_a_sentence(
     with pytest.raises(UserError, match=sentence):
         start(load_config(written_file, changes), tmp_path / "run")
     assert not (tmp_path / "run" / LINEAGE).exists()
+
+
+def test_right_answers_that_are_longer_than_what_may_be_written_are_told(written_file: Path):
+    def told(max_tokens: int) -> list[str]:
+        metric = f"fitness={{kind: metric, metric: {{name: number, max_tokens: {max_tokens}}}}}"
+        config = load_config(written_file, [metric, "task.name=worked_problems"])
+        task, fitness = check_task(config)
+        return cut_short(config, task, fitness, ByteTokenizer)
+
+    # the longest of one step, a token a byte: " 9 - 1 = 8. The answer is 8."
+    [sentence] = told(27)
+    assert "more than the 27 tokens that a model may write, the longest 28" in sentence
+    assert "fitness.metric.max_tokens" in sentence
+    assert told(28) == []
 
 
 def test_every_config_of_a_metric_is_read_back(written_file: Path):
