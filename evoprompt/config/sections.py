@@ -26,6 +26,7 @@ from evoprompt.config.values import (
     Tokens,
 )
 from evoprompt.config.workers import WorkersConfig as WorkersConfig
+from evoprompt.config.writer import WriterConfig as WriterConfig
 
 CalibrationConfig = Literal["auto", "head", "labelled", "batch", "contextual", "off"]
 
@@ -88,19 +89,6 @@ class TraitsConfig(Section):
     #: where `fitness.kind` is metric, the likelihood of the right answers too; costs each prompt
     #: once more
     likelihood: bool = False
-
-
-class WriterConfig(Section):
-    """Who writes instructions, for the operators that have them written."""
-
-    #: a name or a folder as in `model.name`, which runs in this process; None is the model that the
-    #: prompts are for
-    model: str | None = None
-    #: of a server that holds the writer, as in `workers.url`; `model` then names its tokenizer's
-    url: str | None = None
-    #: at which it draws; 0 always takes the likeliest token
-    temperature: Annotated[float, NUMBER, Field(ge=0, le=100)] = 0.8
-    max_tokens: Annotated[int, NUMBER, Field(ge=4, le=2048)] = 64  #: of an instruction
 
 
 class BudgetConfig(Section):

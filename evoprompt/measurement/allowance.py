@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from evoprompt.records import TokenCount
@@ -36,3 +37,19 @@ class Allowance:
         """Return the work since this was asked last."""
         count, self._count = self._count, TokenCount()
         return count
+
+
+class Uncharged(Allowance):
+    """Of work that no budget is charged for: its tokens are told, and there is always room.
+
+    Args:
+        account: where it is told.
+    """
+
+    def __init__(self, account: Allowance) -> None:
+        super().__init__()
+        self._account = account
+
+    def add(self, work: TokenCount) -> None:
+        """Tell of work that was done."""
+        self._account.add(replace(work, floor_body_tokens=0, logical_tokens=0))

@@ -57,8 +57,14 @@ class ModelTextWriter:
         # a token that is written is forwarded as one of a prompt is
         taken = written.count.floor_body_tokens + written.count.generated_tokens
         self._allowance.add(replace(written.count, floor_body_tokens=taken))
-        text = written.text
-        if written.num_tokens >= self._max_tokens:
-            whole = SENTENCE.match(text)
-            text = whole[0] if whole else ""
-        return text.strip() or None
+        return kept(written.text, is_cut=written.num_tokens >= self._max_tokens)
+
+
+def kept(text: str, *, is_cut: bool) -> str | None:
+    """Return what is kept of a line that was written: of one that was cut off its whole sentences;
+    None where that is nothing.
+    """
+    if is_cut:
+        whole = SENTENCE.match(text)
+        text = whole[0] if whole else ""
+    return text.strip() or None

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
-from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
+from evoprompt.backends.base import Executor, Identity, ModelInfo, TextTokenizer, WorkUnit
+from evoprompt.backends.local import LocalBackend
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError, clip, quoted
 from evoprompt.optimizers.prompts import Form
@@ -27,6 +28,8 @@ from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.gradient import Exchange
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
+#: What a program is called where models have names.
+PROGRAM = "predict_fn"
 #: Stands around the input of a row: an invisible separator, which no prompt needs.
 MARK = "\u2063"
 #: Between the turns of a chat as the search has it, and within one.
@@ -77,22 +80,28 @@ class BlackBox:
     # the backend
 
     def identify(self, model: ModelConfig) -> Identity:
-        """Return what answers: a program may be another one the next time."""
+        """Return what answers: a program may be another one the next time. Another model, which
+        writes instructions, is one of this process.
+        """
+        if model.name != PROGRAM:
+            return LocalBackend().identify(model)
         return Identity(model.name, "a function of this process", uuid4().hex)
 
-    def tokenizer(self, identity: Identity) -> BlackBox:
+    def tokenizer(self, identity: Identity) -> TextTokenizer:
         """Return what makes texts tokens."""
-        return self
+        return self if identity.name == PROGRAM else LocalBackend().tokenizer(identity)
 
-    def open(self, model: ModelConfig, workers: WorkersConfig) -> BlackBox:
+    def open(self, model: ModelConfig, workers: WorkersConfig) -> Executor:
         """Return what asks."""
-        return self
+        if model.name == PROGRAM:
+            return self
+        return LocalBackend().open(model, WorkersConfig(backend="local", threads=None))
 
     # the tokenizer
 
-    begin_token: ClassVar[int] = 0
-    break_tokens: ClassVar[frozenset[int]] = frozenset()
-    special_tokens: ClassVar[frozenset[int]] = frozenset()
+    begin_token: int = field(default=0, init=False)
+    break_tokens: frozenset[int] = field(default=frozenset(), init=False)
+    special_tokens: frozenset[int] = field(default=frozenset(), init=False)
 
     def encode(
         self, texts: Sequence[Any], *, add_special_tokens: bool = True
@@ -114,7 +123,7 @@ class BlackBox:
 
     def info(self) -> ModelInfo:
         """Return what is known of it."""
-        told = {"placement": "predict_fn", "device": "predict_fn", "arithmetic": "none"}
+        told = {"placement": PROGRAM, "device": PROGRAM, "arithmetic": "none"}
         return ModelInfo(
             window=10**9,
             dtype="none",

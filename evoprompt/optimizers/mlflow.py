@@ -21,7 +21,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import conduct
 from evoprompt.jobs.given import config_of
-from evoprompt.optimizers.black_box import MARK, TOKENS_A_CALL, BlackBox, Evaluate, grade
+from evoprompt.optimizers.black_box import MARK, PROGRAM, TOKENS_A_CALL, BlackBox, Evaluate, grade
 from evoprompt.optimizers.prompts import Form, form_of, is_taken
 from evoprompt.optimizers.rows import Record, Rows, examples_of, rows_of
 from evoprompt.plugins import name_of
@@ -33,6 +33,13 @@ from evoprompt.variation.catalog import OPERATORS
 CALLS = 300
 #: What a text that somebody else reads has no room for.
 FIXED_SLOTS = ("template", "label_words", "steps", "chat", "evaluator")
+#: How often instructions are written, where somebody writes.
+WRITTEN = {
+    "instruction_paraphrase": 1.0,
+    "instruction_mutate": 1.0,
+    "instruction_crossover": 0.5,
+    "instruction_from_history": 0.5,
+}
 STORE = "MLFLOW_TRACKING_URI"
 
 
@@ -60,6 +67,8 @@ class EvoPromptOptimizer(BasePromptOptimizer):  # type: ignore[misc]  # MLflow i
             by; None is the black box.
         tokens: that the model forwards in search and validation at most; None leaves the end to the
             generations.
+        writer: who writes instructions: the address of a server with Chat Completions, or a model's
+            name; None has none written. A black box is not charged for it.
         seed: of all random draws.
         backend: who scores with the model: a name, "module:name", a class or object of your own, or
             the address of a server that holds the model.
@@ -81,6 +90,7 @@ class EvoPromptOptimizer(BasePromptOptimizer):  # type: ignore[misc]  # MLflow i
         calls: int | None = None,
         model: str | None = None,
         tokens: int | None = None,
+        writer: str | None = None,
         seed: int = 0,
         backend: Any = "local",
         out: str | Path | None = None,
@@ -99,6 +109,7 @@ class EvoPromptOptimizer(BasePromptOptimizer):  # type: ignore[misc]  # MLflow i
             )
         self.calls = CALLS if calls is None else calls
         self.model, self.tokens, self.seed = model, tokens, seed
+        self.writer = writer
         self.backend, self.out, self.show = backend, out, show
         self.settings = dict(settings or {})
 
@@ -242,9 +253,10 @@ def _black_box_config(search: _Search, box: BlackBox, rows: Rows, calls: int) ->
     sections = {
         "fitness": {"kind": "metric", "calibration": "off", "metric": metric},
         "budget": {"logical_tokens": TOKENS_A_CALL * searched},
-        "evolution": {"operators": _operators(bool(shown))},
+        "evolution": {"operators": _operators(bool(shown), search.given.writer)},
+        **_writer(search.given.writer, charged=False),
     }
-    return search.config(rows.name, Task(task), "predict_fn", box, sections)
+    return search.config(rows.name, Task(task), PROGRAM, box, sections)
 
 
 def _likelihood_config(search: _Search, form: Form, task: Task, num_prompts: int) -> Config:
@@ -256,7 +268,8 @@ def _likelihood_config(search: _Search, form: Form, task: Task, num_prompts: int
     sections = {
         "model": {"name": model, "chat": form.policy.chat},
         "budget": {"prefill_tokens": None if tokens is None else tokens // num_prompts},
-        "evolution": {"operators": _operators(form.has_place)},
+        "evolution": {"operators": _operators(form.has_place, search.given.writer)},
+        **_writer(search.given.writer, charged=True),
     }
     settled = replace(task, config={**task.config, **own}, examples=_shown(task.examples))
     return search.config(form.name, settled, model, search.given.backend, sections)
@@ -273,12 +286,22 @@ def _shown(examples: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ..
     return tuple(examples)
 
 
-def _operators(shows: bool) -> dict[str, float]:
+def _writer(name: str | None, *, charged: bool) -> dict[str, Any]:
+    """Return the section of who writes, where anybody does."""
+    if name is None:
+        return {}
+    is_server = name.startswith(("http://", "https://"))
+    who = {"url": name, "chat": True} if is_server else {"model": name}
+    return {"writer": {**who, "charged": charged}}
+
+
+def _operators(shows: bool, writer: str | None) -> dict[str, float]:
     """Return the weights that differ from those by default: a template of MLflow has an instruction
-    and, where there is a place for them, demonstrations.
+    and, where there is a place for them, demonstrations; and who writes is asked to.
     """
     fixed = (*FIXED_SLOTS, *(() if shows else ("demonstrations",)))
-    return {operator.name: 0.0 for operator, weight in OPERATORS if operator.slot in fixed}
+    weights = {operator.name: 0.0 for operator, _ in OPERATORS if operator.slot in fixed}
+    return weights | ({} if writer is None else dict(WRITTEN))
 
 
 def _mean(results: Sequence[Any]) -> tuple[float, dict[str, float]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from toys.programs import CHAT, TEXT, Program, data
 
 import evoprompt as ep
 from evoprompt.errors import UserError
@@ -18,45 +17,6 @@ from evoprompt.optimizers.prompts import form_of
 from evoprompt.optimizers.rows import right_answer, rows_of
 from evoprompt.policy import Policy
 from evoprompt.store.folder import RunFolder
-
-TEXT = "Say what it is.\n\nText: {{text}}\nLabel:"
-CHAT = json.dumps(
-    [
-        {"role": "system", "content": "Say what it is."},
-        {"role": "user", "content": "Text: {{text}}"},
-    ]
-)
-
-
-def data(num: int = 16) -> list[dict[str, Any]]:
-    return [
-        {
-            "inputs": {"text": f"{('poor', 'nice')[i % 2]} thing {i}"},
-            "expectations": {"expected_response": ("bad", "good")[i % 2]},
-        }
-        for i in range(num)
-    ]
-
-
-class Program:
-    """Scores prompts by `worth`: (templates, inputs) -> from 0 to 1; counts its calls."""
-
-    def __init__(self, worth: Callable[[dict[str, str], dict[str, Any]], float]) -> None:
-        self.worth = worth
-        self.asked: list[tuple[dict[str, str], str]] = []
-
-    def __call__(self, prompts: dict[str, str], rows: list[dict[str, Any]]) -> list[Any]:
-        self.asked += [(prompts, row["inputs"]["text"]) for row in rows]
-        scores = [self.worth(prompts, row["inputs"]) for row in rows]
-        return [
-            SimpleNamespace(
-                outputs="an answer\nof lines",
-                score=score,
-                rationales={"own": "so it is"},
-                individual_scores={"own": score},
-            )
-            for score in scores
-        ]
 
 
 def shows(prompts: dict[str, str], inputs: dict[str, Any]) -> float:
@@ -144,6 +104,16 @@ def test_without_scorers_a_model_gives_no_scores(long_model):
     found = optimizer.optimize(program, data(40), {"p": TEXT}, False)
     assert found.initial_eval_score is None
     assert found.final_eval_score is None
+
+
+@pytest.mark.slow
+def test_a_model_of_this_process_writes_for_a_black_box_without_charge(long_model, tmp_path):
+    program = Program(shows)
+    optimizer = ep.EvoPromptOptimizer(calls=60, writer=str(long_model), out=tmp_path / "runs")
+    optimizer.optimize(program, data(), {"p": TEXT}, False)
+    tokens = RunFolder(tmp_path / "runs" / "p").read("summary.json")["tokens"]
+    assert tokens["by_phase"]["variation"] > 2 * 60
+    assert len(program.asked) <= 60
 
 
 def test_rows_are_split_once_and_what_is_shown_is_not_asked():

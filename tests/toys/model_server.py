@@ -35,6 +35,8 @@ class ModelServer:
         self.fault, self.after = "", 0
         self.prompts: list[list[int]] = []  #: that were read, in order
         self._rows: dict[int, np.ndarray] = {}
+        self.messages: list[list[dict[str, str]]] = []  #: of chats, in order
+        self.said, self.finish = "Sort the mail by {} rules.\nAs you asked.", "stop"
         self.keys: list[str | None] = []
 
     def row(self, context: list[int]) -> np.ndarray:
@@ -61,10 +63,21 @@ class ModelServer:
                 [body.get("content") or body["prompt"]], add_special_tokens=False
             )
             return {"tokens": [*tokens, 1] if self.fault == "tokens" else list(tokens)}
+        if path == "/v1/chat/completions":
+            return self._chat(body)
         prompt = body.get("prompt") or body.get("input_ids") or []
         self.prompts.append(list(prompt))
         by_path = {"/completion": self._llama, "/generate": self._sglang}
         return by_path.get(path, self._echo if body.get("echo") else self._vllm)(prompt, body)
+
+    def _chat(self, body: dict[str, Any]) -> Any:
+        """Write an instruction with the seed in it; all messages are kept."""
+        self.messages.append(body["messages"])
+        self.prompts.append([])
+        message = {"role": "assistant", "content": self.said.format(body["seed"] % 1000)}
+        usage = {"prompt_tokens": 50, "completion_tokens": 7}
+        choice = {"message": message, "finish_reason": self.finish}
+        return {"choices": [choice], "usage": usage}
 
     def _asked(self, tokens: list[int]) -> list[int]:
         """The tokens that the answer is of."""

@@ -31,24 +31,26 @@ class Client:
 
     Args:
         url: of the server, without the path of what is asked; a last `/v1` is left out.
+        where: the address stands in a configuration, for errors.
 
     Raises:
         UserError: it is no address of HTTP, or has a password in it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, where: str = "workers.url") -> None:
+        self._where = where
         try:
             parts = urlsplit(url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:
-            raise _no_address(url) from None
+            raise _no_address(url, where) from None
         if parts.username or parts.password:
             raise UserError(
-                f"workers.url has a name or a password in it; leave them out, and give the key in "
+                f"{where} has a name or a password in it; leave them out, and give the key in "
                 f"the environment variable {KEY}"
             )
         if not known or parts.query or parts.fragment:
-            raise _no_address(url)
+            raise _no_address(url, where)
         self.url = url.rstrip("/").removesuffix("/v1")
         self._session = requests.Session()
 
@@ -96,7 +98,7 @@ class Client:
                 time.sleep(pause)
         raise MachineError(
             f"the server {self.url} {trouble}, after {len(PAUSES) + 1} tries; look whether it runs "
-            "and whether workers.url is its address; what was scored is kept"
+            f"and whether {self._where} is its address; what was scored is kept"
         )
 
     def _read(self, answer: requests.Response, path: str) -> Any:
@@ -112,7 +114,7 @@ class Client:
         if status != 200:
             raise UserError(
                 f"the server {self.url} refuses {path} (HTTP {status}: {_said(answer)}); look at "
-                "workers.url, workers.dialect, and the length that the server allows"
+                f"{self._where}, the server's dialect, and the length that it allows"
             )
         try:
             return answer.json()
@@ -140,7 +142,7 @@ def _said(answer: requests.Response) -> str:
     return clip(text.replace(key, "***") if key else text) or "nothing more"
 
 
-def _no_address(url: str) -> UserError:
+def _no_address(url: str, where: str) -> UserError:
     return UserError(
-        f"workers.url={quoted(url)} is no address of a server; give one like http://127.0.0.1:8000"
+        f"{where}={quoted(url)} is no address of a server; give one like http://127.0.0.1:8000"
     )

@@ -104,7 +104,7 @@ def with_absolute_model(model: ModelConfig, folder: Path) -> ModelConfig:
 
 def with_absolute_writer(writer: WriterConfig, folder: Path) -> WriterConfig:
     """Return a writer whose model means the same from anywhere."""
-    if writer.model is None:
+    if writer.model is None or writer.chat:
         return writer
     return writer.model_copy(update={"model": place_model(writer.model, folder)})
 

@@ -33,7 +33,7 @@ from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.tracked import ending_of
-from evoprompt.jobs.evolve.writers import writer_config
+from evoprompt.jobs.evolve.writers import identity_of_writer, writer_config
 from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
@@ -125,7 +125,7 @@ def identify_writer(config: Config, console: Console) -> Identity | None:
     to be fetched first, that is said and done.
     """
     other = writer_config(config)
-    return None if other is None else identify(other, console)
+    return identity_of_writer(config) if other is None else identify(other, console)
 
 
 def carry_out(

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from evoprompt.authors import TextWriter
+from evoprompt.backends.base import Identity
 from evoprompt.backends.open import in_this_process, open_model
+from evoprompt.backends.server.chat import ChatServer
 from evoprompt.config.sections import JobConfig, WorkersConfig
 from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.measurement.allowance import Allowance
+from evoprompt.measurement.allowance import Allowance, Uncharged
 from evoprompt.measurement.author import author_of
+from evoprompt.measurement.chat_writer import ChatTextWriter
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.reader import ModelReader
 from evoprompt.measurement.text_writer import ModelTextWriter
@@ -63,11 +67,11 @@ def drawn_of(config: Config) -> list[tuple[Operator, float]]:
 
 def writer_config(config: Config) -> JobConfig | None:
     """Return the configuration of a writer of instructions that is another model, in this process
-    or on a server; None where it is the run's own, or nobody writes any.
+    or on a server; None where it is the run's own, is sent messages, or nobody writes any.
     """
     needs = needs_of(operator for operator, _ in drawn_of(config))
     name, url = config.writer.model, config.writer.url
-    if (name is None and url is None) or Need.WRITER not in needs:
+    if (name is None and url is None) or Need.WRITER not in needs or config.writer.chat:
         return None
     other = {} if name is None else {"name": name, "revision": None, "adapter": None}
     changed: dict[str, object] = {"model": config.model.model_copy(update=other)}
@@ -76,6 +80,19 @@ def writer_config(config: Config) -> JobConfig | None:
     elif config.workers.backend == "server":  # which holds one model, and not this one
         changed["workers"] = WorkersConfig(backend="local", threads=None)
     return in_this_process(config.model_copy(update=changed))
+
+
+def identity_of_writer(config: Config) -> Identity | None:
+    """Return who writes instructions where they are written by messages; None where nobody does.
+
+    Raises:
+        UserError, MachineError: the server cannot be asked.
+    """
+    if not config.writer.chat or Need.WRITER not in needs_of(o for o, _ in drawn_of(config)):
+        return None
+    server = ChatServer(str(config.writer.url), config.writer.model)
+    server.close()
+    return server.identity
 
 
 def with_writers(
@@ -109,13 +126,7 @@ def with_writers(
         materials = replace(materials, author=author)
         writers.held.append(labelling.close)
     if Need.WRITER in needs:
-        if (other := writer_config(config)) is not None:
-            model = open_model(other)
-            writer = Writer(model.tokenizer, model.executor)
-            writers.held.append(model.executor.close)
-        how = config.writer
-        text_writer = ModelTextWriter(writer, how.temperature, how.max_tokens, writers.allowance)
-        materials = replace(materials, writer=text_writer)
+        materials = replace(materials, writer=_text_writer(config, writer, writers))
     if Need.READER in needs:
         pool = task.pool if task.choices else ()
         materials = replace(
@@ -124,3 +135,18 @@ def with_writers(
     if not needs & {Need.AUTHOR, Need.WRITER, Need.READER}:
         return strategy, None
     return replace(strategy, materials=materials), writers
+
+
+def _text_writer(config: Config, own: Writer, writers: Writers) -> TextWriter:
+    """Return who writes instructions; `own` writes with the run's model."""
+    how = config.writer
+    account = writers.allowance if how.charged else Uncharged(writers.allowance)
+    if how.chat:
+        server = ChatServer(str(how.url), how.model)
+        writers.held.append(server.close)
+        return ChatTextWriter(server, how.temperature, how.max_tokens, account)
+    if (other := writer_config(config)) is not None:
+        model = open_model(other)
+        own = Writer(model.tokenizer, model.executor)
+        writers.held.append(model.executor.close)
+    return ModelTextWriter(own, how.temperature, how.max_tokens, account)
