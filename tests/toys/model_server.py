@@ -33,6 +33,8 @@ class ModelServer:
         self.names = ["served"]
         self.paths: tuple[str, ...] = ()  #: the only ones that there are, if any are given
         self.fault, self.after = "", 0
+        self.weights = 0  #: another number, other weights
+        self.noise = 0.0  #: nats that are added to every log-probability
         self.prompts: list[list[int]] = []  #: that were read, in order
         self._rows: dict[int, np.ndarray] = {}
         self.messages: list[list[dict[str, str]]] = []  #: of chats, in order
@@ -41,7 +43,7 @@ class ModelServer:
 
     def row(self, context: list[int]) -> np.ndarray:
         """Log-probabilities of the next token."""
-        seed = crc32(repr(list(context)).encode())
+        seed = crc32(repr(list(context)).encode()) + self.weights
         if seed not in self._rows:
             logits = np.random.default_rng(seed).normal(size=self.size)
             self._rows[seed] = logits - np.logaddexp.reduce(logits)
@@ -92,7 +94,7 @@ class ModelServer:
         return tokens
 
     def _value(self, context: list[int], token: int) -> float:
-        return float("nan") if self.fault == "nan" else float(self.row(context)[token])
+        return float("nan") if self.fault == "nan" else self.row(context)[token] - self.noise
 
     def _vllm(self, prompt: list[int], body: dict[str, Any]) -> Any:
         tokens = self._drawn(prompt, body["max_tokens"])

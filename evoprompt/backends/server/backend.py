@@ -13,13 +13,18 @@ from evoprompt.backends.local import folder_identity
 from evoprompt.backends.server.client import Client, nonsense
 from evoprompt.backends.server.dialects import DIALECTS, OWNERS, Dialect
 from evoprompt.backends.server.executor import ServerExecutor
+from evoprompt.backends.server.weights import known_weights
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError, quoted
-from evoprompt.scoring.models import resolve_model
+from evoprompt.scoring.models import memo_file, resolve_model
 from evoprompt.scoring.tokenizer import Tokenizer
 
 #: What a server is asked before anything is scored.
 TEXT, ANSWERS = "The meal was fine.", (" good", " bad")
+#: After what else it is asked for these answers, so that its weights are known again.
+TEXTS = ("A train that is late is", "Yes or no? It rains, and the street is dry:", "1, 2, 3,")
+#: Where is remembered what was heard of a server's weights: beside the memo.
+HEARD = "servers.json"
 #: Prompts that a server is sent at once where `workers.count` is not given: a server of llama.cpp
 #: has few slots, and one that two units take turns in has forgotten each other's beginning.
 AT_ONCE = {"llama.cpp": 1, "echo": 4, "vllm": 8, "sglang": 8}
@@ -89,11 +94,14 @@ class ServerBackend:
         client = Client(workers.url or "")
         try:
             found = served(client, workers, model.name)
-            _try(client, found, Tokenizer(folder), model.name)
+            heard = _try(client, found, Tokenizer(folder), model.name)
             window = found.dialect.window(client, found.listed) or _window(folder)
         except BaseException:
             client.close()
             raise
+        # of the memo: where it is, what the server says of its weights, and which these are
+        about = f"{client.url} {found.name} {json.dumps(_lasting(found.listed))}"
+        weights = known_weights(memo_file().with_name(HEARD), about, heard)
         at_once = workers.count or AT_ONCE[found.dialect.name]
         info = ModelInfo(
             window=window,
@@ -104,8 +112,7 @@ class ServerBackend:
             placement=f"the server {client.url}",
             device="server",
             chunk_tokens=1,
-            # of the memo: what the server says of its weights, and where it is
-            arithmetic=f"{client.url} {found.name} {json.dumps(_lasting(found.listed))}",
+            arithmetic=f"{about} {weights}",
         )
         return ServerExecutor(client, found.dialect, found.name, info)
 
@@ -148,9 +155,12 @@ def served(client: Client, workers: WorkersConfig, name: str) -> Served:
     return Served(DIALECTS[kind], wanted, rows[wanted])
 
 
-def _try(client: Client, found: Served, tokenizer: Tokenizer, name: str) -> None:
-    """Raise `UserError` where the server's model reads other tokens than the tokenizer, or does not
-    tell the log-probabilities of given ones.
+def _try(client: Client, found: Served, tokenizer: Tokenizer, name: str) -> list[float]:
+    """Return some log-probabilities, nats, by which the weights are known again.
+
+    Raises:
+        UserError: the server's model reads other tokens than the tokenizer, or does not tell the
+            log-probabilities of given ones.
     """
     [plain] = tokenizer.encode([TEXT], add_special_tokens=False)
     if not found.dialect.is_read_as(client, found.name, TEXT, plain):
@@ -161,7 +171,9 @@ def _try(client: Client, found: Served, tokenizer: Tokenizer, name: str) -> None
         )
     answers = tokenizer.encode(ANSWERS, add_special_tokens=False)
     tokens = tuple(dict.fromkeys(answer[0] for answer in answers))
-    found.dialect.read(client, found.name, plain, tokens)
+    texts = [plain, *tokenizer.encode(TEXTS, add_special_tokens=False)]
+    heard = [found.dialect.read(client, found.name, text, tokens) for text in texts]
+    return [value for read in heard for value in read.log_prob]
 
 
 def _window(folder: Path) -> int:

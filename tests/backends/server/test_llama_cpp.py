@@ -9,11 +9,14 @@ import pytest
 from toys.gguf_file import write_gguf
 from toys.llama_server import llama_server
 
+import evoprompt as ep
 from evoprompt.backends.base import WorkUnit
 from evoprompt.backends.local import LocalBackend
 from evoprompt.backends.server.backend import ServerBackend
 from evoprompt.config.sections import ModelConfig, WorkersConfig
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.session import start
 from evoprompt.scoring.models import resolve_model
 from evoprompt.scoring.trie import TokenRequest
 from evoprompt.testing.backends import check_backend
@@ -52,6 +55,28 @@ def test_a_server_of_llama_cpp_scores_as_this_engine_does(tiny_model: Path, tmp_
         assert_alike(url, str(tiny_model), tokens_at_most=1.3)
         workers = WorkersConfig(backend="server", url=url)
         check_backend(ServerBackend().at(workers), ModelConfig(name=str(tiny_model)), workers)
+
+
+@pytest.mark.slow
+def test_commands_ask_a_server_of_llama_cpp(tiny_model: Path, config_file: Path, tmp_path: Path):
+    write_gguf(tiny_model, tmp_path / "tiny.gguf")
+    keys = ["workers.backend=server", "evolution.generations=1", "evolution.children=2"]
+    with llama_server(tmp_path / "tiny.gguf") as url:
+        start(load_config(config_file, [*keys, f"workers.url={url}"]), tmp_path / "run")
+        workers = WorkersConfig(backend="server", url=url)
+        first, again = (
+            ServerBackend().at(workers).open(ModelConfig(name=str(tiny_model)), workers)
+            for _ in range(2)
+        )
+        assert first.info() == again.info(), "the same weights are known again"
+        pairs = [("a good", " film"), ("a bad", " meal")]
+        there = [s.log_likelihood for s in ep.score(pairs, model=str(tiny_model), backend=url)]
+        run = ep.load(tmp_path / "run")
+        answers = run.predict(["a good film", "a bad meal"])
+        run.close()
+    here = [s.log_likelihood for s in ep.score(pairs, model=str(tiny_model))]
+    np.testing.assert_allclose(there, here, atol=1e-2)
+    assert set(answers) <= {"good", "bad"}
 
 
 @pytest.mark.slow
