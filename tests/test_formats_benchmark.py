@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from evoprompt.jobs.evolve.config import check_config
 from experiments.benchmarks import formats
 
 
@@ -51,6 +52,12 @@ def test_a_run_leaves_a_line_and_a_later_call_makes_only_what_is_missing(
     assert second["chat"] == "turns"
     assert second["ended"] == "after 0 s"
     assert "0: ended after 0 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", formats.TASKS)
+def test_each_task_has_a_configuration_that_is_read(data: Path, task: str):
+    config = check_config(formats.settings({"task": task, "model": "any"}, data), "formats")
+    assert (config.fitness.kind == "metric") == (task in formats.ANSWERS)
 
 
 def test_a_cell_has_the_means_of_its_seeds_and_each_difference():

@@ -32,10 +32,10 @@ CELL = ("task", "model", "chat")
 SIZES = {"fitness_examples": 48, "validation_examples": 36}
 #: Of tasks with choices: logical tokens, and test examples.
 LABELS = {"budget": {"logical_tokens": 10_000}, "test_examples": 100}
-#: Of written answers, which cost more: their sizes, prefill tokens, and how many tokens an answer
-#: may have, by task.
-WRITTEN = {"fitness_examples": 16, "validation_examples": 16, "test_examples": 50}
-WRITTEN_BUDGET = {"prefill_tokens": 10_000}
+#: Of written answers, which cost more: their sizes, the search in the place of a budget, and how
+#: many tokens an answer may have, by task.
+WRITTEN = {"fitness_examples": 10, "validation_examples": 10, "test_examples": 32}
+WRITTEN_SEARCH = {"generations": 1, "children": 4}
 ANSWERS = {"word_problems": 12, "worked_problems": 32}
 #: Steps of a problem, by model where two are beyond it.
 DIFFICULTY, DIFFICULTIES = 2, {"smollm2-135m": 1}
@@ -49,11 +49,11 @@ def settings(cell: dict[str, Any], data: Path, tokens: int | None = None) -> dic
     values = _written(task, model) if task in ANSWERS else _with_labels(task, data)
     budget = dict.fromkeys(values["budget"], tokens) if tokens else values["budget"]
     return {
+        "evolution": {"generations": 100},  # the budget ends it
         **values,
         "budget": budget,
         "workers": {"backend": "local", "threads": 1},
         "tracking": {"enabled": False},
-        "evolution": {"generations": 100},  # the budget ends it
     }
 
 
@@ -64,7 +64,8 @@ def _written(task: str, model: str) -> dict[str, Any]:
             "kind": "metric",
             "metric": {"name": "number", "max_tokens": ANSWERS[task]},
         },
-        "budget": WRITTEN_BUDGET,
+        "budget": {},
+        "evolution": WRITTEN_SEARCH,
     }
 
 
