@@ -49,6 +49,7 @@ class Scored:
 
     score: float
     by_scorer: Mapping[str, float]
+    written: str  #: the answer with its score, in one line
 
 
 def grade(answer: str, example: Example) -> tuple[float, str]:
@@ -166,11 +167,11 @@ class BlackBox:
         by_template: dict[str, dict[str, None]] = {}
         for template, row in asked:
             by_template.setdefault(template, {})[row] = None
-        answers: dict[tuple[str, str], str] = {}
         for template, rows in by_template.items():
-            answers |= self._ask(template, list(rows))
+            self._ask(template, list(rows))
+        texts = [self.known[one].written for one in asked]
         count = TokenCount(body_tokens=1, floor_body_tokens=1, requests=1, generated_tokens=1)
-        return [Decoded((self._number(answers[one]),), (0.0,), False, count) for one in asked]
+        return [Decoded((self._number(text),), (0.0,), False, count) for text in texts]
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Nothing is kept."""
@@ -193,28 +194,23 @@ class BlackBox:
         return self.form.text(policy)
 
     def mean(self, template: str, rows: Sequence[str]) -> tuple[float, dict[str, float]]:
-        """Return the mean score of a template on rows, and that of each scorer; those that it was
-        not asked about yet are asked now.
-        """
-        missing = [row for row in rows if (template, row) not in self.known]
-        if missing:
-            self._ask(template, missing)
+        """Return the mean score of a template on rows, and that of each scorer."""
+        self._ask(template, rows)
         found = [self.known[template, row] for row in rows]
         names = dict.fromkeys(name for each in found for name in each.by_scorer)
         scorers = {n: sum(each.by_scorer.get(n, 0.0) for each in found) / len(found) for n in names}
         return sum(each.score for each in found) / len(found), scorers
 
-    def _ask(self, template: str, rows: Sequence[str]) -> dict[tuple[str, str], str]:
-        """Return what is written for a template and each row."""
+    def _ask(self, template: str, rows: Sequence[str]) -> None:
+        """Have the scores of a template on rows known; what is known is not asked again."""
+        rows = [row for row in rows if (template, row) not in self.known]
+        if not rows:
+            return
         self.calls += len(rows)
         prompts = {**self.others, self.form.name: template}
         results = self.evaluate(prompts, [dict(self.records[row]) for row in rows])
-        found = {}
         for row, result in zip(rows, results, strict=True):
-            scored = _scored(result)
-            self.known[template, row] = scored
-            found[template, row] = _written(result, scored)
-        return found
+            self.known[template, row] = _scored(result)
 
     def _asked(self, text: str) -> tuple[str, str]:
         """Return the template and the row of a prompt."""
@@ -269,16 +265,9 @@ def _scored(result: Any) -> Scored:
             f"the scorers give {score!r} for the answer {quoted(result.outputs)}; a score is a "
             "finite number"
         )
-    return Scored(float(score), {n: float(v) for n, v in result.individual_scores.items()})
-
-
-def _written(result: Any, scored: Scored) -> str:
-    """Return an answer with its score, in one line."""
+    by_scorer = {name: float(value) for name, value in result.individual_scores.items()}
     why = "; ".join(f"{name}: {text}" for name, text in result.rationales.items() if text)
-    told = {"score": scored.score, "scores": scored.by_scorer, "why": clip(why)}
-    outputs = (
-        result.outputs
-        if isinstance(result.outputs, str)
-        else json.dumps(result.outputs, default=str)
-    )
-    return json.dumps({"answer": outputs[:KEPT], **told})
+    said = result.outputs
+    answer = said if isinstance(said, str) else json.dumps(said, default=str)
+    told = {"answer": answer[:KEPT], "score": float(score), "scores": by_scorer, "why": clip(why)}
+    return Scored(float(score), by_scorer, json.dumps(told))

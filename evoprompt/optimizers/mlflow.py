@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from evoprompt.optimizers.rows import Record, Rows, examples_of, rows_of
 from evoprompt.plugins import name_of
 from evoprompt.policy import Policy
 from evoprompt.store.folder import SUMMARY
+from evoprompt.tracking.mlflow import SILENCED
 from evoprompt.variation.catalog import OPERATORS
 
 #: Calls of predict_fn where none are said.
@@ -175,9 +177,10 @@ class _Search:
             rows = rows_of(form, records, MARK, calls, self.given.seed)
             box = BlackBox(evaluate, form, rows.records, found.templates)
             held_out = [example.input for example in rows.splits[-1]]
-            policy, _ = self._evolve(name, _black_box_config(self, box, rows, calls), ())
-            templates = found.templates | {name: box.template(policy)}
+            config = _black_box_config(self, box, rows, calls)
             initial = found.initial or box.mean(given[name], held_out)
+            policy, _ = self._evolve(name, config, ())
+            templates = found.templates | {name: box.template(policy)}
             found = _Found(templates, initial, box.mean(templates[name], held_out))
             left -= box.calls
         return found
@@ -323,12 +326,17 @@ def _output(found: _Found) -> PromptOptimizerOutput:
 
 @contextmanager
 def _store() -> Iterator[None]:
-    """Have the runs in the store that MLflow uses in this process."""
+    """Have the runs in the store that MLflow uses in this process; what the tracker silences is
+    heard again afterwards.
+    """
     before = os.environ.get(STORE)
+    levels = {name: logging.getLogger(name).level for name in SILENCED}
     os.environ[STORE] = mlflow.get_tracking_uri()
     try:
         yield
     finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         if before is None:
             del os.environ[STORE]
         else:

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 MAX_METRICS, MAX_PARAMETERS = 1000, 100
 #: Seconds for a new SQLite store to be made, which takes a few on a busy machine.
 NEW_STORE_SECONDS = 60.0
+#: Loggers of which nothing is heard: what goes wrong is raised.
+SILENCED = ("alembic", "mlflow", "urllib3")
 #: MLflow's own patience is minutes for each call; here who calls tries again.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -223,8 +225,8 @@ class MlflowTracker:
         import mlflow
         from filelock import FileLock
 
-        for name in ("alembic", "mlflow", "urllib3"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised
+        for name in SILENCED:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if not uri.startswith(SQLITE):
             return mlflow.MlflowClient(tracking_uri=uri)
         file = database_file(uri)

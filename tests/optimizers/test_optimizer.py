@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from toys.chats import chat_model
 from toys.programs import CHAT, TEXT, Program, data
 
 import evoprompt as ep
@@ -37,6 +38,8 @@ def test_a_black_box_is_searched_by_its_scores_within_its_calls(prompt, tmp_path
     assert MARK not in best
     assert "{{text}}" in best
     assert len(program.asked) <= 100
+    pairs = [(prompts["p"], text) for prompts, text in program.asked]
+    assert len(set(pairs)) == len(pairs), "nothing is asked twice"
     assert program.asked[0][0] == {"p": prompt}, "the prompt as it is given comes first"
     folder = tmp_path / "runs" / "p"
     summary = RunFolder(folder).read("summary.json")
@@ -57,6 +60,7 @@ def test_what_the_search_asks_is_what_the_champion_is():
     assert found.optimized_prompts["p"] in {prompts["p"] for prompts, _ in program.asked}
 
 
+@pytest.mark.slow
 def test_several_prompts_are_evolved_in_turn_within_one_budget():
     def worth(prompts: dict[str, str], inputs: dict[str, Any]) -> float:
         return 0.5 * (prompts["a"] != "Be long.") + 0.5 * ("poor" in prompts["p"])
@@ -78,6 +82,7 @@ def test_where_nothing_helps_the_prompt_stays():
     assert found.initial_eval_score == found.final_eval_score == 1.0
 
 
+@pytest.mark.slow
 def test_a_model_is_searched_by_its_likelihoods(long_model, tmp_path):
     settings = {"evolution.generations": 1, "evolution.children": 2, "model.memo": False}
     optimizer = ep.EvoPromptOptimizer(
@@ -97,6 +102,33 @@ def test_a_model_is_searched_by_its_likelihoods(long_model, tmp_path):
     assert 0 < tokens["floor"] <= 40_000
 
 
+@pytest.mark.slow
+def test_a_chat_is_searched_by_its_likelihoods(long_model, tmp_path):
+    model = chat_model(long_model, tmp_path / "model")
+    settings = {"evolution.generations": 1, "evolution.children": 2, "model.memo": False}
+    optimizer = ep.EvoPromptOptimizer(model=str(model), settings=settings, out=tmp_path / "runs")
+    found = optimizer.optimize(Program(shows), data(40), {"p": CHAT}, enable_tracking=False)
+    policy = ep.load(tmp_path / "runs" / "p").champion.policy
+    assert policy.chat == "turns"
+    turns = json.loads(found.optimized_prompts["p"])
+    assert turns[-1] == {"role": "user", "content": "Text: {{text}}"}
+    assert [t["content"] for t in turns if t["role"] == "assistant"] == [
+        d.target for d in policy.demonstrations
+    ]
+
+
+def test_a_prompt_of_values_that_no_row_has_shows_no_rows():
+    """As of a program that fills its second prompt with what the first one gave."""
+    program = Program(lambda prompts, inputs: float("Sum up" not in prompts["p"]))
+    given = {"p": "Sum up.\n\nNotes: {{notes}}\nSummary:"}
+    found = ep.EvoPromptOptimizer(calls=80).optimize(program, data(), given, False)
+    best = found.optimized_prompts["p"]
+    assert best.endswith("Notes: {{notes}}\nSummary:")
+    assert best.count("Notes:") == 1
+    assert "Sum up" not in best
+
+
+@pytest.mark.slow
 def test_without_scorers_a_model_gives_no_scores(long_model):
     settings = {"evolution.generations": 1, "evolution.children": 1, "model.memo": False}
     program = Program(lambda prompts, inputs: None)  # type: ignore[arg-type,return-value]
