@@ -20,7 +20,7 @@ $(VENV)/.installed: $(PACKAGE)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev,docs]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -50,7 +50,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	@touch $@
 
 docs: $(VENV)/.installed-docs
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # make bench-gpu MODEL=...: this search beside the published ones, on this machine's GPU; also TASKS, BUDGET, ARGS.
 BENCH := .venv-bench

@@ -110,8 +110,12 @@ def unknown_keys(text: str) -> Iterator[str]:
 def unknown_names(text: str) -> Iterator[str]:
     """Names of the API, modules, operators, files, tests and entries of the log."""
     for language, code in blocks(text):
-        if language == "python" and not code.startswith("--8<--"):
-            ast.parse(code)
+        included = re.fullmatch(r'--8<-- "([^"]+)"\n', code)
+        if included and not (DOCS / included[1]).exists():
+            yield f"there is no example {included[1]}"
+        if language == "python" and not included:
+            ast.parse(code.replace("--8<--", "--8"))
+            yield from (f"this includes nothing: {n}" for n in re.findall(r".*--8.*", code))
             for name in re.findall(r"\bep\.(\w+)", code):
                 if not hasattr(evoprompt, name):
                     yield f"evoprompt has no {name}"
@@ -178,6 +182,8 @@ def test_what_a_page_names_exists(page: Path):
         ("`demonstration_shuffle`", "there is no operator demonstration_shuffle"),
         ("`configs/none.yaml`", "there is no file configs/none.yaml"),
         ("`tests/docs/test_pages.py::test_x`", "tests/docs/test_pages.py has no test_x"),
+        ('```python\n--8<-- "examples/no.py"\n```', "there is no example examples/no.py"),
+        ('```python\n--8 < --"a.py"\n```', 'this includes nothing: --8 < --"a.py"'),
         ('`experiments/LOG.md`, "a dream"', "the log has no entry a dream"),
     ],
 )
