@@ -29,7 +29,7 @@ class Section:
 
     title: str
     charts: tuple[Chart, ...]
-    columns: int = 3  #: charts beside each other
+    columns: int = 2  #: charts beside each other; of three MLflow cuts off the titles
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +98,13 @@ FITNESS = Dashboard(
                     ("accuracy/best", "accuracy/mean"),
                 ),
             ),
-            2,
         ),
         Section(
-            "On the test, which the search never saw",
+            "On the test",
             (
                 Chart("Accuracy of the champion", ("test/champion",), "bar"),
                 Chart("Over the best starting prompt", ("test/difference",), "bar"),
             ),
-            2,
         ),
         Section(
             "Population",
@@ -130,7 +128,7 @@ PRICE = Dashboard(
     "2 Price's equation",
     (
         Section(
-            "Fitness: change of the mean = sum of parts",
+            "Change of mean fitness, in parts",
             (
                 Chart("The parts, and the change as their sum", _parts("fitness")),
                 Chart(
@@ -142,7 +140,6 @@ PRICE = Dashboard(
                     ),
                 ),
             ),
-            2,
         ),
         Section(
             "One part at a time",
@@ -153,7 +150,7 @@ PRICE = Dashboard(
             ),
         ),
         Section(
-            "Transmission of fitness by operator",
+            "Transmission by operator",
             (
                 Chart(
                     "Sum over births, of each operator",
@@ -163,7 +160,7 @@ PRICE = Dashboard(
             1,
         ),
         Section(
-            "Accuracy: change of the mean = sum of parts",
+            "Change of mean accuracy, in parts",
             (Chart("The parts, and the change as their sum", _parts("accuracy")),),
             1,
         ),
@@ -192,7 +189,6 @@ RECURRENCE = Dashboard(
                     ),
                 ),
             ),
-            2,
         ),
         Section(
             "The judge",
@@ -265,15 +261,20 @@ SWEEP = Dashboard(
                 Chart(
                     "Test accuracy by tokens", ("cost/tokens_in_all", "test/champion"), "scatter"
                 ),
+                Chart("Test accuracy over the best starting prompt", ("test/difference",), "bar"),
+            ),
+        ),
+        Section(
+            "Settings, and what came of them",
+            (
                 Chart(
                     "Settings, and what came of them",
                     ("cost/tokens_in_all", "fitness/best", "test/champion"),
                     "parallel",
                     parameters=SETTINGS,
                 ),
-                Chart("Test accuracy over the best starting prompt", ("test/difference",), "bar"),
             ),
-            2,
+            1,
         ),
     ),
     (
