@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Picture:
     """A figure as SVG text; notebooks show it."""
 
-    svg: str
+    svg: str = field(repr=False)
 
     def _repr_svg_(self) -> str:
         return self.svg

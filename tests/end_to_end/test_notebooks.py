@@ -1,10 +1,11 @@
-"""Notebooks are executed from top to bottom: those that read on a tiny run, the one that evolves
-with a tiny model.
+"""Notebooks are executed from top to bottom, all at a tiny size: those that read on tiny runs,
+the others with a tiny model. What is stored in them is from a model that is real.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,18 @@ from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+#: What makes them tiny.
+SIZES = {"TEST": "8", "DRAWS": "1", "SEEDS": "1", "TOKENS": "40000"}
+
+
+def read(path: Path) -> Any:
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
+def code_of(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -23,36 +36,43 @@ def test_a_notebook_runs_from_top_to_bottom(
     path: Path,
     config_file: Path,
     boost_file: Path,
-    tiny_model: Path,
+    long_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    import nbformat
     from nbclient import NotebookClient
 
     if path.stem == "read_a_loop":
         boost_session.start(load_boost(boost_file), tmp_path / "run")
-        boost_session.start(
-            load_boost(boost_file), tmp_path / "study" / "tiny" / "mood" / "naive-0"
-        )
+        study = tmp_path / "study" / "tiny" / "mood" / "naive-0"
+        boost_session.start(load_boost(boost_file), study)
         monkeypatch.setenv("EVOPROMPT_STUDY", str(tmp_path / "study"))
-    else:
+    elif path.stem == "read_a_run":
         start(load_config(config_file), tmp_path / "run")
-    monkeypatch.setenv("EVOPROMPT_MODEL", str(tiny_model))
-    monkeypatch.setenv("EVOPROMPT_TOKENS", "60000")
-    for variable in ("EVOPROMPT_RUN", "EVOPROMPT_LOOP"):
-        monkeypatch.setenv(variable, str(tmp_path / "run"))
-    notebook = nbformat.read(path, as_version=4)
+    given = SIZES | {"MODEL": str(long_model), "MODELS": str(long_model)}
+    given |= dict.fromkeys(("RUN", "LOOP"), str(tmp_path / "run"))
+    for name, value in given.items():
+        monkeypatch.setenv(f"EVOPROMPT_{name}", value)
+    notebook = read(path)
     NotebookClient(
         notebook,
         timeout=120,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
     ).execute()
-    assert all(
-        not cell.get("outputs") or all(o.output_type != "error" for o in cell.outputs)
-        for cell in notebook.cells
-    )
+    stored = code_of(read(path))
+    for before, now in zip(stored, code_of(notebook), strict=True):
+        assert now.outputs or not before.outputs, "what the stored one shows is shown"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_has_its_outputs_stored_without_errors_or_places_of_one_machine(path: Path):
+    cells = code_of(read(path))
+    assert any(cell.outputs for cell in cells)
+    assert all(output.output_type != "error" for cell in cells for output in cell.outputs)
+    assert "/tmp/" not in path.read_text("utf-8")
+    numbers = [cell.execution_count for cell in cells]
+    assert numbers == list(range(1, len(cells) + 1)), "it was not run from top to bottom"
 
 
 def test_there_is_a_notebook():
