@@ -74,14 +74,13 @@ def conduct(
     Raises:
         UserError: as `start`.
     """
-    if not examples:
-        check_task(config)
+    checked = None if examples else check_task(config)
     console = new_console(quiet=not show)
     identity, writer = identify(config, console), identify_writer(config, console)
     folder = EvolveFolder.create(out, config.name)
     with taken_away(folder, EXAMPLES):
         settled = with_examples(config, folder.path, examples)
-        task, fitness = check_task(settled)
+        task, fitness = checked or check_task(settled)
         folder.begin(config, provenance(settled, identity, task.account(), writer))
         opened = partial(backend_of(settled).tokenizer, identity)
         cut = cut_short(settled, task, fitness, opened)
