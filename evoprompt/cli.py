@@ -22,6 +22,7 @@ from evoprompt.errors import UserError, printable
 from evoprompt.exits import exit_status
 from evoprompt.interrupt import install_signal_handlers
 from evoprompt.lookups import config_command, doctor_command, tasks_command
+from evoprompt.scaling_commands import scaling
 from evoprompt.streams import take_any_text
 
 app = typer.Typer(
@@ -202,6 +203,7 @@ app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 app.command("predict")(predict_command)
 app.command("serve")(serve_command)
+app.add_typer(scaling, name="scaling")
 
 
 @app.command("report")

@@ -33,9 +33,12 @@ EDITS = {operator.name for operator, _ in OPERATORS}
 
 @cache
 def commands() -> Mapping[str, set[str]]:
-    """The options of every command."""
-    found = typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
-    return {n: {"--help", *(o for p in c.params for o in p.opts)} for n, c in found}
+    """The options of every command, those of a group's commands by `group command`."""
+    found = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    for group, known in list(found.items()):
+        below = getattr(known, "commands", {})
+        found |= {f"{group} {name}": command for name, command in below.items()}
+    return {n: {"--help", *(o for p in c.params for o in p.opts)} for n, c in found.items()}
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -74,6 +77,8 @@ def unknown_commands(text: str) -> Iterator[str]:
         if language not in ("", "bash"):
             continue
         for name, rest in re.findall(r"(?:^|[ /])evoprompt ([a-z]\w*)([^\n|]*)", code, re.M):
+            below = f"{name} {rest.split()[0]}" if rest.split() else name
+            name = below if below in commands() else name
             if name not in commands():
                 yield f"there is no command evoprompt {name}"
                 continue

@@ -1,0 +1,64 @@
+"""The commands below `evoprompt scaling`. Imports nothing heavy until one is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+scaling = typer.Typer(
+    help="Fit how performance depends on a model's loss, and what a better one costs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@scaling.callback()
+def _scaling() -> None:
+    """Fit how performance depends on a model's loss, and what a better one costs."""
+
+
+@scaling.command("fit")
+def fit_command(
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="CSV with columns benchmark, model, loss, score, and chance, best, category, "
+            "setting, metric, error, parameters, pfdays where known; gpt3: the GPT-3 paper's."
+        ),
+    ] = "gpt3",
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="The folder; default runs/scaling/<table>, numbered where it exists."),
+    ] = None,
+    setting: Annotated[
+        Optional[str], typer.Option(help="Rows of this setting; of gpt3: few-shot.")
+    ] = None,
+    loss: Annotated[str, typer.Option(help="The column of the loss, nats per token.")] = "loss",
+    best: Annotated[
+        float, typer.Option(help="The most that can be scored, where no column says it.")
+    ] = 100.0,
+    target: Annotated[
+        float, typer.Option(help="The performance asked for: 0 is chance, 1 the best.")
+    ] = 0.9,
+    price: Annotated[
+        Optional[float], typer.Option(help="Dollars per FLOP; default 3.2e-18.")
+    ] = None,
+) -> None:
+    """Fit lines and logistic curves of performance against loss, see which benchmarks do not
+    follow, and what it takes to reach a target.
+    """
+    from evoprompt.jobs.scaling.analysis import DOLLARS_PER_FLOP
+    from evoprompt.jobs.scaling.session import fit_scaling
+
+    dollars = DOLLARS_PER_FLOP if price is None else price
+    fit_scaling(
+        table,
+        out,
+        setting=setting,
+        loss=loss,
+        best=best,
+        target=target,
+        dollars_per_flop=dollars,
+    )
