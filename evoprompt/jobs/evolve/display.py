@@ -71,8 +71,7 @@ class Display:
         self.console = console or new_console()
         self._config = config
         self._on_generation = on_generation
-        self._tokens = 0
-        self._policies = 0
+        self._tokens = self._logical = self._policies = 0
         self._begun = time.monotonic()
         self._best: list[float] = []  #: by generation
         self._prompt = ""
@@ -135,6 +134,7 @@ class Display:
     def scored(self, count: TokenCount) -> None:
         """Move the bar."""
         self._tokens += count.body_tokens
+        self._logical += count.logical_tokens
         self._policies += 1
         self._progress.update(self._task, advance=1)
 
@@ -151,7 +151,7 @@ class Display:
 
     def inexact(self, found: Exception) -> None:
         """Say that the run begins again."""
-        self._tokens = self._policies = 0
+        self._tokens = self._logical = self._policies = 0
         self._best, self._prompt, self._operator = [], "", ""
         self.console.print(Text(begun_again(found)))
 
@@ -202,11 +202,12 @@ class Display:
         forecast = (
             elapsed / max(self._policies, 1) * (to_score + held_out / config.task.fitness_examples)
         )
-        limit = config.budget.prefill_tokens
-        if limit is not None and self._tokens:
-            forecast = min(
-                forecast,
-                elapsed / self._tokens * max(limit - self._tokens, 0)
-                + elapsed / max(self._policies, 1),
-            )
+        budget = config.budget
+        for limit, used in (
+            (budget.prefill_tokens, self._tokens),
+            (budget.logical_tokens, self._logical),
+        ):
+            if limit is not None and used:
+                ahead = elapsed / used * max(limit - used, 0) + elapsed / max(self._policies, 1)
+                forecast = min(forecast, ahead)
         return forecast

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from evoprompt.jobs.evolve.config import check_config
+from evoprompt.jobs.evolve.display import Display
 from evoprompt.jobs.evolve.ending import diff
 from evoprompt.jobs.evolve.live import (
     credit_text,
@@ -16,6 +18,7 @@ from evoprompt.jobs.evolve.live import (
     sparkline,
     starting,
 )
+from evoprompt.records import TokenCount
 from evoprompt.report.diff import word_diff
 
 
@@ -85,3 +88,20 @@ def test_a_difference_has_marks_colors_and_an_end():
     long = diff(word_diff("", "x\n" * 100)).plain.split("\n")
     assert len(long) == 41
     assert long[-1] == "... 61 more lines in champion.txt"
+
+
+@pytest.mark.parametrize("key", ["prefill_tokens", "logical_tokens"])
+def test_what_a_budget_leaves_bounds_the_time_that_is_left(
+    key: str, monkeypatch: pytest.MonkeyPatch
+):
+    now, told = [0.0], io.StringIO()
+    clocks = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("evoprompt.jobs.evolve.display.time", clocks)
+    values = {"task": {"name": "inbox"}, "evolution": {"generations": 100}, "budget": {key: 4000}}
+    display = Display(check_config(values, "test"), Console(file=told, width=120))
+    now[0] = 20.0
+    for _ in range(4):
+        display.scored(TokenCount(body_tokens=250, logical_tokens=250))
+    display.generation(line())
+    # 1,000 of 4,000 tokens in 20 s: 60 s for the others, and the 5 s of a policy that is begun
+    assert "left about 1 min 05 s" in told.getvalue()
