@@ -193,6 +193,14 @@ class BlackBox:
         """Return the template of a policy of the search."""
         return self.form.text(policy)
 
+    def is_better(self, template: str, given: str, held_out: Sequence[str]) -> bool:
+        """Return whether a template scores more than the given one on the rows that both were asked
+        for, but for those that are held out: of two that tie the given one is kept.
+        """
+        rows = [r for r in self.records if r not in held_out]
+        pairs = [(self.known.get((template, r)), self.known.get((given, r))) for r in rows]
+        return sum(new.score - old.score for new, old in pairs if new and old) > 0
+
     def mean(self, template: str, rows: Sequence[str]) -> tuple[float, dict[str, float]]:
         """Return the mean score of a template on rows, and that of each scorer."""
         self._ask(template, rows)

@@ -169,18 +169,24 @@ class _Search:
     def black_box(
         self, evaluate: Evaluate, records: Sequence[Record], forms: Mapping[str, Form]
     ) -> _Found:
-        """Evolve by scores; the scores before are the first run's, those after the last one's."""
+        """Evolve by scores; all runs keep the same rows for the test, so that the scores before,
+        which are the first run's, and those after, the last one's, are of rows that none chose by.
+        """
         given = {name: form.text(form.policy) for name, form in forms.items()}
         found, left = _Found(given), self.given.calls
+        share = left // len(forms)
         for number, (name, form) in enumerate(forms.items()):
             calls = left // (len(forms) - number)
-            rows = rows_of(form, records, MARK, calls, self.given.seed)
+            rows = rows_of(form, records, MARK, share, self.given.seed)
             box = BlackBox(evaluate, form, rows.records, found.templates)
             held_out = [example.input for example in rows.splits[-1]]
             config = _black_box_config(self, box, rows, calls)
             initial = found.initial or box.mean(given[name], held_out)
             policy, _ = self._evolve(name, config, ())
-            templates = found.templates | {name: box.template(policy)}
+            template = box.template(policy)
+            if not box.is_better(template, given[name], held_out):
+                template = given[name]
+            templates = found.templates | {name: template}
             found = _Found(templates, initial, box.mean(templates[name], held_out))
             left -= box.calls
         return found

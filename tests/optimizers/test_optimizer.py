@@ -75,6 +75,19 @@ def test_several_prompts_are_evolved_in_turn_within_one_budget():
     assert set(later) == {found.optimized_prompts["a"]}, "the first stays at its best"
 
 
+@pytest.mark.slow
+def test_runs_of_several_prompts_are_tested_on_the_same_rows():
+    """Each row has a worth of its own, whatever the prompts: other rows would have other scores.
+    The first run ends early, so that the second has more calls than an equal part.
+    """
+    program = Program(lambda prompts, inputs: 2.0 ** -int(inputs["text"].split()[-1]))
+    short = {"evolution.generations": 1, "evolution.children": 1, "task.fitness_examples": 6}
+    optimizer = ep.EvoPromptOptimizer(calls=160, settings=short)
+    found = optimizer.optimize(program, data(40), {"a": "Be brief.", "p": TEXT}, False)
+    assert found.initial_eval_score == found.final_eval_score
+    assert found.optimized_prompts == {"a": "Be brief.", "p": TEXT}, "of a tie the given is kept"
+
+
 def test_where_nothing_helps_the_prompt_stays():
     program = Program(lambda prompts, inputs: float(prompts["p"] == TEXT))
     found = ep.EvoPromptOptimizer(calls=60).optimize(program, data(), {"p": TEXT}, False)
