@@ -13,10 +13,19 @@ from evoprompt.jobs.boost import session as boost_session
 from evoprompt.jobs.boost.config import load_boost
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
+from evoprompt.jobs.sweep.loop import start as start_sweep
+from evoprompt.terminal import new_console
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 #: What makes them tiny.
-SIZES = {"TEST": "8", "DRAWS": "1", "SEEDS": "1", "TOKENS": "40000"}
+SIZES = {"TEST": "8", "DRAWS": "1", "TOKENS": "40000"}
+#: Of two schemes on two seeds, for the notebook that compares.
+SWEEP = """
+base: tiny.yaml
+set: {evolution.generations: 1}
+method: grid
+axes: {evolution.parent_selection.method: [tournament, truncation], seed: [0, 1]}
+"""
 
 
 def read(path: Path) -> Any:
@@ -49,8 +58,11 @@ def test_a_notebook_runs_from_top_to_bottom(
         monkeypatch.setenv("EVOPROMPT_STUDY", str(tmp_path / "study"))
     elif path.stem == "read_a_run":
         start(load_config(config_file), tmp_path / "run")
+    elif path.stem == "compare_algorithms":
+        (tmp_path / "sweep.yaml").write_text(SWEEP)
+        start_sweep(tmp_path / "sweep.yaml", tmp_path / "run", [], new_console(quiet=True))
     given = SIZES | {"MODEL": str(long_model), "MODELS": str(long_model)}
-    given |= dict.fromkeys(("RUN", "LOOP"), str(tmp_path / "run"))
+    given |= dict.fromkeys(("RUN", "LOOP", "SWEEP"), str(tmp_path / "run"))
     for name, value in given.items():
         monkeypatch.setenv(f"EVOPROMPT_{name}", value)
     notebook = read(path)
