@@ -108,7 +108,7 @@ def unknown_keys(text: str) -> Iterator[str]:
         names = key.findall(code) if language in ("", "bash") else []
         if language == "yaml":
             names = list(dotted(yaml.safe_load(code)))
-        unknown = (n for n in names if not is_known(n) and not n.endswith(".py"))
+        unknown = (n for n in names if not is_known(n) and not n.endswith((".py", ".json")))
         yield from (f"there is no key {name}" for name in unknown)
 
 

@@ -54,30 +54,29 @@ def totals_figure(total: Mapping[str, Any], trait: str) -> str:
     )
     names = ["change", *(n for n in PARTS if abs(total.get(n, 0.0)) > 1e-12), *operators]
     figure, axes = new_axes(height=0.27 * len(names) + 0.8, left=0.34)
-    for row, name in enumerate(reversed(names)):
-        color = (
-            GREY
-            if name.startswith("transmission/")
-            else "black"
-            if name == "change"
-            else PARTS[name][1]
-        )
-        axes.barh(
-            row,
-            total[name],
-            color=color,
-            height=0.65,
-            xerr=halves.get(name),
-            error_kw={"elinewidth": 1, "capsize": 2},
-        )
+    shown = names[::-1]
+    axes.barh(
+        range(len(shown)),
+        [total[name] for name in shown],
+        color=[_part_color(name) for name in shown],
+        height=0.65,
+        xerr=[halves.get(name, np.nan) for name in shown],
+        error_kw={"elinewidth": 1, "capsize": 2},
+    )
     labels = [
         PARTS[n][0] if n in PARTS else n.removeprefix("transmission/").replace("_", " ")
-        for n in reversed(names)
+        for n in shown
     ]
     axes.set_yticks(range(len(names)), labels)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel(f"change of mean {trait.replace('_', ' ')} over the run")
     return svg(figure)
+
+
+def _part_color(name: str) -> str:
+    if name.startswith("transmission/"):
+        return GREY
+    return "black" if name == "change" else PARTS[name][1]
 
 
 def drift_figure(lines: Sequence[GenerationAccount], trait: str = "fitness") -> str | None:
