@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,8 +81,8 @@ class Rows:
 
 
 def rows_of(form: Form, records: Sequence[Record], mark: str, calls: int, seed: int) -> Rows:
-    """Return the rows in four splits by a random order of the seed. Of those that are shown, none
-    is asked; where demonstrations have no place, none is shown.
+    """Return the rows in four splits by a random order of the seed; the same inputs are taken once.
+    What is shown is never asked; where demonstrations have no place, nothing is shown.
 
     Args:
         form: of the prompt.
@@ -93,15 +94,17 @@ def rows_of(form: Form, records: Sequence[Record], mark: str, calls: int, seed: 
     Raises:
         UserError: there are fewer rows than splits.
     """
-    if len(records) < LEAST:
+    places = _distinct(records)
+    if len(places) < LEAST:
         raise UserError(
-            f"train_data has {len(records)} rows; give at least {LEAST}, better 20: some to be "
-            "shown, some to search by, some to choose by and some to test by"
+            f"train_data has {len(places)} rows with different inputs; give at least {LEAST}, "
+            "better 20: some to be shown, some to search by, some to choose by and some to test by"
         )
-    order = sorted(range(len(records)), key=lambda place: _hash(seed, place, records[place]))
+    order = sorted(places, key=lambda place: _hash(seed, place, records[place]))
     test = max(1, min(len(order) * TEST // 100, calls // 8))
     chosen = test + max(1, min(len(order) * VALIDATION // 100, calls // 16))
-    fit = [p for p in order[chosen:] if form.has_place and _demonstration(form, records[p])]
+    times = Counter(form.filled(records[p]["inputs"]) for p in places)
+    fit = [p for p in order[chosen:] if form.has_place and _demonstration(form, records[p], times)]
     shown = fit[: max(1, len(order) * SHOWN // 100)] if len(order) - chosen > 1 else []
     parts = (order[:test], order[test:chosen], [p for p in order[chosen:] if p not in shown])
     known: dict[str, Record] = {}
@@ -112,9 +115,16 @@ def rows_of(form: Form, records: Sequence[Record], mark: str, calls: int, seed: 
     return Rows(form.name, (demonstrations, fitness, validation, held_out), known)
 
 
-def _demonstration(form: Form, record: Record) -> bool:
-    answer = right_answer(record)
-    return answer is not None and not is_taken(answer) and bool(form.filled(record["inputs"]))
+def _distinct(records: Sequence[Record]) -> list[int]:
+    """Return the places of the rows, the first of each inputs."""
+    texts = [json.dumps(r["inputs"], default=str, sort_keys=True) for r in records]
+    return sorted({text: place for place, text in reversed(list(enumerate(texts)))}.values())
+
+
+def _demonstration(form: Form, record: Record, times: Mapping[str | None, int]) -> bool:
+    """Return whether a row may be shown: it reads otherwise than any that is asked."""
+    answer, asked = right_answer(record), form.filled(record["inputs"])
+    return answer is not None and not is_taken(answer) and bool(asked) and times[asked] == 1
 
 
 def _shown(form: Form, record: Record, place: int) -> Example:

@@ -163,7 +163,8 @@ def test_a_model_of_this_process_writes_for_a_black_box_without_charge(long_mode
 
 def test_rows_are_split_once_and_what_is_shown_is_not_asked():
     form = form_of("p", TEXT)
-    twice = [*data(10), {"inputs": {"text": "nice thing 1"}, "outputs": "bad"}]
+    more = [{"inputs": {"text": "nice thing", "kind": str(i)}, "outputs": "bad"} for i in range(2)]
+    twice = [*data(9), *more, *data(5)]
     rows = rows_of(form, twice, MARK, calls=400, seed=3)
     ids = [e.example_id for split in rows.splits for e in split]
     # 11 rows: 30 % to test are 3, 15 % to choose by 1, 20 % to be shown 2
@@ -171,6 +172,9 @@ def test_rows_are_split_once_and_what_is_shown_is_not_asked():
     assert sorted(map(int, ids)) == list(range(11))
     asked = [e.input for split in rows.splits[1:] for e in split]
     assert len(set(asked)) == len(rows.records) == 9
+    for seed in range(20):  # two rows that read the same are never shown
+        shown = rows_of(form, twice, MARK, 400, seed).splits[0]
+        assert "nice thing" not in [e.input for e in shown]
     assert rows_of(form, twice, MARK, 400, 4).splits != rows.splits
     assert rows_of(form_of("p", "Go."), twice, MARK, 400, 3).splits[0] == ()
     # an eighth of 16 calls to test, a sixteenth to choose by
@@ -200,7 +204,7 @@ def test_the_right_answer_of_a_row(record, expected):
         ({"tokens": 5}, 16, 1.0, "give model, or calls"),
         ({"calls": 10}, 16, 1.0, "10 calls for the prompt 'p' are too few"),
         ({}, 0, 1.0, "was given no train_data"),
-        ({}, 3, 1.0, "train_data has 3 rows"),
+        ({}, 3, 1.0, "train_data has 3 rows with different inputs"),
         ({}, 16, None, "was given no scorers"),
         ({}, 16, float("nan"), "a score is a finite number"),
         (
