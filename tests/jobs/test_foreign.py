@@ -9,15 +9,18 @@ import random
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evoprompt.config import yaml_text
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import job_of
 from evoprompt.jobs.compare.comparison import Settings, compare_runs
 from evoprompt.jobs.compare.runs import read_run
+from evoprompt.jobs.evolve import dynamics_figures, dynamics_page, figures
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import start
@@ -47,6 +50,28 @@ tracking: {{enabled: false}}
         kept = {k: v for k, v in content.items() if k not in ("checksum", "digests")}
         file.write_text(json.dumps(kept))
     return folder / "run"
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw a figure once for the same numbers, and read the configuration, which no change
+    reaches, once: nearly every folder has the same.
+    """
+    known: dict[tuple[str, str], Any] = {}
+
+    def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+        def found(*args: Any) -> Any:
+            key = (function.__name__, repr(args))
+            if key not in known:
+                known[key] = function(*args)
+            return deepcopy(known[key])
+
+        return found
+
+    for module in (dynamics_figures, dynamics_page, figures):
+        for name in [n for n in vars(module) if n.endswith("_figure")]:
+            monkeypatch.setattr(module, name, kept(getattr(module, name)))
+    monkeypatch.setattr(yaml_text, "parse_yaml", kept(yaml_text.parse_yaml))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
