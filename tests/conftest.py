@@ -36,6 +36,14 @@ def own_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "memo.sqlite"
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait until files are on the disk: a test that kills a process finds what it wrote all
+    the same, and none can take the machine's power away.
+    """
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random three-layer Llama with a byte-level tokenizer."""
