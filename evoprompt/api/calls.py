@@ -60,7 +60,7 @@ def evolve(
         UserError: anything given does not go together.
 
     >>> import evoprompt as ep
-    >>> result = ep.evolve(ep.Task.builtin("inbox"), tokens=60_000)
+    >>> result = ep.evolve(ep.Task.builtin("inbox"), tokens=20_000)
     >>> result.test["metric"]
     'accuracy'
     """
@@ -106,7 +106,8 @@ def boost(
         UserError: as for `evolve`.
 
     >>> import evoprompt as ep
-    >>> loop = ep.boost("configs/boost/quick.yaml", settings={"loop.rounds": 1})
+    >>> short = {"loop.rounds": 1, "loop.batch": 8, "task.test_examples": 16}
+    >>> loop = ep.boost("configs/boost/quick.yaml", settings=short)
     >>> loop.summary["rounds"]
     1
     """
@@ -138,7 +139,7 @@ def sweep(
 
     >>> import evoprompt as ep
     >>> short = {"evolution.generations": 1, "workers.backend": "local"}
-    >>> short["budget.prefill_tokens"] = 60_000
+    >>> short["budget.prefill_tokens"] = 10_000
     >>> rows = ep.sweep("configs/sweeps/quick.yaml", out="runs/quick", settings=short)
     >>> [row["status"] for row in rows]
     ['done', 'done', 'done', 'done']

@@ -198,3 +198,42 @@ def save_model(folder: Path, architecture: str = "llama") -> Path:
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     ).save_pretrained(folder)
     return folder
+
+
+def save_quick_model(folder: Path, texts: list[str]) -> Path:
+    """Save a random model of one layer whose tokens are the words of these texts, in a window of
+    4,096; return the folder. The same prompts are a fifth of the tokens of `save_model`'s.
+    """
+    import transformers as t
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    specials = ["<pad>", "<s>", "</s>"]
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000, special_tokens=specials, initial_alphabet=letters, show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    t.set_seed(0)
+    network = t.LlamaForCausalLM(
+        t.LlamaConfig(
+            vocab_size=backend.get_vocab_size(),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=4096,
+            initializer_range=0.3,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+    network.eval().save_pretrained(folder)
+    t.PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    ).save_pretrained(folder)
+    return folder
