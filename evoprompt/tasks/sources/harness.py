@@ -22,8 +22,8 @@ from evoprompt.tasks.sources.jsonl import content_hash, content_of
 
 #: By which the harness draws the examples that it shows, where nobody says another.
 FEWSHOT_SEED = 1234
-#: Metrics of choices that are computed here, with how they are asked for.
-METRICS = {"acc": "", "acc_norm": "fitness.kind=per_character", "exact_match": ""}
+#: Metrics that are computed here as they are.
+METRICS = ("acc", "exact_match", "perplexity")
 
 
 @dataclass
@@ -242,7 +242,11 @@ class _Reader:
 
 
 def _notes_on_metrics(task: Any) -> Iterable[str]:
-    named = list(task._metric_fn_list)
-    if others := [name for name in named if name not in METRICS]:
-        yield f"metrics of the task that are not computed here: {', '.join(map(str, others))}"
-    yield from (f"{name} is had by {METRICS[name]}" for name in named if METRICS.get(name))
+    named = [str(name) for name in task._metric_fn_list]
+    if "acc_norm" in named:
+        yield (
+            "acc_norm divides by the characters of an answer; near it is fitness.kind=per_byte, "
+            "which counts the white space before it too"
+        )
+    if others := [name for name in named if name not in (*METRICS, "acc_norm")]:
+        yield f"metrics of the task that are not computed here: {', '.join(others)}"
