@@ -61,10 +61,10 @@ def _grounds(summary: Summary) -> str:
     low, high = (100 * end for end in test.difference.ci)
     if low == high:
         return f"{told}."
-    return (
-        f"{told}. On other examples of this kind the difference may be anything from "
-        f"{_points(low)} to {_points(high)}."
-    )
+    ends = f"{_points(low)} to {_points(high)}"
+    if low * high > 0:  # "11 to 27 points better"
+        ends = f"{abs(low):.0f} to {_points(high)}"
+    return f"{told}. On other examples of this kind the difference may be anything from {ends}."
 
 
 def _points(value: float) -> str:
@@ -77,12 +77,16 @@ def _points(value: float) -> str:
 
 def champion_section(shown: Showcase) -> str:
     """Return the champion, whole, with what changed."""
-    parts = [copyable(shown.prompt, "champion-prompt", "the prompt")]
+    parts = [
+        copyable(shown.prompt, "champion-prompt", "the prompt"),
+        "<h3>To use it in another program</h3>",
+        copyable(shown.export, "champion-export", "the command"),
+    ]
     if shown.answers:
         parts += [
+            paragraph(WHOLE, "muted"),
             "<h3>Its answers, as they continue the prompt</h3>",
             copyable(answer_lines(shown.answers), "champion-answers", "the answers"),
-            paragraph(WHOLE, "muted"),
             folded("How answers are compared", paragraph(f"{shown.compared}.")),
         ]
     if is_same(shown.changed):
@@ -96,11 +100,7 @@ def champion_section(shown: Showcase) -> str:
         parts.append(folded("One example, as the model gets it", whole + right))
     slots = to_html(pairs_table([(name, text) for name, text in shown.slots.items()]))
     parts.append(folded("What it consists of", slots))
-    parts += [
-        "<h3>To use it in another program</h3>",
-        copyable(shown.export, "champion-export", "the command"),
-    ]
-    return section("Champion", "".join(parts))
+    return section("Champion", "".join(parts), "The prompt that the search ended with.")
 
 
 def before_and_after(summary: Summary) -> str:

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 #: What each term means, in the order in which the page meets them.
 TERMS: Mapping[str, str] = {
+    "champion": "The prompt that the search ended with: the best of its finalists on the "
+    "validation examples. It goes to the test once.",
+    "best starting prompt": "Of the prompts that the search was given the one with the highest "
+    "fitness. Its answers are compared in the same way as the champion's.",
+    "point": "A hundredth of accuracy: one more right answer of a hundred.",
     "fitness": "The number that selection goes by, higher is better: by default the log of the "
     "probability that the model gives to the right answer among the choices, in the mean over the "
     "examples.",

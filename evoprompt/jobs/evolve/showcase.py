@@ -27,7 +27,7 @@ CHATS = {"turns": "the model's own, demonstrations as turns", "single": "the mod
 
 #: What a copied prompt alone does not have.
 WHOLE = (
-    "The reported accuracy is that of the prompt, these answers and this comparison together; who "
+    "The reported accuracy is that of the prompt, its answers and their comparison together; who "
     "takes the prompt alone gets another."
 )
 

@@ -98,7 +98,7 @@ def test_the_page_says_in_plain_words_what_its_verdict_rests_on(before, after, s
     assert said in page
     assert '<a href="#what-to-do-next">What to do next</a>' in page
     low, high = (round(100 * end) for end in test.difference.ci)
-    assert (f"anything from {low} points better to {high} points better." in page) == (low > 0)
+    assert (f"anything from {low} to {high} points better." in page) == (low > 0)
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
