@@ -220,8 +220,10 @@ def _fields_lines(found: Found, task: Task) -> list[str]:
     if found.fields is None:
         return []
     fields = found.fields
+    other = found.alike[0] if found.alike else "a"
+    both = f"{{{other}}}\\n{{{fields.input if found.alike else 'b'}}}"
     lines = [
-        '  fields:  # each a column, or a text with columns in braces: "{a}\\n{b}"',
+        f'  fields:  # each a column, or a text with columns in braces: "{_comment(both)}"',
         f"    input: {scalar(fields.input or '')}",
         f"    target: {scalar(fields.target or '')}",
     ]

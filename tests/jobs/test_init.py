@@ -91,6 +91,11 @@ def test_columns_whose_names_say_nothing_are_found_by_what_they_hold(tmp_path: P
     assert "guessed; it could be Agent" in path.read_text()
 
 
+def test_columns_that_may_belong_to_the_input_are_named_beside_it(tmp_path: Path):
+    text = written(tickets(tmp_path, ("What", "Kind"))).read_text()
+    assert 'columns in braces: "{Agent}\\n{What}"' in text
+
+
 def test_a_label_that_is_missing_in_some_rows_is_told_and_no_other_column_taken(tmp_path: Path):
     path = tickets(tmp_path, ("What", "Kind"))
     text = path.read_text(encoding="utf-8-sig")
