@@ -14,6 +14,7 @@ from evoprompt.config.metric import MetricConfig
 from evoprompt.errors import UserError
 from evoprompt.fitness.grading import Grader
 from evoprompt.jobs.evolve.config import Config, load_config
+from evoprompt.jobs.evolve.session import conduct, resume
 from evoprompt.records import Example
 from evoprompt.tasks.harness.metric import own_metric
 
@@ -99,3 +100,36 @@ def test_a_metric_that_a_task_has_not_is_refused(tmp_path: Path):
         path.write_text(json.dumps({"task": "mine", "doc_to_text": "q", **changes}))
         with pytest.raises(UserError, match=reason):
             own_metric(str(path))
+
+
+@pytest.mark.slow
+def test_a_run_writes_and_grades_as_the_task_says_and_knows_its_files(
+    tmp_path: Path, long_model: Path
+):
+    files = data_files(tmp_path, "triviaqa", 12)
+    path = tmp_path / "run.yaml"
+    values = {
+        "model": {"name": str(long_model), "memo": False},
+        "task": {
+            "lm_eval": "triviaqa",
+            "data_files": {split: file.name for split, file in files.items()},
+            "num_fewshot": 1,
+            "starting_demonstrations": [0],
+        },
+        "fitness": {"kind": "metric", "metric": {"name": "own", "max_tokens": 3}},
+        "evolution": {"population": 2, "children": 2, "generations": 1},
+        "workers": {"backend": "local"},
+        "tracking": {"enabled": False},
+    }
+    path.write_text(json.dumps(values))
+    run = conduct(load_config(path), tmp_path / "out", show=False)
+    folder = run.path
+    assert run.config().fitness.metric.name == "exact_match"
+    known = json.loads((folder / "provenance.json").read_text())["files"]
+    assert sorted(known) == ["task.data_files.train", "task.data_files.validation"]
+    lineage = (folder / "lineage.jsonl").read_text().splitlines()
+    assert json.loads(lineage[0])["policy"]["demonstrations"], "the task's prompt is the founder"
+    (folder / "summary.json").unlink()
+    files["train"].write_text(files["train"].read_text().replace("red", "rod"))
+    with pytest.raises(UserError, match="the file of task.data_files.train has other content"):
+        resume(folder)
