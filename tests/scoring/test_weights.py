@@ -122,7 +122,7 @@ def test_truncated_weights_are_one_sentence_with_the_folder(folder: Path, part: 
 
 def test_an_adapter_and_several_gguf_files_are_told_what_to_do(tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserError, match="an adapter, which is to be merged"):
+    with pytest.raises(UserError, match="but an adapter: set model.adapter to it"):
         resolve_model(str(tmp_path))
     (tmp_path / "adapter_config.json").rename(tmp_path / "model.gguf")
     with pytest.raises(UserError, match="cannot convert the GGUF file"):
