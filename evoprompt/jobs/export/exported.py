@@ -17,6 +17,7 @@ from evoprompt.measurement.requests import requests_of
 from evoprompt.records import Example, Query
 from evoprompt.report.text import calibration_text
 from evoprompt.scoring.trie import TokenRequest
+from evoprompt.store.folder import PROVENANCE, RunFolder
 from evoprompt.tasks.render import CONTENT_FREE, render_queries
 
 
@@ -46,7 +47,10 @@ class Exported:
 
     @cached_property
     def identity(self) -> Identity:
-        """The model."""
+        """The model; of one that a server held, what the job recorded: it may be gone by now."""
+        recorded = (RunFolder(self.folder).read(PROVENANCE) or {}).get("model")
+        if self.champion.config.workers.backend == "server" and recorded is not None:
+            return Identity(recorded["name"], recorded["folder"], recorded["fingerprint"])
         return backend_of(self.champion.config).identify(self.champion.config.model)
 
     @cached_property

@@ -22,9 +22,10 @@ def as_python(exported: Exported) -> str:
     exported.refuse_without_choices("python")
     champion, requests = exported.champion, exported.requests
     calibration, read = exported.alone, champion.calibration
+    dtype = complete_summary(RunFolder(exported.folder))["model"]["dtype"]
     found: dict[str, Any] = {
         "model": exported.identity.place,
-        "dtype": complete_summary(RunFolder(exported.folder))["model"]["dtype"],
+        "dtype": "float32" if dtype == "server" else dtype,  # a server does not tell its own
         **rendering(exported.tokenizer, champion.policy, [q for q, _ in requests.values()]),
         "content_free": CONTENT_FREE,
         "continuations": {

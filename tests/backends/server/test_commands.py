@@ -77,6 +77,8 @@ def test_a_champion_is_asked_where_it_ran_and_at_another_address(
     assert len(model.prompts) > asked
     assert "good" in done("play", tmp_path / "run", typed="a good film\n")
     lose(model, 0)
+    python = done("export", tmp_path / "run", "--to", "python")
+    assert '"dtype": "float32"' in python
     lost = told("predict", tmp_path / "run", tmp_path / "new.txt")
     assert isinstance(lost.exception, MachineError)
     assert LOST in str(lost.exception)
