@@ -54,6 +54,19 @@ def test_a_run_leaves_a_line_and_a_later_call_makes_only_what_is_missing(
     assert "0: ended after 0 s" in capsys.readouterr().out
 
 
+def test_a_champion_without_demonstrations_has_a_line():
+    before, after = {"value": 0.5}, {"value": 0.75}
+    difference = {"value": 0.25, "ci": [0.0, 0.5]}
+    test = {"metric": "accuracy", "num_examples": 8, "difference": difference}
+    summary = {
+        "test": test | {"baseline": before, "champion": after},
+        "tokens": {"total": 100},
+        "champion": {"policy": {"instruction": "Sort it."}},
+    }
+    assert formats.line_of(summary)["demonstrations"] == 0
+    assert formats.line_of(summary)["interval"] == [0.0, 0.5]
+
+
 @pytest.mark.parametrize("task", formats.TASKS)
 def test_each_task_has_a_configuration_that_is_read(data: Path, task: str):
     config = check_config(formats.settings({"task": task, "model": "any"}, data), "formats")

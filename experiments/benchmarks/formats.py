@@ -117,7 +117,7 @@ def line_of(summary: dict[str, Any]) -> dict[str, Any]:
         "difference": difference["value"],
         "interval": difference["ci"],
         "tokens": summary["tokens"]["total"],
-        "demonstrations": len(summary["champion"]["policy"]["demonstrations"]),
+        "demonstrations": len(summary["champion"]["policy"].get("demonstrations", [])),
     }
 
 
