@@ -1,5 +1,6 @@
 """The way of a new user: the commands of the pages, in their order, with a tiny model. A first
-better prompt, one's own file, the champion used, many settings, and their comparison.
+better prompt, one's own file, the champion used, many settings and their comparison, an operator
+of one's own.
 """
 
 from __future__ import annotations
@@ -55,6 +56,16 @@ def write_tickets(folder: Path) -> None:
     (folder / "configs").symlink_to(ROOT / "configs")
 
 
+def call(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> int:
+    """The exit code of a command."""
+    monkeypatch.setattr(sys, "argv", words)
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_commands_of_the_pages_work_one_after_the_other(
@@ -69,12 +80,7 @@ def test_the_commands_of_the_pages_work_one_after_the_other(
     done = []
     for words in (words for page in PAGES for words in commands(page)):
         made = words[1] in ("run", "sweep")
-        monkeypatch.setattr(sys, "argv", [*words, *(small if made else [])])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
+        code = call(monkeypatch, [*words, *(small if made else [])])
         said = capsys.readouterr()
         complete = words[1] == "resume" and "is complete" in said.err  # nothing killed it
         assert code == (2 if complete else 0), f"{shlex.join(words)}: {said.err}"
@@ -82,6 +88,12 @@ def test_the_commands_of_the_pages_work_one_after_the_other(
         if words[1] == "predict":
             lines = [json.loads(line) for line in said.out.splitlines()]
             assert not lines or len(lines) == 2
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
+    keys = ('operators={"my_operator:Shout": 9}', "other_operators=none", "novelty=id")
+    own = [word for key in keys for word in ("--set", f"evolution.{key}")]
+    words = ["evoprompt", "run", "tickets.yaml", "--out", "runs/own", *small, *own]
+    assert call(monkeypatch, words) == 0
+    assert '"shout"' in (tmp_path / "runs" / "own" / "lineage.jsonl").read_text()
     assert {"run", "resume", "init", "predict", "export", "sweep", "compare"} <= set(done)
     runs = tmp_path / "runs"
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2
