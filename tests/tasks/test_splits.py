@@ -225,7 +225,7 @@ def test_shares_of_labels_are_recorded_and_fit_a_line(tmp_path: Path):
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
 def test_any_input_is_kept_letter_for_letter(tmp_path_factory: pytest.TempPathFactory, text: str):
     lines = [
-        {"input": f"{n} {text}", "target": LABELS[n % 2], "choices": LABELS} for n in range(40)
+        {"input": f"{n} {text}", "target": LABELS[n % 2], "choices": LABELS} for n in range(120)
     ]
     path = tmp_path_factory.mktemp("any") / "x.jsonl"
     path.write_bytes(

@@ -113,21 +113,22 @@ def compare_runs(paths: Sequence[Path], settings: Settings) -> Comparison:
             group, or no common range of costs.
     """
     records, skipped = _read(paths, settings.trait)
-    settings = replace(settings, align=_axis(records, settings.align))
     keys, groups = group_runs(records, settings.by)
     baseline = pick_baseline(groups, settings.baseline)
-    curves = {
-        r.folder: Curve(
-            r.cost[str(settings.align)], r.best if settings.trait == "fitness" else r.mean
-        )
-        for r in records
-    }
+    axis = _axis(records, settings.align)
+    curves = _curves(records, axis, settings.trait)
     limits = common_range(curves.values())
+    if limits is None and settings.align is None:
+        skipped = [*skipped, f"the runs have no {axis} in common, and are aligned by generations"]
+        axis = "generations"
+        curves = _curves(records, axis, settings.trait)
+        limits = common_range(curves.values())
     if limits is None:
         raise UserError(
-            f"the runs have no {settings.align} in common: one ends before another begins; align "
-            f"by generations"
+            f"the runs have no {axis} in common: one ends before another begins; align by "
+            "generations"
         )
+    settings = replace(settings, align=axis)
     if settings.target is None:
         reached = [
             float(curves[r.folder].at(np.array([limits[1]]))[0])
@@ -193,6 +194,13 @@ def _read(paths: Sequence[Path], trait: str) -> tuple[list[RunRecord], list[str]
             f"run folders, or a folder around them"
         )
     return found, skipped
+
+
+def _curves(records: Sequence[RunRecord], axis: str, trait: str) -> dict[Path, Curve]:
+    """Return the curve of a trait along an axis, by the run's folder."""
+    return {
+        r.folder: Curve(r.cost[axis], r.best if trait == "fitness" else r.mean) for r in records
+    }
 
 
 def _axis(records: Sequence[RunRecord], given: str | None) -> str:

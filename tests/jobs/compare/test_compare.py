@@ -289,6 +289,20 @@ def test_all_runs_are_compared_up_to_where_the_shortest_ends_and_this_is_said(tm
     assert len(comparison.tests) == 0, "one group has nothing to be tested against"
 
 
+def test_runs_whose_costs_do_not_meet_are_aligned_by_generations_unless_tokens_are_asked_for(
+    tmp_path: Path,
+):
+    """A memo can make a later run end, in tokens, before an earlier one has its founders."""
+    write_run(tmp_path / "dear", {"name": "dear"}, cost=100_000)
+    write_run(tmp_path / "cheap", {"name": "cheap"}, cost=10)
+    comparison = compare_all([tmp_path], Settings())
+    assert comparison.settings.align == "generations"
+    assert comparison.range == (0, 6)
+    assert "no tokens in common, and are aligned by generations" in " ".join(comparison.warnings)
+    with pytest.raises(UserError, match="no tokens in common: one ends before another begins"):
+        compare_all([tmp_path], Settings(align="tokens"))
+
+
 def test_the_terms_of_a_run_add_up_to_its_change_and_operators_to_transmission(tmp_path: Path):
     for result in compare_all([sweep(tmp_path)], Settings()).groups:
         for run in result.runs:
