@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from evoprompt.conversation import Prompt
 from evoprompt.policy import Policy, Template
@@ -94,10 +94,22 @@ def render_prompt(
     policy: Policy, text: str = "{input}", written: Sequence[str] | None = None
 ) -> Prompt:
     """Return the whole prompt for one input; by default with placeholders, for people to read."""
-    shown = [f"{{step {i + 1}}}" for i in range(len(policy.steps))] if written is None else written
-    if policy.is_chat:
-        return conversation(policy, text, _steps(policy, shown), _demonstrations(policy))
-    return render_prefix(policy) + _input(policy, text, shown)
+    return _renderer(policy)(text, written)
+
+
+def _renderer(policy: Policy) -> Callable[[str, Sequence[str] | None], Prompt]:
+    """Return `render_prompt` of one policy, which makes what all inputs share once."""
+    placeholders = [f"{{step {i + 1}}}" for i in range(len(policy.steps))]
+    demonstrations = _demonstrations(policy)
+    prefix = "" if policy.is_chat else render_prefix(policy)
+
+    def rendered(text: str, written: Sequence[str] | None) -> Prompt:
+        shown = placeholders if written is None else written
+        if policy.is_chat:
+            return conversation(policy, text, _steps(policy, shown), demonstrations)
+        return prefix + _input(policy, text, shown)
+
+    return rendered
 
 
 def render_step(policy: Policy, text: str, written: Sequence[str]) -> Prompt:
@@ -129,20 +141,22 @@ def render_queries(
     kinds = [(QueryKind.CANDIDATE, None)] + (
         [(QueryKind.PRIOR, CONTENT_FREE)] if with_prior else []
     )
+    rendered, end = _renderer(policy), render_end(policy)
     queries = tuple(
         Query(
             policy_id=policy.policy_id,
             example_id=example.example_id,
             candidate=index,
             kind=kind,
-            context=render_prompt(policy, text, texts.get(text)),
+            context=context,
             continuation=render_answer(policy, candidate),
-            end=render_end(policy),
+            end=end,
             is_only=example.choices is None and not example.may_go_on,
         )
         for kind, replacement in kinds
         for example in examples
         for text in [example.input if replacement is None else replacement]
+        for context in [rendered(text, texts.get(text))]
         for index, candidate in enumerate(example.candidates)
     )
     if not with_prompt:

@@ -156,17 +156,20 @@ def test_no_prompt_is_rendered_twice(
     scorer: Scorer, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     rendered: list[tuple[str, str]] = []
-    real = render.render_prompt
+    real = render._renderer
 
-    def counting(policy, text="{input}", written=None):
-        rendered.append((policy.policy_id, text))
-        return real(policy, text, written)
+    def counting(policy):
+        def one(text, written):
+            rendered.append((policy.policy_id, text))
+            return real(policy)(text, written)
 
-    monkeypatch.setattr(render, "render_prompt", counting)
+        return one
+
+    monkeypatch.setattr(render, "_renderer", counting)
     measurer = Measurer(Tokenizer(tiny_model), LocalExecutor(scorer), Wanted(verdicts=True))
     measurer.measure([POLICY], EXAMPLES, lambda _: None, Ledger().timed)
-    # 5 candidates, and 2 verdicts on 2 answers to 2 examples.
-    assert len(rendered) == 5 + 8
+    # 2 examples, and 2 answers to each; not once more for each candidate and verdict
+    assert len(rendered) == len(set(rendered)) == 2 + 4
 
 
 def test_without_verdicts_the_same_is_measured_but_for_them(scorer: Scorer, tiny_model: Path):
