@@ -54,6 +54,11 @@ class Curve:
         """Standard errors of the parameters."""
         return sqrt(self.covariance[0][0]), sqrt(self.covariance[1][1])
 
+    @property
+    def falls(self) -> bool:
+        """Whether y is less where x is greater."""
+        return self.parameters[1] < 0 if self.form == "linear" else self.parameters[0] > 0
+
     def at(self, x: Floats) -> Floats:
         """Return y at x, same shape."""
         return _value(self.form, np.array(self.parameters), x)

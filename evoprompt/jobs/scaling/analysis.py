@@ -149,6 +149,13 @@ def analyse(
     )
 
 
+def loss_at(curve: Curve, level: float) -> float:
+    """Return the loss at which a curve reaches a level; 0, which no model has, where it never does,
+    as where performance does not rise with a lower loss.
+    """
+    return max(curve.where(level).value, 0.0) if curve.falls else 0.0
+
+
 def models_of(rows: Sequence[Row]) -> Models:
     """Return the models of rows, the greatest loss first."""
     known = {row.model: row for row in rows}
@@ -239,9 +246,9 @@ def _reaches(
     for curve in (mean.linear, mean.logistic):
         form, near = curve.form, curve.parameters
         means = (categories[own].mean(axis=0) for own in drawn)
-        again = [fit(form, prices.models.loss, y, near=near).where(target).value for y in means]
+        again = [loss_at(fit(form, prices.models.loss, y, near=near), target) for y in means]
         low, high = np.quantile(again, [0.025, 0.975]).tolist()
-        loss = curve.where(target).value
+        loss = loss_at(curve, target)
         reaches += [prices.reach(form, name, loss, (low, high)) for name in prices.laws]
     return reaches
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator
 
 from evoprompt.arrays import Floats
-from evoprompt.jobs.scaling.analysis import PFDAY, PUBLISHED, Scaling, Series
+from evoprompt.jobs.scaling.analysis import PFDAY, PUBLISHED, Scaling, Series, loss_at
 from evoprompt.jobs.scaling.tables import (
     curve_table,
     numbers,
@@ -81,7 +81,7 @@ def _mean_figure(found: Scaling, dollars: float) -> str:
     """Return the mean with both curves, their bands, and what budgets buy by the published law."""
     figure, axes = new_axes(3.6)
     loss, y = found.models.loss, found.mean.performance
-    ends = [c.where(found.target).value for c in (found.mean.linear, found.mean.logistic)]
+    ends = [loss_at(c, found.target) for c in (found.mean.linear, found.mean.logistic)]
     ahead = [e for e in ends if 0 < e < loss.min()]
     x = np.linspace(min([loss.min(), *ahead]), loss.max(), STEPS)
     for curve, color in ((found.mean.linear, ORANGE), (found.mean.logistic, BLUE)):

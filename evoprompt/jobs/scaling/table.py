@@ -114,10 +114,8 @@ def _row(line: Mapping[str, str], place: str, loss: str, best: float) -> Row:
         _number(line, loss, place),
         _number(line, "score", place),
         _optional(line, "chance", place) or 0.0,
-        _optional(line, "best", place) or best,
-        _optional(line, "error", place),
-        _optional(line, "parameters", place),
-        _optional(line, "pfdays", place),
+        best if (own := _optional(line, "best", place)) is None else own,
+        *(_positive(line, column, place) for column in ("error", "parameters", "pfdays")),
     )
     if row.best <= row.chance:
         raise UserError(
@@ -129,6 +127,13 @@ def _row(line: Mapping[str, str], place: str, loss: str, best: float) -> Row:
 
 def _optional(line: Mapping[str, str], column: str, place: str) -> float | None:
     return _number(line, column, place) if line.get(column, "").strip() else None
+
+
+def _positive(line: Mapping[str, str], column: str, place: str) -> float | None:
+    value = _optional(line, column, place)
+    if value is not None and value <= 0:
+        raise UserError(f"{place}: {column} is {value:g}; it is above 0, or empty if not known")
+    return value
 
 
 def _number(line: Mapping[str, str], column: str, place: str) -> float:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from evoprompt.jobs.scaling.analysis import Scaling, Series
+from evoprompt.jobs.scaling.analysis import Scaling, Series, loss_at
 from evoprompt.report.table import Table, new_table
 from evoprompt.stats.curves import Curve
 
@@ -51,8 +51,8 @@ def _curves(series: Series, target: float) -> list[str]:
 
 
 def _loss(curve: Curve, target: float) -> str:
-    value = curve.where(target).value
-    return f"{value:.2f}" if value > 0 and isfinite(value) else NEVER
+    value = loss_at(curve, target)
+    return f"{value:.2f}" if value > 0 else NEVER
 
 
 def reach_table(found: Scaling) -> Table:
@@ -149,7 +149,7 @@ def _series(series: Series, target: float) -> dict[str, Any]:
                 "standard_errors": list(curve.errors),
                 "rmse": curve.rmse,
                 "held_out_error": error,
-                "loss_at_target": curve.where(target).value,
+                "loss_at_target": loss_at(curve, target) or None,
                 "loss_at_target_se": curve.where(target).error,
             }
         )

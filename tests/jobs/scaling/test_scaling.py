@@ -97,6 +97,19 @@ def test_a_planted_curve_is_found_and_written(tmp_path: Path):
     assert {v["text"] for v in told["verdicts"]} == {"follows"}
 
 
+def test_what_worse_models_do_better_is_never_reached_by_better_ones(tmp_path: Path):
+    rows = [f"a,m{i},{3 - 0.3 * i},{90 - 12 * i},0,{10.0**i}" for i in range(5)]
+    head = "benchmark,model,loss,score,chance,pfdays"
+    found = fit_scaling(table(tmp_path, rows, head), tmp_path / "out")
+    told = json.loads((found / "scaling.json").read_text())
+    assert told["mean"]["linear"]["loss_at_target"] is None
+    assert {reach["flop"] for reach in told["reaches"]} == {None}
+    for column, value in (("pfdays", "0"), ("best", "0")):
+        bad = [*rows[1:], f"a,m0,3,90,0,{value}"]
+        with pytest.raises(UserError, match="pfdays is 0; it is above 0|best possible score, 0"):
+            fit_scaling(table(tmp_path, bad, head.replace("pfdays", column)), tmp_path / "no")
+
+
 def test_json_has_no_number_that_is_none(gpt3: Scaling):
     text = json.dumps(numbers(gpt3), allow_nan=False)
     assert json.loads(text)["reaches"][2]["flop"] is None
