@@ -7,9 +7,10 @@ tables and figures from stored sweeps.
     python experiments/selection_study/study.py inbox=runs/inbox sst2=runs/sst2 --out
     experiments/selection_study
 
-Means over seeds have Student's 95 % intervals. Terms are summed over generations: reproduction,
-transmission and survival add up to the change of the selected policies' mean fitness. An operator's
-births are judged whether they survived or not.
+Means over seeds have Student's 95 % intervals. Terms are summed over generations; what further
+examples change is not among them, and the change is of the selected policies' mean fitness. An
+operator's births are judged whether they survived or not, on the examples that their parents were
+measured on too.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from evoprompt.jobs.evolve.ancestry import ancestry, operator_effects
-from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, new_axes, svg
+from evoprompt.jobs.evolve.ancestry import ancestry
+from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, new_axes, svg
 from evoprompt.stats.resampling import wilson_interval
 from evoprompt.stats.significance import mean_interval
 
 AXIS = "evolution.parent_selection.method"
+#: What makes no new policy.
+BORN_AGAIN = ("survive", "found", "clone", "migrate", "restart")
 TERMS = {
     "reproduction/expected": "expected selection of parents",
     "reproduction/drift": "drift of parents",
     "transmission": "transmission by operators",
+    "racing/selection": "selection in races",
     "survival/selection": "selection of survivors",
 }
 
@@ -41,6 +45,8 @@ def runs_of(sweep: Path) -> dict[str, list[dict[str, Any]]]:
     """Return what is needed of each run, by selection scheme."""
     groups = defaultdict(list)
     for row in json.loads((sweep / "sweep.json").read_text())["runs"]:
+        if row["status"] != "done":
+            continue
         folder = sweep / row["folder"]
         lineage = [json.loads(line) for line in (folder / "lineage.jsonl").open(encoding="utf-8")]
         summary, dynamics = (
@@ -51,6 +57,11 @@ def runs_of(sweep: Path) -> dict[str, list[dict[str, Any]]]:
             {"summary": summary, "dynamics": dynamics, "lineage": lineage, "steps": steps}
         )
     return dict(groups)
+
+
+def term(run: Mapping[str, Any], key: str) -> float:
+    """Return a term of a run's fitness; 0 where it has none, as races where nothing is raced."""
+    return float(run["dynamics"]["price"]["fitness"].get(key, 0.0))
 
 
 def text(values: Sequence[float]) -> str:
@@ -67,15 +78,12 @@ def terms_table(groups: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """Return the rows of the terms by scheme."""
     rows = [f"| | {' | '.join(groups)} |", "|---" * (len(groups) + 1) + "|"]
     for key, label in TERMS.items():
-        cells = [
-            text([r["dynamics"]["price"]["fitness"][key] for r in runs]) for runs in groups.values()
-        ]
+        cells = [text([term(r, key) for r in runs]) for runs in groups.values()]
         rows.append(f"| {label} | {' | '.join(cells)} |")
     change = {
-        m: [sum(r["dynamics"]["price"]["fitness"][k] for k in TERMS) for r in runs]
-        for m, runs in groups.items()
+        m: [r["dynamics"]["price"]["fitness"]["change"] for r in runs] for m, runs in groups.items()
     }
-    rows.append(f"| their sum | {' | '.join(text(v) for v in change.values())} |")
+    rows.append(f"| change | {' | '.join(text(v) for v in change.values())} |")
     gains = {
         m: [r["summary"]["test"]["difference"]["value"] for r in runs] for m, runs in groups.items()
     }
@@ -93,20 +101,21 @@ def operator_rows(groups: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[
     their best parent, steps to champions.
     """
     found: dict[str, dict[str, Any]] = defaultdict(
-        lambda: {"effects": [], "better": 0, "steps": 0, "gain": 0.0, "kept": 0}
+        lambda: {"births": 0, "effect": 0.0, "better": 0, "steps": 0, "gain": 0.0, "kept": 0}
     )
     for run in (r for runs in groups.values() for r in runs):
-        for name, effects in operator_effects(run["lineage"]).items():
-            found[name]["effects"] += effects
-        fitness = {b["birth_id"]: b["fitness"] for b in run["lineage"]}
+        # the run's own account compares a birth with its parents on the same examples
+        for name, told in run["dynamics"]["operators"].items():
+            if name not in BORN_AGAIN:
+                number = told["num_children"]
+                found[name]["births"] += number
+                found[name]["effect"] += number * told["mean_effect"]
+                found[name]["better"] += round(number * told["share_better"])
         for birth in run["lineage"]:
-            if birth["operator"] in ("survive", "found"):
-                continue
-            row = found[birth["operator"]]
-            row["better"] += birth["fitness"] > max(fitness[p] for p in birth["parent_ids"])
-            row["kept"] += birth["selected"]
+            if birth["operator"] in found:
+                found[birth["operator"]]["kept"] += birth["selected"]
         for step in run["steps"]:
-            if step.operator not in ("survive", "found") and step.gain is not None:
+            if step.operator in found and step.gain is not None:
                 found[step.operator]["steps"] += 1
                 found[step.operator]["gain"] += step.gain
     return dict(sorted(found.items(), key=lambda item: -item[1]["gain"]))
@@ -121,11 +130,11 @@ def operators_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     )
     lines = [head, "|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
-        n = len(row["effects"])
+        n = row["births"]
         low, high = wilson_interval(row["better"], n)
         better = f"{row['better'] / n:.2f} [{low:.2f}, {high:.2f}]"
         lines.append(
-            f"| {name} | {n} | {np.mean(row['effects']):+.3f} | {better} | {row['kept'] / n:.2f} "
+            f"| {name} | {n} | {row['effect'] / n:+.3f} | {better} | {row['kept'] / n:.2f} "
             f"| {row['steps']} | {row['gain'] / total:.0%} |"
         )
     return lines
@@ -134,15 +143,15 @@ def operators_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def terms_figure(tasks: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str:
     """Return the terms by task and scheme as bars, with the intervals over seeds."""
     figure, axes = new_axes(3.6, left=0.1)
-    colors = dict(zip(TERMS, (BLUE, GREY, ORANGE, GREEN), strict=True))
+    colors = dict(zip(TERMS, (BLUE, GREY, ORANGE, PURPLE, GREEN), strict=True))
     labels = [f"{task}\n{method}" for task, groups in tasks.items() for method in groups]
     for place, (key, color) in enumerate(colors.items()):
         estimates = [
-            mean_interval([r["dynamics"]["price"]["fitness"][key] for r in runs])
+            mean_interval([term(r, key) for r in runs])
             for g in tasks.values()
             for runs in g.values()
         ]
-        x = np.arange(len(labels)) + (place - 1.5) * 0.2
+        x = np.arange(len(labels)) + (place - 2) * 0.16
         half = [
             (e.high - e.low) / 2 if e.low is not None and e.high is not None else 0.0
             for e in estimates
@@ -150,7 +159,7 @@ def terms_figure(tasks: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str
         axes.bar(
             x,
             [e.value for e in estimates],
-            0.2,
+            0.16,
             yerr=half,
             color=color,
             label=TERMS[key],
@@ -176,7 +185,7 @@ def operators_figure(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> st
         for y, name in enumerate(names):
             if name not in rows:
                 continue
-            n, better = len(rows[name]["effects"]), rows[name]["better"]
+            n, better = rows[name]["births"], rows[name]["better"]
             low, high = wilson_interval(better, n)
             at = y + (place - 0.5) * 0.25
             axes.plot([low, high], [at, at], color=color, linewidth=1)
