@@ -21,6 +21,12 @@ settings.load_profile("any machine")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+#: What names a store of MLflow's, or a part of one, in the environment; MLflow's own functions
+#: write them there.
+STORE_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID")
+for variable in STORE_VARIABLES:
+    os.environ.pop(variable, None)
+
 WORDS = (
     *("good", "great", "fine", "lovely", "happy", "bad", "poor", "awful", "sad", "broken"),
     *("film", "book", "meal", "room", "train", "was", "is", "very", "quite", "not", "so"),
@@ -34,6 +40,14 @@ def own_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     monkeypatch.setenv("EVOPROMPT_MEMO", str(tmp_path / "memo.sqlite"))
     return tmp_path / "memo.sqlite"
+
+
+@pytest.fixture(autouse=True)
+def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves a store of MLflow's for those after it in the same process."""
+    for variable in STORE_VARIABLES:
+        monkeypatch.setenv(variable, "")  # so that it is taken away again
+        monkeypatch.delenv(variable)
 
 
 @pytest.fixture(autouse=True)

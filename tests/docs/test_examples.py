@@ -90,7 +90,6 @@ def test_the_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import mlflow
 
     monkeypatch.chdir(tmp_path)
-    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/own.db")
     try:
         mine = find("example", "my_optimizer:optimized", {}, "docs")
@@ -100,7 +99,7 @@ def test_the_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         [prompt] = found.optimized_prompts
         artifacts = {a.path for a in mlflow.MlflowClient().list_artifacts(own.info.run_id)}
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # else it stays in the environment, for all tests after
     assert (prompt.version, found.optimizer_name) == (2, "EvoPromptOptimizer")
     assert "{{text}}" in prompt.template
     assert "Mood: " in prompt.template
