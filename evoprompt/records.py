@@ -46,6 +46,7 @@ class Example:
     also: tuple[str, ...] = ()  #: further right answers, that metrics of written answers take too
     #: of one without choices: whether the right answer need not end where the target does
     may_go_on: bool = False
+    rest: str = ""  #: what follows the choice: then this is scored, after the prompt with a choice
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -100,6 +101,8 @@ class Query:
     end: str = "\n"  #: what ends the continuation, where that has to be scored too
     is_ended: bool = False  #: whether the end is scored with it
     is_only: bool = False  #: whether nothing is compared with it: a whole answer in free form
+    #: whether the candidate stands in the context, and what follows it is scored
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +214,8 @@ BY_CANDIDATE = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior
 
 def _widened(values: NDArray[Any], width: int, empty: float) -> NDArray[Any]:
     """Return an array with as many candidates as others have."""
-    missing = width - values.shape[2]
-    if not missing:
-        return values
-    room = np.full((*values.shape[:2], missing), empty, dtype=values.dtype)
-    return np.concatenate([values, room], axis=2)
+    room = ((0, 0), (0, 0), (0, width - values.shape[2]))
+    return np.pad(values, room, constant_values=empty)
 
 
 @dataclass(frozen=True, slots=True)

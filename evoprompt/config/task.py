@@ -214,6 +214,9 @@ class TaskConfig(Section):
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     #: leave the choices out, so that answers are free text, as a metric of written answers takes
     written: bool = False
+    #: a mark in each input, such as _, in whose place each choice is put: what follows it is scored
+    #: (partial evaluation), and not the choice
+    blank: Annotated[str, Field(min_length=1)] | None = None
     judge: bool = False  #: the judging task of that task: is a proposed answer right?
     #: that the search measures prompts on
     fitness_examples: Positive = 48
@@ -259,6 +262,8 @@ class TaskConfig(Section):
         for key in ("test_path", "fields", "labels"):
             if getattr(self, key) is not None and self.path is None:
                 raise ValueError(f"task.{key} goes with task.path")
+        if self.blank is not None and (self.judge or self.written):
+            raise ValueError("task.blank scores what follows a choice: leave judge and written out")
         for key in ("data_files", "num_fewshot"):
             if getattr(self, key) is not None and self.lm_eval is None:
                 raise ValueError(f"task.{key} goes with task.lm_eval")

@@ -126,7 +126,8 @@ def logical_tokens(asked: Sequence[Asked]) -> int:
         query, request = each.query, each.request
         if query.kind is QueryKind.END:
             continue
-        place = (query.policy_id, query.example_id, query.kind, query.answer)
+        own = query.candidate if query.is_partial else None
+        place = (query.policy_id, query.example_id, query.kind, query.answer, own)
         total += len(request.continuation) + (0 if place in prompts else len(request.context))
         prompts.add(place)
     return total

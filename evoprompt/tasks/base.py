@@ -62,7 +62,7 @@ def label_shares(examples: Sequence[Example]) -> dict[str, float]:
 def examples_digest(examples: Sequence[Example]) -> str:
     """Return the SHA-256 of examples as they are asked, in order, in hexadecimal."""
     rows = [
-        [e.example_id, e.input, e.target, e.choices, *([e.also] if e.also else [])]
+        [e.example_id, e.input, e.target, e.choices, *filter(None, (e.also, e.rest))]
         for e in examples
     ]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -32,6 +32,7 @@ from evoprompt.tasks.banks import (
     default_policies,
 )
 from evoprompt.tasks.base import Task, in_one_order, in_order_of
+from evoprompt.tasks.blank import BLANK_POLICIES, with_blank
 from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
 from evoprompt.tasks.sources.base import Raw, Source
 from evoprompt.tasks.sources.builtin import MADE
@@ -92,12 +93,16 @@ def _plain(config: TaskConfig) -> Task:
     splits, notes = _splits(raw, config)
     if config.written:
         raw, splits = _without_choices(raw, splits)
+    if config.blank is not None:
+        splits = [with_blank(split, config.blank) for split in splits]
     *told, spare = splits
     demonstrations, fitness, validation, test = in_one_order(told)
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
+    if config.blank is not None and not given:
+        given = BLANK_POLICIES
     task = Task(
         name=raw.name,
-        demonstrations=tuple(Demonstration(e.input, e.target) for e in demonstrations),
+        demonstrations=tuple(Demonstration(e.input, e.target + e.rest) for e in demonstrations),
         pool=demonstrations,
         fitness=fitness,
         validation=validation,

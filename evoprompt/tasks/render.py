@@ -135,7 +135,8 @@ def render_queries(
     content-free input, and the prompt itself with that input.
 
     What a query is of, its fields say; their order says nothing. `written` has what stands after
-    the policy's steps, by input; without it there are placeholders.
+    the policy's steps, by input; without it there are placeholders. Of an example with a `rest`
+    each choice stands in the context, and the rest is the continuation.
     """
     texts = written or {}
     kinds = [(QueryKind.CANDIDATE, None)] + (
@@ -148,16 +149,18 @@ def render_queries(
             example_id=example.example_id,
             candidate=index,
             kind=kind,
-            context=context,
-            continuation=render_answer(policy, candidate),
+            context=context + answer if example.rest else context,
+            continuation=example.rest or answer,
             end=end,
             is_only=example.choices is None and not example.may_go_on,
+            is_partial=bool(example.rest),
         )
         for kind, replacement in kinds
         for example in examples
         for text in [example.input if replacement is None else replacement]
         for context in [rendered(text, texts.get(text))]
         for index, candidate in enumerate(example.candidates)
+        for answer in [render_answer(policy, candidate)]
     )
     if not with_prompt:
         return queries

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.records import Example
 from evoprompt.tasks.base import Task, examples_digest, label_shares, size_and_labels
+from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_jsonl, read_questions
 from evoprompt.tasks.sources.splits import conflicts, without_inputs
@@ -46,6 +47,7 @@ def asked_of(config: BoostConfig) -> Asked:
     Raises:
         UserError: as `load_task` and `read_questions`.
     """
+    refuse_blank(config.task, "a loop judges")
     task = load_task(config.task, "proportional") if config.task is not None else None
     notes = task.notes if task is not None else ()
     if config.questions is None:

@@ -44,6 +44,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.base import Task
+from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.judge import check_judgements, judge_task
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.order import in_order
@@ -128,6 +129,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
                 "with task.judge the policies are evaluators, and the fitness is their verdicts; "
                 "leave fitness.self_evaluation out"
             )
+        refuse_blank(config.task, "fitness.self_evaluation judges")
         check_judgements(task)
     check_metric(config, task, fitness)
     task.check_chat(config.model.chat)

@@ -148,6 +148,8 @@ def why_not(task: Task, fitness: Fitness) -> str | None:
     """Return why answers cannot be calibrated, or None where they can."""
     if not task.has_choices:
         return "answers are in free form"
+    if any(e.rest for e in task.fitness):
+        return "the choices stand in the context, and what follows them is scored (task.blank)"
     if len(task.choices or ()) < 2:
         return "the choices differ by example"
     if fitness.compared_by != "likelihood":

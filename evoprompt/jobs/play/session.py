@@ -25,6 +25,7 @@ from evoprompt.measurement.asker import Asker
 from evoprompt.measurement.model import build_asker
 from evoprompt.records import Example
 from evoprompt.scoring.models import fetching, is_fetched
+from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.sources.jsonl import read_questions
 from evoprompt.terminal import PlainConsole, short_path
@@ -84,6 +85,7 @@ def player_of(champion: Champion, choices: str | None = None) -> Player:
     Raises:
         UserError: as `play`.
     """
+    refuse_blank(champion.config.task, "this gives")
     return Player(
         champion.policy,
         champion.evaluator,
@@ -102,7 +104,12 @@ def speaker_of(champion: Champion) -> Speaker:
 
 
 def asker_of(champion: Champion) -> Asker:
-    """Return what asks a champion's model, one input or many, and compares answers as it does."""
+    """Return what asks a champion's model, one input or many, and compares answers as it does.
+
+    Raises:
+        UserError: its task scores what follows a choice.
+    """
+    refuse_blank(champion.config.task, "this gives")
     return build_asker(
         champion.config,
         answer_tokens=champion.answer_tokens,
