@@ -34,6 +34,7 @@ PARTS = ("baseline", "champion", "difference")  #: of a held-out check
 FURTHER = {
     "best starting prompt, uncalibrated": "baseline_raw",
     "best starting prompt, by offsets alone": "baseline_offsets",
+    "champion, uncalibrated": "champion_raw",
     "champion, by offsets alone": "champion_offsets",
 }
 
@@ -85,8 +86,9 @@ class HeldOut:
     baseline: Share
     champion: Share
     difference: Share  #: paired by example
-    #: of the first policy with its answers as they are, where those above are calibrated
+    #: of both with their answers as they are, where those above are calibrated
     baseline_raw: Share | None = None
+    champion_raw: Share | None = None
     #: of both by offsets alone, where those above read other words too (`linear_head`)
     baseline_offsets: Share | None = None
     champion_offsets: Share | None = None
@@ -182,7 +184,7 @@ def compare(
     champion: Graded,
     seed: int,
     alpha: float,
-    raw: Graded | None = None,
+    raw: tuple[Graded, Graded] | None = None,
     offsets: tuple[Graded, Graded] | None = None,
     metric: str = "accuracy",
 ) -> HeldOut:
@@ -195,7 +197,7 @@ def compare(
         champion: the same on the same examples.
         seed: of the bootstrap.
         alpha: of the intervals.
-        raw: the baseline's uncalibrated, where the others are calibrated.
+        raw: both uncalibrated, where the others are calibrated.
         offsets: both by offsets alone, where the others read more.
         metric: what it is called.
     """
@@ -217,7 +219,8 @@ def compare(
         accuracy(baseline),
         accuracy(champion),
         Share(float(difference.mean()), ends),
-        None if raw is None else accuracy(raw),
+        None if raw is None else accuracy(raw[0]),
+        None if raw is None else accuracy(raw[1]),
         None if offsets is None else accuracy(offsets[0]),
         None if offsets is None else accuracy(offsets[1]),
         mcnemar(baseline == 1, champion == 1) if is_counted else None,

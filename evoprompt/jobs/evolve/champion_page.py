@@ -11,7 +11,7 @@ from evoprompt.errors import clip
 from evoprompt.jobs.evolve.findings import trust_text
 from evoprompt.jobs.evolve.predictions import Change, Confusion, Prediction, changes, confusion
 from evoprompt.jobs.evolve.record import Summary
-from evoprompt.jobs.evolve.showcase import WHOLE, Showcase, answer_lines, answered
+from evoprompt.jobs.evolve.showcase import Showcase, answer_lines, answered
 from evoprompt.jobs.held_out import held_out_table
 from evoprompt.report.diff import diff_html, is_same
 from evoprompt.report.markup import anchor, copyable, folded, paragraph, preformatted, section
@@ -78,13 +78,13 @@ def _points(value: float) -> str:
 def champion_section(shown: Showcase) -> str:
     """Return the champion, whole, with what changed."""
     parts = [
+        *([paragraph(shown.alone, "muted")] if shown.answers else []),
         copyable(shown.prompt, "champion-prompt", "the prompt"),
         "<h3>To use it in another program</h3>",
         copyable(shown.export, "champion-export", "the command"),
     ]
     if shown.answers:
         parts += [
-            paragraph(WHOLE, "muted"),
             "<h3>Its answers, as they continue the prompt</h3>",
             copyable(answer_lines(shown.answers), "champion-answers", "the answers"),
             folded("How answers are compared", paragraph(f"{shown.compared}.")),

@@ -302,7 +302,7 @@ def held_out(
         return answered_right(parts.task.test, by_policy.get(policy_id), parts.fitness.comparison)
 
     before, after = right(first, scores), right(last, scores)
-    plain = right(first, raw) if calibrator.is_used else None
+    plain = (right(first, raw), right(last, raw)) if calibrator.is_used else None
     offsets = {p: calibrator.by_offsets(known) for p, known in learned.items()}
     alone = None
     if offsets[last] is not None:

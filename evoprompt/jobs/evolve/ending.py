@@ -18,7 +18,6 @@ from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.showcase import (
     CHAMPION,
-    WHOLE,
     Showcase,
     Shown,
     answer_lines,
@@ -83,7 +82,7 @@ def _champion(shown: Showcase) -> Iterator[tuple[str, Text]]:
     """Yield what has to be copied for the champion's accuracy, each with its title."""
     yield "Champion prompt", Text(printable(shown.prompt))
     if shown.answers:
-        answers = f"{answer_lines(shown.answers)}\n{shown.compared}. {WHOLE}"
+        answers = f"{answer_lines(shown.answers)}\n{shown.compared}. {shown.alone}"
         yield "Its answers, as they continue the prompt", Text(printable(answers))
     if shown.example is not None:
         yield "One example of the test, with the right answer", Text(_example(shown, shown.example))
@@ -127,6 +126,9 @@ def _held_out(
         raw = "  ".join(interval(test.baseline_raw))
         yield "the same, uncalibrated", f"{raw}  (best starting prompt)"
     yield f"held-out {metric} after", Cell(after, emphasis="strong")
+    if test.champion_raw is not None:
+        raw = "  ".join(interval(test.champion_raw))
+        yield "the same, uncalibrated", f"{raw}  (the prompt alone)"
     if test.champion_offsets is not None:
         alone = "  ".join(interval(test.champion_offsets))
         yield "the same, by offsets", f"{alone}  (without the linear head)"

@@ -25,12 +25,6 @@ INPUT = "{input}"
 #: How a chat template renders a prompt, in words.
 CHATS = {"turns": "the model's own, demonstrations as turns", "single": "the model's own, one turn"}
 
-#: What a copied prompt alone does not have.
-WHOLE = (
-    "The reported accuracy is that of the prompt, its answers and their comparison together; who "
-    "takes the prompt alone gets another."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -50,6 +44,7 @@ class Showcase:
     prompt: str  #: with a placeholder for the input
     answers: Mapping[str, str]  #: each choice, as it continues the prompt; none of free text
     compared: str  #: how answers are compared
+    alone: str  #: what a copied prompt alone does not have
     example: Shown | None  #: None where no held-out answer is kept
     changed: tuple[Piece, ...]  #: against the best starting prompt, its answers too
     slots: Mapping[str, str]  #: what it consists of
@@ -74,6 +69,7 @@ def showcase_of(summary: Summary, rows: Sequence[Prediction], folder: Path) -> S
         prompt=summary.champion.prompt,
         answers={choice: render_answer(policy, choice) for choice in choices},
         compared=_compared(summary.champion),
+        alone=_alone(summary),
         example=_example(policy, summary.champion.prompt, own),
         changed=word_diff(
             _told(baseline, summary.baseline.prompt, choices),
@@ -99,7 +95,7 @@ def _parts(shown: Showcase) -> Iterator[str]:
     yield f"== Prompt ({{input}} is where the input stands) ==\n{shown.prompt}"
     if shown.answers:
         yield f"== Answers, as they continue the prompt ==\n{answer_lines(shown.answers)}"
-        yield f"== How answers are compared ==\n{shown.compared}\n{WHOLE}"
+        yield f"== How answers are compared ==\n{shown.compared}\n{shown.alone}"
     if (found := shown.example) is not None:
         yield (
             f"== One example of the test, with the right answer ==\n"
@@ -123,6 +119,16 @@ def _compared(champion: ChampionSummary) -> str:
     if champion.offsets is None:
         return whole
     return f"{whole}; by the words of the answers alone: {calibration_text(champion.offsets)}"
+
+
+def _alone(summary: Summary) -> str:
+    """Return what whoever copies the prompt alone gets, where that was measured."""
+    raw = None if summary.test is None else summary.test.champion_raw
+    gets = "another" if raw is None else f"{raw.value:.3f} on the same examples"
+    return (
+        "The reported accuracy is that of the prompt, its answers and their comparison together; "
+        f"who takes the prompt alone gets {gets}."
+    )
 
 
 def answered(found: Prediction) -> str:

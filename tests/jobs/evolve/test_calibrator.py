@@ -290,6 +290,7 @@ def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
         shares["champion"][0] - shares["baseline"][0]
     )
     assert test["baseline_raw"]["value"] == pytest.approx(shares["baseline"][1])
+    assert test["champion_raw"]["value"] == pytest.approx(shares["champion"][1])
     low, high = test["baseline_raw"]["ci"]
     assert low < test["baseline_raw"]["value"] < high
     again = json.loads(json.dumps(folder.summary().to_dict()))
@@ -307,6 +308,9 @@ def test_page_and_description_say_how_answers_are_compared(config_file: Path, tm
     page = (folder.path / "report.html").read_text()
     assert told in page
     assert told in summary_description(summary)
+    alone = f"prompt alone gets {summary.test.champion_raw.value:.3f} on the same examples"
+    assert alone in page
+    assert alone in (folder.path / "champion.txt").read_text()
     raw = "best starting prompt, uncalibrated"
     assert raw in page
     assert raw in summary_description(summary)

@@ -12,6 +12,7 @@ from evoprompt.calibration import LabelCalibration
 from evoprompt.jobs.evolve.champion_page import answers_section, champion_section
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.showcase import showcase_of, showcase_text
+from evoprompt.jobs.held_out import Share
 from evoprompt.policy import Policy
 from evoprompt.report.diff import is_same
 from evoprompt.tasks.render import render_prompt
@@ -55,7 +56,7 @@ def summary(champion: Policy = CHAMPION, prompt: str | None = None) -> SimpleNam
             offsets=None,
         ),
         baseline=SimpleNamespace(**told(BASELINE, str(render_prompt(BASELINE)))),
-        test=SimpleNamespace(num_examples=3),
+        test=SimpleNamespace(num_examples=3, champion_raw=Share(0.5, (0.2, 0.8))),
     )
 
 
@@ -64,6 +65,7 @@ def test_the_text_has_the_label_words_the_calibration_an_example_and_what_change
     assert "complaint: ' negative'" in text
     assert "praise: ' praise'" in text
     assert "adding: complaint +0.50, praise -0.50" in text
+    assert "who takes the prompt alone gets 0.500 on the same examples" in text
     # the first that is answered right, with the word that is written for its label
     assert "Input: text <b>1</b>\\x1b[31m\nOutput: negative\n(answered complaint" in text
     assert "Sort it{+ now+}." in text
