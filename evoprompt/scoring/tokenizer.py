@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from evoprompt.conversation import Conversation, Prompt
 from evoprompt.errors import UserError
 from evoprompt.scoring.chat import ChatTemplate, read_template
 from evoprompt.scoring.chat_tokens import ChatTokens, control_names
+from evoprompt.scoring.seams import can_be_cut, lines_of
 
 #: Texts whose tokens are remembered: some broods of prompts with all their examples.
 MEMO_TEXTS = 8192
@@ -67,6 +69,7 @@ class Tokenizer:
         self.special_tokens = frozenset(self._special())
         self._containing = {"\n": self.break_tokens}
         self._memo: dict[tuple[Prompt, bool], tuple[int, ...]] = {}
+        self._lines: dict[str, tuple[int, ...]] = {}  # of texts that can be cut
         self._settings = settings
         self._before, self._after = self._template()
 
@@ -140,12 +143,11 @@ class Tokenizer:
         before = self._before if add_special_tokens else ()
         name = self._name(before[-1]) if before else ""
         bare = [t.removeprefix(name) if name else t for t in new]
-        for text, ids in zip(new, self._ids(bare, add_special_tokens=False), strict=True):
+        for text, ids in zip(new, self._bare_ids(bare), strict=True):
             self._check(text, ids)
             self._memo[text, add_special_tokens] = (*before, *ids)
         encoded = [self._memo[t, add_special_tokens] for t in texts]
-        for old in list(self._memo)[: max(0, len(self._memo) - MEMO_TEXTS)]:
-            del self._memo[old]
+        _forget(self._memo)
         return encoded
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -163,11 +165,19 @@ class Tokenizer:
     def tokens_with(self, text: str) -> frozenset[int]:
         """Return the tokens in whose own text this text stands."""
         if text not in self._containing:
-            vocabulary = self._vocabulary().values()
             self._containing[text] = frozenset(
-                token for token in vocabulary if text in self.decode([token])
+                token for token, own in self._token_texts.items() if text in own
             )
         return self._containing[text]
+
+    @cached_property
+    def _token_texts(self) -> dict[int, str]:
+        """What each token of the vocabulary is by itself, by number."""
+        tokens = list(self._vocabulary().values())
+        if self._fast is None:
+            return {token: self.decode([token]) for token in tokens}
+        texts = self._fast.decode_batch([[token] for token in tokens], skip_special_tokens=True)
+        return dict(zip(tokens, texts, strict=True))
 
     def _name(self, token: int) -> str:
         """Return the name of a token, as the vocabulary has it."""
@@ -201,6 +211,23 @@ class Tokenizer:
             ]
         )
         backend.encode_special_tokens = True
+
+    @cached_property
+    def _can_be_cut(self) -> bool:
+        backend: Any = self._fast or getattr(self._slow, "backend_tokenizer", None)
+        return backend is not None and can_be_cut(backend)
+
+    def _bare_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the ids of texts alone; lines that several of them have are encoded once."""
+        if not texts or not self._can_be_cut:
+            return self._ids(texts, add_special_tokens=False)
+        cut = [lines_of(text) for text in texts]
+        new = [line for line in dict.fromkeys(chain(*cut)) if line not in self._lines]
+        found = self._ids(new, add_special_tokens=False)
+        self._lines.update(zip(new, found, strict=True))
+        whole = [tuple(chain.from_iterable(map(self._lines.__getitem__, lines))) for lines in cut]
+        _forget(self._lines)
+        return whole
 
     def _ids(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[int, ...]]:
         if not texts:
@@ -288,6 +315,12 @@ class Tokenizer:
                 i for i, token in self._fast.get_added_tokens_decoder().items() if token.special
             ]
         return [i for i, token in self._slow.added_tokens_decoder.items() if token.special]
+
+
+def _forget(memo: dict[Any, tuple[int, ...]]) -> None:
+    """Forget the oldest of what is remembered, but for `MEMO_TEXTS`."""
+    for old in list(islice(memo, max(0, len(memo) - MEMO_TEXTS))):
+        del memo[old]
 
 
 def _shown(text: str) -> str:
