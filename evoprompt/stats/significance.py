@@ -113,6 +113,8 @@ def t_quantile(probability: float, degrees: float) -> float:
     low, high = 0.0, 1.0
     for _ in range(200):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break  # no number lies between
         low, high = (
             (middle, high)
             if _incomplete_beta(middle, degrees / 2, 0.5) < 2 * (1 - probability)
