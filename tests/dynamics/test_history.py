@@ -173,7 +173,7 @@ def test_the_report_says_what_is_known_of_drift(filling, said, births):
     history.add(births[0])
     one_child_each = replace(births[1], parent=np.arange(12))
     history.add(one_child_each, chances=[1 / 12] * 12, filling=filling)
-    page = "".join(dynamics_sections(history))
+    page = "".join(dynamics_sections(history, history.summary()))
     notes = (
         "Test of the scheme",
         "left nothing to chance",

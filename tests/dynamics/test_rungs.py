@@ -331,13 +331,14 @@ def test_the_page_of_a_race_shows_its_selection_and_measuring_again():
     history = History()
     for births in generations(race_lineage(3, num_generations=4)):
         history.add(births)
-    text = "".join(dynamics_sections(history))
+    text = "".join(dynamics_sections(history, history.summary()))
     assert "selection in the race" in text
     assert "measuring again" in text
     plain = History()
     for births in generations(two_parents() + [row | {"generation": 1} for row in three_births()]):
         plain.add(births)
-    assert "in the race" not in "".join(dynamics_sections(plain))  # power: no race, no column
+    without = "".join(dynamics_sections(plain, plain.summary()))
+    assert "in the race" not in without  # power: no race, no column
 
 
 def three_births() -> list[dict]:

@@ -35,9 +35,9 @@ MAX_NODES = 150
 MOST_HERITABILITY = 1.5
 
 
-def dynamics_sections(history: History) -> list[str]:
-    """Return the sections; a history of founders alone has only its diversity."""
-    summary, steps = history.summary(), [line for line in history.lines if line.price]
+def dynamics_sections(history: History, summary: Mapping[str, Any]) -> list[str]:
+    """Return the sections of a history and its summary; one of founders alone has none."""
+    steps = [line for line in history.lines if line.price]
     if not steps:
         return []
     drawn = [trait for trait in DRAWN if trait in steps[-1].price]

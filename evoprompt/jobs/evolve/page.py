@@ -76,8 +76,9 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     lines, lineage = folder.generations(), folder.lines(LINEAGE)
     fitness = run_fitness(folder, summary)
     history = history_of(folder, fitness)
-    folder.write(DYNAMICS, history.summary())
-    rows, told = folder.predictions(), advice(summary, history.summary())
+    found = history.summary()
+    folder.write(DYNAMICS, found)
+    rows, told = folder.predictions(), advice(summary, found)
     selection = folder.config().evolution.survival_selection
     sections = [
         _head(folder, summary, lines),
@@ -86,7 +87,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         *([cost_section(folder, summary)] if summary else []),
         _advice(told),
         "<h2>For specialists</h2>",
-        *dynamics_sections(history),
+        *dynamics_sections(history, found),
         *steering_sections(lines),
         *archive_sections(lines, lineage, selection.cells),
         *(_sources(lineage, summary) if summary else []),
@@ -153,11 +154,12 @@ def write_lineage_page(folder: Path) -> Path:
     lines = [
         {**row, "fitness": row.get("fitness", row["traits"].get("fitness"))} for row in lineage
     ]
+    found = history.summary()
     sections = [
         head,
         _fitness(history, lines, "as recorded"),
-        _advice(advice(None, history.summary())),
-        *dynamics_sections(history),
+        _advice(advice(None, found)),
+        *dynamics_sections(history, found),
         section("Glossary", glossary(TERMS)),
     ]
     path = folder / "report.html"
