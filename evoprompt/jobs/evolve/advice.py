@@ -36,6 +36,12 @@ def _on_test(summary: Summary) -> Iterator[str]:
             f"differently, a difference below about {100 * least:.0f} points cannot be told from "
             f"chance: give more (task.test_examples), or several seeds (evoprompt sweep)."
         )
+    if summary.claim is not None and summary.claim.verdict == "worse":
+        yield (
+            "Keep the best starting prompt. The champion was the best on the examples that chose "
+            "it, and those were too few or unlike the test: give more of them "
+            "(task.validation_examples, task.fitness_examples), or a larger budget."
+        )
     if headroom is not None and headroom.verdict == "little to win":
         yield (
             "The sets of demonstrations that the search began with differ little, so there is "

@@ -26,21 +26,22 @@ ADVICE = "What to do next"
 KINDS = {"better": "big good", "worse": "big bad"}
 
 
-def verdict(summary: Summary, *, has_advice: bool) -> str:
+def verdict(summary: Summary, rows: Sequence[Prediction], *, has_advice: bool) -> str:
     """Return in one sentence what the run came to, and what that sentence rests on.
 
     Args:
         summary: of the run.
+        rows: its held-out answers.
         has_advice: whether the page says further down what to do next.
     """
     if summary.claim is None:
         return ""
     body = paragraph(summary.claim.text, KINDS.get(summary.claim.verdict, "big"))
     more = f' <a href="#{anchor(ADVICE)}">{ADVICE}</a>' if has_advice else ""
-    return section("Verdict", f"{body}<p>{escape(_grounds(summary))}{more}</p>")
+    return section("Verdict", f"{body}<p>{escape(_grounds(summary, rows))}{more}</p>")
 
 
-def _grounds(summary: Summary) -> str:
+def _grounds(summary: Summary, rows: Sequence[Prediction]) -> str:
     """Return in plain words how good both prompts are on the test, and how sure that is."""
     test, held = summary.test, summary.claim is not None and summary.claim.verdict == "baseline"
     if test.mcnemar is not None:
@@ -49,7 +50,10 @@ def _grounds(summary: Summary) -> str:
             f"Of {test.num_examples} test examples that the search never saw, the best starting "
             f"prompt answers {right[0]} right"
         )
-        told += "" if held else f" and the champion {right[1]}"
+        shares = [f" ({100 * part.value:.1f} %)" for part in (test.baseline, test.champion)]
+        told += shares[0] if held else f"{shares[0]} and the champion {right[1]}{shares[1]}"
+        if (chance := _by_guessing(rows)) is not None:
+            told += f"; guessing gets {100 * chance:.0f} %"
     else:
         told = (
             f"On {test.num_examples} test examples that the search never saw, {test.metric} is "
@@ -61,23 +65,36 @@ def _grounds(summary: Summary) -> str:
     low, high = (100 * end for end in test.difference.ci)
     if low == high:
         return f"{told}."
-    ends = f"{_points(low)} to {_points(high)}"
-    if low * high > 0:  # "11 to 27 points better"
-        ends = f"{abs(low):.0f} to {_points(high)}"
-    return f"{told}. On other examples of this kind the difference may be anything from {ends}."
+    ends = f"{_points(low)} and {_points(high)}"
+    if low * high > 0:  # "10.8 and 27.1 points better", the smaller first
+        near, far = sorted((low, high), key=abs)
+        ends = f"{abs(near):.1f} and {_points(far)}"
+    return f"{told}. On other examples of this kind the champion is most likely between {ends}."
+
+
+def _by_guessing(rows: Sequence[Prediction]) -> float | None:
+    """Return the share of the test examples that a guess among their choices gets right; None
+    where answers are free.
+    """
+    nums = [len(r.choices or ()) for r in rows if r.split == "test"]
+    return sum(1 / n for n in nums) / len(nums) if nums and min(nums) > 1 else None
 
 
 def _points(value: float) -> str:
     """Return a difference in words, as it is rounded."""
-    size = f"{abs(value):.0f}"
-    if size == "0":
-        return "none"
-    return f"{size} point{'' if size == '1' else 's'} {'worse' if value < 0 else 'better'}"
+    size = f"{abs(value):.1f}"
+    if size == "0.0":
+        return "as good"
+    return f"{size} point{'' if size == '1.0' else 's'} {'worse' if value < 0 else 'better'}"
 
 
-def champion_section(shown: Showcase) -> str:
-    """Return the champion, whole, with what changed."""
-    parts = [
+def champion_section(shown: Showcase, summary: Summary) -> str:
+    """Return the champion, whole, with what changed; where the test shows that it is worse than
+    the best starting prompt, that prompt to be copied above it.
+    """
+    is_worse = summary.claim is not None and summary.claim.verdict == "worse"
+    parts = [_better(summary) if is_worse else ""]
+    parts += [
         *([paragraph(shown.alone, "muted")] if shown.answers else []),
         copyable(shown.prompt, "champion-prompt", "the prompt"),
         "<h3>To use it in another program</h3>",
@@ -149,6 +166,18 @@ def answers_section(summary: Summary, rows: Sequence[Prediction]) -> str:
         body += [_by_label(before, after), *_matrices(before, after)]
     body.append(_written(rows, first, last))
     return section("What changed in the test answers", "".join(body))
+
+
+def _better(summary: Summary) -> str:
+    """Return the best starting prompt, to be copied."""
+    prompt = summary.baseline.prompt
+    return "".join(
+        (
+            "<h3>Use the best starting prompt instead</h3>",
+            copyable(prompt, "baseline-prompt", "the starting prompt"),
+            "<h3>The champion</h3>",
+        )
+    )
 
 
 def _changed(title: str, found: Sequence[Change]) -> str:

@@ -233,7 +233,7 @@ def summarize(
         checked=journal.ledger.checked,
         unanswered=len(parts.task.test) - len(answered),
         headroom=outlook(parts, journal),
-        claim=claim_of(found.test, is_baseline=first == last),
+        claim=claim_of(found.test, is_baseline=first == last, alpha=parts.config.final.alpha),
         report=_trust(parts, journal, champion, found.scores.get(last)),
         metric=metric,
     )

@@ -32,13 +32,14 @@ class Claim:
     text: str
 
 
-def claim_of(test: HeldOut, *, is_baseline: bool) -> Claim:
+def claim_of(test: HeldOut, *, is_baseline: bool, alpha: float = 0.05) -> Claim:
     """Return the claim: better, or worse, only where the paired interval of the difference on the
     test examples does not hold 0.
 
     Args:
         test: the held-out check.
         is_baseline: whether the champion is the best starting prompt itself.
+        alpha: of the intervals of the check, which cover 1 - alpha.
     """
     if is_baseline:
         return Claim(
@@ -50,8 +51,8 @@ def claim_of(test: HeldOut, *, is_baseline: bool) -> Claim:
     value, (low, high) = test.difference.value, test.difference.ci
     what = "accuracy" if test.metric == "accuracy" else f"the metric {test.metric}"
     size = (
-        f"{100 * value:+.1f} points of {what} on {test.num_examples} test examples, interval "
-        f"{100 * low:+.1f} to {100 * high:+.1f}"
+        f"{100 * value:+.1f} points of {what} on {test.num_examples} test examples, "
+        f"{100 * (1 - alpha):g} % interval {100 * low:+.1f} to {100 * high:+.1f}"
     )
     if test.mcnemar is not None and not test.mcnemar.num_different:
         most = 1 - UNLIKELY ** (1 / test.num_examples)
@@ -69,7 +70,7 @@ def claim_of(test: HeldOut, *, is_baseline: bool) -> Claim:
     return Claim(
         "not shown",
         f"It is not shown that the champion is better than the best starting prompt: {size}, "
-        "which holds 0.",
+        "which includes 0.",
     )
 
 

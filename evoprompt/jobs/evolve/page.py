@@ -105,8 +105,8 @@ def _outcome(
     shown = showcase_of(summary, rows, folder.path)
     folder.write_text(CHAMPION, showcase_text(shown))
     return [
-        verdict(summary, has_advice=bool(told)),
-        champion_section(shown),
+        verdict(summary, rows, has_advice=bool(told)),
+        champion_section(shown, summary),
         before_and_after(summary),
         answers_section(summary, rows),
     ]
@@ -288,8 +288,8 @@ def _head(
         f"generation {last.generation}, {last.tokens.total:,} tokens forwarded so far"
         if not summary
         else (
-            f"{summary.generations} generations, {summary.policies_scored} policies "
-            f"scored, {summary.tokens.total:,} tokens forwarded"
+            f"{summary.policies_scored} prompts tried in {summary.generations} generations, for "
+            f"which the model read {summary.tokens.total:,} tokens"
         )
     )
     return (

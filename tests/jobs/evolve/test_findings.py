@@ -14,7 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evoprompt.jobs.evolve.champion_page import verdict
+from evoprompt.jobs.evolve.advice import advice
+from evoprompt.jobs.evolve.champion_page import champion_section, verdict
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.findings import (
     Trust,
@@ -87,25 +88,52 @@ def test_few_answers_more_claim_nothing():
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ([1] * 20 + [0] * 20, [1] * 30 + [0] * 10, "answers 20 right and the champion 30. On"),
+        (
+            [1] * 20 + [0] * 20,
+            [1] * 30 + [0] * 10,
+            "answers 20 right (50.0 %) and the champion 30 (75.0 %). On",
+        ),
         ([1, 1, 0, 0], [1, 1, 0, 0], "Of 4 test examples that the search never saw, the best"),
     ],
 )
 def test_the_page_says_in_plain_words_what_its_verdict_rests_on(before, after, said):
     test = check(before, after)
     claim = claim_of(test, is_baseline=False)
-    page = verdict(SimpleNamespace(test=test, claim=claim), has_advice=True)
+    page = verdict(SimpleNamespace(test=test, claim=claim), [], has_advice=True)
     assert said in page
     assert '<a href="#what-to-do-next">What to do next</a>' in page
-    low, high = (round(100 * end) for end in test.difference.ci)
-    assert (f"anything from {low} to {high} points better." in page) == (low > 0)
+    low, high = (100 * end for end in test.difference.ci)
+    assert (f"between {low:.1f} and {high:.1f} points better." in page) == (low > 0)
+
+
+def test_the_page_says_what_guessing_gets_and_gives_the_better_prompt_to_copy():
+    test = check([1] * 30 + [0] * 10, [1] * 18 + [0] * 22)
+    claim = claim_of(test, is_baseline=False)
+    chosen = SimpleNamespace(choices=("a", "b", "c", "d"), split="test")
+    run = SimpleNamespace(test=test, claim=claim, baseline=SimpleNamespace(prompt="Sort: {input}"))
+    page = verdict(run, [chosen] * 40, has_advice=True)
+    assert "answers 30 right (75.0 %) and the champion 18 (45.0 %); guessing gets 25 %." in page
+    low, high = (-100 * end for end in reversed(test.difference.ci))
+    assert f"between {low:.1f} and {high:.1f} points worse." in page
+    shown = SimpleNamespace(
+        prompt="p", export="e", answers={}, changed=[], example=None, slots={}, alone=""
+    )
+    section = champion_section(shown, run)
+    assert section.index("Sort: {input}") < section.index("The champion</h3>")
+    better = SimpleNamespace(
+        test=test, claim=claim_of(check([0] * 40, [1] * 40), is_baseline=False)
+    )
+    assert "Use the best" not in champion_section(shown, better)
+    assert advice(SimpleNamespace(**vars(run), headroom=None), {"operators": {}})[0].startswith(
+        "Keep"
+    )
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
     test = check([1, 1, 0, 0], [1, 1, 0, 0])
     claim = claim_of(test, is_baseline=True)
-    page = verdict(SimpleNamespace(test=test, claim=claim), has_advice=False)
-    assert "answers 2 right.</p>" in page
+    page = verdict(SimpleNamespace(test=test, claim=claim), [], has_advice=False)
+    assert "answers 2 right (50.0 %).</p>" in page
     assert "What to do next" not in page
 
 

@@ -87,12 +87,12 @@ def test_a_champion_that_is_the_starting_prompt_is_said_to_be():
     shown = showcase_of(summary(BASELINE), [], Path("run"))
     assert is_same(shown.changed)
     assert "It is the best starting prompt itself" in showcase_text(shown)
-    assert "It is the best starting prompt itself" in champion_section(shown)
+    assert "It is the best starting prompt itself" in champion_section(shown, summary(BASELINE))
 
 
 @pytest.mark.parametrize("text", ["Sort it now.", "complaint: &#x27; negative&#x27;", "copy the"])
 def test_the_page_has_the_same(text: str):
-    assert text in champion_section(showcase_of(summary(), ROWS, Path("run"))).replace(
+    assert text in champion_section(showcase_of(summary(), ROWS, Path("run")), summary()).replace(
         "<ins> now</ins>", " now"
     )
 
