@@ -44,7 +44,7 @@ class SelectionAccount:
 
     def to_dict(self) -> dict[str, float]:
         """Return what is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return _known(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class RungAccount:
 
     def to_dict(self) -> dict[str, float]:
         """Return what is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return _known(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +350,11 @@ def flat(account: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         place = f"{prefix}{name.removesuffix('_by_operator')}"
         found |= flat(value, f"{place}/") if isinstance(value, Mapping) else {place: value}
     return found
+
+
+def _known(account: SelectionAccount | RungAccount) -> dict[str, float]:
+    values = ((name, getattr(account, name)) for name in account.__slots__)
+    return {name: value for name, value in values if value is not None}
 
 
 def _trait(terms: GenerationTerms, place: int) -> PriceAccount:

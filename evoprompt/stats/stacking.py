@@ -4,6 +4,9 @@ likeliest: a conditional logit model with ridges, for many weightings of the exa
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,8 @@ OFFSET_RIDGE, FACTOR_RIDGE = 0.5, 0.5
 LEAST_TEMPERATURE, MOST_FACTOR = 0.05, 20.0
 #: Newton steps at most, the gradient, nats, at which they end, and what of a worth is rounding.
 STEPS, ENOUGH, ROUNDING = 50, 1e-9, 1e-10
+#: Of the factors' curvature: over the examples e and the choices c.
+PRODUCT = "fe,fec,sfec,tec->fst"
 
 
 def stacked(
@@ -121,8 +126,9 @@ def _slopes(
     cross[:, :, 0] -= 2 * OFFSET_RIDGE * batch
     curvature[:, :choices, choices:] = cross
     curvature[:, choices:, :choices] = cross.transpose(0, 2, 1)
+    order = _order(weights.shape, p.shape, beyond.shape, sets.shape)
     curvature[:, choices:, choices:] = np.einsum(
-        "fe,fec,sfec,tec->fst", weights, p, beyond, sets, optimize=True
+        PRODUCT, weights, p, beyond, sets, optimize=order
     ) + 2 * FACTOR_RIDGE * np.eye(num)
     curvature[:, choices, choices] += 2 * OFFSET_RIDGE * (batch**2).sum(axis=1)
     slope = gradient[:, choices:]
@@ -134,6 +140,13 @@ def _slopes(
     curvature[fold, at, :] = curvature[fold, :, at] = 0.0
     curvature[fold, at, at] = kept
     return gradient, curvature
+
+
+@cache
+def _order(*shapes: tuple[int, ...]) -> list[Any]:
+    """Return in which order factors of these shapes are multiplied."""
+    found: list[Any] = np.einsum_path(PRODUCT, *map(np.empty, shapes), optimize="greedy")[0]
+    return found
 
 
 def log_softmax(values: Floats) -> Floats:

@@ -7,11 +7,10 @@ from math import nan
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.records import SURVIVE
+from evoprompt.report.panels import panels
 from evoprompt.report.plots import (
     BLUE,
     GREEN,
@@ -22,8 +21,6 @@ from evoprompt.report.plots import (
     Line,
     finish,
     new_axes,
-    plain,
-    svg,
 )
 
 
@@ -120,18 +117,6 @@ def trait_figure(generations: Sequence[GenerationAccount]) -> str:
     """Return the mean of every trait over the selected by generation, a small panel each, with
     gaps where a generation does not have it.
     """
-    names = list(dict.fromkeys(name for g in generations for name in g.traits))
-    rows = -(-len(names) // 3)
-    figure = Figure(figsize=(9, 1.7 * rows))
-    figure.subplots_adjust(
-        left=0.06, right=0.99, bottom=0.28 / rows, top=1 - 0.2 / rows, hspace=0.55, wspace=0.22
-    )
-    x = [g.generation for g in generations]
-    for place, name in enumerate(names, 1):
-        axes = figure.add_subplot(rows, 3, place)
-        axes.plot(x, [g.traits.get(name, nan) for g in generations], color=BLUE, marker=".")
-        axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
-        plain(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    return svg(figure)
+    names = dict.fromkeys(name for g in generations for name in g.traits)
+    curves = {n.replace("_", " "): [g.traits.get(n, nan) for g in generations] for n in names}
+    return panels([g.generation for g in generations], curves, BLUE)
