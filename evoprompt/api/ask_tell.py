@@ -50,13 +50,14 @@ class Evolution:
     Raises:
         UserError: anything given does not go together.
 
-    >>> import evoprompt as ep
-    >>> population = ep.Evolution(ep.Task.builtin("inbox"), seed=1)
-    >>> for _ in range(3):
-    ...     policies = population.ask()
-    ...     state = population.tell([-len(policy.instruction) for policy in policies])
-    >>> population.best.evaluation.fitness
-    0.0
+    Examples:
+        >>> import evoprompt as ep
+        >>> population = ep.Evolution(ep.Task.builtin("inbox"), seed=1)
+        >>> for _ in range(3):
+        ...     policies = population.ask()
+        ...     state = population.tell([-len(policy.instruction) for policy in policies])
+        >>> population.best.evaluation.fitness
+        0.0
     """
 
     def __init__(

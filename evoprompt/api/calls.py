@@ -59,10 +59,11 @@ def evolve(
     Raises:
         UserError: anything given does not go together.
 
-    >>> import evoprompt as ep
-    >>> result = ep.evolve(ep.Task.builtin("inbox"), tokens=20_000)
-    >>> result.test["metric"]
-    'accuracy'
+    Examples:
+        >>> import evoprompt as ep
+        >>> result = ep.evolve(ep.Task.builtin("inbox"), tokens=20_000)
+        >>> result.test["metric"]
+        'accuracy'
     """
     from evoprompt.jobs.evolve.session import conduct
 
@@ -105,11 +106,12 @@ def boost(
     Raises:
         UserError: as for `evolve`.
 
-    >>> import evoprompt as ep
-    >>> short = {"loop.rounds": 1, "loop.batch": 8, "task.test_examples": 16}
-    >>> loop = ep.boost("configs/boost/quick.yaml", settings=short)
-    >>> loop.summary["rounds"]
-    1
+    Examples:
+        >>> import evoprompt as ep
+        >>> short = {"loop.rounds": 1, "loop.batch": 8, "task.test_examples": 16}
+        >>> loop = ep.boost("configs/boost/quick.yaml", settings=short)
+        >>> loop.summary["rounds"]
+        1
     """
     from evoprompt.jobs.boost.config import load_boost
     from evoprompt.jobs.boost.session import conduct
@@ -137,12 +139,13 @@ def sweep(
     Raises:
         UserError: as for `evolve`.
 
-    >>> import evoprompt as ep
-    >>> short = {"evolution.generations": 1, "workers.backend": "local"}
-    >>> short["budget.prefill_tokens"] = 10_000
-    >>> rows = ep.sweep("configs/sweeps/quick.yaml", out="runs/quick", settings=short)
-    >>> [row["status"] for row in rows]
-    ['done', 'done', 'done', 'done']
+    Examples:
+        >>> import evoprompt as ep
+        >>> short = {"evolution.generations": 1, "workers.backend": "local"}
+        >>> short["budget.prefill_tokens"] = 10_000
+        >>> rows = ep.sweep("configs/sweeps/quick.yaml", out="runs/quick", settings=short)
+        >>> [row["status"] for row in rows]
+        ['done', 'done', 'done', 'done']
     """
     from evoprompt.jobs.base import SWEEP
     from evoprompt.jobs.sweep.loop import start
@@ -163,10 +166,11 @@ def compare(runs: Sequence[str | Path], *, by: Sequence[str] = ()) -> Comparison
     Raises:
         UserError: there are no runs, or they cannot be compared.
 
-    >>> import evoprompt as ep
-    >>> found = ep.compare(["runs/quick"], by=["evolution.parent_selection.method"])
-    >>> [result.group.name for result in found.groups]
-    ['method=tournament', 'method=truncation']
+    Examples:
+        >>> import evoprompt as ep
+        >>> found = ep.compare(["runs/quick"], by=["evolution.parent_selection.method"])
+        >>> [result.group.name for result in found.groups]
+        ['method=tournament', 'method=truncation']
     """
     from evoprompt.jobs.compare.comparison import Settings as CompareSettings
     from evoprompt.jobs.compare.comparison import compare_runs
@@ -203,10 +207,11 @@ def score(
     Raises:
         UserError: a continuation has no tokens, or a pair does not fit the model's window.
 
-    >>> import evoprompt as ep
-    >>> [likely, unlikely] = ep.score([("The sky is", " blue"), ("The sky is", " spoon")])
-    >>> likely.log_likelihood > unlikely.log_likelihood
-    True
+    Examples:
+        >>> import evoprompt as ep
+        >>> [likely, unlikely] = ep.score([("The sky is", " blue"), ("The sky is", " spoon")])
+        >>> likely.log_likelihood > unlikely.log_likelihood
+        True
     """
     from evoprompt.config.reader import check_section, put_value
     from evoprompt.config.sections import JobConfig

@@ -35,10 +35,11 @@ class Picture:
 class Result:
     """A complete run or loop, read from its folder alone.
 
-    >>> import evoprompt as ep
-    >>> result = ep.load("runs/quickstart")
-    >>> result.summary["seed"]
-    0
+    Examples:
+        >>> import evoprompt as ep
+        >>> result = ep.load("runs/quickstart")
+        >>> result.summary["seed"]
+        0
     """
 
     folder: Path

@@ -51,10 +51,11 @@ class Task:
         Raises:
             UserError: an example is neither a pair nor a mapping, or is malformed, as in a file.
 
-        >>> import evoprompt as ep
-        >>> pairs = [("I was charged twice", "complaint"), ("Where is my parcel?", "question")]
-        >>> ep.Task.from_examples(2 * pairs).examples[0]["choices"]
-        ['complaint', 'question']
+        Examples:
+            >>> import evoprompt as ep
+            >>> pairs = [("I was charged twice", "complaint"), ("Where is my parcel?", "question")]
+            >>> ep.Task.from_examples(2 * pairs).examples[0]["choices"]
+            ['complaint', 'question']
         """
         rows = [_row(example) for example in examples]
         if not rows:
@@ -70,8 +71,9 @@ class Task:
     def from_file(cls, path: str | Path, *, settings: Settings | None = None) -> Self:
         """Return the task of a JSONL file, a line each: `{"input", "target", "choices"}`.
 
-        >>> import evoprompt as ep
-        >>> task = ep.Task.from_file("mine.jsonl", settings={"test_examples": 100})
+        Examples:
+            >>> import evoprompt as ep
+            >>> task = ep.Task.from_file("mine.jsonl", settings={"test_examples": 100})
         """
         return cls({"path": str(Path(path).resolve()), **(settings or {})})
 
@@ -79,9 +81,10 @@ class Task:
     def builtin(cls, name: str, *, settings: Settings | None = None) -> Self:
         """Return a task of the package.
 
-        >>> import evoprompt as ep
-        >>> ep.Task.builtin("inbox").config
-        {'name': 'inbox'}
+        Examples:
+            >>> import evoprompt as ep
+            >>> ep.Task.builtin("inbox").config
+            {'name': 'inbox'}
         """
         return cls({"name": name, **(settings or {})})
 

@@ -81,9 +81,10 @@ class EvoPromptOptimizer(BasePromptOptimizer):  # type: ignore[misc]  # MLflow i
     Raises:
         UserError: calls are given with a model, or tokens without one.
 
-    >>> import evoprompt as ep
-    >>> ep.EvoPromptOptimizer(calls=100).calls
-    100
+    Examples:
+        >>> import evoprompt as ep
+        >>> ep.EvoPromptOptimizer(calls=100).calls
+        100
     """
 
     def __init__(
