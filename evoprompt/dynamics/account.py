@@ -313,9 +313,7 @@ def example_degrees(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) ->
 
 
 def _strata(values: Floats, numbers: Iterable[int]) -> tuple[int, ...]:
-    """Return the ends of the strata of a term, which may be a mean over fewer examples than
-    others.
-    """
+    """Return the ends of the strata of a term, perhaps a mean over fewer examples than others."""
     return strata({len(values), *(number for number in numbers if number < len(values))})
 
 
