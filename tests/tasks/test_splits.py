@@ -209,6 +209,16 @@ def test_one_label_and_one_example_are_noted():
     )
 
 
+def test_choices_that_begin_one_another_are_noted():
+    def asked(*choices: str) -> list[Example]:
+        return [Example(str(i), f"is it {i}?", c, choices) for i, c in enumerate(choices)]
+
+    nested, apart = asked("yes", "no", "yes, but later"), asked("yes", "no", "perhaps")
+    [told] = notes_on_labels(nested, [*nested, *apart])
+    assert told.startswith("choices of 6 of 9 examples begin one another, as 'yes' begins 'yes, ")
+    assert notes_on_labels(apart, apart) == ()
+
+
 def test_shares_of_labels_are_recorded_and_fit_a_line(tmp_path: Path):
     config = TaskConfig(path=written(tmp_path / "x.jsonl", mails(300, 300)), fitness_examples=4)
     task = load_task(config)

@@ -6,6 +6,7 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import floor
 from statistics import median
 
@@ -189,7 +190,23 @@ def notes_on_labels(fitness: Sequence[Example], test: Sequence[Example]) -> tupl
             f"of the one and {other.get(label, 0):.2f} of the other; task.balance=proportional "
             f"takes them as the data has them"
         )
+    if found := list(filter(None, map(_begun, (*fitness, *test)))):
+        short, long = found[0]
+        notes.append(
+            f"choices of {len(found)} of {len(fitness) + len(test)} examples begin one another, as "
+            f"{short!r} begins {long!r}: answers of which one's tokens begin the other's are "
+            f"scored with their ends, else the shorter would always be the likelier"
+        )
     return tuple(notes)
+
+
+def _begun(example: Example) -> tuple[str, str] | None:
+    """Return a choice and one that begins with it, if there are such."""
+    # in this order, all that one begins stand right after it
+    for short, long in pairwise(sorted(example.choices or ())):
+        if long.startswith(short):
+            return short, long
+    return None
 
 
 def _once(examples: Iterable[Example]) -> tuple[list[Example], list[tuple[Example, Example]]]:
