@@ -16,6 +16,7 @@ from evoprompt.commands import (
     init_command,
     predict_command,
     serve_command,
+    shots_command,
     ui_command,
 )
 from evoprompt.errors import UserError, printable
@@ -203,6 +204,7 @@ app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 app.command("predict")(predict_command)
 app.command("serve")(serve_command)
+app.command("shots")(shots_command)
 app.add_typer(scaling, name="scaling")
 
 

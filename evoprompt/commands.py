@@ -96,6 +96,31 @@ def ui_command(
     raise typer.Exit(serve(runs, host, port, view, browser=browser))
 
 
+def shots_command(
+    config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: quick.")],
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="List what would be measured, with its tokens, and stop."),
+    ] = False,
+) -> None:
+    """Measure models on tasks by the number of demonstrations, drawn, chosen or evolved."""
+    from evoprompt.jobs.shots.config import load_shots
+    from evoprompt.jobs.shots.session import show_plan, start
+
+    read = load_shots(config, overrides or [])
+    if not dry_run:
+        start(read, out)
+    elif out is not None:
+        raise UserError("--dry-run makes no folder; leave --out out")
+    else:
+        show_plan(read)
+
+
 def export_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     form: Annotated[

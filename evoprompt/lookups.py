@@ -45,7 +45,8 @@ def config_command(
         typer.Option(metavar="KEY", help="Tell what a key means, takes and is by default."),
     ] = None,
     job: Annotated[
-        str, typer.Option("--of", metavar="COMMAND", help="Of which command: run, sweep or boost.")
+        str,
+        typer.Option("--of", metavar="COMMAND", help="Of which command: run, sweep, boost, shots."),
     ] = "run",
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema, for editors.")

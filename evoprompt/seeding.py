@@ -34,6 +34,7 @@ class Stream(IntEnum):
     EXAMPLES = 17
     STRATEGY = 18
     IMMIGRANTS = 19
+    SHOTS = 27
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

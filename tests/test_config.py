@@ -8,9 +8,11 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.boost.build import check_boost
 from evoprompt.jobs.boost.config import load_boost
 from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.shots.config import load_shots
 
 FOLDER = Path(__file__).parent.parent / "configs"
-CONFIGS = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in ("sweeps", "boost"))
+OTHERS = ("sweeps", "boost", "shots")  #: folders of other commands' configurations
+CONFIGS = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in OTHERS)
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -29,6 +31,11 @@ def test_every_loop_of_the_repository_loads(path: Path):
     config = load_boost(path)
     assert config.name == path.stem
     check_boost(config)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("shots/*.yaml")), ids=lambda p: p.name)
+def test_every_measurement_by_demonstrations_of_the_repository_loads(path: Path):
+    assert load_shots(path).name == path.stem
 
 
 def test_the_shortest_config_runs_on_defaults(tmp_path: Path):

@@ -14,6 +14,7 @@ from evoprompt.jobs.boost import session as boost_session
 from evoprompt.jobs.boost.config import load_boost
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
+from evoprompt.jobs.shots.record import Cell
 
 SCHEMA = json.loads((resources.files("evoprompt") / "schema.json").read_text("utf-8"))
 
@@ -86,6 +87,15 @@ def test_the_rounds_of_a_loop_are_as_the_schema_says(boost_file: Path, tmp_path:
     assert [line["round"] for line in rounds] == [0, 1, 2]
     assert rounds[0]["imitation"] is not None
     assert [text for line in rounds for text in mistakes("round_line", line)] == []
+
+
+def test_the_prompts_of_a_measurement_by_demonstrations_are_as_the_schema_says():
+    cell = Cell("m", "t", "random", 0, 1, 2, (("fine", "good"),), (1, 0), (-1.0, -2.5))
+    line = json.loads(json.dumps(cell.to_dict()))
+    assert mistakes("shots_line", line) == []
+    assert mistakes("shots_line", line | {"calibrated_right": [1, 0]}) == []
+    assert "2 is not one of" in mistakes("shots_line", line | {"right": [2, 0]})[0]
+    assert Cell.from_dict(line) == cell
 
 
 def test_the_schema_is_one():

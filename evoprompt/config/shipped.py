@@ -13,11 +13,13 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "run": ("", "algorithms", "benchmarks"),
     "sweep": ("sweeps",),
     "boost": ("boost",),
+    "shots": ("shots",),
 }
 #: Keys that only one command's configurations have.
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "sweep": ("axes", "base"),
     "boost": ("loop", "questions", "policy_run", "evaluator_run"),
+    "shots": ("numbers", "contexts", "evolved_runs"),
     "run": ("evolution", "fitness", "final", "budget"),
 }
 

@@ -39,6 +39,7 @@ SWEEP = "sweep.json"
 JOBS: Mapping[str, str] = {
     "sweep": "evoprompt.jobs.sweep.job:SweepJob",
     "boost": "evoprompt.jobs.boost.job:BoostJob",
+    "shots": "evoprompt.jobs.shots.job:ShotsJob",
     "evolve": "evoprompt.jobs.evolve.job:EvolveJob",
 }
 

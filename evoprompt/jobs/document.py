@@ -29,6 +29,7 @@ SCHEMAS: Mapping[str, str] = {
     "run": "evoprompt.jobs.evolve.config:Config",
     "sweep": "evoprompt.jobs.sweep.config:SweepConfig",
     "boost": "evoprompt.jobs.boost.config:BoostConfig",
+    "shots": "evoprompt.jobs.shots.config:ShotsConfig",
 }
 #: The folder of the schemas, in the package.
 FOLDER = "schemas"
@@ -39,9 +40,9 @@ _PAGE_HEAD = (
     "Every key has a default but the task: the shortest configuration is `task: {name: inbox}`. A",
     "key that is unknown is answered with the nearest valid one. Relative paths are read from the",
     "folder of the file. `--set key=value` sets one key, e.g. `--set evolution.generations=5`.",
-    "Editors complete YAML by `evoprompt/schemas/run.json`, `evoprompt/schemas/sweep.json` and",
-    "`evoprompt/schemas/boost.json`. This page is made from them by",
-    "`python -m evoprompt.jobs.document`.",
+    "Editors complete YAML by `evoprompt/schemas/run.json`, `evoprompt/schemas/sweep.json`,",
+    "`evoprompt/schemas/boost.json` and `evoprompt/schemas/shots.json`. This page is made from",
+    "them by `python -m evoprompt.jobs.document`.",
 )
 #: A comment that says what a key means.
 _MARK = re.compile(r"#:\s?(.*)$")

@@ -110,7 +110,7 @@ def check_unchanged(
     folder.write(PROVENANCE, {**now, **kept, **_changed(before, {**what, **changes})})
 
 
-def check_scoring(folder: RunFolder, info: ModelInfo, threads: int | None) -> None:
+def check_scoring(folder: RunFolder, info: ModelInfo, threads: int | None, model: str = "") -> None:
     """Compare how the loaded model scores with how it did when the job began, and record it where
     that is not known: the last bits of a score depend on it.
 
@@ -118,22 +118,24 @@ def check_scoring(folder: RunFolder, info: ModelInfo, threads: int | None) -> No
         folder: of the job.
         info: of the loaded model.
         threads: of each worker on a CPU; None are all cores.
+        model: which it is, where a job has several.
 
     Raises:
         UserError: something differs, and it is not accepted; the message names it.
     """
+    key = f"{SCORING} {model}".rstrip()
     now: dict[str, object] = {name: getattr(info, name) for name in ALIKE}
     if info.device == "cpu":
         now["threads"] = threads or os.cpu_count()
     before = folder.read(PROVENANCE) or {}
-    old = before.get(SCORING, {})
+    old = before.get(key, {})
     if old == now:
         return
-    pairs = {f"{SCORING}.{k}": (old.get(k), now.get(k)) for k in {**old, **now}} if old else {}
+    pairs = {f"{key}.{k}": (old.get(k), now.get(k)) for k in {**old, **now}} if old else {}
     changes = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     if folder.has_commit:
         _refuse(folder, changes)
-    folder.write(PROVENANCE, {**before, SCORING: now, **_changed(before, changes)})
+    folder.write(PROVENANCE, {**before, key: now, **_changed(before, changes)})
 
 
 def _refuse(folder: RunFolder, changes: Mapping[str, tuple[object, object]]) -> None:

@@ -1,0 +1,1 @@
+"""Accuracy and likelihood by the number of demonstrations."""
