@@ -62,7 +62,7 @@ def _ends(name: str) -> tuple[str, str, str]:
 GROUPS = (
     *("accuracy", "archive", "check", "cost", "diversity", "error_rate", "fitness", "gradients"),
     *("judge", "population", "price_accuracy", "price_fitness", "price_fitness_by_operator"),
-    *("reward", "steering", "sweep", "test", "traits", "trust"),
+    *("reward", "side_effects", "steering", "sweep", "test", "traits", "trust"),
 )
 #: Operators whose transmission is drawn; others stand in their group below.
 OPERATORS = (

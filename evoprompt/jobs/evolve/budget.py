@@ -17,7 +17,7 @@ from math import ceil, floor
 from evoprompt.errors import UserError
 from evoprompt.evolution.racing import going_on
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.weights import WHOLE, Part, Weights
+from evoprompt.jobs.evolve.weights import WHOLE, Part, Weigh, Weights
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.standing import LEAST_REQUESTS, LONGER, SHARE
 from evoprompt.policy import Policy
@@ -39,12 +39,18 @@ class Costs(Weights):
         task: with the starting policies.
         measurer: tokenizes.
         rungs: of examples on which founders are measured, as of `of`.
+        beside: as of `Weights`.
     """
 
     def __init__(
-        self, config: Config, task: Task, measurer: Measurer, rungs: Sequence[int] = ()
+        self,
+        config: Config,
+        task: Task,
+        measurer: Measurer,
+        rungs: Sequence[int] = (),
+        beside: Weigh | None = None,
     ) -> None:
-        super().__init__(config, task, measurer)
+        super().__init__(config, task, measurer, beside)
         self._rungs, budget = tuple(rungs), config.budget
         self._limit = budget.logical_tokens if self.is_logical else budget.prefill_tokens
 

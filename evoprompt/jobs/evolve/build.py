@@ -34,6 +34,7 @@ from evoprompt.jobs.evolve.calibrator import (
     why_not,
 )
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
@@ -43,6 +44,7 @@ from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
 from evoprompt.records import Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
+from evoprompt.tasks.auxiliary import auxiliaries_of
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.judge import check_judgements, judge_task
@@ -70,6 +72,7 @@ class Parts:
     extra_traits: Mapping[str, TraitFunction] = field(default_factory=dict)
     author: Writers | None = None  #: who writes for operators; None where nobody does
     calibrator: Calibrator = field(default_factory=Calibrator)
+    side_effects: SideEffects | None = None  #: None where nobody looks
 
     @property
     def metric(self) -> str | None:
@@ -91,10 +94,16 @@ class Parts:
         scores = self.calibrator.left_out(scores)
         tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
         evaluation = evaluate(policy, scores, self.fitness, tokens, labels, self.extra_traits)
+        if self.side_effects is not None:
+            evaluation = self.side_effects.counted(policy.policy_id, evaluation)
         cases = {
             name: values[0] for name, values in case_traits(scores, self.fitness.comparison).items()
         }
         return evaluation, {"fitness": np.array(evaluation.case_fitness)} | cases
+
+    def taken(self, policy: Policy) -> float:
+        """Return what a policy's side effects take off its fitness."""
+        return 0.0 if self.side_effects is None else self.side_effects.taken(policy.policy_id)
 
     def close(self) -> None:
         """Give the workers back."""
@@ -203,17 +212,30 @@ def build(
     measurer.features = calibrator.words
     measurer.final_answers = None if fitness.needs_answers else answering
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
+    effects = side_effects_of(config, task, measurer)
     return Parts(
         config,
         task,
         model.identity,
         strategy,
         measurer,
-        Costs(config, task, measurer),
+        Costs(config, task, measurer, beside=None if effects is None else effects.weigh),
         model.executor,
         tracker,
         fitness,
         extra_traits(config.traits.extra),
         writers,
         calibrator,
+        effects,
     )
+
+
+def side_effects_of(config: Config, task: Task, measurer: Measurer) -> SideEffects | None:
+    """Return what measures side effects; None where nobody looks.
+
+    Raises:
+        UserError: as `auxiliaries_of`.
+    """
+    if config.side_effects is None:
+        return None
+    return SideEffects(config.side_effects, auxiliaries_of(config.side_effects, task), measurer)

@@ -129,13 +129,13 @@ def calibrated_validation(
 
 
 def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[np.float64]:
-    """Return the fitness of one policy by example, shape (example,), its length and its prior
-    counted as in the search.
+    """Return the fitness of one policy by example, shape (example,), its length, prior and
+    side effects counted as in the search.
     """
     lacking = lacks_labels(policy, parts.task.choices or ())
     tokens = parts.measurer.prompt_tokens(policy)
     cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens, lacking)[0]
-    return cases
+    return cases - parts.taken(policy)
 
 
 def validation_fitness(

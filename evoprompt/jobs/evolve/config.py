@@ -21,6 +21,7 @@ from evoprompt.config.sections import (
     with_absolute_paths,
 )
 from evoprompt.config.shipped import config_file, refuse_other_kind
+from evoprompt.config.side_effects import SideEffectsConfig
 from evoprompt.config.task import AUTO, TaskConfig
 from evoprompt.jobs.given import with_given, with_own_metrics
 from evoprompt.scoring.models import place_model
@@ -45,6 +46,8 @@ class Config(JobConfig):
     writer: WriterConfig = WriterConfig()
     budget: BudgetConfig = BudgetConfig()
     final: FinalConfig = FinalConfig()
+    #: what prompts do to other tasks; None: nobody looks
+    side_effects: SideEffectsConfig | None = None
 
     @model_validator(mode="after")
     def _fluency_is_measured(self) -> Self:
@@ -90,6 +93,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             "final": final,
             "model": with_absolute_model(config.model, folder),
             "writer": with_absolute_writer(config.writer, folder),
+            "side_effects": with_absolute_effects(config.side_effects, folder),
         }
     )
 
@@ -107,6 +111,18 @@ def with_absolute_writer(writer: WriterConfig, folder: Path) -> WriterConfig:
     if writer.model is None or writer.chat:
         return writer
     return writer.model_copy(update={"model": place_model(writer.model, folder)})
+
+
+def with_absolute_effects(
+    config: SideEffectsConfig | None, folder: Path
+) -> SideEffectsConfig | None:
+    """Return the section with auxiliary tasks whose files mean the same from anywhere."""
+    if config is None:
+        return None
+    from evoprompt.tasks.auxiliary import is_path
+
+    tasks = (str((folder / t).resolve()) if is_path(t) else t for t in config.tasks)
+    return config.model_copy(update={"tasks": tuple(tasks)})
 
 
 def check_config(values: Mapping[str, Any], source: str) -> Config:

@@ -28,6 +28,8 @@ LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "meas
 
 
 DYNAMICS = "dynamics.json"
+#: What policies do to auxiliary tasks; only of runs that look.
+SIDE_EFFECTS = "side_effects.jsonl"
 #: Examples that were given in memory.
 EXAMPLES = "examples.jsonl"
 APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)
@@ -61,6 +63,7 @@ class EvolveFolder(RunFolder):
         line: GenerationLine,
         measured: Iterable[LabelScores],
         ledger: Ledger,
+        effects: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Append a generation to the files, then make it count by replacing the checkpoint."""
         lines: dict[str, Sequence[Mapping[str, Any]]] = {
@@ -68,6 +71,8 @@ class EvolveFolder(RunFolder):
             GENERATIONS: [line.to_dict()],
             MEASUREMENTS: [measurement_line(m) for m in measured],
         }
+        if effects or self._looks:
+            lines[SIDE_EFFECTS] = effects
         content = {
             "version": 1,
             "seed": state.seed,
@@ -92,7 +97,7 @@ class EvolveFolder(RunFolder):
         Raises:
             UserError: a file is shorter than its checkpoint says, so the folder was damaged.
         """
-        content = self.restore_lines(APPENDED)
+        content = self.restore_lines((*APPENDED, SIDE_EFFECTS) if self._looks else APPENDED)
         if content is None:
             return None
         members = tuple(
@@ -100,6 +105,11 @@ class EvolveFolder(RunFolder):
         )
         state = State(content["seed"], content["generation"], members, content["island"])
         return Checkpoint(state, Ledger.from_dict(content["ledger"]))
+
+    @property
+    def _looks(self) -> bool:
+        """Whether the run looks at side effects, and has begun to."""
+        return (self.path / SIDE_EFFECTS).exists()
 
     def lineage(self) -> list[LineageEntry]:
         """Return every birth of the run, in order. Case fitness is not in the lineage, and is

@@ -71,7 +71,11 @@ class Gauge:
         self._parts = parts
         self._journal = journal
         self._watcher = watcher
-        self._rule: Rule = rule_of(parts.config.evolution.racing, parts.fitness)
+        effects = parts.config.side_effects
+        is_plain = effects is None or effects.coefficient == 0
+        self._rule: Rule = rule_of(
+            parts.config.evolution.racing, parts.fitness if is_plain else None
+        )
         labels = [e.target for e in parts.task.fitness]
         self._groups = labels if label_shares(parts.task.fitness) else None
 
@@ -170,8 +174,19 @@ class Gauge:
             if not journal.policies:
                 self._parts.calibrator.settle(list(found.values()))
                 self._parts.calibrator.record(journal.folder)
+            self._look(some)
             for policy in some:
                 journal.enter(policy, found[policy.policy_id])
+
+    def _look(self, policies: Sequence[Policy]) -> None:
+        """Measure what policies do to auxiliary tasks, where the run looks, once of each."""
+        effects, task = self._parts.side_effects, self._parts.task
+        if effects is None:
+            return
+        effects.measure(policies, self._journal.ledger)
+        if not effects.is_settled:
+            founders = [p.policy_id for p in policies]
+            effects.settle(task.given_policies[0], founders, self._journal.folder)
 
 
 def _phase(generation: int, num: int, numbers: Sequence[int]) -> str:

@@ -32,7 +32,7 @@ from evoprompt.jobs.evolve.conclude import (
     summarize,
 )
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import EvolveFolder, lineage_line
+from evoprompt.jobs.evolve.folder import SIDE_EFFECTS, EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.learning import CHOICE, learn_more, longest_prompt
@@ -144,9 +144,11 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
             line = _line(*journal.explain(births, bred.chances), births, ledger, bred.steering)
             archive = journal.archive(births, config.evolution.survival_selection)
-            line = replace(line, archive=archive)
+            effects = None if parts.side_effects is None else parts.side_effects.line(births)
+            line = replace(line, archive=archive, side_effects=effects)
         with ledger.timed("commit"):
-            journal.folder.commit(state, entries, line, journal.unwritten, ledger)
+            looked = () if parts.side_effects is None else parts.side_effects.take_lines()
+            journal.folder.commit(state, entries, line, journal.unwritten, ledger, looked)
             journal.unwritten.clear()
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(point_of(line, config.tracking.detail))
@@ -200,6 +202,9 @@ def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
     founders = [e.member.birth.policy.policy_id for e in lineage if e.generation == 0]
     numbers = rungs_of(parts, _num_examples(parts, journal, None))
     parts.calibrator.settle([measured[p].first(numbers[0]) for p in dict.fromkeys(founders)])
+    if parts.side_effects is not None:
+        parts.side_effects.recall(folder.lines(SIDE_EFFECTS))
+        parts.side_effects.settle(parts.task.given_policies[0], founders, folder)
     for policy_id, scores in measured.items():
         policy = policies[policy_id]
         parts.measurer.recall_verdicts(policy, scores)

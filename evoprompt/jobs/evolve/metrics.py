@@ -53,6 +53,9 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     metrics |= _steering(line.steering) | _cost(line.tokens, line.seconds)
     if line.archive is not None:
         metrics |= {f"archive/{name}": value for name, value in asdict(line.archive).items()}
+    if line.side_effects is not None:
+        told = asdict(line.side_effects).items()
+        metrics |= {f"side_effects/{name}": value for name, value in told}
     for trait in BRIEF_TRAITS:
         if trait in account.price:
             metrics |= price_metrics(trait, account.price[trait])

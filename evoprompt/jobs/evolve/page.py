@@ -40,6 +40,7 @@ from evoprompt.jobs.evolve.glossary import TERMS
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
+from evoprompt.jobs.evolve.side_effects_page import side_effects_sections
 from evoprompt.jobs.evolve.steering_page import steering_sections
 from evoprompt.records import FOUND, RESTART, SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
@@ -90,6 +91,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         *dynamics_sections(history, found),
         *steering_sections(lines),
         *archive_sections(lines, lineage, selection.cells),
+        *side_effects_sections(folder, lines, summary.champion.policy_id if summary else None),
         *(_sources(lineage, summary) if summary else []),
         section("Glossary", glossary(TERMS)),
     ]

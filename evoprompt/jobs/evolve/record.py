@@ -58,6 +58,19 @@ class Steering:
         return cls(values.get("operator_rates"), Forecast(**told) if told else None)
 
 
+@dataclass(frozen=True, slots=True)
+class SideEffectsLine:
+    """What the selected of a generation do to auxiliary tasks, in scales; of `Change` the means."""
+
+    coefficient: float  #: by which it was taken off their fitness
+    best: float  #: the penalty of the fittest member
+    penalty: float
+    decrease: float
+    increase: float
+    plain: float
+    noise_floor: float
+
+
 #: Nothing was.
 UNSTEERED = Steering()
 
@@ -74,6 +87,7 @@ class GenerationLine:
     seconds: float
     steering: Steering = UNSTEERED  #: its parts stand in the line by themselves
     archive: Archive | None = None  #: None where cells do not decide who survives
+    side_effects: SideEffectsLine | None = None  #: None where nobody looks
 
     @property
     def generation(self) -> int:
@@ -91,12 +105,13 @@ class GenerationLine:
             "seconds": self.seconds,
             **self.steering.to_dict(),
             **({} if self.archive is None else {"archive": asdict(self.archive)}),
+            **({} if self.side_effects is None else {"side_effects": asdict(self.side_effects)}),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the line of `to_dict`'s values."""
-        chances = values["parent_selection"]
+        chances, effects = values["parent_selection"], values.get("side_effects")
         return cls(
             island=values["island"],
             time_ms=values["time_ms"],
@@ -106,6 +121,7 @@ class GenerationLine:
             seconds=values["seconds"],
             steering=Steering.from_dict(values),
             archive=Archive(**values["archive"]) if "archive" in values else None,
+            side_effects=SideEffectsLine(**effects) if effects else None,
         )
 
 

@@ -25,7 +25,8 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
 
     def costs_of(founders: Sequence[Policy]) -> Costs:
         start = replace(task, starting_policies=tuple(founders))
-        return Costs(parts.config, start, parts.measurer, numbers)
+        beside = None if parts.side_effects is None else parts.side_effects.weigh
+        return Costs(parts.config, start, parts.measurer, numbers, beside)
 
     for policy in task.starting_policies:
         if policy not in kept and (not kept or costs_of([*kept, policy]).has_room):

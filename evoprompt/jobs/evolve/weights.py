@@ -7,7 +7,7 @@ estimated from its validation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
 
 from evoprompt.errors import UserError
@@ -22,6 +22,8 @@ from evoprompt.tasks.judge import evaluator_of, judgements
 #: Of a split: from which example to which; None is the last.
 Part = tuple[int, int | None]
 WHOLE: Part = (0, None)
+#: Of a policy, what it takes once beside its examples; `UserError` where it cannot be scored.
+Weigh = Callable[[Policy], Weight]
 
 #: The splits that a child is weighed on.
 SEEN = ("fitness", "validation")
@@ -36,9 +38,13 @@ class Weights:
         config: of the run.
         task: with the starting policies.
         measurer: tokenizes.
+        beside: what a policy takes when it is measured first, beside the examples.
     """
 
-    def __init__(self, config: Config, task: Task, measurer: Measurer) -> None:
+    def __init__(
+        self, config: Config, task: Task, measurer: Measurer, beside: Weigh | None = None
+    ) -> None:
+        self._beside = beside
         self._config = config
         self._task = task
         self._measurer = measurer
@@ -51,7 +57,14 @@ class Weights:
         """Return whether every prompt of a policy, and of its evaluator, can be scored with each
         candidate of the fitness and validation examples. Test examples are not looked at.
         """
-        return all(self._scorable(policy, split) for split in SEEN)
+        return all(self._scorable(policy, split) for split in SEEN) and self._is_free(policy)
+
+    def _is_free(self, policy: Policy) -> bool:
+        """Return whether what is measured beside the examples can be."""
+        try:
+            return self._beside is None or self._beside(policy).longest > 0
+        except UserError:
+            return False
 
     def answerable(self, policy: Policy) -> tuple[Example, ...]:
         """Return the test examples that a policy, and its evaluator, can be scored on. For when
@@ -90,7 +103,8 @@ class Weights:
         long = [
             p
             for p in task.starting_policies
-            if p in task.added and not all(self._scorable(p, s) for s in (*SEEN, "test"))
+            if p in task.added
+            and not (self._is_free(p) and all(self._scorable(p, s) for s in (*SEEN, "test")))
         ]
         if not long or len(long) == len(task.starting_policies):
             return task
@@ -109,6 +123,8 @@ class Weights:
         """
         found: dict[str, str] = {}  # why, by the example's place
         for number, policy in enumerate(self._task.starting_policies, 1):
+            if self._beside is not None:
+                self._beside(policy)
             for split in (*SEEN, "test"):
                 if not self._scorable(policy, split):
                     for place, why in self._misfits(policy, split):
@@ -128,6 +144,8 @@ class Weights:
         if self._measurer.wanted.verdicts:
             asked.append((evaluator_of(policy), True))
         weights = [self._weigh(p, s, judging=judging) for p, judging in asked for s in splits]
+        if self._beside is not None:
+            weights.append(self._beside(policy))
         return max(weight.longest if weight is not None else 0 for weight in weights)
 
     def _verdict_tokens(
@@ -145,11 +163,18 @@ class Weights:
         """
         if split != "test" or policy.policy_id in self._founders:
             weight = self._weigh(policy, split, part, judging=judging)
-            return 0 if weight is None else weight.logical if self.is_logical else weight.rows
+            tokens = 0 if weight is None else self._charged(weight)
+            is_first = split == "fitness" and part[0] == 0 and not judging
+            if self._beside is not None and is_first:
+                tokens += self._charged(self._beside(policy))
+            return tokens
         task, final = self._task, self._measurer.final
         shared = final.prompt_tokens(policy) if judging else final.shared_tokens(policy)
         own = self._tokens(policy, "validation", judging=judging) - shared
         return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
+
+    def _charged(self, weight: Weight) -> int:
+        return weight.logical if self.is_logical else weight.rows
 
     def _scorable(self, policy: Policy, split: str) -> bool:
         judged = policy.evaluator is not None or self._measurer.wanted.verdicts

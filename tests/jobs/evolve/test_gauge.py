@@ -199,7 +199,9 @@ def test_a_start_has_as_many_sets_as_the_budget_has_room_for(config_file: Path, 
 @pytest.mark.parametrize(("racing", "seen"), [("certified", -0.5), ("halving", -1.25)])
 def test_a_certified_race_goes_by_what_is_measured_without_the_prior(racing: str, seen: float):
     parts = SimpleNamespace(
-        config=SimpleNamespace(evolution=SimpleNamespace(racing=RacingConfig(method=racing))),
+        config=SimpleNamespace(
+            evolution=SimpleNamespace(racing=RacingConfig(method=racing)), side_effects=None
+        ),
         fitness=Fitness("label_normalized", LabelNormalized(), demonstrations_prior=3.0),
         task=SimpleNamespace(fitness=()),
         handicap=lambda policy, num: 3.0 / num,
