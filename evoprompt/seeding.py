@@ -35,7 +35,7 @@ class Stream(IntEnum):
     STRATEGY = 18
     IMMIGRANTS = 19
     SHOTS = 27
-    AUXILIARY = 27
+    AUXILIARY = 31
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:
