@@ -48,9 +48,12 @@ def curve_figure(curves: Sequence[Curve], name: str, label: str) -> str | None:
         means = [point.means[name] for point in points]
         y = np.array([mean.value for mean in means])
         two = 2 * np.array([mean.error or 0.0 for mean in means])
+        low, high = y - two, y + two
+        if "accuracy" in name:
+            low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
         color = COLORS[models.index(curve.model) % len(COLORS)]
         title = f"{name_of(curve.model)}, {words_of(curve.context)}"
-        axes.fill_between(x, y - two, y + two, color=color, alpha=0.12, linewidth=0)
+        axes.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
         style = STYLES.get(curve.context, "-")
         axes.plot(x, y, color=color, linestyle=style, marker="o", markersize=3, label=title)
     chance = {curve.chance for curve in shown}

@@ -26,7 +26,8 @@ SHOWN = {
 }
 SETTINGS_NOTE = (
     "In the form of the GPT-3 paper's table of Winograd schemas: without demonstrations, with one, "
-    "and with the most that were measured (K). ± is a standard error over examples and draws."
+    "and with the most that were measured (K). Calibrated where that is possible. ± is a standard "
+    "error over examples and draws; that of two or three draws is itself uncertain."
 )
 CURVES_NOTE = (
     "Means over draws on the test examples; bands are two standard errors, by examples and draws. "

@@ -74,8 +74,8 @@ def show_plan(config: ShotsConfig, console: Console | None = None) -> int:
             )
             rows.append((*own, str(len(chains)), f"{tokens:,}", f"{tokens / floor:.3f}"))
             total += tokens
-    heads = ("task", "model", "context", "draws", "numbers", "tokens", "of the floor")
-    console.print(to_rich(new_table(heads, rows, align="lll"), padding=1))
+    heads = ("task", "model", "context", "numbers", "draws", "tokens", "of the floor")
+    console.print(to_rich(new_table(heads, rows, align="llll"), padding=1))
     for note in dict.fromkeys(notes):
         console.print(f"note: {note}", soft_wrap=True)
     console.print(

@@ -244,5 +244,7 @@ def test_a_forecast_names_what_is_measured(shots_file: Path):
     out = StringIO()
     total = session.show_plan(load_shots(shots_file), Console(file=out, width=120))
     text = out.getvalue()
+    rows = {tuple(line.split()[2:7]) for line in text.splitlines() if line.startswith("mood")}
+    assert ("random", "1,", "3", "2") in {row[:4] for row in rows}  # numbers, then draws
     assert [word in text for word in ("none", "random", "balanced", "best of")] == [True] * 4
     assert f"{total:,} tokens" in text
