@@ -108,7 +108,9 @@ def unknown_keys(text: str) -> Iterator[str]:
         names = key.findall(code) if language in ("", "bash") else []
         if language == "yaml":
             names = list(dotted(yaml.safe_load(code)))
-        unknown = (n for n in names if not is_known(n) and not n.endswith((".py", ".json")))
+        unknown = (
+            n for n in names if not is_known(n) and not n.endswith((".py", ".json", ".jsonl"))
+        )
         yield from (f"there is no key {name}" for name in unknown)
 
 
