@@ -4,7 +4,7 @@ taken off its fitness where that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -45,6 +45,10 @@ class Reference:
             name: change(values, first[name], self.scales[name])
             for name, values in measured[policy_id].items()
         }
+
+    def mean(self, measured: Mapping[str, Measured], policy_id: str) -> Change:
+        """Return the mean change over all auxiliaries under a policy."""
+        return mean_change(list(self.changes(measured, policy_id).values()))
 
 
 def reference_of(
@@ -169,14 +173,12 @@ class SideEffects:
         if self._reference is None:
             raise ValueError("side effects are told from those of the founders; measure them first")
         if policy_id not in self._changes:
-            changes = self._reference.changes(self._measured, policy_id)
-            self._changes[policy_id] = mean_change(list(changes.values()))
+            self._changes[policy_id] = self._reference.mean(self._measured, policy_id)
         return self._changes[policy_id]
 
     def penalty(self, policy_id: str) -> float:
-        """Return what counts of it, in scales; never below 0, so that nobody gains by noise."""
-        value = self.change_of(policy_id).of(self.config.variant)
-        return max(0.0, round(value, FITNESS_DIGITS))
+        """Return what counts of it, in scales."""
+        return penalty_of(self.change_of(policy_id), self.config)
 
     def taken(self, policy_id: str) -> float:
         """Return what is taken off a policy's fitness."""
@@ -213,13 +215,37 @@ class SideEffects:
         self._measured.update(measured_of(rows))
 
 
+def taken_off(
+    config: SideEffectsConfig | None,
+    provenance: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+) -> dict[str, float]:
+    """Return what side effects took off the fitness of a run's policies, by policy id, from what it
+    wrote down; empty where nothing was.
+    """
+    if config is None or not config.coefficient:
+        return {}
+    reference, measured = Reference(**provenance[KEY]), measured_of(rows)
+    return {
+        policy_id: config.coefficient * penalty_of(reference.mean(measured, policy_id), config)
+        for policy_id in measured
+    }
+
+
+def penalty_of(found: Change, config: SideEffectsConfig) -> float:
+    """Return what counts of a mean change, in scales; never below 0, so that nobody gains by
+    noise.
+    """
+    return max(0.0, round(found.of(config.variant), FITNESS_DIGITS))
+
+
 def line_of(policy_id: str, measured: Measured) -> dict[str, Any]:
     """Return what was measured of a policy as `side_effects.jsonl` has it."""
     values = {name: rows.tolist() for name, rows in measured.items()}
     return {"policy_id": policy_id, "log_likelihood": values}
 
 
-def measured_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
+def measured_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Measured]:
     """Return what was measured, by policy id, of the lines of `side_effects.jsonl`."""
     return {
         row["policy_id"]: {name: np.array(v) for name, v in row["log_likelihood"].items()}

@@ -17,6 +17,7 @@ from evoprompt.policy import Policy
 from evoprompt.records import Example
 from evoprompt.scoring.models import is_fetched
 from evoprompt.scoring.trie import count_rows
+from evoprompt.tasks.auxiliary import auxiliaries_of, before
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.render import render_prefix, render_prompt, render_queries
 
@@ -41,6 +42,7 @@ class Founders:
     validation: tuple[int, ...]
     test: tuple[int, ...]
     demonstration: int
+    num_before: int = 0  #: auxiliary tasks' prompts that a policy's is put before, once each
 
 
 class Forecaster:
@@ -70,7 +72,7 @@ class Forecaster:
         children = config.evolution.births * config.evolution.generations
         search = (
             sum(founders.fitness)
-            + children * (max(founders.fitness) + growth)
+            + children * (max(founders.fitness) + growth * (1 + founders.num_before))
             + config.final.candidates * (max(founders.validation) + growth)
         )
         limit = config.budget.prefill_tokens
@@ -79,7 +81,7 @@ class Forecaster:
     def _count(self, config: Config) -> Founders:
         model = f"{config.model.name} {config.model.chat}"
         key = f"{config.task.model_dump_json()}{model}{config.fitness}{config.final.metric}"
-        key += str(config.traits.likelihood)
+        key += f"{config.traits.likelihood}{config.side_effects}"
         if key not in self._founders:
             task, fitness = check_task(config)
             tokenizer = self._tokenizer(config)
@@ -103,11 +105,14 @@ class Forecaster:
                         found[place] += most.rows
                 return tuple(found)
 
+            looked, num_before = _side_effects(config, task, tokenizer)
+            own = count(task.fitness, written=is_written)
             self._founders[key] = Founders(
-                count(task.fitness, written=is_written),
+                tuple(a + b for a, b in zip(own, looked, strict=True)),
                 count(task.validation, written=True),
                 count(task.test, written=True),
                 longest_demonstration(task, tokenizer),
+                num_before,
             )
         return self._founders[key]
 
@@ -116,6 +121,23 @@ class Forecaster:
             backend = backend_of(config)
             self._tokenizers[config.model.name] = backend.tokenizer(backend.identify(config.model))
         return self._tokenizers[config.model.name]
+
+
+def _side_effects(
+    config: Config, task: Task, tokenizer: TextTokenizer
+) -> tuple[tuple[int, ...], int]:
+    """Return what looking at side effects takes of each starting policy, tokens, and how many
+    prompts of auxiliary tasks there are.
+    """
+    policies, section = task.starting_policies, config.side_effects
+    found = [] if section is None else auxiliaries_of(section, task)
+    asked = [(prompt, each.examples) for each in found for prompt in each.prompts]
+
+    def rows(policy: Policy) -> int:
+        queries = (render_queries(before(policy, prompt), e) for prompt, e in asked)
+        return sum(count_rows([r for _, r in requests_of(tokenizer, q)]) for q in queries)
+
+    return tuple(map(rows, policies)), len(asked)
 
 
 def longest_demonstration(task: Task, tokenizer: TextTokenizer) -> int:

@@ -21,8 +21,10 @@ from evoprompt.jobs.evolve.build import Parts, build, check_task
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, SIDE_EFFECTS, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
+from evoprompt.jobs.evolve.page import history_of, run_fitness
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.jobs.evolve.side_effects import reference_of
+from evoprompt.jobs.sweep.forecast import _side_effects
 from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.store.folder import PROVENANCE, SUMMARY
 from evoprompt.tasks.auxiliary import auxiliaries_of, before
@@ -99,6 +101,15 @@ def test_it_resumes_to_the_same_bytes(finished: Path, config_file: Path, tmp_pat
     assert len(set(once)) == len(once)
 
 
+def test_standard_errors_from_the_folder_are_those_of_the_run(finished: Path):
+    folder = EvolveFolder.open(finished)
+    recomputed = history_of(folder, run_fitness(folder, folder.summary())).lines
+    for line, again in zip(folder.generations(), recomputed, strict=True):
+        if line.generation:
+            told, found = (a.price["fitness"].standard_error for a in (line.account, again))
+            assert told == pytest.approx(found, abs=1e-5)
+
+
 def test_page_metrics_and_costs_tell_of_it(finished: Path):
     folder, summary = EvolveFolder.open(finished), json.loads((finished / SUMMARY).read_text())
     assert summary["tokens"]["by_phase"]["side_effects"] > 0
@@ -135,6 +146,11 @@ def test_a_budget_pays_for_it(config_file: Path, tmp_path: Path):
     plain = build_plain(looks).costs.of([policy])
     weight = parts.side_effects.weigh(policy)
     assert parts.costs.of([policy]) == plain + weight.rows
+    # the forecast of a run that is not begun says the same
+    tokenizer = parts.measurer.tokenizer
+    told = _side_effects(looks, parts.task, tokenizer)
+    weights = [parts.side_effects.weigh(p).rows for p in parts.task.starting_policies]
+    assert told == (tuple(weights), 2)
     # in each further rung it is not measured again
     assert parts.costs.of([policy], (8,), begin=4) == build_plain(looks).costs.of(
         [policy], (8,), begin=4
