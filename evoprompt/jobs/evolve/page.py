@@ -35,19 +35,17 @@ from evoprompt.jobs.evolve.champion_page import (
     verdict,
 )
 from evoprompt.jobs.evolve.cost_page import cost_section
-from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, SIDE_EFFECTS, EvolveFolder
+from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.glossary import TERMS
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
-from evoprompt.jobs.evolve.side_effects import taken_off
 from evoprompt.jobs.evolve.side_effects_page import side_effects_sections
 from evoprompt.jobs.evolve.steering_page import steering_sections
 from evoprompt.records import FOUND, RESTART, SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
-from evoprompt.store.folder import PROVENANCE
 from evoprompt.store.names import refuse_links
 from evoprompt.text_files import read_lines
 
@@ -199,18 +197,16 @@ def read_lineage(file: Path) -> list[Mapping[str, Any]]:
 
 def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     """Return a run's dynamics from its folder alone, with standard errors over the fitness
-    examples.
+    examples: what is taken off all examples of a policy alike is in none of these.
     """
     way, measured = way_of(folder), folder.measurements()
-    known = folder.read(PROVENANCE) or {}
-    taken = taken_off(folder.config().side_effects, known, folder.lines(SIDE_EFFECTS))
 
     @cache
     def on(policy_id: str, num: int | None) -> Cases:
         scores = measured[policy_id]
         scores = calibrated_out(scores if num is None else scores.first(num), way)
         cases = {n: values[0] for n, values in case_traits(scores, fitness.comparison).items()}
-        return {"fitness": fitness.cases(scores)[0] - taken.get(policy_id, 0.0)} | cases
+        return {"fitness": fitness.cases(scores)[0]} | cases
 
     history = History()
     for births in folder.births():

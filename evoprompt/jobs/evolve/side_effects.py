@@ -4,7 +4,7 @@ taken off its fitness where that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -177,8 +177,9 @@ class SideEffects:
         return self._changes[policy_id]
 
     def penalty(self, policy_id: str) -> float:
-        """Return what counts of it, in scales."""
-        return penalty_of(self.change_of(policy_id), self.config)
+        """Return what counts of it, in scales; never below 0, so that nobody gains by noise."""
+        value = self.change_of(policy_id).of(self.config.variant)
+        return max(0.0, round(value, FITNESS_DIGITS))
 
     def taken(self, policy_id: str) -> float:
         """Return what is taken off a policy's fitness."""
@@ -215,37 +216,13 @@ class SideEffects:
         self._measured.update(measured_of(rows))
 
 
-def taken_off(
-    config: SideEffectsConfig | None,
-    provenance: Mapping[str, Any],
-    rows: Iterable[Mapping[str, Any]],
-) -> dict[str, float]:
-    """Return what side effects took off the fitness of a run's policies, by policy id, from what it
-    wrote down; empty where nothing was.
-    """
-    if config is None or not config.coefficient:
-        return {}
-    reference, measured = Reference(**provenance[KEY]), measured_of(rows)
-    return {
-        policy_id: config.coefficient * penalty_of(reference.mean(measured, policy_id), config)
-        for policy_id in measured
-    }
-
-
-def penalty_of(found: Change, config: SideEffectsConfig) -> float:
-    """Return what counts of a mean change, in scales; never below 0, so that nobody gains by
-    noise.
-    """
-    return max(0.0, round(found.of(config.variant), FITNESS_DIGITS))
-
-
 def line_of(policy_id: str, measured: Measured) -> dict[str, Any]:
     """Return what was measured of a policy as `side_effects.jsonl` has it."""
     values = {name: rows.tolist() for name, rows in measured.items()}
     return {"policy_id": policy_id, "log_likelihood": values}
 
 
-def measured_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Measured]:
+def measured_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:
     """Return what was measured, by policy id, of the lines of `side_effects.jsonl`."""
     return {
         row["policy_id"]: {name: np.array(v) for name, v in row["log_likelihood"].items()}

@@ -21,7 +21,6 @@ from evoprompt.jobs.evolve.build import Parts, build, check_task
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, SIDE_EFFECTS, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics
-from evoprompt.jobs.evolve.page import history_of, run_fitness
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.jobs.evolve.side_effects import reference_of
 from evoprompt.jobs.sweep.forecast import _side_effects
@@ -99,15 +98,6 @@ def test_it_resumes_to_the_same_bytes(finished: Path, config_file: Path, tmp_pat
         assert (parted / name).read_bytes() == (finished / name).read_bytes()
     once = [r["policy_id"] for r in rows(finished, SIDE_EFFECTS)]
     assert len(set(once)) == len(once)
-
-
-def test_standard_errors_from_the_folder_are_those_of_the_run(finished: Path):
-    folder = EvolveFolder.open(finished)
-    recomputed = history_of(folder, run_fitness(folder, folder.summary())).lines
-    for line, again in zip(folder.generations(), recomputed, strict=True):
-        if line.generation:
-            told, found = (a.price["fitness"].standard_error for a in (line.account, again))
-            assert told == pytest.approx(found, abs=1e-5)
 
 
 def test_page_metrics_and_costs_tell_of_it(finished: Path):
