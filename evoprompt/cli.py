@@ -13,6 +13,7 @@ from evoprompt.commands import (
     SetOption,
     UrlOption,
     export_command,
+    feedback_command,
     init_command,
     predict_command,
     serve_command,
@@ -197,6 +198,7 @@ def play_command(
     play(run, feedback, seed=seed, choices=choices, url=url)
 
 
+app.command("feedback")(feedback_command)
 app.command("init")(init_command)
 app.command("tasks")(tasks_command)
 app.command("config")(config_command)

@@ -172,6 +172,34 @@ def init_command(
     console.print(f"written: {name}; read it, then: {program()} run {name}", soft_wrap=True)
 
 
+def feedback_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run.")],
+    remarks: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="REMARK...", help='What you say, e.g. "Shorter, please."'),
+    ] = None,
+    file: Annotated[
+        Optional[Path],
+        typer.Option(help="Of remarks, one a line, or the feedback that evoprompt play keeps."),
+    ] = None,
+    policy: Annotated[
+        Optional[str], typer.Option(metavar="ID", help="What it is about; default: the champion.")
+    ] = None,
+    about: Annotated[str, typer.Option(help="prompt, or answer: one of its answers.")] = "prompt",
+    to: Annotated[
+        Optional[Path],
+        typer.Option(help="Where remarks are kept; default remarks.jsonl in the folder."),
+    ] = None,
+    url: UrlOption = None,
+) -> None:
+    """Say in words what is good or bad in a run's champion, for later runs to go by."""
+    from evoprompt.jobs.feedback.session import give_feedback
+
+    if about not in ("prompt", "answer"):
+        raise UserError(f"--about {about}: expected prompt or answer")
+    give_feedback(run, remarks or [], file, policy=policy, about=about, to=to, url=url)
+
+
 def predict_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     file: Annotated[

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     EXAMPLES = 17
     STRATEGY = 18
     IMMIGRANTS = 19
+    FEEDBACK = 20
     SHOTS = 27
     AUXILIARY = 31
 

@@ -19,6 +19,7 @@ from evoprompt.config.values import (
     Count,
     Extent,
     Few,
+    FilePath,
     Level,
     Section,
     Seed,
@@ -76,6 +77,19 @@ class FitnessConfig(Section):
     #: nats against prompts that do not show each label, spread over the examples that they are
     #: measured on: what is known of such prompts beforehand. Only where answers are calibrated
     demonstrations_prior: Share = 3.0
+
+
+class FeedbackConfig(Section):
+    """What was said of prompts, as a prior in the fitness (`fitness.preference`)."""
+
+    path: FilePath  #: of remarks, as `evoprompt feedback` writes them
+    #: units of the fitness that a weight of 1 adds for a unit of its feature, such as a doubling of
+    #: the prompt's tokens; 0 is as if there were no remarks
+    strength: Share = 0.1
+    #: whether the weights are the posterior's mean, or one draw from it for the run, by its seed
+    use: Literal["mean", "draw"] = "mean"
+    #: whether what a demand or a description leaves out counts as not wanted
+    pragmatic: bool = False
 
 
 class TraitsConfig(Section):

@@ -57,6 +57,7 @@ def evaluate(
     prompt_tokens: int,
     labels: Sequence[str] = (),
     extra: Mapping[str, TraitFunction] | None = None,
+    preferred: float | None = None,
 ) -> Evaluation:
     """Return the fitness and the traits of one policy from its own scores (a single row).
 
@@ -67,6 +68,8 @@ def evaluate(
         prompt_tokens: of the prompt before an input.
         labels: the choices, where all examples have the same ones in the same order; else none.
         extra: the user's own traits by name.
+        preferred: what is added to the fitness for remarks of before, which is a trait then; None
+            where there are none.
 
     Raises:
         ValueError: `scores` holds more than this policy.
@@ -77,6 +80,8 @@ def evaluate(
             f"evaluate(policy={policy.policy_id}) was given the scores of {scores.policy_ids}"
         )
     cases = fitness.cases(scores, prompt_tokens, lacks_labels(policy, labels))[0]
+    if preferred is not None:
+        cases = cases + preferred
     mean, comparison = round(float(cases.mean()), FITNESS_DIGITS), fitness.comparison
     traits = {
         "fitness": mean,
@@ -86,6 +91,7 @@ def evaluate(
         **_defined({name: trait(scores, comparison, labels) for name, trait in WHOLE.items()}),
         **_by_label(scores, comparison, labels),
         **{name: _own(name, trait, policy, scores) for name, trait in (extra or {}).items()},
+        **_defined({"preference": preferred}),
     }
     rounded = {name: round(value, FITNESS_DIGITS) for name, value in traits.items()}
     by_case = tuple(round(float(c), FITNESS_DIGITS) for c in cases)
@@ -276,7 +282,7 @@ WHOLE: Mapping[str, WholeTrait] = {
 
 
 #: Names that a user's trait cannot have; nor one that begins as the last.
-OWN = frozenset({"fitness", "prompt_tokens", *STRUCTURE, *CASES, *WHOLE})
+OWN = frozenset({"fitness", "preference", "prompt_tokens", *STRUCTURE, *CASES, *WHOLE})
 BY_LABEL = "log_probability_"
 
 

@@ -36,7 +36,7 @@ UNCOMPARED = ("workers.", "tracking.")
 #: How the loaded model scores, in `provenance.json`.
 SCORING = "scoring"
 #: Keys that say where something is: what is there is compared by its digest.
-NAMES = ("name", "task.path", "task.test_path", "questions")
+NAMES = ("name", "task.path", "task.test_path", "questions", "feedback.path")
 NAMED_FILES = "task.data_files."
 MOST_TOLD = 8
 
@@ -270,7 +270,10 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, object]]:
 
 def _files(config: JobConfig) -> Iterator[tuple[str, Path]]:
     """Yield the data files that a configuration names, each with its key."""
-    parts = (("task.path", config.task), ("task.test_path", config.task), ("questions", config))
+    parts = (
+        *(("task.path", config.task), ("task.test_path", config.task), ("questions", config)),
+        ("feedback.path", getattr(config, "feedback", None)),
+    )
     for key, part in parts:
         path = getattr(part, key.rpartition(".")[2], None)
         if isinstance(path, Path):

@@ -60,7 +60,8 @@ def _ends(name: str) -> tuple[str, str, str]:
 
 #: Groups of metrics that no dashboard opens; they stand closed below its charts.
 GROUPS = (
-    *("accuracy", "archive", "check", "cost", "diversity", "error_rate", "fitness", "gradients"),
+    *("accuracy", "archive", "check", "cost", "diversity", "error_rate", "feedback"),
+    *("fitness", "gradients"),
     *("judge", "population", "price_accuracy", "price_fitness", "price_fitness_by_operator"),
     *("reward", "side_effects", "steering", "sweep", "test", "traits", "trust"),
 )

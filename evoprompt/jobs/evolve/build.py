@@ -18,6 +18,7 @@ from evoprompt.evolution.engine import Strategy
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.grading import title_of
+from evoprompt.fitness.preference import Preference
 from evoprompt.fitness.traits import (
     TraitFunction,
     case_traits,
@@ -34,6 +35,7 @@ from evoprompt.jobs.evolve.calibrator import (
     why_not,
 )
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.preferring import check_feedback, features_in, preference_of
 from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.features import feature_words
@@ -73,6 +75,7 @@ class Parts:
     author: Writers | None = None  #: who writes for operators; None where nobody does
     calibrator: Calibrator = field(default_factory=Calibrator)
     side_effects: SideEffects | None = None  #: None where nobody looks
+    preference: Preference | None = None  #: by remarks of before; None: there are none
 
     @property
     def metric(self) -> str | None:
@@ -85,7 +88,13 @@ class Parts:
         measured.
         """
         lacking = lacks_labels(policy, self.task.choices or ())
-        return float(self.fitness.handicap(lacking, num_examples))
+        return float(self.fitness.handicap(lacking, num_examples)) - (self.preferred(policy) or 0.0)
+
+    def preferred(self, policy: Policy) -> float | None:
+        """Return what is added to a policy's fitness for remarks of before; None without any."""
+        if self.preference is None:
+            return None
+        return self.preference.of(features_in(policy, self.measurer, self.task))
 
     def interpret(self, policy: Policy, scores: LabelScores) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that
@@ -93,7 +102,10 @@ class Parts:
         """
         scores = self.calibrator.left_out(scores)
         tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
-        evaluation = evaluate(policy, scores, self.fitness, tokens, labels, self.extra_traits)
+        preferred = self.preferred(policy)
+        evaluation = evaluate(
+            policy, scores, self.fitness, tokens, labels, self.extra_traits, preferred
+        )
         if self.side_effects is not None:
             evaluation = self.side_effects.counted(policy.policy_id, evaluation)
         cases = {
@@ -141,6 +153,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
         refuse_blank(config.task, "fitness.self_evaluation judges")
         check_judgements(task)
     check_metric(config, task, fitness)
+    check_feedback(config)
     task.check_chat(config.model.chat)
     reason = why_not(task, fitness)
     if config.fitness.calibration != "off" and reason is not None:
@@ -227,6 +240,7 @@ def build(
         writers,
         calibrator,
         effects,
+        preference_of(config, task, measurer),
     )
 
 

@@ -135,7 +135,7 @@ def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[n
     lacking = lacks_labels(policy, parts.task.choices or ())
     tokens = parts.measurer.prompt_tokens(policy)
     cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens, lacking)[0]
-    return cases - parts.taken(policy)
+    return cases - parts.taken(policy) + (parts.preferred(policy) or 0.0)
 
 
 def validation_fitness(

@@ -12,6 +12,7 @@ from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.config.reader import check_section, read_values
 from evoprompt.config.sections import (
     BudgetConfig,
+    FeedbackConfig,
     FinalConfig,
     FitnessConfig,
     JobConfig,
@@ -41,6 +42,8 @@ class Config(JobConfig):
 
     task: TaskConfig
     fitness: FitnessConfig = FitnessConfig()
+    #: what was said of prompts, as a prior in the fitness; None: nothing
+    feedback: FeedbackConfig | None = None
     traits: TraitsConfig = TraitsConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     writer: WriterConfig = WriterConfig()
@@ -94,8 +97,16 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             "model": with_absolute_model(config.model, folder),
             "writer": with_absolute_writer(config.writer, folder),
             "side_effects": with_absolute_effects(config.side_effects, folder),
+            "feedback": with_absolute_feedback(config.feedback, folder),
         }
     )
+
+
+def with_absolute_feedback(feedback: FeedbackConfig | None, folder: Path) -> FeedbackConfig | None:
+    """Return a feedback section whose file means the same from anywhere."""
+    if feedback is None:
+        return None
+    return feedback.model_copy(update={"path": (folder / feedback.path).resolve()})
 
 
 def with_absolute_model(model: ModelConfig, folder: Path) -> ModelConfig:

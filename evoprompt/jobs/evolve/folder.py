@@ -30,6 +30,8 @@ LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "meas
 DYNAMICS = "dynamics.json"
 #: What policies do to auxiliary tasks; only of runs that look.
 SIDE_EFFECTS = "side_effects.jsonl"
+#: What remarks of before told a run of the traits that are wanted.
+FEEDBACK = "feedback.json"
 #: Examples that were given in memory.
 EXAMPLES = "examples.jsonl"
 APPENDED = (LINEAGE, GENERATIONS, MEASUREMENTS)

@@ -38,6 +38,7 @@ from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.learning import CHOICE, learn_more, longest_prompt
 from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
+from evoprompt.jobs.evolve.preferring import record_preference
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Steering, Summary
 from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
@@ -100,6 +101,7 @@ def run(
     with journal.ledger.timed("model_load"):
         info = parts.executor.info()
     check_scoring(folder, info, parts.config.workers.threads)
+    record_preference(folder, parts.preference)
     parts.measurer.watch(parts.config.seed, journal.ledger)
     with journal.ledger.timed("tracking"):
         parts.tracker.ready()

@@ -48,6 +48,7 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     }
     optional = {"accuracy/best": account.best_accuracy, "population/examples": account.examples}
     optional["accuracy/mean"] = account.traits.get("accuracy")
+    optional["feedback/preference"] = account.traits.get("preference")
     optional |= {metric: account.diversity.get(name) for name, metric in DIVERSITY.items()}
     metrics |= {name: value for name, value in optional.items() if value is not None}
     metrics |= _steering(line.steering) | _cost(line.tokens, line.seconds)

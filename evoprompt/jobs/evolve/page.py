@@ -35,7 +35,8 @@ from evoprompt.jobs.evolve.champion_page import (
     verdict,
 )
 from evoprompt.jobs.evolve.cost_page import cost_section
-from evoprompt.jobs.evolve.folder import DYNAMICS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.feedback_page import feedback_sections
+from evoprompt.jobs.evolve.folder import DYNAMICS, FEEDBACK, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.glossary import TERMS
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
@@ -90,6 +91,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         "<h2>For specialists</h2>",
         *dynamics_sections(history, found),
         *steering_sections(lines),
+        *feedback_sections(folder.read(FEEDBACK), lines),
         *archive_sections(lines, lineage, selection.cells),
         *side_effects_sections(folder, lines, summary.champion.policy_id if summary else None),
         *(_sources(lineage, summary) if summary else []),

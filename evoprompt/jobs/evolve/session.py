@@ -29,7 +29,7 @@ from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.display import Display, QuietObserver
 from evoprompt.jobs.evolve.ending import print_result
-from evoprompt.jobs.evolve.folder import EXAMPLES, EvolveFolder, with_examples
+from evoprompt.jobs.evolve.folder import EXAMPLES, FEEDBACK, EvolveFolder, with_examples
 from evoprompt.jobs.evolve.loop import Observer, run
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.tracked import ending_of
@@ -78,7 +78,7 @@ def conduct(
     console = new_console(quiet=not show)
     identity, writer = identify(config, console), identify_writer(config, console)
     folder = EvolveFolder.create(out, config.name)
-    with taken_away(folder, EXAMPLES):
+    with taken_away(folder, EXAMPLES, FEEDBACK):
         settled = with_examples(config, folder.path, examples)
         task, fitness = checked or check_task(settled)
         folder.begin(config, provenance(settled, identity, task.account(), writer))

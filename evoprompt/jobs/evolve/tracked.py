@@ -10,7 +10,8 @@ from evoprompt.errors import UserError
 from evoprompt.jobs.base import home, parent_run
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import GENERATIONS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.feedback_page import feedback_metrics
+from evoprompt.jobs.evolve.folder import FEEDBACK, GENERATIONS, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION
@@ -82,7 +83,8 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
     if summary is None:
         return None
     last, config = folder.generations()[-1], folder.config()
-    point = Point(summary_metrics(summary, detail), last.generation, last.time_ms)
+    metrics = summary_metrics(summary, detail) | feedback_metrics(folder.read(FEEDBACK))
+    point = Point(metrics, last.generation, last.time_ms)
     file = folder.path / CHAMPION
     champion = file.read_text("utf-8") if file.exists() else summary.champion.prompt
     told = Ending(
