@@ -43,6 +43,7 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
         task=SimpleNamespace(given_policies=(FOUNDER,), choices=None),
         config=SimpleNamespace(final=SimpleNamespace(candidates=candidates)),
         measurer=SimpleNamespace(prompt_tokens=lambda p: len(p.instruction)),
+        taken=lambda p: 0.0,  # nobody looks at side effects
         calibrator=Calibrator(),
     )
     order = sorted(fitness, key=lambda p: -fitness[p])
