@@ -12,6 +12,7 @@ from typing import Any
 
 from evoprompt.errors import UserError
 from evoprompt.fitness.preference import (
+    WORD,
     difference,
     features_of,
     wanted,
@@ -156,13 +157,14 @@ def _difference(
     own: dict[str, Any], first: dict[str, Any], labels: Sequence[str]
 ) -> dict[str, float]:
     """Return the features of what a verdict is about, beyond those of the run's first starting
-    prompt.
+    prompt, without the single words: one verdict tells too little of so many.
     """
     one, other = (
         features_of(Policy.from_dict(row["policy"]), int(row["traits"]["prompt_tokens"]), labels)
         for row in (own, first)
     )
-    return {name: round(value, 6) for name, value in difference(one, other).items()}
+    apart = difference(one, other).items()
+    return {name: round(value, 6) for name, value in apart if not name.startswith(WORD)}
 
 
 def _labels(run: Path) -> tuple[str, ...]:
