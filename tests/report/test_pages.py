@@ -40,7 +40,22 @@ HOSTILE = (
 #: All elements that pages and figures are made of.
 ELEMENTS = {
     *("html", "meta", "title", "style", "h1", "h2", "p", "pre", "table", "tr", "td", "th"),
-    *("div", "span", "br", "a", "ul", "li", "svg", "g", "defs", "path", "use", "text", "rect"),
+    *(
+        "div",
+        "span",
+        "br",
+        "a",
+        "ul",
+        "li",
+        "svg",
+        "g",
+        "defs",
+        "path",
+        "polyline",
+        "use",
+        "text",
+        "rect",
+    ),
     *("clippath", "metadata", "image", "tspan", "circle", "line", "rdf:rdf", "cc:work"),
     *("section", "main", "header", "nav", "body", "head", "h3", "details", "summary", "button"),
     *("thead", "tbody", "abbr", "ins", "del", "dl", "dt", "dd"),

@@ -44,6 +44,7 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
         config=SimpleNamespace(final=SimpleNamespace(candidates=candidates)),
         measurer=SimpleNamespace(prompt_tokens=lambda p: len(p.instruction)),
         taken=lambda p: 0.0,  # nobody looks at side effects
+        preferred=lambda p: None,  # nobody said anything
         calibrator=Calibrator(),
     )
     order = sorted(fitness, key=lambda p: -fitness[p])
