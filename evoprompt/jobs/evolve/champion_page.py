@@ -89,13 +89,12 @@ def _points(value: float) -> str:
 
 
 def champion_section(shown: Showcase, summary: Summary) -> str:
-    """Return the champion, whole, with what changed; where the test shows that it is worse than
-    the best starting prompt, that prompt to be copied above it.
+    """Return the champion, whole, with what changed; where it does no better on the test than the
+    best starting prompt, that prompt to be copied above it.
     """
-    is_worse = summary.claim is not None and summary.claim.verdict == "worse"
-    parts = [_better(summary) if is_worse else ""]
+    parts = [_better(summary) if _is_behind(summary) else ""]
     parts += [
-        *([paragraph(shown.alone, "muted")] if shown.answers else []),
+        *([paragraph(shown.alone)] if shown.answers else []),
         copyable(shown.prompt, "champion-prompt", "the prompt"),
         "<h3>To use it in another program</h3>",
         copyable(shown.export, "champion-export", "the command"),
@@ -168,12 +167,20 @@ def answers_section(summary: Summary, rows: Sequence[Prediction]) -> str:
     return section("What changed in the test answers", "".join(body))
 
 
+def _is_behind(summary: Summary) -> bool:
+    """Return whether the champion is another prompt than the best starting one, and no better on
+    the test.
+    """
+    is_same = summary.claim is None or summary.claim.verdict == "baseline"
+    return not is_same and summary.test.difference.value <= 0
+
+
 def _better(summary: Summary) -> str:
     """Return the best starting prompt, to be copied."""
     prompt = summary.baseline.prompt
     return "".join(
         (
-            "<h3>Use the best starting prompt instead</h3>",
+            "<h3>The best starting prompt, which does no worse on the test</h3>",
             copyable(prompt, "baseline-prompt", "the starting prompt"),
             "<h3>The champion</h3>",
         )

@@ -292,8 +292,9 @@ def _head(
         f"generation {last.generation}, {last.tokens.total:,} tokens forwarded so far"
         if not summary
         else (
-            f"{summary.policies_scored} prompts tried in {summary.generations} generations, for "
-            f"which the model read {summary.tokens.total:,} tokens"
+            f"{summary.policies_scored} prompts tried, {summary.generations} generations after the "
+            f"first; the model read {summary.tokens.total:,} tokens"
+            f"{'' if summary.tokens.total else ', as all was known from earlier runs'}"
         )
     )
     return (

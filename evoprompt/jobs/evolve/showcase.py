@@ -123,11 +123,14 @@ def _compared(champion: ChampionSummary) -> str:
 
 def _alone(summary: Summary) -> str:
     """Return what whoever copies the prompt alone gets, where that was measured."""
-    raw = None if summary.test is None else summary.test.champion_raw
-    gets = "another" if raw is None else f"{raw.value:.3f} on the same examples"
+    raw, first = summary.test.champion_raw, summary.test.baseline_raw
+    told = "The accuracy is that of the prompt with its answers, compared as said here"
+    if raw is None:
+        return f"{told}; the prompt alone has another."
+    beside = "" if first is None else f" (the best starting prompt alone: {first.value:.3f})"
     return (
-        "The reported accuracy is that of the prompt, its answers and their comparison together; "
-        f"who takes the prompt alone gets {gets}."
+        f"{told} and as evoprompt export does it. Who copies the prompt alone, and takes the "
+        f"likeliest answer as it is, gets {raw.value:.3f} on the same examples{beside}."
     )
 
 

@@ -120,13 +120,11 @@ def test_the_page_says_what_guessing_gets_and_gives_the_better_prompt_to_copy():
     )
     section = champion_section(shown, run)
     assert section.index("Sort: {input}") < section.index("The champion</h3>")
-    better = SimpleNamespace(
-        test=test, claim=claim_of(check([0] * 40, [1] * 40), is_baseline=False)
-    )
-    assert "Use the best" not in champion_section(shown, better)
-    assert advice(SimpleNamespace(**vars(run), headroom=None), {"operators": {}})[0].startswith(
-        "Keep"
-    )
+    won = check([0] * 40, [1] * 40)
+    better = SimpleNamespace(test=won, claim=claim_of(won, is_baseline=False))
+    assert "which does no worse" not in champion_section(shown, better)
+    [told] = advice(SimpleNamespace(**vars(run), headroom=None), {"operators": {}})
+    assert told.startswith("Keep the best starting prompt.")
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
