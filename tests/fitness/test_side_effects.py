@@ -17,7 +17,7 @@ from evoprompt.arrays import Floats
 from evoprompt.fitness.side_effects import attainable, change, mean_change, scale_of
 
 NUM_PROMPTS, NUM_EXAMPLES = 2, 6
-NATS = arrays(np.float64, (NUM_PROMPTS, NUM_EXAMPLES), elements=st.floats(-30, 0))
+NATS = arrays(np.float64, (NUM_PROMPTS, NUM_EXAMPLES), elements=st.floats(-30, 0, width=32))
 SCALE = st.floats(0.01, 100)
 
 
