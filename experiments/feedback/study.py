@@ -24,7 +24,7 @@ from evoprompt.measurement.model import build_asker
 REMARKS = Path(__file__).parent / "remarks.csv"
 #: What is said of the champion of the run without remarks.
 SAID = ("Make the prompt much shorter.", "It shows too many examples.", "Use fewer examples.")
-BUDGET = "budget.logical_tokens=20000"
+BUDGET = "budget={logical_tokens: 20000}"
 
 
 def read_all(model: str) -> None:
