@@ -85,7 +85,7 @@ class FeedbackConfig(Section):
     path: FilePath  #: of remarks, as `evoprompt feedback` writes them
     #: units of the fitness that a weight of 1 adds for a unit of its feature, such as a doubling of
     #: the prompt's tokens; 0 is as if there were no remarks
-    strength: Share = 0.1
+    strength: Share = 0.05
     #: whether the weights are the posterior's mean, or one draw from it for the run, by its seed
     use: Literal["mean", "draw"] = "mean"
     #: whether what a demand or a description leaves out counts as not wanted
