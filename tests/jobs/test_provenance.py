@@ -54,11 +54,15 @@ def test_other_data_are_refused_by_name_and_accepted_only_on_request(
 ):
     before = (unfinished / CHECKPOINT).read_bytes()
     path = Path(provenance(unfinished)["files"]["task.path"]["path"])
-    path.write_text(path.read_text().replace("film", "movie"))
-    with pytest.raises(UserError, match="the fitness examples are others.*task.path has"):
-        resume(unfinished)
-    assert (unfinished / CHECKPOINT).read_bytes() == before
-    resume(unfinished, accept_changes=True)
+    shared = path.read_text()
+    path.write_text(shared.replace("film", "movie"))
+    try:
+        with pytest.raises(UserError, match="the fitness examples are others.*task.path has"):
+            resume(unfinished)
+        assert (unfinished / CHECKPOINT).read_bytes() == before
+        resume(unfinished, accept_changes=True)
+    finally:
+        path.write_text(shared)  # the tests after it read the same file
     [change] = provenance(unfinished)["changes"]
     assert "files.task.path.sha256" in change["what"]
     assert "data.splits.test.sha256" in change["what"]
