@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PACKAGE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types fast docs bench-gpu clean
+.PHONY: help demo test check lint types fast fuzz docs bench-gpu clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -43,6 +43,11 @@ check: lint types fast
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile --durations 25
 	$(BIN)/python -m pytest -m real_model
+
+# the property tests on examples that no run has tried yet, ten times as many
+fuzz: $(VENV)/.installed-dev
+	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest $$(grep -rl "^from hypothesis" tests --include "test_*.py") \
+	  -m "not (real_model or statistical or slow)" --numprocesses 2 --dist loadfile
 
 # make docs: the documentation as a site, in site/; a broken link fails.
 $(VENV)/.installed-docs: $(VENV)/.installed

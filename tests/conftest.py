@@ -14,9 +14,11 @@ import pytest
 from hypothesis import settings
 from toys.tiny_models import save_model
 
-# how long an example takes says how busy the machine is, not whether it is right
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
+# How long an example takes says how busy the machine is, not whether it is right. The examples are
+# the same at every run, so that what passed once passes again; `make fuzz` looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
