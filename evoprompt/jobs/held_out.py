@@ -92,6 +92,8 @@ class HeldOut:
     #: of both by offsets alone, where those above read other words too (`linear_head`)
     baseline_offsets: Share | None = None
     champion_offsets: Share | None = None
+    #: the champion, calibrated, less the baseline with its answers as they are, paired by example
+    gain: Share | None = None
     #: None where grades are more than right and wrong, and of checks that were written without it
     mcnemar: McNemar | None = None
 
@@ -103,7 +105,7 @@ class HeldOut:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the check of `to_dict`'s values."""
         shares: dict[str, Any] = {
-            n: _share(Share, values[n]) for n in (*PARTS, *FURTHER.values()) if n in values
+            n: _share(Share, values[n]) for n in (*PARTS, *FURTHER.values(), "gain") if n in values
         }
         found = cls(values["metric"], values["num_examples"], **shares)
         exact = values.get("mcnemar")
@@ -211,18 +213,22 @@ def compare(
             ends = paired_bootstrap_interval(right.astype(float), draws, alpha)
         return Share(float(right.mean()), ends)
 
-    difference = champion.astype(float) - baseline.astype(float)
-    ends = paired_bootstrap_interval(difference, generator(seed, Stream.BOOTSTRAP), alpha)
+    def gained(before: Graded, *draws: int) -> Share:
+        gain = champion.astype(float) - before.astype(float)
+        ends = paired_bootstrap_interval(gain, generator(seed, Stream.BOOTSTRAP, *draws), alpha)
+        return Share(float(gain.mean()), ends)
+
     return HeldOut(
         metric,
         len(baseline),
         accuracy(baseline),
         accuracy(champion),
-        Share(float(difference.mean()), ends),
+        gained(baseline),
         None if raw is None else accuracy(raw[0]),
         None if raw is None else accuracy(raw[1]),
         None if offsets is None else accuracy(offsets[0]),
         None if offsets is None else accuracy(offsets[1]),
+        None if raw is None else gained(raw[0], 3),
         mcnemar(baseline == 1, champion == 1) if is_counted else None,
     )
 

@@ -51,6 +51,8 @@ def _grounds(summary: Summary, rows: Sequence[Prediction]) -> str:
             f"prompt answers {right[0]} right"
         )
         shares = [f" ({100 * part.value:.1f} %)" for part in (test.baseline, test.champion)]
+        if test.baseline_raw is not None:
+            shares[0] = f"{shares[0][:-1]}; uncalibrated {100 * test.baseline_raw.value:.1f} %)"
         told += shares[0] if held else f"{shares[0]} and the champion {right[1]}{shares[1]}"
         if (chance := _by_guessing(rows)) is not None:
             told += f"; guessing gets {100 * chance:.0f} %"

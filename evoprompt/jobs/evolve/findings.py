@@ -5,7 +5,7 @@ trusted. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import sqrt
 from typing import Any, Literal, Self
 
@@ -34,13 +34,27 @@ class Claim:
 
 def claim_of(test: HeldOut, *, is_baseline: bool, alpha: float = 0.05) -> Claim:
     """Return the claim: better, or worse, only where the paired interval of the difference on the
-    test examples does not hold 0.
+    test examples does not hold 0. Where both are calibrated, it says also what is gained over the
+    best starting prompt as it is.
 
     Args:
         test: the held-out check.
         is_baseline: whether the champion is the best starting prompt itself.
         alpha: of the intervals of the check, which cover 1 - alpha.
     """
+    found = _compared(test, is_baseline=is_baseline, alpha=alpha)
+    if (gain := test.gain) is None:
+        return found
+    value, (low, high) = gain.value, gain.ci
+    subject = "it" if is_baseline else "the champion"
+    return replace(
+        found,
+        text=f"{found.text} Both are calibrated here; over that prompt as it is, uncalibrated, "
+        f"{subject} gains {100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}).",
+    )
+
+
+def _compared(test: HeldOut, *, is_baseline: bool, alpha: float) -> Claim:
     if is_baseline:
         return Claim(
             "baseline",

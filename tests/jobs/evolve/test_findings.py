@@ -66,6 +66,23 @@ def test_a_run_that_ends_with_its_starting_prompt_says_so():
     assert "that prompt is the champion" in claim.text
 
 
+@pytest.mark.parametrize("is_baseline", [True, False])
+def test_a_claim_tells_the_gain_over_the_prompt_as_it_is(is_baseline: bool):
+    """Of 40, 38 right where the prompt as it is has 10: 28 more, never fewer, so its interval has
+    no 0, while that of the 2 more than the calibrated one has.
+    """
+    raw, before, after = (np.arange(40) < num for num in (10, 36, 38))
+    test = compare(before, after, 0, 0.05, raw=(raw, raw))
+    assert test.gain is not None
+    assert test.gain.value == pytest.approx(0.7)
+    assert 0.5 < test.gain.ci[0] < 0.7 < test.gain.ci[1] < 0.9
+    claim = claim_of(test, is_baseline=is_baseline)
+    assert claim.verdict == ("baseline" if is_baseline else "not shown")
+    assert "as it is, uncalibrated, " in claim.text
+    assert "gains +70.0 points (+" in claim.text
+    assert "uncalibrated" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
+
+
 def test_two_that_answer_a_small_test_alike_are_not_said_to_be_equal():
     """Of 4 examples none differs: were 53 % of all to differ, none of 4 would with probability
     .47^4 = .05.
