@@ -5,7 +5,7 @@ trusted. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from math import sqrt
 from typing import Any, Literal, Self
 
@@ -42,19 +42,22 @@ def claim_of(test: HeldOut, *, is_baseline: bool, alpha: float = 0.05) -> Claim:
         is_baseline: whether the champion is the best starting prompt itself.
         alpha: of the intervals of the check, which cover 1 - alpha.
     """
-    found = _compared(test, is_baseline=is_baseline, alpha=alpha)
+    plain = _compared(test, "the best starting prompt", is_baseline=is_baseline, alpha=alpha)
     if (gain := test.gain) is None:
-        return found
-    value, (low, high) = gain.value, gain.ci
+        return plain
+    low, high = (100 * end for end in gain.ci)
+    size = f"{100 * gain.value:+.1f} points"
+    ends = f"{100 * (1 - alpha):g} % interval {low:+.1f} to {high:+.1f}"
+    if plain.verdict == "not shown" and low > 0:
+        beside = _compared(test, "that prompt calibrated likewise", is_baseline=False, alpha=alpha)
+        first = f"Calibrated, the champion gains {size} over the best starting prompt as it is"
+        return Claim(plain.verdict, f"{first} ({ends}). {beside.text}")
     subject = "it" if is_baseline else "the champion"
-    return replace(
-        found,
-        text=f"{found.text} Both are calibrated here; over that prompt as it is, uncalibrated, "
-        f"{subject} gains {100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}).",
-    )
+    more = f"Calibrated, {subject} gains {size} over that prompt as it is ({ends})."
+    return Claim(plain.verdict, f"{plain.text} {more}")
 
 
-def _compared(test: HeldOut, *, is_baseline: bool, alpha: float) -> Claim:
+def _compared(test: HeldOut, rival: str, *, is_baseline: bool, alpha: float) -> Claim:
     if is_baseline:
         return Claim(
             "baseline",
@@ -72,19 +75,18 @@ def _compared(test: HeldOut, *, is_baseline: bool, alpha: float) -> Claim:
         most = 1 - UNLIKELY ** (1 / test.num_examples)
         return Claim(
             "not shown",
-            f"It is not shown that the champion is better than the best starting prompt: both "
+            f"It is not shown that the champion is better than {rival}: both "
             f"answer the same of {test.num_examples} test examples right. They may still differ on "
             f"up to {100 * most:.0f} % of all examples: had they differed on more, one of these "
             f"would most likely have shown it.",
         )
     if low > 0:
-        return Claim("better", f"The champion is better than the best starting prompt: {size}.")
+        return Claim("better", f"The champion is better than {rival}: {size}.")
     if high < 0:
-        return Claim("worse", f"The champion is worse than the best starting prompt: {size}.")
+        return Claim("worse", f"The champion is worse than {rival}: {size}.")
     return Claim(
         "not shown",
-        f"It is not shown that the champion is better than the best starting prompt: {size}, "
-        "which includes 0.",
+        f"It is not shown that the champion is better than {rival}: {size}, which includes 0.",
     )
 
 

@@ -78,9 +78,10 @@ def test_a_claim_tells_the_gain_over_the_prompt_as_it_is(is_baseline: bool):
     assert 0.5 < test.gain.ci[0] < 0.7 < test.gain.ci[1] < 0.9
     claim = claim_of(test, is_baseline=is_baseline)
     assert claim.verdict == ("baseline" if is_baseline else "not shown")
-    assert "as it is, uncalibrated, " in claim.text
-    assert "gains +70.0 points (+" in claim.text
-    assert "uncalibrated" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
+    assert "gains +70.0 points over " in claim.text
+    assert claim.text.startswith("Calibrated, the champion gains") != is_baseline
+    assert ("better than that prompt calibrated likewise: +5.0" in claim.text) != is_baseline
+    assert "gains" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
 
 
 def test_two_that_answer_a_small_test_alike_are_not_said_to_be_equal():
