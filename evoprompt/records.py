@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from evoprompt.authors import Author, Reader, TextWriter
 from evoprompt.conversation import Prompt
+from evoprompt.examples import Example as Example
+from evoprompt.examples import Move as Move
 from evoprompt.policy import Chat, Demonstration, Policy, Template
 
 SURVIVE = "survive"  #: the operator of a birth that is its own parent carried over
@@ -29,39 +31,6 @@ RESTART = "restart"  #: the operator of a birth without parents, of a policy tha
 #: Fitness and traits are rounded to this many digits before anything compares them, so that the
 #: last bits of a score, which depend on the shape of a forward pass, do not decide who survives.
 FITNESS_DIGITS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One item of a task. Without `choices` the answer is free text and `target` is scored
-    alone.
-    """
-
-    example_id: str
-    input: str
-    target: str
-    choices: tuple[str, ...] | None = None
-    #: where it stands, as "file:line", for sentences alone; empty where it stands in no file
-    origin: str = field(default="", compare=False, repr=False)
-    also: tuple[str, ...] = ()  #: further right answers, that metrics of written answers take too
-    #: of one without choices: whether the right answer need not end where the target does
-    may_go_on: bool = False
-    rest: str = ""  #: what follows the choice: then this is scored, after the prompt with a choice
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """The continuations that are scored: all choices, or the target alone."""
-        return self.choices if self.choices is not None else (self.target,)
-
-    @property
-    def gold(self) -> int:
-        """The index of the target among the candidates."""
-        return self.candidates.index(self.target)
-
-    @property
-    def golds(self) -> tuple[str, ...]:
-        """Every right answer."""
-        return (self.target, *self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +54,8 @@ class QueryKind(StrEnum):
     #: a token by which an answer in free form ends, right after the answer
     END = "end"
     VERDICT = "verdict"  #: a verdict on an answer to the example, under the self-evaluation clause
+    #: of a path: the instruction or, `is_partial`, the action of a move
+    MOVE = "move"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +74,7 @@ class Query:
     is_only: bool = False  #: whether nothing is compared with it: a whole answer in free form
     #: whether the candidate stands in the context, and what follows it is scored
     is_partial: bool = False
+    step: int = 0  #: the place of a move in its path; its `candidate` is that of the instruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +113,9 @@ class LabelScores:
     written: NDArray[np.object_] | None = None
     grade: NDArray[np.float64] | None = None
     feedback: NDArray[np.object_] | None = None
+    #: log-likelihood of each of the expert's moves, nats, shape (policy, example, move), nan after
+    #: the last; where examples are paths. They sum to that of the path
+    moves: NDArray[np.float64] | None = None
     #: log-probability of each choice among the choices, freed of the policy's own favour for some
     #: of them, nats, shape (policy, example, candidate): not measured but fitted, by `calibration`
     calibrated: NDArray[np.float64] | None = None
@@ -176,14 +151,14 @@ class LabelScores:
         """Return these scores and, after them, those of the same policies on more examples,
         uncalibrated.
         """
-        width = max(self.num_tokens.shape[2], more.num_tokens.shape[2])
         joined: dict[str, Any] = {}
         for name, empty in BY_EXAMPLE.items():
             both = [getattr(self, name), getattr(more, name)]
             known = [v for v in both if v is not None]
-            is_widened = name in BY_CANDIDATE
-            padded = [_widened(v, width, empty) if is_widened else v for v in known]
-            joined[name] = np.concatenate(padded, axis=1) if len(padded) == 2 else None
+            if name in WIDENED:
+                width = max((v.shape[2] for v in known), default=0)
+                known = [_widened(v, width, empty) for v in known]
+            joined[name] = np.concatenate(known, axis=1) if len(known) == 2 else None
         return replace(
             self,
             example_ids=self.example_ids + more.example_ids,
@@ -206,14 +181,15 @@ BY_EXAMPLE: Mapping[str, float] = {
     "written": 0,
     "grade": np.nan,
     "feedback": 0,
+    "moves": np.nan,
 }
 
-#: Those of them that have an entry for each candidate.
-BY_CANDIDATE = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior")
+#: Those of them that have an entry for each candidate or move, of which examples differ in number.
+WIDENED = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior", "moves")
 
 
 def _widened(values: NDArray[Any], width: int, empty: float) -> NDArray[Any]:
-    """Return an array with as many candidates as others have."""
+    """Return an array with as many candidates or moves as others have."""
     room = ((0, 0), (0, 0), (0, width - values.shape[2]))
     return np.pad(values, room, constant_values=empty)
 

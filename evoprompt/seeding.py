@@ -37,6 +37,7 @@ class Stream(IntEnum):
     FEEDBACK = 20
     SHOTS = 27
     AUXILIARY = 31
+    INSTRUCTIONS = 41
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

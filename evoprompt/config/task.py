@@ -210,7 +210,7 @@ class TaskConfig(Section):
     source: str | None = None  #: of a plug-in, that reads the examples
     options: dict[str, Any] = {}  #: for that source
     test_path: DataPath | None = None  #: of the test examples, where they have a file of their own
-    #: of arithmetic, scramble, word_problems and worked_problems; None is 2
+    #: of arithmetic, scramble, word_problems, worked_problems and the gridworld; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     #: leave the choices out, so that answers are free text, as a metric of written answers takes
     written: bool = False
@@ -229,6 +229,12 @@ class TaskConfig(Section):
     #: which examples may be demonstrations: all, or those that are no longer than half of the
     #: examples with their target, which take fewer tokens of every prompt that shows them
     demonstration_inputs: Literal["all", "shorter"] = "all"
+    #: of paths whose steps have instructions: leave them out (off), score each with the action
+    #: after it (joint), or score the action however the instruction is put (marginal)
+    instructions: Literal["off", "joint", "marginal"] = "off"
+    #: of marginal: so many instructions of each step, drawn evenly, give an estimate that is too
+    #: low in the mean; None takes all, which is exact
+    instruction_draws: Few | None = None
     #: of the labels in all splits but the test: each as often as the others, or as in the data;
     #: None is balanced for a run, and proportional for the questions of a loop
     balance: Balance | None = None
@@ -264,6 +270,8 @@ class TaskConfig(Section):
                 raise ValueError(f"task.{key} goes with task.path")
         if self.blank is not None and (self.judge or self.written):
             raise ValueError("task.blank scores what follows a choice: leave judge and written out")
+        if self.instruction_draws is not None and self.instructions != "marginal":
+            raise ValueError("task.instruction_draws goes with task.instructions=marginal")
         for key in ("data_files", "num_fewshot"):
             if getattr(self, key) is not None and self.lm_eval is None:
                 raise ValueError(f"task.{key} goes with task.lm_eval")

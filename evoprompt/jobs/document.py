@@ -316,6 +316,7 @@ def task_lines(name: str | None) -> Iterator[str]:
         choices = {example.choices for example in raw.examples}
         offered = next(iter(choices)) if len(choices) == 1 else None
         answers = ", ".join(offered) if offered else "free text" if None in choices else "choices"
+        answers = "paths" if raw.examples[0].path else answers
         yield f"{each}: {len(raw.examples):,} examples, answers: {answers}"
         if name is None:
             continue

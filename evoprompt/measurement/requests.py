@@ -6,7 +6,8 @@ that is so of an example's candidates, all of them are scored with their end, `r
 
     log p(answer + end | prompt)
 
-Candidates that stand in the context are told apart there: what follows them is the same.
+Candidates that stand in the context are told apart there: what follows them is the same. The moves
+of a path are compared with nothing.
 In a conversation the end is that of the answer's turn. It is decided by the tokens, since a text
 that begins another may be another token. In free form any text is a candidate; there the likelihood
 is that of the target alone, and it is the greedy answer if the model's first choice after it is an
@@ -49,7 +50,7 @@ def requests_of(
     requests = list(tokenize(tokenizer, queries))
     groups: dict[_Group, list[int]] = {}
     for i, query in enumerate(queries):
-        if query.kind is not QueryKind.PROMPT and not query.is_partial:
+        if query.kind not in (QueryKind.PROMPT, QueryKind.MOVE) and not query.is_partial:
             groups.setdefault((query.policy_id, query.example_id, query.answer), []).append(i)
     unclear = [i for places in groups.values() if _clash(places, queries, requests) for i in places]
     ended = [replace(queries[i], is_ended=True) for i in unclear]

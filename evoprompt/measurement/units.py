@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evoprompt.backends.base import WorkUnit
 from evoprompt.measurement.answers import Answering
+from evoprompt.measurement.moves import Told, with_moves
 from evoprompt.records import Example, LabelScores, Query, QueryKind, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.trie import Features, TokenRequest, Tokens
@@ -127,7 +128,7 @@ def logical_tokens(asked: Sequence[Asked]) -> int:
         if query.kind is QueryKind.END:
             continue
         own = query.candidate if query.is_partial else None
-        place = (query.policy_id, query.example_id, query.kind, query.answer, own)
+        place = (query.policy_id, query.example_id, query.kind, query.answer, query.step, own)
         total += len(request.continuation) + (0 if place in prompts else len(request.context))
         prompts.add(place)
     return total
@@ -142,6 +143,23 @@ def label_scores(
     """Return what a unit measured of its policy's answers to these examples, with the verdicts on
     them as they were measured.
     """
+    found = _candidate_scores(unit, scores, examples, verdict)
+    if not any(e.path for e in examples):
+        return found
+    told = [
+        Told(asked.query, len(asked.request.continuation), value, greedy)
+        for asked, value, greedy in unit.answered(scores)
+    ]
+    return with_moves(found, told, examples)
+
+
+def _candidate_scores(
+    unit: Unit,
+    scores: TokenScores,
+    examples: Sequence[Example],
+    verdict: NDArray[np.float64] | None,
+) -> LabelScores:
+    """Return what was measured of candidates, and nothing of moves."""
     place = {e.example_id: i for i, e in enumerate(examples)}
     shape = (1, len(examples), max(len(e.candidates) for e in examples))
     log_likelihood, prior = np.full(shape, -np.inf), np.full(shape, -np.inf)
@@ -153,6 +171,7 @@ def label_scores(
         query, length = asked.query, len(asked.request.continuation)
         if query.kind is QueryKind.PROMPT:
             prompt = np.array([-value / length])
+        if query.kind in (QueryKind.PROMPT, QueryKind.MOVE):
             continue
         at = (0, place[query.example_id], query.candidate)
         if query.kind is QueryKind.PRIOR:

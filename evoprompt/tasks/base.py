@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 from evoprompt.errors import UserError
 from evoprompt.policy import Chat, Demonstration, Policy, Template
@@ -62,10 +62,15 @@ def label_shares(examples: Sequence[Example]) -> dict[str, float]:
 def examples_digest(examples: Sequence[Example]) -> str:
     """Return the SHA-256 of examples as they are asked, in order, in hexadecimal."""
     rows = [
-        [e.example_id, e.input, e.target, e.choices, *filter(None, (e.also, e.rest))]
+        [e.example_id, e.input, e.target, e.choices, *filter(None, (e.also, e.rest, _moves(e)))]
         for e in examples
     ]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _moves(example: Example) -> list[tuple[object, ...]]:
+    """Return the moves of a path, as far as they decide its likelihood."""
+    return [astuple(move) for move in example.path]
 
 
 def size_and_labels(name: str, examples: Sequence[Example]) -> str:

@@ -34,8 +34,9 @@ from evoprompt.tasks.banks import (
 from evoprompt.tasks.base import Task, in_one_order, in_order_of
 from evoprompt.tasks.blank import BLANK_POLICIES, with_blank
 from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
+from evoprompt.tasks.paths import as_scored
 from evoprompt.tasks.sources.base import Raw, Source
-from evoprompt.tasks.sources.builtin import MADE
+from evoprompt.tasks.sources.builtin import GRADED
 from evoprompt.tasks.sources.splits import (
     SPLITS,
     balanced,
@@ -85,10 +86,10 @@ def load_task(config: TaskConfig, balance: Balance = "balanced", seed: int = 0) 
 
 def _plain(config: TaskConfig) -> Task:
     raw = _source(config).read(config)
-    if config.difficulty is not None and config.name not in MADE:
+    if config.difficulty is not None and config.name not in GRADED:
         raise UserError(
             f"task '{raw.name}' has no difficulty (given: {config.difficulty}); leave "
-            f"task.difficulty out, or use {' or '.join(MADE)}"
+            f"task.difficulty out, or use {' or '.join(GRADED)}"
         )
     splits, notes = _splits(raw, config)
     if config.written:
@@ -112,7 +113,7 @@ def _plain(config: TaskConfig) -> Task:
         phrases=(*raw.phrases, *config.phrases, *GENERAL_PHRASES),
         templates=(*raw.templates, *GENERAL_TEMPLATES),
         label_words=_label_words(raw.label_words, config),
-        steps=(*raw.steps, *config.steps, *GENERAL_STEPS),
+        steps=() if fitness[0].path else (*raw.steps, *config.steps, *GENERAL_STEPS),
         notes=notes,
     )
     _check(task)
@@ -145,7 +146,7 @@ def _splits(raw: Raw, config: TaskConfig) -> tuple[list[tuple[Example, ...]], tu
     """
     sizes = [getattr(config, key) for key in SIZES]
     splits, notes = _own_splits(raw) or split_by_input(raw.examples, raw.test, raw.validation)
-    whole = [[raw.answered(e) for e in splits[name]] for name in SPLITS]
+    whole = as_scored([[raw.answered(e) for e in splits[name]] for name in SPLITS], config)
     for name, split in zip(SPLITS[1:], whole[1:], strict=True):
         if not split:
             raise UserError(
@@ -223,6 +224,8 @@ def _judging(config: TaskConfig) -> Task:
     )
     unasked = {name: TaskConfig.model_fields[name].default for name in evaluators}
     judged = load_task(config.model_copy(update=halves | unasked))
+    if judged.fitness[0].path:
+        raise UserError("task.judge takes examples with one answer, and these are paths")
     check_judgements(judged)
     task = judge_task(judged)
     task = replace(

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from evoprompt.conversation import Prompt
-from evoprompt.policy import Policy, Template
+from evoprompt.examples import said
+from evoprompt.policy import Demonstration, Policy, Template
 from evoprompt.records import Example, Query, QueryKind
 from evoprompt.tasks.chat import beginning, conversation, stands_alone, step_conversation
 
@@ -136,8 +139,10 @@ def render_queries(
 
     What a query is of, its fields say; their order says nothing. `written` has what stands after
     the policy's steps, by input; without it there are placeholders. Of an example with a `rest`
-    each choice stands in the context, and the rest is the continuation.
+    each choice stands in the context, and the rest is the continuation. Of a path there are those
+    of its moves.
     """
+    paths = tuple(q for e in examples if e.path for q in _move_queries(policy, e))
     texts = written or {}
     kinds = [(QueryKind.CANDIDATE, None)] + (
         [(QueryKind.PRIOR, CONTENT_FREE)] if with_prior else []
@@ -157,12 +162,34 @@ def render_queries(
         )
         for kind, replacement in kinds
         for example in examples
+        if not example.path
         for text in [example.input if replacement is None else replacement]
         for context in [rendered(text, texts.get(text))]
         for index, candidate in enumerate(example.candidates)
         for answer in [render_answer(policy, candidate)]
     )
+    queries += paths
     if not with_prompt:
         return queries
     whole = render_prompt(policy, CONTENT_FREE, texts.get(CONTENT_FREE))
     return (*queries, Query(policy.policy_id, "", 0, QueryKind.PROMPT, whole, ""))
+
+
+def _move_queries(policy: Policy, path: Example) -> Iterator[Query]:
+    """Yield the queries of a path: of each move the action, or each instruction that is scored and
+    the action after it. The moves before it stand in the prompt as demonstrations do, after the
+    policy's own.
+    """
+    shown = policy.demonstrations
+    for step, move in enumerate(path.path):
+        context = render_prompt(replace(policy, demonstrations=shown), move.state)
+        asked = partial(Query, policy.policy_id, path.example_id, kind=QueryKind.MOVE, step=step)
+        if not move.scored:
+            action = render_answer(policy, move.action)
+            yield asked(candidate=0, context=context, continuation=action, is_partial=True)
+        for index, instruction in enumerate(move.scored):
+            begun = render_answer(policy, said(instruction))
+            yield asked(candidate=index, context=context, continuation=begun)
+            after, action = context + begun, f" {move.action}"
+            yield asked(candidate=index, context=after, continuation=action, is_partial=True)
+        shown = (*shown, Demonstration(move.state, move.answer))

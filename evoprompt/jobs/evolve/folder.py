@@ -234,8 +234,22 @@ def measurement_line(scores: LabelScores) -> dict[str, object]:
         else None,
         "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
         **({"features": _packed(scores.features)} if scores.features is not None else {}),
+        **({"moves": _moves_list(scores.moves[0])} if scores.moves is not None else {}),
         **_written_dict(scores),
     }
+
+
+def _moves_list(moves: np.ndarray) -> list[list[float]]:
+    """Return the log-likelihood of each move of each path."""
+    return [row[~np.isnan(row)].tolist() for row in moves]
+
+
+def _moves_array(rows: list[list[float]]) -> np.ndarray:
+    """Return the moves of `_moves_list`, shape (1, example, move)."""
+    moves = np.full((1, len(rows), max(map(len, rows))), np.nan)
+    for place, row in enumerate(rows):
+        moves[0, place, : len(row)] = row
+    return moves
 
 
 def _written_dict(scores: LabelScores) -> dict[str, object]:
@@ -265,6 +279,7 @@ def _measurement(row: Mapping[str, Any]) -> LabelScores:
         else None,
         verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
         features=_unpacked(row["features"], len(row["gold"])) if "features" in row else None,
+        moves=_moves_array(row["moves"]) if "moves" in row else None,
         written=_texts(row["written"]) if "written" in row else None,
         grade=np.array([row["grade"]], dtype=np.float64) if "written" in row else None,
         feedback=_texts(row.get("feedback") or [""] * len(row["gold"]))

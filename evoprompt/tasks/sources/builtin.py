@@ -26,6 +26,10 @@ MADE: Mapping[str, Callable[[int, int], tuple[Example, ...]]] = {
     "word_problems": word_problems,
     "worked_problems": worked_problems,
 }
+#: Those that are made with splits of their own, and whether their test has goals of its own.
+WORLDS: Mapping[str, bool] = {"gridworld": False, "gridworld_unseen": True}
+#: The tasks that have a difficulty.
+GRADED = (*MADE, *WORLDS)
 #: Of such a task, where none is given.
 DEFAULT_DIFFICULTY = 2
 
@@ -55,11 +59,14 @@ class BuiltinSource:
             )
         folder = resources.files("evoprompt.tasks") / "builtin"
         settings = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        if "like" in settings:
+            file = folder / f"{settings['like']}.json"
+            settings = {**json.loads(file.read_text(encoding="utf-8")), **settings}
         policies = [PolicyConfig.model_validate(p) for p in settings.get("starting_policies", [])]
         words = settings.get("label_words", {})
         return Raw(
             name=name,
-            examples=_examples(name, settings.get("from", name), config.difficulty),
+            **_read(name, settings.get("from", name), config.difficulty),
             answered=partial(_answered, settings) if "from" in settings else as_it_is,
             starting_policies=tuple(Policy.from_dict(p.slots()) for p in policies),
             phrases=tuple(settings.get("phrases", ())),
@@ -67,6 +74,16 @@ class BuiltinSource:
             steps=tuple(settings.get("steps", ())),
             label_words={choice: tuple(bank) for choice, bank in words.items()},
         )
+
+
+def _read(name: str, source: str, difficulty: int | None) -> dict[str, Any]:
+    """Return the examples of a task, and its splits where it has its own."""
+    if name not in WORLDS:
+        return {"examples": _examples(name, source, difficulty)}
+    from evoprompt.tasks.gridworld import splits
+
+    found = splits(difficulty or DEFAULT_DIFFICULTY, unseen=WORLDS[name])
+    return dict(zip(("demonstrations", "examples", "validation", "test"), found, strict=True))
 
 
 def _examples(name: str, source: str, difficulty: int | None) -> tuple[Example, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from evoprompt.errors import UserError, nearest, quoted
 from evoprompt.records import Example
+from evoprompt.tasks.paths import read_path
 from evoprompt.tasks.readers.open import open_plain
 from evoprompt.text_files import (
     check_keys,
@@ -84,7 +85,11 @@ def read_example(line: str, where: str, *, labelled: bool = True, origin: str = 
         UserError: the line is malformed.
     """
     needed = ("input", "target") if labelled else ("input",)
-    row = check_keys(parse_json(line, where), where, FORM, KEYS, needed)
+    row = parse_json(line, where)
+    if isinstance(row, dict) and "steps" in row:
+        path = read_path(row, where, origin)
+        return replace(path, example_id=_id(row, where) or content_hash(path))
+    row = check_keys(row, where, FORM, KEYS, needed)
     text, choices = row["input"], row.get("choices")
     target, *also = _golds(row.get("target"), where) if choices is None else (row.get("target"),)
     if not isinstance(text, str):
@@ -120,16 +125,23 @@ def _golds(target: Any, where: str) -> list[Any]:
 
 
 def content_hash(example: Example) -> str:
-    """Return 16 hexadecimal digits of BLAKE2b over input and target."""
+    """Return 16 hexadecimal digits of BLAKE2b over input and target; of a path over the states and
+    actions.
+    """
     return hashlib.blake2b(
-        json.dumps([example.input, example.target]).encode(), digest_size=8
+        json.dumps([_asked(example), example.target]).encode(), digest_size=8
     ).hexdigest()
+
+
+def _asked(example: Example) -> str:
+    """Return the input; of a path its states."""
+    return "\n".join([example.input, *(move.state for move in example.path[1:])])
 
 
 def content_of(example: Example) -> tuple[str, str, frozenset[str] | None]:
     """Return what makes two lines one example: input, target and choices, these in any order."""
     offered = frozenset(example.choices) if example.choices is not None else None
-    return example.input, example.target, offered
+    return _asked(example), example.target, offered
 
 
 def check_choices(choices: object, where: str) -> None:

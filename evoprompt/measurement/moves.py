@@ -1,0 +1,87 @@
+"""Scores of the moves of paths -> the scores of the paths.
+
+    log p(path | policy) = sum over moves of (shift + log sum_g p(g | s) p(a | s, g))
+
+With s all that stands before a move, g the instructions that are scored and a the expert's action;
+without instructions a move's likelihood is log p(a | s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evoprompt.records import Example, LabelScores, Query, QueryKind
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A query that was answered."""
+
+    query: Query
+    num_tokens: int  #: of the continuation
+    log_likelihood: float  #: nats
+    is_greedy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A move, or a path."""
+
+    log_likelihood: float
+    is_greedy: bool
+    num_tokens: int
+    num_bytes: int
+
+
+#: The queries of a move: by instruction and by whether it is the action.
+_Spans = dict[tuple[int, bool], Told]
+
+
+def with_moves(
+    found: LabelScores, told: Sequence[Told], examples: Sequence[Example]
+) -> LabelScores:
+    """Return scores of one policy with those of paths: of each move, and of the path their sum.
+
+    A path's tokens are those of the actions, and of the instructions where these are scored with
+    them. It is greedy where at each move the model's first choice is the action, or one of the
+    instructions and then the action.
+    """
+    spans: dict[tuple[str, int], _Spans] = {}
+    for each in told:
+        query = each.query
+        if query.kind is QueryKind.MOVE:
+            of_move = spans.setdefault((query.example_id, query.step), {})
+            of_move[query.candidate, query.is_partial] = each
+    moves = np.full((1, len(examples), max(len(e.path) for e in examples)), np.nan)
+    parts = {name: getattr(found, name).copy() for name in _Scored.__slots__}
+    for place, example in enumerate(examples):
+        scored = [
+            _move(spans[example.example_id, step], is_joint=move.is_joint, shift=move.shift)
+            for step, move in enumerate(example.path)
+        ]
+        if not scored:
+            continue
+        moves[0, place, : len(scored)] = [move.log_likelihood for move in scored]
+        for name, values in parts.items():
+            of_moves = [getattr(move, name) for move in scored]
+            values[0, place, 0] = all(of_moves) if name == "is_greedy" else sum(of_moves)
+    return replace(found, moves=moves, **parts)
+
+
+def _move(spans: _Spans, *, is_joint: bool, shift: float) -> _Scored:
+    """Return what a move's spans are together."""
+    actions = [(spans.get((index, False)), each) for (index, acts), each in spans.items() if acts]
+    values = [
+        each.log_likelihood + (0.0 if before is None else before.log_likelihood)
+        for before, each in actions
+    ]
+    counted = [spans[0, True], *([spans[0, False]] if is_joint else [])]
+    return _Scored(
+        shift + float(np.logaddexp.reduce(values)),
+        any(each.is_greedy and (before is None or before.is_greedy) for before, each in actions),
+        sum(each.num_tokens for each in counted),
+        sum(len(each.query.continuation.encode()) for each in counted),
+    )
