@@ -176,7 +176,7 @@ class EvolveFolder(RunFolder):
         """
         found: dict[str, LabelScores] = {}
         for row in self.lines(MEASUREMENTS):
-            policy_id, scores = row["policy_id"], _measurement(row)
+            policy_id, scores = row["policy_id"], measurement_of(row)
             known = found.get(policy_id)
             found[policy_id] = scores if known is None else known.joined(scores)
         return found
@@ -261,7 +261,9 @@ def _written_dict(scores: LabelScores) -> dict[str, object]:
     return {**values, **({"feedback": feedback} if any(feedback) else {})}
 
 
-def _measurement(row: Mapping[str, Any]) -> LabelScores:
+def measurement_of(row: Mapping[str, Any]) -> LabelScores:
+    """Return the scores of a line of `measurements.jsonl`."""
+
     def array(values: list[list[float | None]]) -> np.ndarray:
         return np.array([[[-np.inf if v is None else v for v in example] for example in values]])
 
