@@ -210,6 +210,11 @@ class Task:
             for e in split
         )
 
+    @property
+    def has_paths(self) -> bool:
+        """Whether the examples are paths of moves; a task has either paths or none."""
+        return bool(self.fitness[0].path)
+
     def materials(self, max_demonstrations: int) -> Materials:
         """Return what operators draw from."""
         return Materials(

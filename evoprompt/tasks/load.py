@@ -224,7 +224,7 @@ def _judging(config: TaskConfig) -> Task:
     )
     unasked = {name: TaskConfig.model_fields[name].default for name in evaluators}
     judged = load_task(config.model_copy(update=halves | unasked))
-    if judged.fitness[0].path:
+    if judged.has_paths:
         raise UserError("task.judge takes examples with one answer, and these are paths")
     check_judgements(judged)
     task = judge_task(judged)

@@ -15,7 +15,7 @@ from evoprompt.policy import Demonstration
 from evoprompt.tasks.base import examples_digest
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.paths import as_scored, path_of
-from evoprompt.tasks.sources.jsonl import read_example
+from evoprompt.tasks.sources.jsonl import read_example, read_questions
 
 
 def row(number: int) -> dict[str, object]:
@@ -140,6 +140,8 @@ def test_what_takes_one_answer_does_not_go_with_paths(file: Path):
             load_task(TaskConfig(path=file, **{key: value}))
     with pytest.raises(UserError, match="a starting policy's steps does not go"):
         load_task(TaskConfig(path=file, starting_policies=[PolicyConfig(steps=["Why?"])]))
+    with pytest.raises(UserError, match="a question has one input"):
+        read_questions(file)
     with pytest.raises(UserError, match=r"task\.judge takes examples with one answer"):
         load_task(TaskConfig(path=file, judge=True))
     with file.open("a") as more:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evoprompt.errors import UserError
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.records import Example
 from evoprompt.tasks.base import Task, examples_digest, label_shares, size_and_labels
@@ -49,6 +50,8 @@ def asked_of(config: BoostConfig) -> Asked:
     """
     refuse_blank(config.task, "a loop judges")
     task = load_task(config.task, "proportional") if config.task is not None else None
+    if task is not None and task.has_paths:
+        raise UserError("a loop judges one answer to each question, and these examples are paths")
     notes = task.notes if task is not None else ()
     if config.questions is None:
         return Asked(task, (*task.pool, *task.fitness) if task is not None else (), notes)

@@ -62,6 +62,11 @@ def check_metric(config: Config, task: Task, fitness: Fitness) -> None:
             f"metric out for a fitness of choices, or set task.written=true for answers in free "
             f"text"
         )
+    if task.has_paths:
+        raise UserError(
+            f"{key} grades one written answer, and the examples of task '{task.name}' are paths of "
+            f"several moves; leave it out for the likelihood of the moves"
+        )
     splits = (task.validation, task.test) if key == FINAL else task.splits.values()
     for split in splits:
         grader.check(split)

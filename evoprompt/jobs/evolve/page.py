@@ -38,6 +38,7 @@ from evoprompt.jobs.evolve.cost_page import cost_section
 from evoprompt.jobs.evolve.feedback_page import feedback_sections
 from evoprompt.jobs.evolve.folder import DYNAMICS, FEEDBACK, LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.glossary import TERMS
+from evoprompt.jobs.evolve.paths_page import paths_sections
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
@@ -85,6 +86,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     sections = [
         _head(folder, summary, lines),
         *(_outcome(folder, summary, rows, told) if summary else [paragraph(UNFINISHED)]),
+        *(paths_sections(summary, rows) if summary else []),
         _fitness(history, lineage, fitness.name),
         *([cost_section(folder, summary)] if summary else []),
         _advice(told),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -41,6 +41,7 @@ class Prediction:
     compared: tuple[float, ...] | None
     grade: float | None = None  #: what the metric gives a written answer; None where none is
     feedback: str = ""  #: what the metric says of it
+    moves: tuple[float, ...] | None = None  #: nats of each move of a path; None of what is none
 
     @property
     def fits(self) -> bool:
@@ -48,11 +49,12 @@ class Prediction:
         return self.log_likelihood is not None or self.answer is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the line of the file, without what there is of written answers alone where none
-        is.
+        """Return the line of the file, without what there is of written answers, or of paths,
+        alone where it is none.
         """
         graded = () if self.grade is not None else ("grade", "feedback")
-        return {name: v for name, v in asdict(self).items() if name not in graded}
+        absent = graded if self.moves is not None else (*graded, "moves")
+        return {name: v for name, v in asdict(self).items() if name not in absent}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -83,8 +85,9 @@ def predictions_of(
     for policy_id in policy_ids:
         found = scores.get(policy_id)
         told = {} if found is None else dict(_answers(found, comparison))
+        moves = {} if found is None else _moves(found)
         for example in examples:
-            yield Prediction(
+            said = Prediction(
                 split,
                 example.example_id,
                 example.input,
@@ -93,6 +96,7 @@ def predictions_of(
                 policy_id,
                 *_told(example, told.get(example.example_id)),
             )
+            yield replace(said, moves=moves.get(example.example_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,16 @@ def _answers(scores: LabelScores, comparison: Comparison) -> Iterator[tuple[str,
         choice = int(chosen[n]) if offered else None
         nats = scores.log_likelihood[0, n]
         yield example_id, _Answer(choice, bool(right[n]), nats, values[n], _written(scores, n))
+
+
+def _moves(scores: LabelScores) -> dict[str, tuple[float, ...]]:
+    """Return the log-likelihood of each move of each path, by example id; none where there are
+    none.
+    """
+    if scores.moves is None:
+        return {}
+    rows = zip(scores.example_ids, scores.moves[0], strict=True)
+    return {example_id: _numbers(row[~np.isnan(row)]) for example_id, row in rows}
 
 
 def _written(scores: LabelScores, n: int) -> tuple[str, float, str] | None:

@@ -69,6 +69,8 @@ def read_questions(path: Path) -> tuple[Example, ...]:
     """
     unique: dict[object, Example] = {}
     for example in read_jsonl(path, labelled=False):
+        if example.path:
+            raise UserError(f"{path}: a question has one input, and a line has 'steps'")
         text, _, offered = content_of(example)
         if example.target or (text, offered) not in unique:
             unique[text, offered] = example
