@@ -18,6 +18,7 @@ from evoprompt.plugins import find
 from evoprompt.records import Example
 from evoprompt.selection.schemes import SCHEMES
 from evoprompt.tasks.readers.open import read_table
+from evoprompt.tasks.sources.jsonl import read_jsonl
 from evoprompt.testing.backends import check_backend
 from evoprompt.testing.fitness import check_fitness
 from evoprompt.testing.operators import check_operator, example_policy
@@ -59,6 +60,11 @@ def test_the_source():
     config = TaskConfig(source="my_source:Sums", options={"most": 12})
     check_source(find("source", "my_source:Sums", {}, "docs"), config)
     check_splits(config)
+
+
+def test_the_paths():
+    [path] = read_jsonl(EXAMPLES / "paths.jsonl")
+    assert [move.answer for move in path.path] == ["get water: fill", "make it hot: heat"]
 
 
 def test_the_reader():

@@ -49,6 +49,13 @@ def predictions(folder: EvolveFolder) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
+def test_the_configuration_of_the_package_asks_for_goals_that_are_not_shown():
+    for mode in ("off", "joint", "marginal"):
+        config = load_config(Path("gridworld"), [f"task.instructions={mode}"])
+        task, fitness = check_task(config)
+        assert (task.name, fitness.name, len(task.test)) == ("gridworld_unseen", "per_token", 40)
+
+
 def test_each_move_is_kept_and_they_sum_to_the_path(folder: EvolveFolder):
     for scores in folder.measurements().values():
         sums = [row[row == row].sum() for row in scores.moves[0]]  # without nan
