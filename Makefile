@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
 
+# files go to the workers whole, in the order of tests/conftest.py
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types fast fuzz docs bench-gpu clean
 
@@ -35,19 +38,19 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 fast: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (real_model or statistical or slow)" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (real_model or statistical or slow)" $(WORKERS)
 
 check: lint types fast
 
 # the real model by itself: its runs have both cores to themselves
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" --numprocesses 2 --dist loadfile --durations 25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real_model" $(WORKERS) --durations 25
 	$(BIN)/python -m pytest -m real_model
 
 # the property tests on examples that no run has tried yet, ten times as many
 fuzz: $(VENV)/.installed-dev
 	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest $$(grep -rl "^from hypothesis" tests --include "test_*.py") \
-	  -m "not (real_model or statistical or slow)" --numprocesses 2 --dist loadfile
+	  -m "not (real_model or statistical or slow)" $(WORKERS)
 
 # make docs: the documentation as a site, in site/; a broken link fails.
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
@@ -29,10 +30,19 @@ STORE_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIM
 for variable in STORE_VARIABLES:
     os.environ.pop(variable, None)
 
+LONG = {"slow", "statistical"}
 WORDS = (
     *("good", "great", "fine", "lovely", "happy", "bad", "poor", "awful", "sad", "broken"),
     *("film", "book", "meal", "room", "train", "was", "is", "very", "quite", "not", "so"),
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with most long tests first: one that begins last is waited for by all workers
+    but its own.
+    """
+    long = Counter(i.path for i in items if {m.name for m in i.iter_markers()} & LONG)
+    items.sort(key=lambda item: -long[item.path])  # stable, so that a file stays together
 
 
 @pytest.fixture(autouse=True)
