@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -54,14 +53,12 @@ def test_what_is_not_plain_is_a_sentence_with_its_line(
     assert len(str(caught.value)) < 600
 
 
-def test_ten_levels_of_ten_aliases_are_refused_at_once(tmp_path: Path):
+def test_ten_levels_of_ten_aliases_are_refused_before_they_are_unfolded(tmp_path: Path):
     """10^10 values in 569 characters; three levels are read."""
-    begun = time.monotonic()
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     with pytest.raises(UserError, match=f"more than {MAX_NODES:,} values"):
         read(tmp_path, "\n".join(lines))
-    assert time.monotonic() - begun < 1
     assert read(tmp_path, "\n".join(lines[:3]))
 
 

@@ -33,7 +33,7 @@ def port(run: Path) -> Iterator[int]:
     desk = Desk(champion, asker_of(champion), "run")
     with listening(0) as server:
         server.RequestHandlerClass = partial(Handler, desk)
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         yield server.server_address[1]
         server.shutdown()

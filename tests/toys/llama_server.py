@@ -4,7 +4,6 @@ file and the port.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,9 @@ from urllib.request import urlopen
 @contextmanager
 def llama_server(file: Path) -> Iterator[str]:
     """Serve a GGUF file; yield the address when it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    from toys.stores import free_port  # not where this file is the program
+
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with file.with_suffix(".log").open("w") as log:
         server = subprocess.Popen(

@@ -6,8 +6,9 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import SystemRandom
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def answering(status: int, body: str, kind: str = "application/json") -> Iterato
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
@@ -53,11 +54,24 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+#: Sockets that hold a port and never listen, so that nobody else comes to listen there.
+_HELD: list[socket.socket] = []
+
+
 def nobody() -> str:
     """Return an address where nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    _HELD.append(socket.socket())
+    _HELD[-1].bind(("127.0.0.1", 0))
+    return f"http://127.0.0.1:{_HELD[-1].getsockname()[1]}"
+
+
+def free_port() -> int:
+    """Return a port for a server to come, from below those that the system gives out by itself."""
+    while True:
+        with socket.socket() as listener, suppress(OSError):
+            port = SystemRandom().randrange(10_000, 30_000)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def error_body(code: str, message: str) -> str:

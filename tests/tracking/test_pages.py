@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from toys.browser import shown
+from toys.stores import free_port
 
 from evoprompt.errors import UserError
 from evoprompt.tracking.base import KIND
@@ -47,12 +48,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tracker.finish("FINISHED")
         time.sleep(0.01)  # the next is the latest
     return runs
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def test_the_dashboards_are_there_from_the_first_run_and_the_latest_ones_comes_first(

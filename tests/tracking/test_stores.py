@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -98,11 +97,9 @@ def test_nobody_there_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_silent_server_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("evoprompt.tracking.stores.PROBE_SECONDS", 1)
     with silent() as address:
-        begun = time.monotonic()
         found = failure(tmp_path, address, monkeypatch)
     assert type(found) is StoreDownError
     assert "does not answer" in str(found)
-    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize(
