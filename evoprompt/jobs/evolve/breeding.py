@@ -17,7 +17,7 @@ from evoprompt.evolution.restart import fittest, newcomers, restarted
 from evoprompt.evolution.strategy_genes import mean_rates
 from evoprompt.evolution.surrogate import Forecast, Surrogate, chosen, fit
 from evoprompt.jobs.evolve.build import Parts
-from evoprompt.jobs.evolve.conclude import finalists, pick_baseline
+from evoprompt.jobs.evolve.champion import finalists, pick_baseline
 from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.learning import longest_prompt

@@ -1,16 +1,11 @@
-"""The held-out check: the search's best few meet the validation examples, and one of them goes to
-the test, once.
-
-The fitness of the best of many policies is too good by selection alone (the winner's curse), so the
-search's own examples pick only the finalists, the search's and the validation examples together the
-one among them, and what is reported comes from examples that neither the search nor the choice has
-seen.
+"""The held-out check: the champion goes to the test, once, and what is reported comes from examples
+that neither the search nor the choice of the champion (`champion`) has seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +15,9 @@ from evoprompt.backends.base import ModelInfo
 from evoprompt.calibration import LabelCalibration
 from evoprompt.choices import LIKELIHOOD, Comparison, correct, predicted
 from evoprompt.fitness.self_evaluation import verdict_log_odds
-from evoprompt.fitness.traits import lacks_labels
 from evoprompt.jobs.evolve.build import Parts
-from evoprompt.jobs.evolve.by_metric import MetricSummary, grades_of, mean_grades
+from evoprompt.jobs.evolve.by_metric import MetricSummary, grades_of
+from evoprompt.jobs.evolve.champion import case_fitness, validation_fitness
 from evoprompt.jobs.evolve.findings import Trust, claim_of, fitness_ranks, trust_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.outlook import outlook
@@ -42,127 +37,11 @@ from evoprompt.jobs.held_out import (
     evaluator_summary,
 )
 from evoprompt.policy import Policy
-from evoprompt.records import FITNESS_DIGITS, Example, LabelScores, State
+from evoprompt.records import Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
-from evoprompt.stats.two_way import adjusted_means
 from evoprompt.store.folder import TRACKING
 
 RANKED = ("fitness", "accuracy")  #: traits by example whose ranks are compared
-
-
-def finalists(parts: Parts, journal: Journal) -> list[Policy]:
-    """Return the policies that go to the validation: the fittest of all that were ever scored, and
-    the baseline, so that none that is worse than it can be the champion.
-    """
-    fittest = journal.ranked()[: parts.config.final.candidates]
-    return list(dict.fromkeys([*fittest, pick_baseline(parts, journal)]))
-
-
-def pick_champion(
-    parts: Parts,
-    journal: Journal,
-    candidates: Sequence[Policy],
-    validated: dict[str, LabelScores],
-) -> Policy:
-    """Return the finalist with the best pooled fitness; a tie goes to the fitter in the search.
-    After a search by likelihood whose end goes by a metric, the one with the best mean grade on the
-    validation examples, and of those that tie, as before.
-    """
-    pooled = pooled_fitness(parts, journal, candidates, validated)
-    chosen = {} if parts.fitness.needs_answers else mean_grades(validated)
-
-    def worth(policy: Policy) -> tuple[float, float, float]:
-        found = journal.evaluations[policy.policy_id]
-        return chosen.get(policy.policy_id, 0.0), pooled[policy.policy_id], found.fitness
-
-    return max(candidates, key=worth)
-
-
-def pooled_fitness(
-    parts: Parts,
-    journal: Journal,
-    candidates: Sequence[Policy],
-    validated: Mapping[str, LabelScores],
-) -> dict[str, float]:
-    """Return the mean fitness of finalists over the search's and the validation examples together,
-    each example with the same weight, by policy id.
-
-    Where finalists met different numbers of the search's examples, they are compared on those that
-    both met (`stats.two_way.adjusted_means`), so that none gains by having met easier ones.
-    """
-    cases = [pooled_cases(parts, journal, p, validated[p.policy_id]) for p in candidates]
-    num = max(len(met) for met, _ in cases)
-    rows = [np.concatenate([met, np.full(num - len(met), np.nan), new]) for met, new in cases]
-    means = adjusted_means(np.array(rows))
-    return {
-        p.policy_id: round(float(mean), FITNESS_DIGITS)
-        for p, mean in zip(candidates, means, strict=True)
-    }
-
-
-def pooled_cases(
-    parts: Parts, journal: Journal, policy: Policy, validated: LabelScores
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the fitness of one policy by example, on the search's examples that it met and on the
-    validation examples, each calibrated by all the others: as well as it will answer, for that is
-    fitted on both.
-    """
-    scores = parts.calibrator.left_out(journal.scores[policy.policy_id].joined(validated))
-    num = len(scores.gold) - len(validated.gold)
-    cases = case_fitness(parts, policy, scores)
-    return cases[:num], cases[num:]
-
-
-def calibrated_validation(
-    parts: Parts, journal: Journal, validated: Mapping[str, LabelScores]
-) -> dict[str, LabelScores]:
-    """Return the finalists' scores on the validation examples, each calibrated by all others of
-    search and validation.
-    """
-    found = {}
-    for policy_id, scores in validated.items():
-        joined = parts.calibrator.left_out(journal.scores[policy_id].joined(scores))
-        values = joined.calibrated
-        own = None if values is None else values[:, -len(scores.gold) :]
-        found[policy_id] = replace(scores, calibrated=own)
-    return found
-
-
-def case_fitness(parts: Parts, policy: Policy, scores: LabelScores) -> NDArray[np.float64]:
-    """Return the fitness of one policy by example, shape (example,), its length, prior and
-    side effects counted as in the search.
-    """
-    lacking = lacks_labels(policy, parts.task.choices or ())
-    tokens = parts.measurer.prompt_tokens(policy)
-    cases: NDArray[np.float64] = parts.fitness.cases(scores, tokens, lacking)[0]
-    return cases - parts.taken(policy) + (parts.preferred(policy) or 0.0)
-
-
-def validation_fitness(
-    parts: Parts, journal: Journal, policy: Policy, validated: LabelScores
-) -> float:
-    """Return the fitness of one policy on the validation examples."""
-    cases = pooled_cases(parts, journal, policy, validated)[1]
-    return round(float(cases.mean()), FITNESS_DIGITS)
-
-
-def by_metric(
-    parts: Parts, candidates: Sequence[Policy], validated: Mapping[str, LabelScores]
-) -> MetricSummary | None:
-    """Return what the run's metric says of the finalists; None where there is none."""
-    if parts.metric is None:
-        return None
-    cases = [
-        (case_fitness(parts, p, validated[p.policy_id]), validated[p.policy_id].grade)
-        for p in candidates
-    ]
-    fitness, grades = (
-        np.stack([np.ravel(v) for v in values]) for values in zip(*cases, strict=True)
-    )
-    ranks = fitness_ranks(fitness, grades, parts.config.seed, parts.config.final.alpha)
-    return MetricSummary(
-        parts.metric, mean_grades(validated), None if parts.fitness.needs_answers else ranks
-    )
 
 
 def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ...]]:
@@ -170,13 +49,6 @@ def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ..
     if not parts.calibrator.is_used:
         return {}
     return {policy_id: (s,) for policy_id, s in journal.scores.items()}
-
-
-def pick_baseline(parts: Parts, journal: Journal) -> Policy:
-    """Return the best of the starting policies as they were given, by the fitness that the search
-    saw.
-    """
-    return journal.best_of(parts.task.given_policies)
 
 
 def summarize(

@@ -21,16 +21,14 @@ from evoprompt.evolution.schedule import examples_at
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.breeding import left_of, next_brood
 from evoprompt.jobs.evolve.build import Parts
-from evoprompt.jobs.evolve.conclude import (
+from evoprompt.jobs.evolve.champion import (
     by_metric,
     calibrated_validation,
     finalists,
-    held_out,
-    held_out_predictions,
     pick_baseline,
     pick_champion,
-    summarize,
 )
+from evoprompt.jobs.evolve.conclude import held_out, held_out_predictions, summarize
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import SIDE_EFFECTS, EvolveFolder, lineage_line
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import Sum
 from evoprompt.jobs.evolve.calibrator import Calibrator
-from evoprompt.jobs.evolve.conclude import (
+from evoprompt.jobs.evolve.champion import (
     finalists,
     pick_champion,
     pooled_fitness,
@@ -106,3 +107,29 @@ def test_the_champion_is_picked_with_the_penalty_of_the_search():
     assert pick_champion(parts, journal, finalists(parts, journal), validated) == SHORT
     free, journal = ended(found, candidates=2)
     assert pick_champion(free, journal, finalists(free, journal), validated) == LONG
+
+
+@pytest.mark.parametrize(("num_choices", "picked"), [(1, LONG), (2, SHORT)])
+def test_free_answers_go_by_how_many_are_right_and_choices_by_likelihood(num_choices, picked):
+    """SHORT is likelier by a nat an example; of the search's example and three of the validation
+    LONG has all four right and SHORT the first alone, where there is nothing to choose from.
+    """
+    parts, journal = ended({SHORT: -1.0, LONG: -2.0, FOUNDER: -9.0}, candidates=2)
+    validated = {}
+    for policy, value, right in ((SHORT, -1.0, 0), (LONG, -2.0, 1), (FOUNDER, -9.0, 0)):
+        found = scores(policy, value)
+        for _ in range(2):
+            found = found.joined(scores(policy, value))
+        shape = (1, 3, num_choices)
+        validated[policy.policy_id] = replace(
+            found,
+            log_likelihood=np.full(shape, value),
+            num_tokens=np.ones(shape, dtype=np.int64),
+            num_bytes=np.ones(shape, dtype=np.int64),
+            is_greedy=np.full(shape, bool(right)),
+        )
+    if num_choices > 1:
+        with_choice = {p: s.first(1) for p, s in validated.items()}
+        journal.scores = with_choice
+    champion = pick_champion(parts, journal, finalists(parts, journal), validated)
+    assert champion == picked
