@@ -10,7 +10,7 @@ class Move:
     """One step of a path: a state, and what the expert does there.
 
     Without `scored`, the likelihood of a move is log p(a | s) with s the state and what came
-    before, a the action. With it, it is
+    before, a the action; where there are others, among them all. With it, it is
 
         shift + log sum_g p(g | s) p(a | s, g)
 
@@ -23,6 +23,7 @@ class Move:
     action: str
     instruction: str = ""  #: what the expert is about to do, in words; empty where it is not said
     scored: tuple[str, ...] = ()  #: instructions that the action is scored after
+    others: tuple[str, ...] = ()  #: all else that can be done there; empty where that is not said
     shift: float = 0.0  #: nats; log(n / k) of k instructions that were drawn from n
 
     @property

@@ -68,7 +68,8 @@ class Query:
     kind: QueryKind
     context: Prompt
     continuation: str
-    answer: int = 0  #: which answer a verdict is on: 0 the right one, 1 a wrong one
+    #: which answer a verdict is on, or which action of a move it is: 0 the right one
+    answer: int = 0
     end: str = "\n"  #: what ends the continuation, where that has to be scored too
     is_ended: bool = False  #: whether the end is scored with it
     is_only: bool = False  #: whether nothing is compared with it: a whole answer in free form

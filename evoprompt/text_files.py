@@ -152,6 +152,24 @@ def check_keys(
     return row
 
 
+def check_choices(choices: object, where: str) -> None:
+    """Refuse what nothing can be chosen from.
+
+    Raises:
+        UserError: it is no list of at least two texts that differ by more than blanks.
+    """
+    if not isinstance(choices, list):
+        refuse(where, "'choices' must be null or a list of texts", choices)
+    for choice in choices:
+        if not isinstance(choice, str):
+            refuse(where, f"'choices' must be texts{in_quotes(choice)}", choices)
+        if not choice.strip():
+            refuse(where, "a choice is blank, and such an answer has no likelihood", choices)
+    plain = [choice.strip() for choice in choices]
+    if len(set(plain)) < max(len(plain), 2):
+        refuse(where, "'choices' must be at least two that differ by more than blanks", choices)
+
+
 def refuse(where: str, expected: str, given: object) -> Never:
     """Raise `UserError` for a line that is not what is expected."""
     raise UserError(f"{where}: {expected} (given: {quoted(given)})")

@@ -3,13 +3,14 @@
     log p(path | policy) = sum over moves of (shift + log sum_g p(g | s) p(a | s, g))
 
 With s all that stands before a move, g the instructions that are scored and a the expert's action;
-without instructions a move's likelihood is log p(a | s).
+without instructions a move's likelihood is log p(a | s). Where a move says what else can be done,
+p(a | ...) is that among all these actions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,8 +37,12 @@ class _Scored:
     num_bytes: int
 
 
-#: The queries of a move: by instruction and by whether it is the action.
-_Spans = dict[tuple[int, bool], Told]
+@dataclass(slots=True)
+class _Spans:
+    """The queries of a move, by instruction: what says it, and by their number the actions."""
+
+    said: dict[int, Told] = field(default_factory=dict)
+    actions: dict[int, dict[int, Told]] = field(default_factory=dict)
 
 
 def with_moves(
@@ -47,14 +52,17 @@ def with_moves(
 
     A path's tokens are those of the actions, and of the instructions where these are scored with
     them. It is greedy where at each move the model's first choice is the action, or one of the
-    instructions and then the action.
+    instructions and then the action; where others can be done, their likeliest.
     """
     spans: dict[tuple[str, int], _Spans] = {}
     for each in told:
         query = each.query
         if query.kind is QueryKind.MOVE:
-            of_move = spans.setdefault((query.example_id, query.step), {})
-            of_move[query.candidate, query.is_partial] = each
+            of_move = spans.setdefault((query.example_id, query.step), _Spans())
+            if query.is_partial:
+                of_move.actions.setdefault(query.candidate, {})[query.answer] = each
+            else:
+                of_move.said[query.candidate] = each
     moves = np.full((1, len(examples), max(len(e.path) for e in examples)), np.nan)
     parts = {name: getattr(found, name).copy() for name in _Scored.__slots__}
     for place, example in enumerate(examples):
@@ -73,15 +81,26 @@ def with_moves(
 
 def _move(spans: _Spans, *, is_joint: bool, shift: float) -> _Scored:
     """Return what a move's spans are together."""
-    actions = [(spans.get((index, False)), each) for (index, acts), each in spans.items() if acts]
-    values = [
-        each.log_likelihood + (0.0 if before is None else before.log_likelihood)
-        for before, each in actions
-    ]
-    counted = [spans[0, True], *([spans[0, False]] if is_joint else [])]
+    values, greedy = [], []
+    for index, actions in spans.actions.items():
+        before = spans.said.get(index)
+        value, is_likeliest = _action(actions)
+        values.append(value + (0.0 if before is None else before.log_likelihood))
+        greedy.append(is_likeliest and (before is None or before.is_greedy))
+    counted = [spans.actions[0][0], *([spans.said[0]] if is_joint else [])]
     return _Scored(
         shift + float(np.logaddexp.reduce(values)),
-        any(each.is_greedy and (before is None or before.is_greedy) for before, each in actions),
+        any(greedy),
         sum(each.num_tokens for each in counted),
         sum(len(each.query.continuation.encode()) for each in counted),
     )
+
+
+def _action(actions: Mapping[int, Told]) -> tuple[float, bool]:
+    """Return the log-likelihood of the expert's action, among all there are where there are others,
+    and whether it is the first choice.
+    """
+    own, *others = (actions[n].log_likelihood for n in sorted(actions))
+    if not others:
+        return own, actions[0].is_greedy
+    return own - float(np.logaddexp.reduce([own, *others])), own > max(others)

@@ -6,8 +6,8 @@ that is so of an example's candidates, all of them are scored with their end, `r
 
     log p(answer + end | prompt)
 
-Candidates that stand in the context are told apart there: what follows them is the same. The moves
-of a path are compared with nothing.
+Candidates that stand in the context are told apart there: what follows them is the same. Actions of
+a path are compared after one instruction.
 In a conversation the end is that of the answer's turn. It is decided by the tokens, since a text
 that begins another may be another token. In free form any text is a candidate; there the likelihood
 is that of the target alone, and it is the greedy answer if the model's first choice after it is an
@@ -34,8 +34,9 @@ ANY = "x"
 #: Special tokens that are asked about, the first by number: some vocabularies reserve thousands.
 MOST_SPECIAL = 128
 
-#: What is compared: (policy, example, answer that is judged).
-_Group = tuple[str, str, int]
+#: What is compared: (policy, example, answer that is judged), or of a path (policy, example, move,
+#: instruction).
+_Group = tuple[str | int, ...]
 
 
 def requests_of(
@@ -50,8 +51,8 @@ def requests_of(
     requests = list(tokenize(tokenizer, queries))
     groups: dict[_Group, list[int]] = {}
     for i, query in enumerate(queries):
-        if query.kind not in (QueryKind.PROMPT, QueryKind.MOVE) and not query.is_partial:
-            groups.setdefault((query.policy_id, query.example_id, query.answer), []).append(i)
+        if (group := _group(query)) is not None:
+            groups.setdefault(group, []).append(i)
     unclear = [i for places in groups.values() if _clash(places, queries, requests) for i in places]
     ended = [replace(queries[i], is_ended=True) for i in unclear]
     asked = list(queries)
@@ -65,6 +66,15 @@ def requests_of(
                 "the tokens of one still begin those of the other; give them other label words"
             )
     return _with_ends(tokenizer, asked, requests)
+
+
+def _group(query: Query) -> _Group | None:
+    """Return what a query is compared with the others of; None where it is with nothing."""
+    if query.kind is QueryKind.MOVE and query.is_partial:
+        return query.policy_id, query.example_id, query.step, query.candidate
+    if query.kind in (QueryKind.PROMPT, QueryKind.MOVE) or query.is_partial:
+        return None
+    return query.policy_id, query.example_id, query.answer
 
 
 def _clash(

@@ -128,7 +128,8 @@ def logical_tokens(asked: Sequence[Asked]) -> int:
         if query.kind is QueryKind.END:
             continue
         own = query.candidate if query.is_partial else None
-        place = (query.policy_id, query.example_id, query.kind, query.answer, query.step, own)
+        answer = 0 if query.kind is QueryKind.MOVE else query.answer
+        place = (query.policy_id, query.example_id, query.kind, answer, query.step, own)
         total += len(request.continuation) + (0 if place in prompts else len(request.context))
         prompts.add(place)
     return total

@@ -173,7 +173,9 @@ class Level:
         )
 
     def moves(self) -> tuple[Move, ...] | None:
-        """Return the expert's moves, each after every instruction; None where there is no plan."""
+        """Return the expert's moves, each after every instruction and among all actions; None where
+        there is no plan.
+        """
         plan = self.plan()
         if plan is None:
             return None
@@ -181,9 +183,9 @@ class Level:
         for action in plan:
             material, form = self.goal
             aim = FORMS[form] if state.has == material else material
-            moves.append(
-                Move(self.told(state), action, f"{_verb(aim)} {aim}", scored=self.instructions)
-            )
+            others = tuple(other for other in ACTIONS if other != action)
+            said = f"{_verb(aim)} {aim}"
+            moves.append(Move(self.told(state), action, said, self.instructions, others))
             after = self.after(state, action)
             assert after is not None, "a plan has only what can be done"
             state = after

@@ -2,10 +2,12 @@
 
 A line of a file that has `steps` is a path:
 
-    {"steps": [{"input": state, "target": action, "instruction": text (optional)}, ...],
+    {"steps": [{"input": state, "target": action, "choices": [action, ...] (optional),
+                "instruction": text (optional)}, ...],
      "instructions": [text, ...] (optional), "id": text (optional)}
 
-`instructions` are all that may be said before an action; without them, those of the steps.
+`choices` are all actions there are in a state. `instructions` are all that may be said before an
+action; without them, those of the steps.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from math import log
 from typing import Any
 
 from evoprompt.config.task import TaskConfig
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, quoted
 from evoprompt.examples import Example, Move
 from evoprompt.policy import Demonstration
 from evoprompt.seeding import Stream, generator
-from evoprompt.text_files import check_keys, in_quotes, refuse
+from evoprompt.text_files import check_choices, check_keys, in_quotes, refuse
 
 #: What a line is, for errors.
 FORM = '{"steps": [{"input": text, "target": text, "instruction": text}, ...]}'
@@ -66,7 +68,13 @@ def _read_move(step: object, where: str) -> Move:
             refuse(where, f"'{name}' must be a text{in_quotes(text)}", text)
     if not texts[1].strip():
         refuse(where, "the target is blank, and such an action has no likelihood", texts[1])
-    return Move(*texts)
+    if (choices := row.get("choices")) is None:
+        return Move(*texts)
+    check_choices(choices, where)
+    if texts[1] not in choices:
+        raise UserError(f"{where}: the target {quoted(texts[1])} is not among the choices")
+    others = tuple(choice for choice in choices if choice != texts[1])
+    return replace(Move(*texts), others=others)
 
 
 def as_scored(splits: list[list[Example]], config: TaskConfig) -> list[list[Example]]:
@@ -91,6 +99,8 @@ def _instructed(path: Example, config: TaskConfig) -> Example:
     Raises:
         UserError: that takes instructions, and a move has none.
     """
+    if config.written:
+        path = replace(path, path=tuple(replace(move, others=()) for move in path.path))
     if config.instructions == "off":
         return replace(path, path=tuple(replace(move, scored=()) for move in path.path))
     if not all(move.instruction for move in path.path):
@@ -143,7 +153,7 @@ def _check(examples: Sequence[Example], config: TaskConfig) -> None:
             f"example {paths[0].example_id!r} is a path and example {other.example_id!r} is not; "
             "give each kind a file of its own"
         )
-    asked = ("written", "blank", "steps", "label_words")
+    asked = ("blank", "steps", "label_words")
     given = [f"task.{key}" for key in asked if getattr(config, key)]
     policies = [policy.slots() for policy in config.starting_policies]
     given += ["a starting policy's steps" for slots in policies if slots["steps"]]

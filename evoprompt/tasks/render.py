@@ -176,20 +176,22 @@ def render_queries(
 
 
 def _move_queries(policy: Policy, path: Example) -> Iterator[Query]:
-    """Yield the queries of a path: of each move the action, or each instruction that is scored and
-    the action after it. The moves before it stand in the prompt as demonstrations do, after the
+    """Yield the queries of a path: of each move the actions, or each instruction that is scored and
+    the actions after it. The moves before it stand in the prompt as demonstrations do, after the
     policy's own.
     """
-    shown = policy.demonstrations
+    shown, end = policy.demonstrations, render_end(policy)
     for step, move in enumerate(path.path):
         context = render_prompt(replace(policy, demonstrations=shown), move.state)
         asked = partial(Query, policy.policy_id, path.example_id, kind=QueryKind.MOVE, step=step)
+        asks = partial(asked, is_partial=True, end=end)
+        actions = (move.action, *move.others)
         if not move.scored:
-            action = render_answer(policy, move.action)
-            yield asked(candidate=0, context=context, continuation=action, is_partial=True)
+            for n, action in enumerate(actions):
+                yield asks(0, context=context, continuation=render_answer(policy, action), answer=n)
         for index, instruction in enumerate(move.scored):
             begun = render_answer(policy, said(instruction))
-            yield asked(candidate=index, context=context, continuation=begun)
-            after, action = context + begun, f" {move.action}"
-            yield asked(candidate=index, context=after, continuation=action, is_partial=True)
+            yield asked(index, context=context, continuation=begun)
+            for n, action in enumerate(actions):
+                yield asks(index, context=context + begun, continuation=f" {action}", answer=n)
         shown = (*shown, Demonstration(move.state, move.answer))

@@ -51,7 +51,8 @@ def scores_of(
         path = next(p for p in paths if p.example_id == query.example_id)
         move = path.path[query.step]
         said = move.scored[query.candidate] if move.scored else ""
-        value = values[query.step, said, move.action if query.is_partial else ""]
+        action = (move.action, *move.others)[query.answer] if query.is_partial else ""
+        value = values[query.step, said, action]
         told.append(Told(query, len(query.continuation.split()), log(value), value > 0.5))
     shape = (1, len(paths), 1)
     empty = LabelScores(
@@ -105,6 +106,35 @@ def test_a_paths_likelihood_is_the_product_of_its_moves():
     assert not plain.is_greedy[0, 0, 0]
     both = scores_of([PATH], {(0, "", "up"): 0.6, (1, "", "down"): 0.75})
     assert both.is_greedy[0, 0, 0]
+
+
+def among(path: Example, *actions: str) -> Example:
+    """The path with these actions at every move, of which the expert's is one."""
+    moves = (replace(m, others=tuple(a for a in actions if a != m.action)) for m in path.path)
+    return replace(path, path=tuple(moves))
+
+
+def test_an_action_is_likely_among_those_there_are():
+    values = {(0, "", "up"): 0.3, (0, "", "down"): 0.1, (1, "", "up"): 0.3, (1, "", "down"): 0.2}
+    scores = scores_of([among(PATH, "up", "down")], values)
+    # 0.3 / (0.3 + 0.1) = 0.75 and 0.2 / (0.3 + 0.2) = 0.4
+    np.testing.assert_allclose(scores.moves[0, 0], [log(0.75), log(0.4)])
+    assert scores.num_tokens[0, 0, 0] == 2
+    assert not scores.is_greedy[0, 0, 0], "the second action is not the likelier one"
+    better = scores_of([among(PATH, "up", "down")], values | {(1, "", "down"): 0.31})
+    assert better.is_greedy[0, 0, 0]
+
+
+def test_actions_among_others_are_weighed_after_each_instruction():
+    values = {(0, "get", ""): 0.6, (0, "use", ""): 0.3}
+    values |= {(0, "get", "up"): 0.3, (0, "get", "down"): 0.1}
+    values |= {(0, "use", "up"): 0.1, (0, "use", "down"): 0.4}
+    first = among(replace(PATH, path=PATH.path[:1]), "up", "down")
+    # 0.6 * 0.75 + 0.3 * 0.2 = 0.51
+    marginal = scores_of([scored_after(first, *SAID)], values)
+    assert marginal.log_likelihood[0, 0, 0] == pytest.approx(log(0.51))
+    joint = scores_of([scored_after(first)], values)
+    assert joint.log_likelihood[0, 0, 0] == pytest.approx(log(0.45))
 
 
 VALUES = {
@@ -167,17 +197,16 @@ def test_more_draws_never_lower_the_bound(drawn):
     assert log(first * after[0]) < marginal
 
 
-def chain(values: Mapping[tuple[str, str], float]) -> dict[tuple[str, ...], float]:
-    """The log-likelihood of each path of three moves, each to a or to b, from wherever one is."""
+def chain(values: Mapping[tuple[str, str], float], *offered: str) -> dict[tuple[str, ...], float]:
+    """The log-likelihood of each path of three moves, each to a or to b, from wherever one is; on
+    request among what is offered.
+    """
     found = {}
     for actions in product("ab", repeat=3):
         states = ["o", *actions[:-1]]
-        path = path_of("".join(actions), (Move(s, a) for s, a in zip(states, actions, strict=True)))
-        looked = {
-            (i, "", a): values[s, a] for i, (s, a) in enumerate(zip(states, actions, strict=True))
-        }
-        scores = scores_of([path], looked)
-        assert scores.log_likelihood[0, 0, 0] == pytest.approx(np.nansum(scores.moves[0, 0]))
+        moves = (Move(state, action) for state, action in zip(states, actions, strict=True))
+        looked = {(i, "", a): values[s, a] for i, s in enumerate(states) for a in "ab"}
+        scores = scores_of([among(path_of("".join(actions), moves), *offered)], looked)
         found[actions] = float(scores.log_likelihood[0, 0, 0])
     return found
 
@@ -197,6 +226,8 @@ def test_paths_are_weighted_as_maximum_entropy_has_them():
     for _ in range(2):
         after = {s: sum(leaky[s, a] * after[a] for a in "ab") for s in "ab"}
     assert total == pytest.approx(sum(leaky["o", a] * after[a] for a in "ab"))
+    # among what can be done nothing is lost, and the weight is the likelihood again
+    assert sum(map(exp, chain(leaky, "a", "b").values())) == pytest.approx(1.0)
     # first to a, then 0.9 + 0.1 of which half is lost after b; first to b, half of which is lost,
     # then 0.125 + 0.375 of which half is lost again
     assert total == pytest.approx(0.5 * (0.9 + 0.1 * 0.5) + 0.5 * (0.125 + 0.375 * 0.5))
@@ -233,6 +264,15 @@ def test_a_models_moves_are_those_of_the_text_and_the_path_is_their_sum(measurer
         np.testing.assert_allclose(got[: len(values)], values, atol=1e-4)
         assert np.isnan(got[len(values) :]).all()
         assert scores.log_likelihood[0, place, 0] == pytest.approx(values.sum(), abs=1e-4)
+
+
+def test_actions_of_which_one_begins_another_are_scored_with_their_ends(measurer: Measurer):
+    path = among(path_of("p", (Move("at 1", "go"),)), "go", "go on", "stay")
+    [unit] = measurer.prepare([POLICY], [path])
+    ended = {a.query.continuation for a in unit.asked if a.query.is_ended}
+    assert ended == {" go", " go on", " stay"}
+    [plain] = measurer.prepare([POLICY], [among(PATH, "up", "down")])
+    assert not any(a.query.is_ended for a in plain.asked)
 
 
 def test_moves_are_joined_kept_and_read_again(measurer: Measurer):

@@ -55,6 +55,18 @@ def test_without_a_list_of_instructions_those_of_the_steps_are_offered():
     assert {move.scored for move in found.path} == {("get water", "make fire")}
 
 
+def test_choices_of_a_step_are_what_else_can_be_done(tmp_path: Path):
+    lines = [
+        {"steps": [{"input": f"at {i}", "target": "go", "choices": ["stay", "go", "sit"]}]}
+        for i in range(60)
+    ]
+    path = tmp_path / "walk.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    chosen, free = (load_task(TaskConfig(path=path, written=w)) for w in (False, True))
+    assert {move.others for e in chosen.fitness for move in e.path} == {("stay", "sit")}
+    assert {move.others for e in free.fitness for move in e.path} == {()}
+
+
 @pytest.mark.parametrize(
     ("steps", "more", "said"),
     [
@@ -74,6 +86,12 @@ def test_without_a_list_of_instructions_those_of_the_steps_are_offered():
             "'instructions' lacks what a step has: c",
         ),
         ([{"input": "a", "target": "b"}], {"instructions": [""]}, "that are not blank"),
+        (
+            [{"input": "a", "target": "b", "choices": ["c", "d"]}],
+            {},
+            "step 1: the target .*b.* is not among the choices",
+        ),
+        ([{"input": "a", "target": "b", "choices": ["b"]}], {}, "must be at least two"),
     ],
 )
 def test_a_malformed_path_gets_a_sentence(steps, more, said):
@@ -134,7 +152,7 @@ def test_paths_without_instructions_and_other_examples_take_none(tmp_path: Path)
 
 
 def test_what_takes_one_answer_does_not_go_with_paths(file: Path):
-    wrong = {"written": True, "blank": "_", "steps": ["Why?"], "label_words": {"fill": ["x"]}}
+    wrong = {"blank": "_", "steps": ["Why?"], "label_words": {"fill": ["x"]}}
     for key, value in wrong.items():
         with pytest.raises(UserError, match=rf"task\.{key} does not go with paths"):
             load_task(TaskConfig(path=file, **{key: value}))

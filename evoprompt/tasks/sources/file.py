@@ -18,8 +18,8 @@ from evoprompt.tasks.labels import labelled, notes_on_names, offered, renamed, r
 from evoprompt.tasks.readers.base import Table
 from evoprompt.tasks.readers.open import LINES, form_of, open_plain, open_table
 from evoprompt.tasks.sources.base import Raw
-from evoprompt.tasks.sources.jsonl import check_choices, content_hash, content_of, read_jsonl
-from evoprompt.text_files import numbered, text_lines
+from evoprompt.tasks.sources.jsonl import content_hash, content_of, read_jsonl
+from evoprompt.text_files import check_choices, numbered, text_lines
 
 #: What files call the splits that are used as they are.
 NATIVE: Mapping[str, str] = {

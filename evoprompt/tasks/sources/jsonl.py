@@ -14,6 +14,7 @@ from evoprompt.records import Example
 from evoprompt.tasks.paths import read_path
 from evoprompt.tasks.readers.open import open_plain
 from evoprompt.text_files import (
+    check_choices,
     check_keys,
     in_quotes,
     numbered,
@@ -144,24 +145,6 @@ def content_of(example: Example) -> tuple[str, str, frozenset[str] | None]:
     """Return what makes two lines one example: input, target and choices, these in any order."""
     offered = frozenset(example.choices) if example.choices is not None else None
     return _asked(example), example.target, offered
-
-
-def check_choices(choices: object, where: str) -> None:
-    """Refuse what nothing can be chosen from.
-
-    Raises:
-        UserError: it is no list of at least two texts that differ by more than blanks.
-    """
-    if not isinstance(choices, list):
-        refuse(where, "'choices' must be null or a list of texts", choices)
-    for choice in choices:
-        if not isinstance(choice, str):
-            refuse(where, f"'choices' must be texts{in_quotes(choice)}", choices)
-        if not choice.strip():
-            refuse(where, "a choice is blank, and such an answer has no likelihood", choices)
-    plain = [choice.strip() for choice in choices]
-    if len(set(plain)) < max(len(plain), 2):
-        refuse(where, "'choices' must be at least two that differ by more than blanks", choices)
 
 
 def _id(row: Mapping[str, Any], where: str) -> str:
