@@ -16,6 +16,7 @@ from evoprompt.commands import (
     feedback_command,
     init_command,
     predict_command,
+    robustness_command,
     serve_command,
     shots_command,
     ui_command,
@@ -207,6 +208,7 @@ app.command("export")(export_command)
 app.command("predict")(predict_command)
 app.command("serve")(serve_command)
 app.command("shots")(shots_command)
+app.command("robustness")(robustness_command)
 app.add_typer(scaling, name="scaling")
 
 

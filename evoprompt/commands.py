@@ -121,6 +121,31 @@ def shots_command(
         show_plan(read)
 
 
+def robustness_command(
+    run: Annotated[Path, typer.Argument(help="The folder of a complete run.")],
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="The folder; default runs/robustness-<run>, numbered where it exists."),
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="List what would be measured, with its tokens, and stop."),
+    ] = False,
+) -> None:
+    """Measure a run's champion and baseline under changes that leave the meaning as it is, and
+    search the change that does most harm.
+    """
+    from evoprompt.jobs.robustness.session import show_plan, start
+
+    if not dry_run:
+        start(run, overrides or [], out)
+    elif out is not None:
+        raise UserError("--dry-run makes no folder; leave --out out")
+    else:
+        show_plan(run, overrides or [])
+
+
 def export_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     form: Annotated[

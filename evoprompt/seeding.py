@@ -36,6 +36,7 @@ class Stream(IntEnum):
     IMMIGRANTS = 19
     FEEDBACK = 20
     SHOTS = 27
+    ROBUSTNESS = 28
     AUXILIARY = 31
     INSTRUCTIONS = 41
 

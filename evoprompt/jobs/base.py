@@ -40,6 +40,7 @@ JOBS: Mapping[str, str] = {
     "sweep": "evoprompt.jobs.sweep.job:SweepJob",
     "boost": "evoprompt.jobs.boost.job:BoostJob",
     "shots": "evoprompt.jobs.shots.job:ShotsJob",
+    "robustness": "evoprompt.jobs.robustness.job:RobustnessJob",
     "evolve": "evoprompt.jobs.evolve.job:EvolveJob",
 }
 
