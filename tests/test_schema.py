@@ -14,6 +14,8 @@ from evoprompt.jobs.boost import session as boost_session
 from evoprompt.jobs.boost.config import load_boost
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
+from evoprompt.jobs.robustness.record import Cell as Changed
+from evoprompt.jobs.robustness.record import Edit
 from evoprompt.jobs.shots.record import Cell
 
 SCHEMA = json.loads((resources.files("evoprompt") / "schema.json").read_text("utf-8"))
@@ -96,6 +98,15 @@ def test_the_prompts_of_a_measurement_by_demonstrations_are_as_the_schema_says()
     assert mistakes("shots_line", line | {"calibrated_right": [1, 0]}) == []
     assert "2 is not one of" in mistakes("shots_line", line | {"right": [2, 0]})[0]
     assert Cell.from_dict(line) == cell
+
+
+def test_the_prompts_of_a_measurement_under_changes_are_as_the_schema_says():
+    edits = (Edit("typos", 0, 3),)
+    changed = Changed("champion", "attack", 0, {}, (0, 1), (1, 0), (1, 1), (-0.1, -2.5), edits)
+    line = json.loads(json.dumps(changed.to_dict()))
+    assert mistakes("robustness_line", line) == []
+    assert "2 is not one of" in mistakes("robustness_line", line | {"right": [2, 0]})[0]
+    assert Changed.from_dict(line) == changed
 
 
 def test_the_schema_is_one():
