@@ -25,6 +25,7 @@ class Move:
     scored: tuple[str, ...] = ()  #: instructions that the action is scored after
     others: tuple[str, ...] = ()  #: all else that can be done there; empty where that is not said
     shift: float = 0.0  #: nats; log(n / k) of k instructions that were drawn from n
+    is_given: bool = False  #: whether it only stands before those after it, and is not scored
 
     @property
     def answer(self) -> str:

@@ -236,6 +236,9 @@ class TaskConfig(Section):
     #: of marginal: so many instructions of each step, drawn evenly, give an estimate that is too
     #: low in the mean; None takes all, which is exact
     instruction_draws: Few | None = None
+    #: of paths whose steps have instructions: the search measures prompts on stages, each the steps
+    #: with one instruction after those before them; validation and test are of whole paths
+    stages: bool = False
     #: of the labels in all splits but the test: each as often as the others, or as in the data;
     #: None is balanced for a run, and proportional for the questions of a loop
     balance: Balance | None = None

@@ -69,6 +69,7 @@ def with_moves(
         scored = [
             _move(spans[example.example_id, step], is_joint=move.is_joint, shift=move.shift)
             for step, move in enumerate(example.path)
+            if not move.is_given
         ]
         if not scored:
             continue

@@ -34,7 +34,7 @@ from evoprompt.tasks.banks import (
 from evoprompt.tasks.base import Task, in_one_order, in_order_of
 from evoprompt.tasks.blank import BLANK_POLICIES, with_blank
 from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
-from evoprompt.tasks.paths import as_scored
+from evoprompt.tasks.paths import as_scored, in_stages
 from evoprompt.tasks.sources.base import Raw, Source
 from evoprompt.tasks.sources.builtin import GRADED
 from evoprompt.tasks.sources.splits import (
@@ -98,6 +98,7 @@ def _plain(config: TaskConfig) -> Task:
         splits = [with_blank(split, config.blank) for split in splits]
     *told, spare = splits
     demonstrations, fitness, validation, test = in_one_order(told)
+    fitness = in_stages(fitness) if config.stages else fitness
     given = tuple(policy_of(p) for p in config.starting_policies) or raw.starting_policies
     if config.blank is not None and not given:
         given = BLANK_POLICIES

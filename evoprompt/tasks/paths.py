@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 from math import log
 from typing import Any
 
@@ -32,7 +33,7 @@ FORM = '{"steps": [{"input": text, "target": text, "instruction": text}, ...]}'
 def path_of(example_id: str, moves: Iterable[Move], origin: str = "") -> Example:
     """Return the example of a path."""
     path = tuple(moves)
-    actions = "\n".join(move.action for move in path)
+    actions = "\n".join(move.action for move in path if not move.is_given)
     return Example(example_id, path[0].state, actions, origin=origin, path=path)
 
 
@@ -126,6 +127,32 @@ def _drawn(path: Example, step: int, config: TaskConfig) -> Move:
     places = draws.integers(len(move.scored), size=num)
     shift = log(len(move.scored) / num)
     return replace(move, scored=tuple(move.scored[i] for i in places), shift=shift)
+
+
+def in_stages(paths: Sequence[Example]) -> tuple[Example, ...]:
+    """Return a path for each stage of each path: for the moves, one after another, that have one
+    instruction. Those before it are given, so that the likelihood of a path is the product of its
+    stages'.
+
+    Raises:
+        UserError: an example is no path, or a move has no instruction.
+    """
+    stages = []
+    for path in paths:
+        told = [move.instruction for move in path.path]
+        if not all(told) or not told:
+            raise UserError(
+                f"task.stages takes paths whose steps have an instruction, and example "
+                f"{path.example_id!r} is none; leave it out"
+            )
+        begin = 0
+        for number, (_, moves) in enumerate(groupby(told)):
+            end = begin + len(list(moves))
+            given = (replace(move, is_given=True) for move in path.path[:begin])
+            stage = (*given, *path.path[begin:end])
+            stages.append(path_of(f"{path.example_id}/{number}", stage, path.origin))
+            begin = end
+    return tuple(stages)
 
 
 def _moves_alone(examples: Sequence[Example]) -> list[Example]:

@@ -182,6 +182,9 @@ def _move_queries(policy: Policy, path: Example) -> Iterator[Query]:
     """
     shown, end = policy.demonstrations, render_end(policy)
     for step, move in enumerate(path.path):
+        if move.is_given:
+            shown = (*shown, Demonstration(move.state, move.answer))
+            continue
         context = render_prompt(replace(policy, demonstrations=shown), move.state)
         asked = partial(Query, policy.policy_id, path.example_id, kind=QueryKind.MOVE, step=step)
         asks = partial(asked, is_partial=True, end=end)

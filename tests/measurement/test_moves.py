@@ -26,7 +26,7 @@ from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.store.ledger import Ledger
-from evoprompt.tasks.paths import path_of
+from evoprompt.tasks.paths import in_stages, path_of
 from evoprompt.tasks.render import render_queries
 
 POLICY = Policy("Go.", (Demonstration("at 9", "up"),), Template("", "\n>", "\n"))
@@ -135,6 +135,39 @@ def test_actions_among_others_are_weighed_after_each_instruction():
     assert marginal.log_likelihood[0, 0, 0] == pytest.approx(log(0.51))
     joint = scores_of([scored_after(first)], values)
     assert joint.log_likelihood[0, 0, 0] == pytest.approx(log(0.45))
+
+
+@given(
+    st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4),
+    st.lists(st.floats(-5.0, 5.0), min_size=2, max_size=2),
+)
+def test_a_bonus_by_potential_adds_one_constant_to_all_policies(drawn, potential):
+    """F = P(s') - P(s) with P(end) = 0 sums to -P(start) over a path, whatever is likely: a search
+    by whole paths ranks as without it.
+    """
+    policies = [
+        {(0, "", "up"): a, (1, "", "down"): b} for a, b in (tuple(drawn[:2]), tuple(drawn[2:]))
+    ]
+    before, after = potential, [potential[1], 0.0]
+    bonus = [end - begin for begin, end in zip(before, after, strict=True)]
+    moves = (replace(m, shift=b) for m, b in zip(PATH.path, bonus, strict=True))
+    shaped = replace(PATH, path=tuple(moves))
+    for values in policies:
+        plain = scores_of([PATH], values).log_likelihood[0, 0, 0]
+        found = scores_of([shaped], values).log_likelihood[0, 0, 0]
+        assert found - plain == pytest.approx(-potential[0], abs=1e-9)
+
+
+def test_what_is_said_is_no_such_bonus():
+    """It depends on the policy, so that another one may be the best."""
+    first = replace(PATH, path=PATH.path[:1])
+    one = {(0, "", "up"): 0.5, (0, "get", ""): 0.9, (0, "get", "up"): 0.5}
+    other = {(0, "", "up"): 0.8, (0, "get", ""): 0.5, (0, "get", "up"): 0.8}
+    alone = [scores_of([first], v).log_likelihood[0, 0, 0] for v in (one, other)]
+    joint = [scores_of([scored_after(first)], v).log_likelihood[0, 0, 0] for v in (one, other)]
+    assert alone == pytest.approx([log(0.5), log(0.8)])
+    # 0.9 * 0.5 = 0.45 and 0.5 * 0.8 = 0.4
+    assert joint == pytest.approx([log(0.45), log(0.4)])
 
 
 VALUES = {
@@ -273,6 +306,19 @@ def test_actions_of_which_one_begins_another_are_scored_with_their_ends(measurer
     assert ended == {" go", " go on", " stay"}
     [plain] = measurer.prepare([POLICY], [among(PATH, "up", "down")])
     assert not any(a.query.is_ended for a in plain.asked)
+
+
+def test_a_path_is_the_product_of_its_stages(measurer: Measurer):
+    """Each stage is scored after the moves before it, and costs nothing that the path did not."""
+    whole = scored_after(path_of("q", (*PATH.path, Move("at 3", "up", "use"))), *SAID)
+    stages = in_stages([whole])
+    assert [(e.example_id, e.target) for e in stages] == [("q/0", "up"), ("q/1", "down\nup")]
+    one, parts = measured(measurer, whole), measured(measurer, *stages)
+    assert parts.log_likelihood.sum() == pytest.approx(one.log_likelihood.sum(), abs=1e-6)
+    assert parts.num_tokens.sum() == one.num_tokens.sum()
+    rows = [row[~np.isnan(row)] for row in parts.moves[0]]
+    np.testing.assert_allclose(np.concatenate(rows), one.moves[0, 0], atol=1e-6)
+    assert measurer.weigh(POLICY, stages).rows == measurer.weigh(POLICY, [whole]).rows
 
 
 def test_moves_are_joined_kept_and_read_again(measurer: Measurer):

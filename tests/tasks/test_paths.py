@@ -129,6 +129,17 @@ def test_instructions_are_left_out_or_scored_as_one_says(file: Path):
     assert len({examples_digest(task.test) for task in tasks.values()}) == 3
 
 
+def test_a_search_may_be_measured_on_stages_and_its_end_on_paths(file: Path):
+    whole, parted = (load_task(TaskConfig(path=file, stages=s)) for s in (False, True))
+    assert len(parted.fitness) == 2 * len(whole.fitness)
+    assert [e.target for e in parted.fitness[:2]] == ["fill", "heat"]
+    assert [m.is_given for e in parted.fitness[:2] for m in e.path] == [False, True, False]
+    assert (parted.validation, parted.test) == (whole.validation, whole.test)
+    assert parted.demonstrations == whole.demonstrations
+    with pytest.raises(UserError, match=r"task\.stages takes paths whose steps have"):
+        load_task(TaskConfig(name="inbox", stages=True))
+
+
 def test_drawn_instructions_are_the_same_again_and_weighed(file: Path):
     config = TaskConfig(path=file, instructions="marginal", instruction_draws=2)
     one, two = load_task(config), load_task(config)
