@@ -143,4 +143,4 @@ def test_a_champion_that_is_the_starting_prompt_is_measured_once(run: Path, tmp_
     found = session.start(same, [*SETTINGS, "sources=[format]"], tmp_path / "out")
     assert any("the champion is the starting prompt" in note for note in found["notes"])
     assert [p["subject"] for p in found["findings"]["plain"]] == ["champion"]
-    assert found["findings"]["gains"] == []
+    assert not found["findings"]["gains"]
