@@ -87,6 +87,17 @@ def task() -> Files:
     return {"task.jsonl": examples(), "c.yaml": config.encode()}
 
 
+def paths() -> Files:
+    """Return a file of paths and the shortest search on it."""
+    steps = [
+        {"input": f"at {i}", "target": t, "choices": ["up", "dö"], "instruction": t + " it"}
+        for i, t in enumerate(("up", "dö"))
+    ]
+    rows = [{"steps": [{**steps[0], "input": f"from {i}"}, steps[1]], "id": i} for i in range(40)]
+    config = f"task: {{path: task.jsonl, instructions: marginal, {SIZES}}}\n{SHORT}"
+    return {"task.jsonl": lines(rows), "c.yaml": config.encode()}
+
+
 def table(suffix: str) -> Callable[[], Files]:
     """Return what gives a table of a form, the shortest search on it, and a complete run."""
 
@@ -325,6 +336,7 @@ KINDS = (
     Kind("loop", nothing, ("c.yaml",), run_or(["boost", "c.yaml"]), LOOP),
     Kind("sweep", sweep, ("s/", "quick"), plan_or_run, methods),
     Kind("task", task, ("task",), run_or(["run", "c.yaml"])),
+    Kind("paths", paths, ("task",), run_or(["run", "c.yaml"])),
     *(
         Kind(
             suffix,
