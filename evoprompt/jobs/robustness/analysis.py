@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from evoprompt.arrays import Floats
 from evoprompt.jobs.robustness.record import ATTACK, ATTACKED, NONE, TRANSFERRED, Cell
@@ -57,7 +57,10 @@ class Effect:
     #: smaller at an equal mean, and without a change it is the accuracy itself
     worst: float
     worst_error: float | None
-    is_brittle: bool | None  #: the drop is above 0, all sources of the policy counted
+    #: whether the drop under these changes is above 0 on any examples of the task, and whether the
+    #: freed one is; one-sided, all sources of the policy counted. None of a single example
+    is_brittle: bool | None
+    is_brittle_freed: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,23 +176,28 @@ def effect_of(clean: Cell, changed: Sequence[Cell], num_sources: int) -> Effect:
     def lost(name: str) -> ClusteredMean:
         return clustered_mean(np.array(getattr(clean, name), dtype=np.float64) - rows(name))
 
-    right, was_right = rows("right"), np.array(clean.right, dtype=bool)
-    worst, drop = right.min(axis=0), lost("right")
-    error = float(worst.std(ddof=1) / np.sqrt(len(worst))) if len(worst) > 1 else None
-    z = NormalDist().inv_cdf(1 - ALPHA / num_sources)
+    def is_above(drop: ClusteredMean) -> bool | None:
+        if drop.error_examples is None:
+            return None
+        return drop.value > float(t.ppf(1 - ALPHA / num_sources, num - 1)) * drop.error_examples
+
+    right, was_right, num = rows("right"), np.array(clean.right, dtype=bool), len(clean.right)
+    worst, drop, freed = right.min(axis=0), lost("right"), lost("freed_right")
+    error = float(worst.std(ddof=1) / np.sqrt(num)) if num > 1 else None
     return Effect(
         clean.subject,
         changed[0].source,
         len(changed),
         clustered_mean(right),
         drop,
-        lost("freed_right"),
+        freed,
         lost("log_likelihood"),
         clustered_mean((rows("answers") != np.array(clean.answers)).astype(np.float64)),
         clustered_mean(right[:, was_right]) if was_right.any() else None,
         float(worst.mean()),
         error,
-        None if drop.error is None else drop.value > z * drop.error,
+        is_above(drop),
+        is_above(freed),
     )
 
 

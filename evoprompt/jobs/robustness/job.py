@@ -16,7 +16,9 @@ class RobustnessJob:
 
     def owns(self, folder: Path) -> bool:
         """Return whether the folder has the configuration of such a measurement."""
-        return (folder / CONFIG).exists() and "attack" in RunFolder(folder).config_values()
+        return (folder / CONFIG).exists() and (
+            {"run", "attack"} <= RunFolder(folder).config_values().keys()
+        )
 
     def start(self, config: Path, overrides: list[str], out: Path | None) -> int:
         """Measure a run's champion and baseline under changes that leave the meaning as it is."""

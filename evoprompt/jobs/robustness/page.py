@@ -28,7 +28,9 @@ EFFECT_NOTE = (
     "standard error over examples and draws. Flips: answers that are another. Worst of m: examples "
     "that are right in each of m draws, which falls with m at an equal mean. Freed: each choice's "
     "mean over the examples taken off first, so that a change of the prompt's favour for a label "
-    "does not count. Brittle: the drop is above 0, one-sided at 5 % over all rows of a policy."
+    "does not count; it takes labels to be about equally often right. Kept right: of the answers "
+    "that were. Brittle: on new examples these changes take accuracy away, one-sided at 5 % over "
+    "all rows of a policy; favour: they do, and it is not shown that they do where it is freed."
 )
 PERSISTENCE_NOTE = (
     "Of the examples that the attack turned from right to wrong, the share that has the same wrong "
@@ -77,7 +79,8 @@ def _sections(
         yield paragraph(f"{summary['tokens']['prefill']:,} tokens forwarded.", "muted")
         for note in summary["notes"]:
             yield paragraph(f"Note: {note}.", "muted")
-    yield section("Under changes", _figure(findings) + to_html(effect_table(findings)), EFFECT_NOTE)
+    table = effect_table(findings, whole=True)
+    yield section("Under changes", _figure(findings) + to_html(table), EFFECT_NOTE)
     attacks = [cell for cell in cells if cell.source == ATTACK]
     if attacks:
         yield section("The attack", to_html(_attacks(cells, attacks)))

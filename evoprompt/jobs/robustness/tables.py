@@ -18,26 +18,32 @@ def words_of(source: str) -> str:
     return WORDS.get(source, source.replace("_", " "))
 
 
-def effect_table(findings: Findings) -> Table:
-    """Return what each source does to each policy, the policy as it is first."""
-    heads = ("policy", "change", "m", "accuracy", "drop", "freed drop", "flips", "worst of m")
+def effect_table(findings: Findings, *, whole: bool = False) -> Table:
+    """Return what each source does to each policy, the policy as it is first; the whole table has
+    the right answers that stay right, and log-likelihoods, too.
+    """
+    heads = ["policy", "change", "m", "accuracy", "drop", "freed drop", "flips", "worst of m"]
+    more = ("kept right", "nats lost") if whole else ()
     rows: list[list[Cell | str]] = []
     for plain in findings.plain:
         accuracy = percent(plain.accuracy)
-        rows.append([plain.subject, "as it is", "", accuracy, "", "", "", accuracy, "", ""])
-        rows += [_effect(e) for e in findings.effects if e.subject == plain.subject]
+        row: list[Cell | str] = [plain.subject, "as it is", "", accuracy, "", "", "", accuracy]
+        rows.append([*row, *("" for _ in more), ""])
+        rows += [_effect(e, whole) for e in findings.effects if e.subject == plain.subject]
     title = f"Under changes, %; {_examples(findings)}"
-    return new_table((*heads, "nats lost", "brittle"), rows, align="ll", title=title)
+    return new_table((*heads, *more, "brittle"), rows, align="ll", title=title)
 
 
-def _effect(effect: Effect) -> list[Cell | str]:
-    verdict = {None: "", True: "yes", False: "no"}[effect.is_brittle]
+def _effect(effect: Effect, whole: bool) -> list[Cell | str]:
+    kept = Cell("") if effect.kept is None else shown(effect.kept)
+    nats = Cell(f"{effect.nats.value:.3f}", _nats(effect.nats.error))
+    verdict = "yes" if effect.is_brittle_freed else "favour"
     return [
         *(effect.subject, words_of(effect.source), str(effect.num_draws)),
         *(percent(effect.accuracy.value), shown(effect.drop), shown(effect.freed_drop)),
         *(shown(effect.flip_rate), Cell(percent(effect.worst), _error(effect.worst_error))),
-        Cell(f"{effect.nats.value:.3f}", _nats(effect.nats.error)),
-        Cell(verdict, emphasis="bad" if effect.is_brittle else "plain"),
+        *((kept, nats) if whole else ()),
+        Cell(verdict, emphasis="bad") if effect.is_brittle else Cell(_no(effect.is_brittle)),
     ]
 
 
@@ -90,6 +96,10 @@ def percent(share: float) -> str:
 def shown(mean: ClusteredMean) -> Cell:
     """Return a share in percent with its standard error below."""
     return Cell(percent(mean.value), _error(mean.error))
+
+
+def _no(is_brittle: bool | None) -> str:
+    return "" if is_brittle is None else "no"
 
 
 def _examples(findings: Findings) -> str:

@@ -59,7 +59,7 @@ def ending_of(folder: RobustnessFolder) -> Ending | None:
     if summary is None:
         return None
     findings = findings_of(folder.cells(), folder.config().seed)
-    tables = [to_markdown(effect_table(findings))]
+    tables = [to_markdown(effect_table(findings, whole=True))]
     if findings.persistence:
         tables.append(to_markdown(persistence_table(findings.persistence)))
     notes = "".join(f"- {note}\n" for note in summary["notes"])
