@@ -12,6 +12,7 @@ from evoprompt.commands import (
     Commands,
     SetOption,
     UrlOption,
+    curriculum_command,
     export_command,
     feedback_command,
     init_command,
@@ -43,9 +44,7 @@ def run_command(
     config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: quickstart.")],
     out: Annotated[
         Optional[Path],
-        typer.Option(
-            help="The run's folder; default runs/<config name>, numbered where it exists."
-        ),
+        typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
     ] = None,
     overrides: SetOption = None,
     ray_address: Annotated[
@@ -209,6 +208,7 @@ app.command("predict")(predict_command)
 app.command("serve")(serve_command)
 app.command("shots")(shots_command)
 app.command("robustness")(robustness_command)
+app.command("curriculum")(curriculum_command)
 app.add_typer(scaling, name="scaling")
 
 

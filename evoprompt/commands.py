@@ -146,6 +146,31 @@ def robustness_command(
         show_plan(run, overrides or [])
 
 
+def curriculum_command(
+    config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: levels.")],
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say about how many tokens it would take, and stop."),
+    ] = False,
+) -> None:
+    """Evolve prompts for several regions, with examples from where there is regret."""
+    from evoprompt.jobs.curriculum.config import load_curriculum
+    from evoprompt.jobs.curriculum.session import show_forecast, start
+
+    read = load_curriculum(config, overrides or [])
+    if not dry_run:
+        start(read, out)
+    elif out is not None:
+        raise UserError("--dry-run makes no folder; leave --out out")
+    else:
+        show_forecast(read)
+
+
 def export_command(
     run: Annotated[Path, typer.Argument(help="The folder of a complete run or loop.")],
     form: Annotated[

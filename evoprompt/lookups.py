@@ -46,7 +46,11 @@ def config_command(
     ] = None,
     job: Annotated[
         str,
-        typer.Option("--of", metavar="COMMAND", help="Of which command: run, sweep, boost, shots."),
+        typer.Option(
+            "--of",
+            metavar="COMMAND",
+            help="Of which command: run, sweep, boost, shots, curriculum.",
+        ),
     ] = "run",
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema, for editors.")

@@ -39,6 +39,7 @@ class Stream(IntEnum):
     ROBUSTNESS = 28
     AUXILIARY = 31
     INSTRUCTIONS = 41
+    CURRICULUM = 53
 
 
 def generator(seed: int, stream: Stream, *coordinates: int) -> np.random.Generator:

@@ -11,7 +11,7 @@ from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.shots.config import load_shots
 
 FOLDER = Path(__file__).parent.parent / "configs"
-OTHERS = ("sweeps", "boost", "shots")  #: folders of other commands' configurations
+OTHERS = ("sweeps", "boost", "shots", "curriculum")  #: folders of other commands' configurations
 CONFIGS = sorted(p for p in FOLDER.rglob("*.yaml") if p.parent.name not in OTHERS)
 
 

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from evoprompt.jobs.boost import session as boost_session
 from evoprompt.jobs.boost.config import load_boost
+from evoprompt.jobs.curriculum.record import RoundLine
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.robustness.record import Cell as Changed
@@ -98,6 +99,22 @@ def test_the_prompts_of_a_measurement_by_demonstrations_are_as_the_schema_says()
     assert mistakes("shots_line", line | {"calibrated_right": [1, 0]}) == []
     assert "2 is not one of" in mistakes("shots_line", line | {"right": [2, 0]})[0]
     assert Cell.from_dict(line) == cell
+
+
+def test_the_rounds_of_a_curriculum_are_as_the_schema_says():
+    none = (None, None)
+    whole = (0.5, 0.5), (1, 1), (0.6, 0.7), (0.8, 0.6), (0.2, -0.1), (0.01, None), 1.0, 0.65
+    known = RoundLine(1, *whole, 0.3, 0.2, 0.1, 10, 5, 7)
+    founders = RoundLine(
+        0, *whole[:2], none, none, none, none, 1.0, 0.65, None, None, None, 1, 1, 7
+    )
+    for each in (known, founders):
+        line = json.loads(json.dumps(each.to_dict()))
+        assert mistakes("curriculum_line", line) == []
+        assert RoundLine.from_dict(line) == each
+    assert "greater than the maximum" in mistakes("curriculum_line", line | {"weights": [2]})[0]
+    assert known.weighted_regret == pytest.approx(0.05)
+    assert founders.weighted_regret is None
 
 
 def test_the_prompts_of_a_measurement_under_changes_are_as_the_schema_says():

@@ -14,12 +14,14 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "sweep": ("sweeps",),
     "boost": ("boost",),
     "shots": ("shots",),
+    "curriculum": ("curriculum",),
 }
 #: Keys that only one command's configurations have.
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "sweep": ("axes", "base"),
     "boost": ("loop", "questions", "policy_run", "evaluator_run"),
     "shots": ("numbers", "contexts", "evolved_runs"),
+    "curriculum": ("regions", "sampling"),
     "run": ("evolution", "fitness", "final", "budget"),
 }
 

@@ -41,6 +41,7 @@ JOBS: Mapping[str, str] = {
     "boost": "evoprompt.jobs.boost.job:BoostJob",
     "shots": "evoprompt.jobs.shots.job:ShotsJob",
     "robustness": "evoprompt.jobs.robustness.job:RobustnessJob",
+    "curriculum": "evoprompt.jobs.curriculum.job:CurriculumJob",
     "evolve": "evoprompt.jobs.evolve.job:EvolveJob",
 }
 

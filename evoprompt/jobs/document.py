@@ -31,6 +31,7 @@ SCHEMAS: Mapping[str, str] = {
     "boost": "evoprompt.jobs.boost.config:BoostConfig",
     "shots": "evoprompt.jobs.shots.config:ShotsConfig",
     "robustness": "evoprompt.jobs.robustness.config:RobustnessConfig",
+    "curriculum": "evoprompt.jobs.curriculum.config:CurriculumConfig",
 }
 #: The folder of the schemas, in the package.
 FOLDER = "schemas"
@@ -42,9 +43,9 @@ _PAGE_HEAD = (
     "key that is unknown is answered with the nearest valid one. Relative paths are read from the",
     "folder of the file. `--set key=value` sets one key, e.g. `--set evolution.generations=5`.",
     "Editors complete YAML by `evoprompt/schemas/run.json`, `evoprompt/schemas/sweep.json`,",
-    "`evoprompt/schemas/boost.json`, `evoprompt/schemas/shots.json` and",
-    "`evoprompt/schemas/robustness.json`. This page is made from them by",
-    "`python -m evoprompt.jobs.document`.",
+    "`evoprompt/schemas/boost.json`, `evoprompt/schemas/shots.json`,",
+    "`evoprompt/schemas/robustness.json` and `evoprompt/schemas/curriculum.json`. This page is",
+    "made from them by `python -m evoprompt.jobs.document`.",
 )
 #: A comment that says what a key means.
 _MARK = re.compile(r"#:\s?(.*)$")

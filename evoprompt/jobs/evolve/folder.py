@@ -77,17 +77,7 @@ class EvolveFolder(RunFolder):
             lines[SIDE_EFFECTS] = effects
         content = {
             "version": 1,
-            "seed": state.seed,
-            "generation": state.generation,
-            "island": state.island,
-            "members": [
-                {
-                    **_birth_dict(m.birth),
-                    **_evaluation_dict(m.evaluation),
-                    "case_fitness": m.evaluation.case_fitness,
-                }
-                for m in state.members
-            ],
+            **state_dict(state),
             "ledger": ledger.to_dict(),
         }
         self.commit_lines(lines, content)
@@ -102,11 +92,7 @@ class EvolveFolder(RunFolder):
         content = self.restore_lines((*APPENDED, SIDE_EFFECTS) if self._looks else APPENDED)
         if content is None:
             return None
-        members = tuple(
-            Member(_birth(m), _evaluation(m, m["case_fitness"])) for m in content["members"]
-        )
-        state = State(content["seed"], content["generation"], members, content["island"])
-        return Checkpoint(state, Ledger.from_dict(content["ledger"]))
+        return Checkpoint(state_of(content), Ledger.from_dict(content["ledger"]))
 
     @property
     def _looks(self) -> bool:
@@ -190,6 +176,29 @@ def with_examples(config: Config, folder: Path, examples: Sequence[Mapping[str, 
         return config
     RunFolder(folder).write_lines(EXAMPLES, examples)
     return config.model_copy(update={"task": with_absolute_paths(config.task, folder)})
+
+
+def state_dict(state: State) -> dict[str, object]:
+    """Return a population as a checkpoint has it."""
+    return {
+        "seed": state.seed,
+        "generation": state.generation,
+        "island": state.island,
+        "members": [
+            {
+                **_birth_dict(m.birth),
+                **_evaluation_dict(m.evaluation),
+                "case_fitness": m.evaluation.case_fitness,
+            }
+            for m in state.members
+        ],
+    }
+
+
+def state_of(values: Mapping[str, Any]) -> State:
+    """Return the population of `state_dict`'s values."""
+    members = tuple(Member(_birth(m), _evaluation(m, m["case_fitness"])) for m in values["members"])
+    return State(values["seed"], values["generation"], members, values["island"])
 
 
 def lineage_line(entry: LineageEntry) -> dict[str, object]:

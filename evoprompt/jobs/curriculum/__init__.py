@@ -1,0 +1,1 @@
+"""A curriculum: examples from where another population shows that more can be learned."""

@@ -1,0 +1,64 @@
+"""A curriculum -> tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evoprompt.jobs.curriculum.record import RoundLine
+from evoprompt.report.table import Cell, Table, new_table
+
+
+def round_table(names: Sequence[str], lines: Sequence[RoundLine]) -> Table:
+    """Return the weight and the regret of each region by round."""
+    heads = (
+        *("round", *(f"weight: {name}" for name in names)),
+        *(f"regret: {name}" for name in names),
+        *("duality gap", "fitness", "tokens"),
+    )
+    rows: list[list[Cell | str]] = [
+        [
+            str(line.round),
+            *(f"{weight:.3f}" for weight in line.weights),
+            *(_number(r, e) for r, e in zip(line.regret, line.regret_error, strict=True)),
+            _number(line.duality_gap),
+            f"{line.best_fitness:.3f}",
+            f"{line.logical_tokens:,}",
+        ]
+        for line in lines
+    ]
+    return new_table(heads, rows, title="Rounds")
+
+
+def test_table(summary: Mapping[str, Any], weights: Sequence[float]) -> Table:
+    """Return what the baseline and the champion do on the test examples of each region, and how far
+    the champion is behind the antagonist's best member of it.
+
+    Args:
+        summary: of the curriculum.
+        weights: of the regions in the last round.
+    """
+    test = summary["test"]
+    shown = [*zip((r["region"] for r in test["regions"]), test["regions"], weights, strict=True)]
+    is_played = any("regret" in row for _, row, _ in shown)
+    rows: list[list[Cell | str]] = []
+    for name, row, weight in [*shown, ("all", test, None)]:
+        cells = [_estimate(row[key]) for key in ("baseline", "champion", "difference")]
+        regret = [_estimate(row["regret"]) if "regret" in row else Cell("")] if is_played else []
+        rows.append([name, "" if weight is None else f"{weight:.3f}", *cells, *regret])
+    heads = ("region", "last weight", "before", "after", "difference")
+    return new_table(
+        (*heads, *(["regret"] if is_played else [])), rows, align="l", title="Test examples"
+    )
+
+
+def _number(value: float | None, error: float | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" + ("" if error is None else f" ±{error:.3f}")
+
+
+def _estimate(told: Mapping[str, Any]) -> Cell:
+    ends = told["ci"]
+    below = "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
+    return Cell(f"{told['value']:.3f}", below)
