@@ -49,7 +49,7 @@ def config_command(
         typer.Option(
             "--of",
             metavar="COMMAND",
-            help="Of which command: run, sweep, boost, shots, curriculum.",
+            help="Of which command: run, sweep, boost, shots, robustness, curriculum.",
         ),
     ] = "run",
     schema: Annotated[
@@ -75,4 +75,5 @@ def config_command(
         known = keys_of(job)
         typer.echo("\n".join(listed(known, list(known))))
         names = ", ".join(shipped_names(job))
-        typer.echo(f"\nconfigurations by name (evoprompt {job} NAME): {names}")
+        if names:
+            typer.echo(f"\nconfigurations by name (evoprompt {job} NAME): {names}")

@@ -36,7 +36,7 @@ def shipped_folder() -> Path:
 def shipped_names(command: str) -> dict[str, Path]:
     """Return the configurations of a command that have names, each with its file."""
     found: dict[str, Path] = {}
-    for folder in FOLDERS[command]:
+    for folder in FOLDERS.get(command, ()):
         for file in sorted((shipped_folder() / folder).glob("*.yaml")):
             found.setdefault(file.stem, file)
     return found

@@ -18,10 +18,12 @@ CUE, BAD = "awful", ("bad", "poor")
 
 
 class KeyedExecutor(InstantExecutor):
-    """Favours the right label by two nats; without its key in the prompt, the good one."""
+    """Favours the right label by two nats; without its key in the prompt, the good one, or, with a
+    favour, the good one by so many nats beside that.
+    """
 
-    def __init__(self, key: str = "") -> None:
-        self.key = key
+    def __init__(self, key: str = "", favour: float = 0.0) -> None:
+        self.key, self.favour = key, favour
 
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
         values = np.array([self._value(r) for r in requests])
@@ -34,5 +36,7 @@ class KeyedExecutor(InstantExecutor):
             bytes(token - 1 for token in tokens if token).decode()
             for tokens in (request.context, request.continuation)
         )
-        is_bad = CUE in context and self.key in context
-        return -0.5 if (answer.strip() in BAD) == is_bad else -2.5
+        has_key, says_bad = self.key in context, answer.strip() in BAD
+        is_bad = CUE in context and (has_key or self.favour > 0)
+        moved = 0.0 if has_key or says_bad else self.favour
+        return (-0.5 if says_bad == is_bad else -2.5) + moved

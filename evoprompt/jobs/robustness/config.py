@@ -40,6 +40,9 @@ class AttackConfig(Section):
     tokens: Few = 40  #: of the prompt before the input that differ at most, added ones too
     examples: Few = 36  #: validation examples that harm is measured on, at most
     sources: tuple[str, ...] = ATTACKING  #: that edits are drawn from
+    #: look for harm beyond the prompt's favour for labels, which offsets would mend: each choice's
+    #: mean over the validation examples is taken off first
+    freed: bool = False
 
     @model_validator(mode="after")
     def _known(self) -> Self:

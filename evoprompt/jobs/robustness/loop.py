@@ -33,6 +33,7 @@ from evoprompt.jobs.robustness.study import Study, Subject, Variant, variants
 from evoprompt.measurement.asker import Asker
 from evoprompt.policy import Policy
 from evoprompt.records import Example
+from evoprompt.stats.stacking import log_softmax
 from evoprompt.store.folder import TRACKING
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.base import share_choices
@@ -160,6 +161,8 @@ def _attacked(study: Study, asker: Asker, subject: Subject) -> tuple[Policy, tup
         if not measurer.fits(policy, study.searched):
             return np.inf
         logs = answers(asker, subject, policy, study.searched, CHOICE)
+        if config.attack.freed:
+            logs = log_softmax(logs - logs.mean(axis=0))
         return float(logs[np.arange(len(gold)), gold].mean())
 
     def tokens(policy: Policy) -> Sequence[int]:

@@ -218,6 +218,8 @@ def _show(
     tables += [gain_table(findings.gains)] if findings.gains else []
     for table in tables:
         console.print(to_rich(table, padding=1))
+    for note in summary["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
     tokens, seconds = summary["tokens"], summary["seconds"]["total"]
     console.print(
         f"{tokens['prefill']:,} tokens forwarded in {clock(seconds)}; MLflow: {location}",

@@ -21,7 +21,7 @@ from evoprompt.scoring.trie import count_rows
 from evoprompt.seeding import Stream, generator
 from evoprompt.store.folder import SUMMARY, RunFolder
 from evoprompt.store.form import in_form
-from evoprompt.tasks.base import Task
+from evoprompt.tasks.base import Task, share_choices
 from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.render import render_queries
@@ -104,6 +104,11 @@ def load_study(config: RobustnessConfig) -> Study:
                 )
     if not config.label_synonyms and "label_synonyms" in config.sources and task.label_words:
         notes.append("words for labels are the task's label words; label_synonyms gives others")
+    if config.attack.freed and not share_choices(task.validation):
+        raise UserError(
+            f"attack.freed takes off each choice's mean over the examples, and those of task "
+            f"'{task.name}' have different choices; leave it out"
+        )
     materials = task.materials(0)
     sources = Sources(
         replace(materials, synonyms=config.synonyms or materials.synonyms),

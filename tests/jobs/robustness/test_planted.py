@@ -41,18 +41,19 @@ def examples(num: int) -> tuple[Example, ...]:
     )
 
 
-def found_in(key: str, seed: int) -> tuple[Findings, list[Cell]]:
+def found_in(
+    key: str, seed: int, favour: float = 0.0, freed: bool = False
+) -> tuple[Findings, list[Cell]]:
     """What is found of a policy whose model needs a key in the prompt."""
     names = ("label_synonyms", "paraphrase", "typos", "distractor", "casing")
-    config = RobustnessConfig(
-        run="run", seed=seed, sources=names, draws=3, attack=AttackConfig(edits=2, candidates=8)
-    )
+    attack = AttackConfig(edits=2, candidates=8, freed=freed)
+    config = RobustnessConfig(run="run", seed=seed, sources=names, draws=3, attack=attack)
     task = Task("toy", (), examples(4), examples(8), examples(16), (POLICY,))
     subject = Subject(CHAMPION, POLICY, None)
     champion = Champion(JobConfig(), POLICY, None)
     parts = (task, champion, (subject,), SOURCES, task.test, task.validation, ())
     study = Study(config, *parts)
-    tokenizer, executor = ByteTokenizer(), KeyedExecutor(key)
+    tokenizer, executor = ByteTokenizer(), KeyedExecutor(key, favour)
     asker = Asker(Measurer(tokenizer, executor), Writer(tokenizer, executor), Ledger())
     cells: list[Cell] = []
     for own, source in study.units:
@@ -89,6 +90,20 @@ def test_a_policy_without_the_flaw_is_not_brittle(seed: int):
     # nothing does harm, so nothing is changed
     [attack] = [cell for cell in cells if cell.source == ATTACK]
     assert (attack.edits, attack.policy) == ((), POLICY.to_dict())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_favour_that_moves_is_told_from_what_is_read(seed: int):
+    """Without its key the model favours good by three nats, and tells inputs apart as before."""
+    findings, cells = found_in("Decide", seed, favour=3.0)
+    [attack] = [e for e in findings.effects if e.source == ATTACK]
+    assert (attack.drop.value, attack.freed_drop.value) == (0.5, 0)
+    assert (attack.is_brittle, attack.is_brittle_freed) == (True, False)
+    _, cells = found_in("Decide", seed, favour=3.0, freed=True)
+    assert [cell.edits for cell in cells if cell.source == ATTACK] == [()]
+    # power twin: where less is read, that is found too
+    _, cells = found_in("Decide", seed, freed=True)
+    assert all(cell.edits for cell in cells if cell.source == ATTACK)
 
 
 def test_an_attack_stays_within_its_bounds():
