@@ -54,6 +54,14 @@ class Costs(Weights):
         self._rungs, budget = tuple(rungs), config.budget
         self._limit = budget.logical_tokens if self.is_logical else budget.prefill_tokens
 
+    def starting(self, task: Task, rungs: Sequence[int]) -> Costs:
+        """Return the costs of this run where it starts from the policies of another task with the
+        same examples. What either weighs, the other need not weigh again.
+        """
+        costs = Costs(self._config, task, self._measurer, rungs, self._beside)
+        costs._known = self._known
+        return costs
+
     @property
     def _checked(self) -> float:
         """The share of the tokens that is kept for checks."""

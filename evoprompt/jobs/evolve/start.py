@@ -24,9 +24,7 @@ def with_start(parts: Parts, numbers: Sequence[int]) -> Parts:
     kept = [p for p in task.starting_policies if p not in task.added]
 
     def costs_of(founders: Sequence[Policy]) -> Costs:
-        start = replace(task, starting_policies=tuple(founders))
-        beside = None if parts.side_effects is None else parts.side_effects.weigh
-        return Costs(parts.config, start, parts.measurer, numbers, beside)
+        return parts.costs.starting(replace(task, starting_policies=tuple(founders)), numbers)
 
     for policy in task.starting_policies:
         if policy not in kept and (not kept or costs_of([*kept, policy]).has_room):

@@ -168,6 +168,18 @@ RUNS = {
 }
 
 
+def test_a_policy_that_was_weighed_is_not_weighed_again_for_another_start(tokenizer, monkeypatch):
+    task = Task("t", (), *[(example("1", 5),)] * 3, starting_policies=(PLAIN,))
+    known, unknown = costs(tokenizer, of=task), costs(tokenizer, of=task)
+    weighed = known.of([PLAIN])
+    other = known.starting(replace(task, starting_policies=(PLAIN, Policy("Other."))), ())
+    monkeypatch.setattr(Measurer, "weigh", lambda *_: pytest.fail("weighed again"))
+    assert other.of([PLAIN]) == weighed
+    for fresh, policy in ((other, Policy("Other.")), (unknown, PLAIN)):
+        with pytest.raises(pytest.fail.Exception, match="weighed again"):
+            fresh.of([policy])
+
+
 def needed(config_file: Path, folder: Path, overrides) -> int:
     with pytest.raises(UserError, match=r"budget.prefill_tokens is 1, and .* take (\d+)") as told:
         start(load_config(config_file, [*overrides, "budget.prefill_tokens=1"]), folder)
