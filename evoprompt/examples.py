@@ -25,12 +25,19 @@ class Move:
     scored: tuple[str, ...] = ()  #: instructions that the action is scored after
     others: tuple[str, ...] = ()  #: all else that can be done there; empty where that is not said
     shift: float = 0.0  #: nats; log(n / k) of k instructions that were drawn from n
+    #: all that may be said: then p(g | s) is that among these; empty: among all texts
+    offered: tuple[str, ...] = ()
     is_given: bool = False  #: whether it only stands before those after it, and is not scored
 
     @property
     def answer(self) -> str:
         """What stands after the state where the move is shown."""
         return f"{said(self.instruction)} {self.action}" if self.scored else self.action
+
+    @property
+    def sayings(self) -> tuple[str, ...]:
+        """The instructions whose likelihood is needed."""
+        return self.offered or self.scored
 
     @property
     def is_joint(self) -> bool:

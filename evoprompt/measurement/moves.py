@@ -4,7 +4,7 @@
 
 With s all that stands before a move, g the instructions that are scored and a the expert's action;
 without instructions a move's likelihood is log p(a | s). Where a move says what else can be done,
-p(a | ...) is that among all these actions.
+or said, p is that among all of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evoprompt.records import Example, LabelScores, Query, QueryKind
+from evoprompt.records import Example, LabelScores, Move, Query, QueryKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def with_moves(
     parts = {name: getattr(found, name).copy() for name in _Scored.__slots__}
     for place, example in enumerate(examples):
         scored = [
-            _move(spans[example.example_id, step], is_joint=move.is_joint, shift=move.shift)
+            _move(move, spans[example.example_id, step])
             for step, move in enumerate(example.path)
             if not move.is_given
         ]
@@ -80,28 +80,35 @@ def with_moves(
     return replace(found, moves=moves, **parts)
 
 
-def _move(spans: _Spans, *, is_joint: bool, shift: float) -> _Scored:
+def _move(move: Move, spans: _Spans) -> _Scored:
     """Return what a move's spans are together."""
     values, greedy = [], []
     for index, actions in spans.actions.items():
-        before = spans.said.get(index)
-        value, is_likeliest = _action(actions)
-        values.append(value + (0.0 if before is None else before.log_likelihood))
-        greedy.append(is_likeliest and (before is None or before.is_greedy))
-    counted = [spans.actions[0][0], *([spans.said[0]] if is_joint else [])]
+        value, is_first = _first(actions)
+        if move.scored:
+            place = move.sayings.index(move.scored[index])
+            said = {place: spans.said[place]} | (spans.said if move.offered else {})
+            before, is_said = _first(said, place)
+            value, is_first = value + before, is_first and is_said
+        values.append(value)
+        greedy.append(is_first)
+    counted = [spans.actions[0][0]]
+    if move.is_joint:
+        counted.append(spans.said[move.sayings.index(move.instruction)])
     return _Scored(
-        shift + float(np.logaddexp.reduce(values)),
+        move.shift + float(np.logaddexp.reduce(values)),
         any(greedy),
         sum(each.num_tokens for each in counted),
         sum(len(each.query.continuation.encode()) for each in counted),
     )
 
 
-def _action(actions: Mapping[int, Told]) -> tuple[float, bool]:
-    """Return the log-likelihood of the expert's action, among all there are where there are others,
-    and whether it is the first choice.
+def _first(told: Mapping[int, Told], place: int = 0) -> tuple[float, bool]:
+    """Return the log-likelihood of one of what can be done or said, among all of it where there are
+    others, and whether it is the first choice.
     """
-    own, *others = (actions[n].log_likelihood for n in sorted(actions))
+    own = told[place].log_likelihood
+    others = [each.log_likelihood for n, each in told.items() if n != place]
     if not others:
-        return own, actions[0].is_greedy
+        return own, told[place].is_greedy
     return own - float(np.logaddexp.reduce([own, *others])), own > max(others)

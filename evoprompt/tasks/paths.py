@@ -102,6 +102,8 @@ def _instructed(path: Example, config: TaskConfig) -> Example:
     """
     if config.written:
         path = replace(path, path=tuple(replace(move, others=()) for move in path.path))
+    elif config.instructions != "off":
+        path = replace(path, path=tuple(replace(m, offered=m.scored) for m in path.path))
     if config.instructions == "off":
         return replace(path, path=tuple(replace(move, scored=()) for move in path.path))
     if not all(move.instruction for move in path.path):

@@ -192,9 +192,11 @@ def _move_queries(policy: Policy, path: Example) -> Iterator[Query]:
         if not move.scored:
             for n, action in enumerate(actions):
                 yield asks(0, context=context, continuation=render_answer(policy, action), answer=n)
-        for index, instruction in enumerate(move.scored):
+        for index, instruction in enumerate(move.sayings):
             begun = render_answer(policy, said(instruction))
             yield asked(index, context=context, continuation=begun)
+        for index, instruction in enumerate(move.scored):
+            begun = render_answer(policy, said(instruction))
             for n, action in enumerate(actions):
                 yield asks(index, context=context + begun, continuation=f" {action}", answer=n)
         shown = (*shown, Demonstration(move.state, move.answer))

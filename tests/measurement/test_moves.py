@@ -50,7 +50,8 @@ def scores_of(
     for query in render_queries(POLICY, paths):
         path = next(p for p in paths if p.example_id == query.example_id)
         move = path.path[query.step]
-        said = move.scored[query.candidate] if move.scored else ""
+        known = move.scored if query.is_partial else move.sayings
+        said = known[query.candidate] if known else ""
         action = (move.action, *move.others)[query.answer] if query.is_partial else ""
         value = values[query.step, said, action]
         told.append(Told(query, len(query.continuation.split()), log(value), value > 0.5))
@@ -192,6 +193,25 @@ def test_joint_and_marginal_likelihood_are_those_by_hand():
     assert marginal.is_greedy[0, 0, 0]
     other = scores_of([scored_after(PATH, "use")], VALUES)
     assert not other.is_greedy[0, 0, 0]
+
+
+def test_an_instruction_is_likely_among_those_that_may_be_said():
+    def offered(path: Example) -> Example:
+        return replace(path, path=tuple(replace(m, offered=SAID) for m in path.path))
+
+    first = replace(PATH, path=PATH.path[:1])
+    values = VALUES | {(0, "use", "up"): 0.1}
+    joint = scores_of([offered(scored_after(first))], values)
+    # 0.6 / (0.6 + 0.3) * 0.8
+    assert joint.log_likelihood[0, 0, 0] == pytest.approx(log(0.6 / 0.9 * 0.8))
+    assert joint.num_tokens[0, 0, 0] == 2
+    assert joint.is_greedy[0, 0, 0]
+    marginal = scores_of([offered(scored_after(first, *SAID))], values)
+    assert marginal.log_likelihood[0, 0, 0] == pytest.approx(log(0.51 / 0.9))
+    # of two draws, both of them use: 2 / 2 * (0.03 + 0.03) / 0.9
+    drawn = scores_of([offered(scored_after(first, "use", "use"))], values)
+    assert drawn.log_likelihood[0, 0, 0] == pytest.approx(log(0.06 / 0.9))
+    assert not drawn.is_greedy[0, 0, 0]
 
 
 def expected_bound(values: Mapping[tuple[int, str, str], float], num: int) -> float:

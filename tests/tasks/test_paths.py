@@ -121,6 +121,11 @@ def test_instructions_are_left_out_or_scored_as_one_says(file: Path):
         "joint": ("get water",),
         "marginal": ("get water", "make fire", "wait"),
     }
+    offered = {mode: task.test[0].path[0].offered for mode, task in tasks.items()}
+    said = ("get water", "make fire", "wait")
+    assert offered == {"off": (), "joint": said, "marginal": said}
+    free = load_task(TaskConfig(path=file, instructions="joint", written=True))
+    assert free.test[0].path[0].offered == ()
     shown = {mode: {d.target for d in task.demonstrations} for mode, task in tasks.items()}
     assert shown["off"] == {"fill", "heat"}
     assert shown["joint"] == shown["marginal"] == {"get water: fill", "make fire: heat"}
