@@ -213,7 +213,7 @@ class TaskConfig(Section):
     #: of arithmetic, scramble, word_problems, worked_problems and the gridworld; None is 2
     difficulty: Annotated[int, NUMBER, Field(ge=1, le=5)] | None = None
     #: leave the choices out, so that answers are free text, as a metric of written answers takes;
-    #: of paths, so that actions are likely among all texts
+    #: of paths, so that actions and instructions are likely among all texts
     written: bool = False
     #: a mark in each input, such as _, in whose place each choice is put: what follows it is scored
     #: (partial evaluation), and not the choice
