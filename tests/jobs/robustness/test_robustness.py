@@ -48,6 +48,7 @@ tracking: {{enabled: false}}
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_kill_and_a_resume_lead_to_the_same_lines(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -144,3 +145,16 @@ def test_a_champion_that_is_the_starting_prompt_is_measured_once(run: Path, tmp_
     assert any("the champion is the starting prompt" in note for note in found["notes"])
     assert [p["subject"] for p in found["findings"]["plain"]] == ["champion"]
     assert not found["findings"]["gains"]
+
+
+def test_wrong_scores_are_measured_again_each_sequence_by_itself(run: Path, tmp_path: Path):
+    settings = [*SETTINGS[:1], "sources=[input_distractor]", "attack.edits=0"]
+    wrong = ["workers.backend=toys.inexact:InexactBackend"]
+    session.start(run, [*settings, *wrong], tmp_path / "wrong")
+    session.start(run, [*settings, "model.scoring=plain"], tmp_path / "plain")
+    folders = [RobustnessFolder.open(tmp_path / name) for name in ("wrong", "plain")]
+    assert folders[0].config().model.scoring == "plain"
+    assert "begun_again" in folders[0].read("provenance.json")
+    for one, other in zip(*(folder.cells() for folder in folders), strict=True):
+        assert (one.policy, one.answers) == (other.policy, other.answers)
+        assert one.log_likelihood == pytest.approx(other.log_likelihood, abs=1e-4)
