@@ -58,7 +58,10 @@ class Sources:
 
 
 class Perturbation(Protocol):
-    """Changes a prompt, or an input; None where it has nothing to change. Holds no state."""
+    """Changes a prompt, or an input; None where what is drawn changes nothing. Holds no state. What
+    is drawn does not depend on what the policy has already, so that one draw is one change for all
+    policies, as far as their texts allow it.
+    """
 
     @property
     def of_input(self) -> bool:
@@ -105,9 +108,8 @@ class LabelWords(OfPrompt):
         choices = list(dict.fromkeys(c for offer in sources.materials.choices for c in offer))
         words = {c: policy.word(c) for c in choices}
         for choice in choices:
-            free = [w for w in bank.get(choice, ()) if w.strip() != policy.word(choice).strip()]
-            if free:
-                words[choice] = pick(free, rng)
+            if bank.get(choice):
+                words[choice] = pick(bank[choice], rng)
         changed = replace(policy, label_words=tuple((dict(policy.label_words) | words).items()))
         if changed == policy or changed.mistake_in_words(choices) is not None:
             return None
@@ -121,12 +123,12 @@ class Paraphrase(OfPrompt):
 
     def prompt(self, policy: Policy, sources: Sources, rng: np.random.Generator) -> Policy | None:
         """Return the policy with it; None where there is no instruction or no other."""
-        others = [text for text in sources.paraphrases if text != policy.instruction]
-        if not policy.instruction or (sources.paraphrases and not others):
+        if not policy.instruction:
             return None
-        if others:
-            return replace(policy, instruction=pick(others, rng))
         found = policy
+        if sources.paraphrases:
+            found = replace(policy, instruction=pick(sources.paraphrases, rng))
+            return found if found != policy else None
         for _ in range(int(rng.integers(1, MOST_SYNONYMS + 1))):
             found = InstructionSynonym().apply([found], sources.materials, rng) or found
         return found if found != policy else None
@@ -149,10 +151,10 @@ class Format(OfPrompt):
 
     def prompt(self, policy: Policy, sources: Sources, rng: np.random.Generator) -> Policy | None:
         """Return the policy with it; None where a chat template makes the text."""
-        others = [t for t in sources.materials.templates if t != policy.template]
-        if policy.is_chat or not others:
+        if policy.is_chat or not sources.materials.templates:
             return None
-        return replace(policy, template=pick(others, rng))
+        template = pick(sources.materials.templates, rng)
+        return replace(policy, template=template) if template != policy.template else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,23 @@ def test_each_source_changes_its_own_slot():
         assert made(name, Policy()) == {None}
     assert made("format", replace(POLICY, chat="turns")) == {None}
     given_texts = replace(SOURCES, paraphrases=("Judge it.", POLICY.instruction))
-    assert {c and c.instruction for c in made("paraphrase", sources=given_texts)} == {"Judge it."}
+    texts = {c and c.instruction for c in made("paraphrase", sources=given_texts)}
+    assert texts == {"Judge it.", None}
+
+
+def test_a_draw_is_the_same_change_whatever_the_policy_has():
+    other = replace(POLICY, template=GENERAL_TEMPLATES[4], label_words=(("good", "fine"),))
+    same = {"format": 0, "label_synonyms": 0}
+    for seed in range(40):
+        for name, slot in (("format", "template"), ("label_synonyms", "label_words")):
+            one, two = (
+                PERTURBATIONS[name].prompt(p, SOURCES, np.random.default_rng(seed))
+                for p in (POLICY, other)
+            )
+            if one is not None and two is not None:
+                assert getattr(one, slot) == getattr(two, slot)
+                same[name] += 1
+    assert min(same.values()) > 20
 
 
 def test_every_template_of_the_bank_but_the_own_is_drawn():

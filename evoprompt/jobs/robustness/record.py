@@ -28,7 +28,7 @@ class Cell:
 
     subject: str  #: champion or baseline
     source: str  #: a name of `PERTURBATIONS`, or one of those above
-    draw: int
+    draw: int  #: by which the same change is known for both policies; some numbers are left out
     policy: Mapping[str, Any]  #: as `Policy.to_dict` has it
     answers: tuple[int, ...]  #: the place of the answer among the choices of each test example
     right: tuple[int, ...]  #: 1 for each test example that is answered right, else 0

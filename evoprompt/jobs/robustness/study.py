@@ -28,7 +28,7 @@ from evoprompt.tasks.render import render_queries
 from evoprompt.variation.perturbations import OF_LABELS, PERTURBATIONS, Sources
 
 CHAMPION, BASELINE = "champion", "baseline"
-#: Draws for one change that differs from those before it.
+#: Draws at most for each change that differs from those before it.
 ATTEMPTS = 10
 
 
@@ -145,34 +145,34 @@ def _subjects(run: Path, champion: Champion) -> tuple[tuple[Subject, ...], list[
 
 def variants(study: Study, policy: Policy, source: str) -> Iterator[Variant]:
     """Yield the different changes of a source to a policy, as many as are drawn or fewer; for
-    `none` the policy as it is. The inputs of a draw are the same for every policy.
+    `none` the policy as it is. What follows from the number of a draw is one change for every
+    policy; a number whose change is none for a policy, or was there, is left out of its.
     """
     if source == NONE:
         yield Variant(source, 0, policy, study.test)
         return
     found, place = PERTURBATIONS[source], list(PERTURBATIONS).index(source)
     seen: set[tuple[Policy, tuple[Example, ...]]] = {(policy, study.test)}
-    for draw in range(study.config.draws):
-        for attempt in range(ATTEMPTS):
-            coordinates = (place, draw, attempt)
-            made: Policy | None = policy
-            examples = study.test
-            if found.of_input:
-                examples = _changed_inputs(study, source, coordinates)
-            else:
-                rng = generator(study.config.seed, Stream.ROBUSTNESS, *coordinates)
-                made = found.prompt(policy, study.sources, rng)
-            if made is not None and (made, examples) not in seen:
-                seen.add((made, examples))
-                yield Variant(source, draw, made, examples)
-                break
+    for draw in range(ATTEMPTS * study.config.draws):
+        made: Policy | None = policy
+        examples = study.test
+        if found.of_input:
+            examples = _changed_inputs(study, source, place, draw)
+        else:
+            rng = generator(study.config.seed, Stream.ROBUSTNESS, place, draw)
+            made = found.prompt(policy, study.sources, rng)
+        if made is not None and (made, examples) not in seen:
+            seen.add((made, examples))
+            yield Variant(source, draw, made, examples)
+        if len(seen) > study.config.draws:
+            return
 
 
-def _changed_inputs(study: Study, source: str, coordinates: Sequence[int]) -> tuple[Example, ...]:
+def _changed_inputs(study: Study, source: str, place: int, draw: int) -> tuple[Example, ...]:
     found, kept = PERTURBATIONS[source], study.sources.kept(Policy())
     changed = []
-    for place, example in enumerate(study.test):
-        rng = generator(study.config.seed, Stream.ROBUSTNESS, *coordinates, place)
+    for number, example in enumerate(study.test):
+        rng = generator(study.config.seed, Stream.ROBUSTNESS, place, draw, number)
         text = found.text(example.input, kept, rng)
         changed.append(example if text is None else replace(example, input=text))
     return tuple(changed)

@@ -98,7 +98,9 @@ def _check_cells(run: Path, folder: Path) -> None:
         assert sum(cell.right) / len(cell.right) == pytest.approx(test[name]["value"])
     assert [len(cell.edits) <= 1 for cell in cells if cell.source == ATTACK] == [True, True]
     for source in ("label_synonyms", "format", "input_casing"):
-        assert [c.draw for c in cells if c.source == source] == [0, 1] * 2
+        draws = [(c.subject, c.draw) for c in cells if c.source == source]
+        assert [subject for subject, _ in draws] == ["baseline"] * 2 + ["champion"] * 2
+        assert draws == sorted(set(draws))
 
 
 def _check_page(folder: Path) -> None:
