@@ -63,7 +63,9 @@ class CurriculumJob:
             return write_curriculum_page(opened)
 
     def champion(self, folder: Path) -> Champion:
-        """Return the protagonist's best, which answers by the likeliest choice."""
+        """Return the protagonist's best, which answers by the likeliest choice; inputs are read and
+        choices offered as in the first region.
+        """
         from evoprompt.jobs.curriculum.folder import CurriculumFolder
 
         opened = CurriculumFolder.open(folder)
@@ -71,4 +73,6 @@ class CurriculumJob:
         with in_form(folder / SUMMARY):
             policy = Policy.from_dict(summary["champion"]["policy"])
             prompt = str(summary["champion"]["prompt"])
-        return Champion(opened.config(), policy, None, prompt=prompt)
+        config = opened.config()
+        first = next(iter(config.regions.values())).task
+        return Champion(config.model_copy(update={"task": first}), policy, None, prompt=prompt)

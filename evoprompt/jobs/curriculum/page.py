@@ -81,7 +81,7 @@ def _sections(
         )
         for note in summary["notes"]:
             yield paragraph(f"Note: {note}.", "muted")
-        table = test_table(summary, lines[-1].weights)
+        table = test_table(summary)
         yield section(table.title, to_html(table), TEST_NOTE)
         prompt = f"<pre>{escape(summary['champion']['prompt'])}</pre>"
         yield section("The champion", prompt)

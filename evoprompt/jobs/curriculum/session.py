@@ -25,10 +25,10 @@ from evoprompt.jobs.curriculum.config import CurriculumConfig
 from evoprompt.jobs.curriculum.ending import conclude
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
 from evoprompt.jobs.curriculum.forecast import Forecast, forecast
-from evoprompt.jobs.curriculum.loop import Progress, begin, restore, rounds
+from evoprompt.jobs.curriculum.loop import Progress, begin, restore, rounds, weights
 from evoprompt.jobs.curriculum.meter import ModelMeter, longest_of
 from evoprompt.jobs.curriculum.page import PAGE, write_curriculum_page
-from evoprompt.jobs.curriculum.record import RoundLine
+from evoprompt.jobs.curriculum.record import DIGITS, RoundLine
 from evoprompt.jobs.curriculum.regions import Regions, load_regions
 from evoprompt.jobs.curriculum.tables import test_table
 from evoprompt.jobs.curriculum.tracked import ending_of, open_tracking, point_of
@@ -142,7 +142,7 @@ def _told(
     finally:
         ending = ending_of(folder) if status == "FINISHED" else None
         warn_untold(folder.path, tracker.finish(status, ending))
-    console.print(to_rich(test_table(summary, folder.rounds()[-1].weights), padding=1))
+    console.print(to_rich(test_table(summary), padding=1))
     tokens, seconds = summary["tokens"], summary["seconds"]["total"]
     console.print(
         f"{tokens['prefill']:,} tokens forwarded in {clock(seconds)}; MLflow: {tracker.location()}",
@@ -178,7 +178,8 @@ def _play(
         found = _searched(config, folder, regions, measurer, progress, console, tracker)
     finally:
         measurer.close()
-    summary = _summary(folder, progress, regions) | found
+    told = {"name": config.model.name, "dtype": info.dtype, "path": info.path}
+    summary = _summary(folder, progress, regions) | {"model": told} | found
     with progress.ledger.timed("report"):
         write_curriculum_page(folder, summary)
     seconds = {name: round(value, 3) for name, value in progress.ledger.seconds.items()}
@@ -229,7 +230,7 @@ def _summary(folder: CurriculumFolder, progress: Progress, regions: Regions) -> 
         "sampling": config.sampling,
         "rounds": lines[-1].round,
         "regions": list(regions.names),
-        "weights": list(lines[-1].weights),
+        "weights": [round(float(w), DIGITS) for w in weights(config, progress.totals)],
         "examples": list(progress.used),
         "notes": [*(stopped if ended else []), *again],
         "tokens": asdict(progress.ledger.token_summary()),

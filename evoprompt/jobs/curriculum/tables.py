@@ -30,15 +30,11 @@ def round_table(names: Sequence[str], lines: Sequence[RoundLine]) -> Table:
     return new_table(heads, rows, title="Rounds")
 
 
-def test_table(summary: Mapping[str, Any], weights: Sequence[float]) -> Table:
+def test_table(summary: Mapping[str, Any]) -> Table:
     """Return what the baseline and the champion do on the test examples of each region, and how far
     the champion is behind the antagonist's best member of it.
-
-    Args:
-        summary: of the curriculum.
-        weights: of the regions in the last round.
     """
-    test = summary["test"]
+    test, weights = summary["test"], summary["weights"]
     shown = [*zip((r["region"] for r in test["regions"]), test["regions"], weights, strict=True)]
     is_played = any("regret" in row for _, row, _ in shown)
     rows: list[list[Cell | str]] = []

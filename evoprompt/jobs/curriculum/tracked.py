@@ -83,5 +83,5 @@ def ending_of(folder: CurriculumFolder) -> Ending | None:
     summary = folder.read(SUMMARY)
     if summary is None:
         return None
-    table = to_markdown(test_table(summary, folder.rounds()[-1].weights))
+    table = to_markdown(test_table(summary))
     return Ending(table, folder=folder.path, champion=summary["champion"]["prompt"])

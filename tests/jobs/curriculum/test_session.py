@@ -19,6 +19,7 @@ from evoprompt.jobs.curriculum.config import load_curriculum
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
 from evoprompt.jobs.curriculum.regions import load_regions
 from evoprompt.jobs.curriculum.tracked import ending_of, point_of
+from evoprompt.jobs.export.forms import export
 from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Policy
 from evoprompt.scoring.engine import Scorer
@@ -141,6 +142,9 @@ def _check_shown(folder: CurriculumFolder) -> None:
     assert "| drawn |" in ending.description
     champion = job_of(folder.path).champion(folder.path)
     assert champion.policy.policy_id == folder.read(SUMMARY)["champion"]["policy_id"]
+    for form in ("text", "json", "python"):
+        assert export(folder.path, form)
+    assert champion.config.task == folder.config().regions["own"].task
 
 
 def test_a_forecast_counts_what_is_forwarded(curriculum_file: Path):
