@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -19,25 +20,31 @@ from evoprompt.jobs.predict import predict, read_inputs
 TEXTS = ["film was good", "meal, not fine", 'a "sad" book']
 
 
-@pytest.fixture
-def tickets(tmp_path: Path, task_file: Path) -> Path:
+@pytest.fixture(scope="module")
+def tickets(shared_config: Path, task_file: Path) -> Path:
     """The task's examples as people have them: with columns of their own."""
     rows = [json.loads(line) for line in task_file.read_text().splitlines()]
     number = {"bad": 0, "good": 1}
     lines = [f"{number[row['target']]};x;{row['input']}" for row in rows]
-    path = tmp_path / "tickets.csv"
+    path = shared_config.with_name("tickets.csv")
     path.write_text("\n".join(["mood;agent;what they say", *lines]) + "\n")
     return path
 
 
-@pytest.fixture
-def run(config_file: Path, tmp_path: Path, tickets: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(shared_config: Path, tickets: Path) -> Path:
     """A complete run on these, calibrated."""
     fields = "{input: what they say, target: mood}"
     settings = [f"task.path={tickets}", f"task.fields={fields}"]
     settings += ["task.labels={0: bad, 1: good}", "fitness.calibration=labelled"]
-    start(load_config(config_file, [*settings, "evolution.generations=1"]), tmp_path / "run")
-    return tmp_path / "run"
+    made = shared_config.with_name("run")
+    start(load_config(shared_config, [*settings, "evolution.generations=1"]), made)
+    return made
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return copytree(made, tmp_path / "run")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -20,11 +21,17 @@ def provenance(run: Path) -> dict:
     return json.loads((run / "provenance.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def made(shared_config: Path) -> Path:
+    made = shared_config.with_name("run")
+    start(load_config(shared_config, ["evolution.generations=1"]), made)
+    (made / SUMMARY).unlink()
+    return made
+
+
 @pytest.fixture
-def unfinished(config_file: Path, tmp_path: Path) -> Path:
-    start(load_config(config_file, ["evolution.generations=1"]), tmp_path / "run")
-    (tmp_path / "run" / SUMMARY).unlink()
-    return tmp_path / "run"
+def unfinished(made: Path, tmp_path: Path) -> Path:
+    return copytree(made, tmp_path / "run")
 
 
 def test_what_differs_is_named_with_both_values_and_what_is_free_is_not():
@@ -50,20 +57,19 @@ def test_what_differs_is_named_with_both_values_and_what_is_free_is_not():
 
 
 def test_other_data_are_refused_by_name_and_accepted_only_on_request(
-    unfinished: Path, config_file: Path
+    config_file: Path, task_file: Path, tmp_path: Path
 ):
-    before = (unfinished / CHECKPOINT).read_bytes()
-    path = Path(provenance(unfinished)["files"]["task.path"]["path"])
-    shared = path.read_text()
-    path.write_text(shared.replace("film", "movie"))
-    try:
-        with pytest.raises(UserError, match="the fitness examples are others.*task.path has"):
-            resume(unfinished)
-        assert (unfinished / CHECKPOINT).read_bytes() == before
-        resume(unfinished, accept_changes=True)
-    finally:
-        path.write_text(shared)  # the tests after it read the same file
-    [change] = provenance(unfinished)["changes"]
+    own, run = tmp_path / "own.jsonl", tmp_path / "run"
+    own.write_text(task_file.read_text())
+    start(load_config(config_file, ["evolution.generations=1", f"task.path={own}"]), run)
+    (run / SUMMARY).unlink()
+    before = (run / CHECKPOINT).read_bytes()
+    own.write_text(own.read_text().replace("film", "movie"))
+    with pytest.raises(UserError, match="the fitness examples are others.*task.path has"):
+        resume(run)
+    assert (run / CHECKPOINT).read_bytes() == before
+    resume(run, accept_changes=True)
+    [change] = provenance(run)["changes"]
     assert "files.task.path.sha256" in change["what"]
     assert "data.splits.test.sha256" in change["what"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,10 +36,15 @@ def lines(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def made(shared_config: Path) -> Path:
+    start(load_config(shared_config, RACED), shared_config.with_name("raced"))
+    return shared_config.with_name("raced")
+
+
 @pytest.fixture
-def raced(config_file: Path, tmp_path: Path) -> Path:
-    start(load_config(config_file, RACED), tmp_path / "raced")
-    return tmp_path / "raced"
+def raced(made: Path, tmp_path: Path) -> Path:
+    return copytree(made, tmp_path / "raced")
 
 
 def test_the_better_half_goes_on_and_the_number_grows(raced: Path):

@@ -13,6 +13,7 @@ import sys
 import time
 from math import fsum
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -38,10 +39,15 @@ def lines(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def made(shared_config: Path) -> Path:
+    start(load_config(shared_config), shared_config.with_name("run"))
+    return shared_config.with_name("run")
+
+
 @pytest.fixture
-def finished(config_file: Path, tmp_path: Path) -> Path:
-    start(load_config(config_file), tmp_path / "run")
-    return tmp_path / "run"
+def finished(made: Path, tmp_path: Path) -> Path:
+    return copytree(made, tmp_path / "run")
 
 
 def test_a_run_leaves_the_whole_record(finished: Path):
