@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 from toys.tiny_models import save_model
 
+from evoprompt.tracking import courier
+
 # How long an example takes says how busy the machine is, not whether it is right. The examples are
 # the same at every run, so that what passed once passes again; `make fuzz` looks for new ones.
 settings.register_profile("same", deadline=None, derandomize=True)
@@ -31,6 +33,11 @@ for variable in STORE_VARIABLES:
     os.environ.pop(variable, None)
 
 LONG = {"slow", "statistical"}
+#: How the variables begin that packages set for their process, once and for good.
+SET_BY_PACKAGES = (
+    *("HF_HUB_", "KMP_", "MLFLOW_HTTP_", "PYTEST_", "PYTHONBREAKPOINT", "RAY_"),
+    *("TORCHINDUCTOR_", "TRANSFORMERS_"),
+)
 WORDS = (
     *("good", "great", "fine", "lovely", "happy", "bad", "poor", "awful", "sad", "broken"),
     *("film", "book", "meal", "room", "train", "was", "is", "very", "quite", "not", "so"),
@@ -46,7 +53,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def as_it_was() -> Iterator[None]:
+    """No test leaves a variable of the environment, or its current folder, for those after it."""
+    before, folder = dict(os.environ), Path.cwd()
+    yield
+    os.chdir(folder)
+    for name in before.keys() | os.environ.keys():
+        if before.get(name) != os.environ.get(name) and not name.startswith(SET_BY_PACKAGES):
+            os.environ.pop(name, None)
+            os.environ.update({name: before[name]} if name in before else {})
+
+
+@pytest.fixture(autouse=True)
+def own_memo(as_it_was: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a memo of its own, so that none is answered by another's scores or leaves any
     with the user.
     """
@@ -55,7 +74,7 @@ def own_memo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_store(as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves a store of MLflow's for those after it in the same process."""
     for variable in STORE_VARIABLES:
         monkeypatch.setenv(variable, "")  # so that it is taken away again
@@ -63,7 +82,14 @@ def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def time_to_tell(as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run tells its store all, on a busy machine too, whatever store was down before."""
+    monkeypatch.setattr(courier, "LAST_SECONDS", 240.0)
+    monkeypatch.setattr(courier, "_DOWN", set())
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(as_it_was: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait until files are on the disk: a test that kills a process finds what it wrote all
     the same, and none can take the machine's power away.
     """
@@ -108,12 +134,10 @@ def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def config_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
+@pytest.fixture(scope="session")
+def config_text(tiny_model: Path, task_file: Path) -> str:
     """A config that runs in a second or two, in this process, without tracking."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(
-        f"""
+    return f"""
 model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20,
   starting_demonstrations: [0], demonstration_inputs: all,
@@ -124,7 +148,21 @@ evolution: {{population: 4, children: 4, generations: 4, max_demonstrations: 3, 
 workers: {{backend: local}}
 tracking: {{enabled: false}}
 """
-    )
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, config_text: str) -> Path:
+    """The same as a file."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(config_text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared_config(tmp_path_factory: pytest.TempPathFactory, config_text: str) -> Path:
+    """The same for a run that each test of a file has a copy of; what is made goes beside it."""
+    path = tmp_path_factory.mktemp("shared") / "tiny.yaml"
+    path.write_text(config_text)
     return path
 
 
