@@ -12,12 +12,13 @@ from evoprompt.jobs.robustness.config import AttackConfig
 from evoprompt.jobs.robustness.record import DIGITS, Edit
 from evoprompt.policy import Policy
 from evoprompt.seeding import Stream, generator
-from evoprompt.variation.base import pick
 from evoprompt.variation.perturbations import PERTURBATIONS, Sources
 
 #: The coordinates of an attack in the stream, beyond the places of sources; of what an edit is
-#: made of, and of which source it has.
+#: made of, and of the order in which the sources have their turns.
 ATTACKS, SOURCES = 1000, 1001
+#: That may differ where no bound is given and the prompt is shorter.
+LEAST_TOKENS = 40
 
 
 def search(
@@ -40,16 +41,18 @@ def search(
         tokens: of the prompt of a policy before the input.
     """
     begun = tokens(policy)
+    bound = max(LEAST_TOKENS, len(begun)) if config.tokens is None else config.tokens
     found, edits, least = policy, list[Edit](), round(worth(policy), DIGITS)
     seen = {policy}
     for step in range(config.edits):
         best: tuple[Policy, Edit] | None = None
+        order = generator(seed, Stream.ROBUSTNESS, SOURCES, step).permutation(len(config.sources))
+        names = [config.sources[place] for place in order.tolist()]
         for candidate in range(config.candidates):
             raise_if_interrupted()
-            rng = generator(seed, Stream.ROBUSTNESS, SOURCES, step, candidate)
-            edit = Edit(pick(config.sources, rng), step, candidate)
+            edit = Edit(names[candidate % len(names)], step, candidate)
             child = with_edit(found, edit, sources, seed)
-            if child in seen or distance(begun, tokens(child)) > config.tokens:
+            if child in seen or distance(begun, tokens(child)) > bound:
                 continue
             seen.add(child)
             value = round(worth(child), DIGITS)

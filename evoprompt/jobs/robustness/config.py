@@ -36,8 +36,10 @@ class AttackConfig(Section):
     """
 
     edits: Count = 3  #: at most; 0 has no search
-    candidates: Few = 8  #: that are drawn for each edit
-    tokens: Few = 40  #: of the prompt before the input that differ at most, added ones too
+    candidates: Few = 8  #: that are drawn for each edit, from the sources in turn
+    #: of the prompt before the input that differ at most, added ones too; where none is given as
+    #: many as it has, but 40 at least
+    tokens: Few | None = None
     examples: Few = 36  #: validation examples that harm is measured on, at most
     sources: tuple[str, ...] = ATTACKING  #: that edits are drawn from
     #: look for harm beyond the prompt's favour for labels, which offsets would mend: each choice's

@@ -122,6 +122,23 @@ def test_an_attack_stays_within_its_bounds():
         assert again == (policy, edits)
 
 
+def test_each_source_has_its_turn_in_an_attack():
+    tried: list[Policy] = []
+
+    def worth(policy: Policy) -> float:
+        tried.append(policy)
+        return 0.0
+
+    config = AttackConfig(edits=1, candidates=3, sources=("format", "distractor", "typos"))
+    assert search(POLICY, SOURCES, config, 5, worth, lambda policy: [0] * 300)[1] == ()
+    [first, *others] = tried
+    assert first == POLICY
+    assert sum(p.template != POLICY.template for p in others) == 1
+    changed = [p.instruction for p in others if p.instruction != POLICY.instruction]
+    assert len(changed) == 2
+    assert sum(POLICY.instruction in text for text in changed) == 1  # a sentence more
+
+
 def test_tokens_that_differ_are_counted_once():
     assert distance((1, 2, 3, 4), (1, 9, 9, 9, 3)) == 3 + 1  # 2 -> 9 9 9, and 4 left out
     assert distance((1, 2), (1, 2)) == 0
