@@ -140,7 +140,9 @@ class Costs(Weights):
         return floor(self._limit * (1 - self._checked)) - self.spent(ledger) - beyond
 
     def beside(self, policy: Policy, examples: Sequence[Example]) -> int:
-        """Return what a policy takes on examples that it can be scored on, tokens."""
+        """Return what a policy takes on examples that it can be scored on, tokens; 0 on none."""
+        if not examples:
+            return 0
         weight = self._measurer.weigh(policy, examples)
         return weight.logical if self.is_logical else weight.rows
 
