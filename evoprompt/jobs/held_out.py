@@ -51,6 +51,11 @@ class Share:
     value: float
     ci: tuple[float, float]
 
+    @property
+    def percent(self) -> str:
+        """The value as people read it."""
+        return f"{100 * self.value:.1f} %"
+
 
 @dataclass(frozen=True, slots=True)
 class CountedShare:

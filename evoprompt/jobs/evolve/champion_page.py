@@ -24,6 +24,11 @@ SHOWN, CHARACTERS, MATRIX = 8, 400, 12
 ADVICE = "What to do next"
 #: What a verdict's color says.
 KINDS = {"better": "big good", "worse": "big bad"}
+#: What a word of the verdict means.
+CALIBRATED = (
+    "Calibrated: how likely the model finds each answer is corrected by what it said of labelled "
+    "examples, which costs no further call of the model."
+)
 
 
 def verdict(summary: Summary, rows: Sequence[Prediction], *, has_advice: bool) -> str:
@@ -52,7 +57,7 @@ def _grounds(summary: Summary, rows: Sequence[Prediction]) -> str:
         )
         shares = [f" ({100 * part.value:.1f} %)" for part in (test.baseline, test.champion)]
         if test.baseline_raw is not None:
-            shares[0] = f"{shares[0][:-1]}; uncalibrated {100 * test.baseline_raw.value:.1f} %)"
+            shares[0] = f"{shares[0][:-1]}; uncalibrated {test.baseline_raw.percent})"
         told += shares[0] if held else f"{shares[0]} and the champion {right[1]}{shares[1]}"
         if (chance := _by_guessing(rows)) is not None:
             told += f"; guessing gets {100 * chance:.0f} %"
@@ -62,16 +67,17 @@ def _grounds(summary: Summary, rows: Sequence[Prediction]) -> str:
             f"{test.baseline.value:.3f} with the best starting prompt"
         )
         told += "" if held else f" and {test.champion.value:.3f} with the champion"
+    told += "." if test.baseline_raw is None else f". {CALIBRATED}"
     if held:
-        return f"{told}."
+        return told
     low, high = (100 * end for end in test.difference.ci)
     if low == high:
-        return f"{told}."
+        return told
     ends = f"{_points(low)} and {_points(high)}"
     if low * high > 0:  # "10.8 and 27.1 points better", the smaller first
         near, far = sorted((low, high), key=abs)
         ends = f"{abs(near):.1f} and {_points(far)}"
-    return f"{told}. On other examples of this kind the champion is most likely between {ends}."
+    return f"{told} On other examples of this kind the champion is most likely between {ends}."
 
 
 def _by_guessing(rows: Sequence[Prediction]) -> float | None:
@@ -95,12 +101,18 @@ def champion_section(shown: Showcase, summary: Summary) -> str:
     best starting prompt, that prompt to be copied above it.
     """
     parts = [_better(summary) if _is_behind(summary) else ""]
-    parts += [
-        *([paragraph(shown.alone)] if shown.answers else []),
-        copyable(shown.prompt, "champion-prompt", "the prompt"),
-        "<h3>To use it in another program</h3>",
-        copyable(shown.export, "champion-export", "the command"),
-    ]
+    prompt = copyable(shown.prompt, "champion-prompt", "the prompt")
+    export = copyable(shown.export, "champion-export", "the command")
+    if (raw := summary.test.champion_raw) is None:
+        parts += [prompt, "<h3>To use the champion in another program</h3>", export]
+    else:  # what has the measured accuracy stands before what has another
+        whole = f"To answer as measured ({summary.test.champion.percent} right): a file to run"
+        parts += [f"<h3>{whole}</h3>", export]
+        start = summary.test.baseline_raw
+        beside = "" if start is None else f"; the best starting prompt alone: {start.percent}"
+        parts += [f"<h3>The prompt alone ({raw.percent} right{beside})</h3>", prompt]
+    if shown.answers:
+        parts.append(paragraph(shown.alone))
     if shown.answers:
         parts += [
             "<h3>Its answers, as they continue the prompt</h3>",
@@ -180,11 +192,12 @@ def _is_behind(summary: Summary) -> bool:
 def _better(summary: Summary) -> str:
     """Return the best starting prompt, to be copied."""
     prompt = summary.baseline.prompt
+    how = "better" if summary.test.difference.value < 0 else "no worse"
     return "".join(
         (
-            "<h3>The best starting prompt, which does no worse on the test</h3>",
+            f"<h3>The best starting prompt, which does {how} on the test</h3>",
             copyable(prompt, "baseline-prompt", "the starting prompt"),
-            "<h3>The champion</h3>",
+            "<h3>The champion, which the search ended with</h3>",
         )
     )
 

@@ -124,13 +124,14 @@ def _compared(champion: ChampionSummary) -> str:
 def _alone(summary: Summary) -> str:
     """Return what whoever copies the prompt alone gets, where that was measured."""
     raw, first = summary.test.champion_raw, summary.test.baseline_raw
-    told = "The accuracy is that of the prompt with its answers, compared as said here"
+    told = "The accuracy is that of the prompt with its answers calibrated"
     if raw is None:
         return f"{told}; the prompt alone has another."
-    beside = "" if first is None else f" (the best starting prompt alone: {first.value:.3f})"
+    beside = "" if first is None else f" (the best starting prompt alone: {first.percent})"
     return (
-        f"{told} and as evoprompt export does it. Who copies the prompt alone, and takes the "
-        f"likeliest answer as it is, gets {raw.value:.3f} on the same examples{beside}."
+        f"{told}, as evoprompt export, predict and play do it. Whoever copies the prompt alone, "
+        f"and takes the likeliest answer as it is, gets {raw.percent} of the same examples "
+        f"right{beside}."
     )
 
 

@@ -137,12 +137,29 @@ def test_the_page_says_what_guessing_gets_and_gives_the_better_prompt_to_copy():
         prompt="p", export="e", answers={}, changed=[], example=None, slots={}, alone=""
     )
     section = champion_section(shown, run)
-    assert section.index("Sort: {input}") < section.index("The champion</h3>")
+    assert section.index("Sort: {input}") < section.index(
+        "The champion, which the search ended with</h3>"
+    )
     won = check([0] * 40, [1] * 40)
     better = SimpleNamespace(test=won, claim=claim_of(won, is_baseline=False))
-    assert "which does no worse" not in champion_section(shown, better)
+    assert "which does better" in section
+    assert "which does" not in champion_section(shown, better)
     [told] = advice(SimpleNamespace(**vars(run), headroom=None), {"operators": {}})
     assert told.startswith("Keep the best starting prompt.")
+
+
+def test_the_command_that_answers_as_measured_stands_before_the_prompt_alone():
+    """Calibrated 38 of 40 are right and raw 12: who copies the prompt gets the 12."""
+    raw, before, after = (np.arange(40) < num for num in (12, 30, 38))
+    test = compare(before, after, 0, 0.05, raw=(raw, raw))
+    shown = SimpleNamespace(
+        prompt="p", export="e", answers={}, changed=[], example=None, slots={}, alone=""
+    )
+    run = SimpleNamespace(test=test, claim=claim_of(test, is_baseline=False))
+    section = champion_section(shown, run)
+    assert section.index("(95.0 % right)") < section.index("The prompt alone (30.0 % right;")
+    told = verdict(run, [], has_advice=False)
+    assert "30 right (75.0 %; uncalibrated 30.0 %) and the champion 38 (95.0 %). Calib" in told
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():

@@ -58,6 +58,7 @@ def summary(champion: Policy = CHAMPION, prompt: str | None = None) -> SimpleNam
         baseline=SimpleNamespace(**told(BASELINE, str(render_prompt(BASELINE)))),
         test=SimpleNamespace(
             num_examples=3,
+            champion=Share(0.9, (0.8, 1.0)),
             champion_raw=Share(0.5, (0.2, 0.8)),
             baseline_raw=Share(0.25, (0.1, 0.4)),
             difference=Share(0.1, (0.0, 0.2)),
@@ -70,7 +71,7 @@ def test_the_text_has_the_label_words_the_calibration_an_example_and_what_change
     assert "complaint: ' negative'" in text
     assert "praise: ' praise'" in text
     assert "adding: complaint +0.50, praise -0.50" in text
-    assert "gets 0.500 on the same examples (the best starting prompt alone: 0.250)" in text
+    assert "gets 50.0 % of the same examples right (the best starting prompt alone: 25.0 %)" in text
     # the first that is answered right, with the word that is written for its label
     assert "Input: text <b>1</b>\\x1b[31m\nOutput: negative\n(answered complaint" in text
     assert "Sort it{+ now+}." in text
