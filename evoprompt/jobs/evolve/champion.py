@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.choices import correct, has_choices
+from evoprompt.fitness.catalog import KINDS
 from evoprompt.fitness.traits import lacks_labels
 from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.by_metric import MetricSummary, mean_grades
@@ -41,13 +42,12 @@ def pick_champion(
 ) -> Policy:
     """Return the finalist with the best pooled fitness; a tie goes to the fitter in the search.
     After a search by likelihood whose end goes by a metric, the one with the best mean grade on the
-    validation examples, and where answers are free the one that answers most right
-    (`pooled_accuracy`); of those that tie, as before.
+    validation examples, and where answers are free and their likelihood is all that counts, the one
+    that answers most right (`pooled_accuracy`); of those that tie, as before.
     """
     pooled = pooled_fitness(parts, journal, candidates, validated)
-    if parts.fitness.needs_answers:
-        chosen = {}
-    elif not (chosen := mean_grades(validated)) and not any(map(has_choices, validated.values())):
+    chosen = {} if parts.fitness.needs_answers else mean_grades(validated)
+    if not chosen and _is_likelihood_of_free_answers(parts, candidates, validated):
         chosen = pooled_accuracy(journal, candidates, validated)
 
     def worth(policy: Policy) -> tuple[float, float, float]:
@@ -55,6 +55,18 @@ def pick_champion(
         return chosen.get(policy.policy_id, 0.0), pooled[policy.policy_id], found.fitness
 
     return max(candidates, key=worth)
+
+
+def _is_likelihood_of_free_answers(
+    parts: Parts, candidates: Sequence[Policy], validated: Mapping[str, LabelScores]
+) -> bool:
+    """Return whether fitness is one of the package's likelihoods, of free answers, with no more to
+    it: no verdicts, lengths, side effects or remarks.
+    """
+    own = parts.fitness
+    is_plain = own.name in KINDS and not own.self_evaluation and not own.prompt_token_penalty
+    is_more = any(parts.taken(p) or parts.preferred(p) for p in candidates)
+    return is_plain and not is_more and not any(map(has_choices, validated.values()))
 
 
 def pooled_fitness(

@@ -12,6 +12,7 @@ from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import Sum
 from evoprompt.jobs.evolve.calibrator import Calibrator
 from evoprompt.jobs.evolve.champion import (
+    _is_likelihood_of_free_answers,
     finalists,
     pick_champion,
     pooled_fitness,
@@ -131,5 +132,13 @@ def test_free_answers_go_by_how_many_are_right_and_choices_by_likelihood(num_cho
     if num_choices > 1:
         with_choice = {p: s.first(1) for p, s in validated.items()}
         journal.scores = with_choice
-    champion = pick_champion(parts, journal, finalists(parts, journal), validated)
-    assert champion == picked
+    candidates = finalists(parts, journal)
+    assert pick_champion(parts, journal, candidates, validated) == picked
+    # where more counts than the likelihood, or something else, fitness decides
+    for more in ({"prompt_token_penalty": 1e-6}, {"self_evaluation": 1e-6}, {"name": "own:kind"}):
+        other = SimpleNamespace(**{**vars(parts), "fitness": replace(parts.fitness, **more)})
+        if "self_evaluation" not in more:
+            assert pick_champion(other, journal, candidates, validated) == SHORT
+        assert not _is_likelihood_of_free_answers(other, candidates, validated)
+    parts.preferred = lambda p: 0.001
+    assert pick_champion(parts, journal, candidates, validated) == SHORT
