@@ -308,7 +308,7 @@ def test_page_and_description_say_how_answers_are_compared(config_file: Path, tm
     page = (folder.path / "report.html").read_text()
     assert told in page
     assert told in summary_description(summary)
-    alone = f"gets {summary.test.champion_raw.value:.3f} on the same examples"
+    alone = f"gets {summary.test.champion_raw.percent} of the same examples right"
     assert alone in page
     assert alone in (folder.path / "champion.txt").read_text()
     raw = "best starting prompt, uncalibrated"
