@@ -64,9 +64,11 @@ def _is_likelihood_of_free_answers(
     it: no verdicts, lengths, side effects or remarks.
     """
     own = parts.fitness
-    is_plain = own.name in KINDS and not own.self_evaluation and not own.prompt_token_penalty
-    is_more = any(parts.taken(p) or parts.preferred(p) for p in candidates)
-    return is_plain and not is_more and not any(map(has_choices, validated.values()))
+    if own.name not in KINDS or own.needs_answers:
+        return False
+    is_more = own.self_evaluation > 0 or own.prompt_token_penalty > 0
+    is_more = is_more or any(parts.taken(p) or parts.preferred(p) for p in candidates)
+    return not is_more and not any(map(has_choices, validated.values()))
 
 
 def pooled_fitness(

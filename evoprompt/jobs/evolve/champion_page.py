@@ -112,9 +112,8 @@ def champion_section(shown: Showcase, summary: Summary) -> str:
         beside = "" if start is None else f"; the best starting prompt alone: {start.percent}"
         parts += [f"<h3>The prompt alone ({raw.percent} right{beside})</h3>", prompt]
     if shown.answers:
-        parts.append(paragraph(shown.alone))
-    if shown.answers:
         parts += [
+            paragraph(shown.alone),
             "<h3>Its answers, as they continue the prompt</h3>",
             copyable(answer_lines(shown.answers), "champion-answers", "the answers"),
             folded("How answers are compared", paragraph(f"{shown.compared}.")),

@@ -10,6 +10,7 @@ import pytest
 
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.likelihood import Sum
+from evoprompt.fitness.written import WrittenMetric
 from evoprompt.jobs.evolve.calibrator import Calibrator
 from evoprompt.jobs.evolve.champion import (
     _is_likelihood_of_free_answers,
@@ -140,5 +141,7 @@ def test_free_answers_go_by_how_many_are_right_and_choices_by_likelihood(num_cho
         if "self_evaluation" not in more:
             assert pick_champion(other, journal, candidates, validated) == SHORT
         assert not _is_likelihood_of_free_answers(other, candidates, validated)
+    metric = SimpleNamespace(**{**vars(parts), "fitness": Fitness("metric", WrittenMetric())})
+    assert not _is_likelihood_of_free_answers(metric, candidates, validated)
     parts.preferred = lambda p: 0.001
     assert pick_champion(parts, journal, candidates, validated) == SHORT
