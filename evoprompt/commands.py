@@ -96,6 +96,17 @@ def ui_command(
     raise typer.Exit(serve(runs, host, port, view, browser=browser))
 
 
+def _makes_folder(out: Path | None, *, dry_run: bool) -> bool:
+    """Return whether a job makes its folder: unless it is only listed, which takes none.
+
+    Raises:
+        UserError: a folder is given for a list.
+    """
+    if dry_run and out is not None:
+        raise UserError("--dry-run makes no folder; leave --out out")
+    return not dry_run
+
+
 def shots_command(
     config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: quick.")],
     out: Annotated[
@@ -113,10 +124,8 @@ def shots_command(
     from evoprompt.jobs.shots.session import show_plan, start
 
     read = load_shots(config, overrides or [])
-    if not dry_run:
+    if _makes_folder(out, dry_run=dry_run):
         start(read, out)
-    elif out is not None:
-        raise UserError("--dry-run makes no folder; leave --out out")
     else:
         show_plan(read)
 
@@ -138,10 +147,8 @@ def robustness_command(
     """
     from evoprompt.jobs.robustness.session import show_plan, start
 
-    if not dry_run:
+    if _makes_folder(out, dry_run=dry_run):
         start(run, overrides or [], out)
-    elif out is not None:
-        raise UserError("--dry-run makes no folder; leave --out out")
     else:
         show_plan(run, overrides or [])
 
@@ -163,10 +170,8 @@ def curriculum_command(
     from evoprompt.jobs.curriculum.session import show_forecast, start
 
     read = load_curriculum(config, overrides or [])
-    if not dry_run:
+    if _makes_folder(out, dry_run=dry_run):
         start(read, out)
-    elif out is not None:
-        raise UserError("--dry-run makes no folder; leave --out out")
     else:
         show_forecast(read)
 

@@ -16,7 +16,6 @@ from evoprompt.jobs.base import (
     begin_again,
     begun_again,
     going_on,
-    home,
     identify,
     taken_away,
     tell_data,
@@ -33,13 +32,14 @@ from evoprompt.jobs.curriculum.regions import Regions, load_regions
 from evoprompt.jobs.curriculum.tables import test_table
 from evoprompt.jobs.curriculum.tracked import ending_of, open_tracking, point_of
 from evoprompt.jobs.provenance import check_scoring, check_unchanged, provenance, with_settings
+from evoprompt.jobs.telling import telling
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import chats_of, memo_opener
 from evoprompt.report.table import to_rich
 from evoprompt.store.folder import SUMMARY, TRACKING
-from evoprompt.terminal import clock, new_console, program, short_path
-from evoprompt.tracking.courier import Courier, warn_untold
-from evoprompt.tracking.open import open_tracker, opener_of
+from evoprompt.terminal import clock, new_console
+from evoprompt.tracking.courier import Courier
+from evoprompt.tracking.open import opener_of
 
 
 def show_forecast(config: CurriculumConfig, console: Console | None = None) -> Forecast:
@@ -125,23 +125,9 @@ def _carry_out(
 def _told(
     config: CurriculumConfig, folder: CurriculumFolder, regions: Regions, console: Console
 ) -> Mapping[str, Any]:
-    tracker = open_tracker(config, home(folder.path))
-    status = "FAILED"
-    try:
+    with telling(config, folder, console, ending_of) as tracker:
         open_tracking(tracker, folder, config)
         summary = _play(config, folder, regions, console, tracker)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        console.print(
-            f"interrupted; what is committed is kept. To go on: {program()} resume "
-            f"{short_path(folder.path)}",
-            soft_wrap=True,
-        )
-        raise
-    finally:
-        ending = ending_of(folder) if status == "FINISHED" else None
-        warn_untold(folder.path, tracker.finish(status, ending))
     console.print(to_rich(test_table(summary), padding=1))
     tokens, seconds = summary["tokens"], summary["seconds"]["total"]
     console.print(

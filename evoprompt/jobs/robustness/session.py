@@ -16,7 +16,6 @@ from evoprompt.jobs.base import (
     begin_again,
     begun_again,
     going_on,
-    home,
     identify,
     job_of,
     taken_away,
@@ -39,11 +38,12 @@ from evoprompt.jobs.robustness.tables import (
     words_of,
 )
 from evoprompt.jobs.robustness.tracked import ending_of, open_tracking, points_of
+from evoprompt.jobs.telling import telling
 from evoprompt.report.table import new_table, to_rich
 from evoprompt.store.folder import SUMMARY
-from evoprompt.terminal import clock, new_console, program, short_path
-from evoprompt.tracking.courier import Courier, warn_untold
-from evoprompt.tracking.open import open_tracker, opener_of
+from evoprompt.terminal import clock, new_console
+from evoprompt.tracking.courier import Courier
+from evoprompt.tracking.open import opener_of
 
 
 def planned(run: Path, overrides: Sequence[str]) -> RobustnessConfig:
@@ -147,25 +147,11 @@ def _carry_out(study: Study, folder: RobustnessFolder, console: Console) -> Mapp
 
 
 def _told(study: Study, folder: RobustnessFolder, console: Console) -> Mapping[str, Any]:
-    tracker = open_tracker(study.config, home(folder.path))
-    status = "FAILED"
-    try:
+    with telling(study.config, folder, console, ending_of) as tracker:
         open_tracking(tracker, folder, study.config)
         summary = _measure(study, folder, console, tracker)
         for point in points_of(folder):
             tracker.log(point)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        console.print(
-            f"interrupted; what is committed is kept. To go on: {program()} resume "
-            f"{short_path(folder.path)}",
-            soft_wrap=True,
-        )
-        raise
-    finally:
-        ending = ending_of(folder) if status == "FINISHED" else None
-        warn_untold(folder.path, tracker.finish(status, ending))
     _show(console, folder, summary, tracker.location())
     return summary
 

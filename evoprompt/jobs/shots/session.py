@@ -18,7 +18,6 @@ from evoprompt.jobs.base import (
     begin_again,
     begun_again,
     going_on,
-    home,
     identify,
     taken_away,
     tell_data,
@@ -33,15 +32,16 @@ from evoprompt.jobs.shots.plan import Chain, Planner, Series, load_series, windo
 from evoprompt.jobs.shots.record import Cell
 from evoprompt.jobs.shots.tables import curve_table, name_of, percent, settings_table, words_of
 from evoprompt.jobs.shots.tracked import ending_of, open_tracking, points_of
+from evoprompt.jobs.telling import telling
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.together import JointMeasurer
 from evoprompt.report.table import new_table, to_rich
 from evoprompt.scoring.models import is_fetched
 from evoprompt.scoring.trie import count_rows
 from evoprompt.store.folder import SUMMARY
-from evoprompt.terminal import clock, new_console, program, short_path
-from evoprompt.tracking.courier import Courier, warn_untold
-from evoprompt.tracking.open import open_tracker, opener_of
+from evoprompt.terminal import clock, new_console
+from evoprompt.tracking.courier import Courier
+from evoprompt.tracking.open import opener_of
 
 
 def show_plan(config: ShotsConfig, console: Console | None = None) -> int:
@@ -159,25 +159,11 @@ def _carry_out(
 def _told(
     config: ShotsConfig, folder: ShotsFolder, series: Sequence[Series], console: Console
 ) -> Mapping[str, Any]:
-    tracker = open_tracker(config, home(folder.path))
-    status = "FAILED"
-    try:
+    with telling(config, folder, console, ending_of) as tracker:
         open_tracking(tracker, folder, config)
         summary = _measure(config, folder, series, console, tracker)
         for point in points_of(folder):
             tracker.log(point)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        console.print(
-            f"interrupted; what is committed is kept. To go on: {program()} resume "
-            f"{short_path(folder.path)}",
-            soft_wrap=True,
-        )
-        raise
-    finally:
-        ending = ending_of(folder) if status == "FINISHED" else None
-        warn_untold(folder.path, tracker.finish(status, ending))
     _show(console, folder, summary, tracker.location())
     return summary
 
