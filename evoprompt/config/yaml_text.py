@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,8 @@ def read_yaml(path: Path, what: str) -> tuple[Any, Node | None]:
         )
     text = read_text(path, what)
     try:
-        return parse_yaml(text)
+        values, root = _parsed(text)
+        return deepcopy(values), root
     except Mistake as mistake:
         raise UserError(f"{where}, line {mistake.line}: {mistake.problem}") from None
     except yaml.reader.ReaderError as error:
@@ -105,6 +108,11 @@ def read_yaml(path: Path, what: str) -> tuple[Any, Node | None]:
         place = f", line {mark.line + 1}" if mark is not None else ""
         reason = clip(str(getattr(error, "problem", error)))
         raise UserError(f"{where}{place} is not YAML: {reason}{_tab_hint(reason)}") from None
+
+
+@lru_cache(maxsize=4)  # a job asks for its folder's configuration many times
+def _parsed(text: str) -> tuple[Any, Node | None]:
+    return parse_yaml(text)
 
 
 def parse_yaml(text: str) -> tuple[Any, Node | None]:

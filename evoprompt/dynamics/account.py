@@ -11,7 +11,7 @@ as if each example's value did not depend on the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import hypot, sqrt
 from typing import Any, Self
@@ -84,12 +84,12 @@ class PriceAccount:
     @property
     def racing(self) -> float:
         """Selection of the births that were measured on more examples, over all rungs."""
-        return sum(rung.selection or 0.0 for rung in self.rungs.values())
+        return sum(r.selection for r in self.rungs.values() if r.selection is not None)
 
     @property
     def racing_shift(self) -> float:
         """By how much their means changed on more examples, over all rungs."""
-        return sum(rung.shift or 0.0 for rung in self.rungs.values())
+        return sum(r.shift for r in self.rungs.values() if r.shift is not None)
 
     @property
     def remeasurement(self) -> float:
@@ -220,7 +220,7 @@ def population_account(births: Births) -> GenerationAccount:
 
 def price_account(terms: GenerationTerms) -> dict[str, PriceAccount]:
     """Return every term of every trait."""
-    return {name: _trait(terms, place) for place, name in enumerate(terms.trait_names)}
+    return {name: _trait(terms, _number(place)) for place, name in enumerate(terms.trait_names)}
 
 
 def example_terms(before: Births, births: Births, cases: CaseColumns) -> dict[str, Floats]:
@@ -257,13 +257,10 @@ def example_terms(before: Births, births: Births, cases: CaseColumns) -> dict[st
             parental=None,
         ),
     )
-    accounts = [_trait(columns, place).terms() for place in range(num)]
-    left_out = ("residual", "reproduction/drift_variance")
-    return {
-        name: np.array([account[name] for account in accounts])
-        for name in accounts[0]
-        if name not in left_out
-    }
+    found: dict[str, Any] = dict(_trait(columns, lambda values: values).terms())
+    for name in ("residual", "reproduction/drift_variance"):
+        found.pop(name, None)
+    return found
 
 
 def example_errors(terms: Mapping[str, Floats], numbers: Iterable[int] = ()) -> dict[str, float]:
@@ -355,46 +352,49 @@ def _known(account: SelectionAccount | RungAccount) -> dict[str, float]:
     return {name: value for name, value in values if value is not None}
 
 
-def _trait(terms: GenerationTerms, place: int) -> PriceAccount:
+def _trait(terms: GenerationTerms, at: Callable[[Floats], Any]) -> PriceAccount:
+    """Return the account of one trait, or of all at once, of which `at` takes the numbers."""
     stage = terms.reproduction
     again = stage.remeasurement
-    giveback = None if again is None else float(again.giveback[place])
-    honest = None if giveback is None else float(stage.selection.total[place]) + giveback
+    giveback = None if again is None else at(again.giveback)
+    honest = None if giveback is None else at(stage.selection.total) + giveback
     return PriceAccount(
-        reproduction=_selection(stage.selection, place),
-        transmission=float(sum(values[place] for values in stage.transmission.values())),
-        transmission_by_operator={
-            name: float(values[place]) for name, values in stage.transmission.items()
-        },
-        immigration=float(stage.immigration[place]),
-        survival=_selection(terms.survival, place),
-        rungs={str(rung.examples): _rung(rung, place) for rung in terms.rungs},
-        change=float(terms.change[place]),
-        residual=float(terms.residual[place]),
-        batch_shift=None if again is None else float(again.shift[place]),
+        reproduction=_selection(stage.selection, at),
+        transmission=sum((at(v) for v in stage.transmission.values()), 0.0),
+        transmission_by_operator={name: at(v) for name, v in stage.transmission.items()},
+        immigration=at(stage.immigration),
+        survival=_selection(terms.survival, at),
+        rungs={str(rung.examples): _rung(rung, at) for rung in terms.rungs},
+        change=at(terms.change),
+        residual=at(terms.residual),
+        batch_shift=None if again is None else at(again.shift),
         noise_giveback=giveback,
         selection_honest=honest,
     )
 
 
-def _rung(terms: RungTerms, place: int) -> RungAccount:
-    chosen = None if terms.selection is None else _selection(terms.selection, place)
+def _number(place: int) -> Callable[[Floats], float]:
+    return lambda values: float(values[place])
+
+
+def _rung(terms: RungTerms, at: Callable[[Floats], Any]) -> RungAccount:
+    chosen = None if terms.selection is None else _selection(terms.selection, at)
     return RungAccount(
-        None if terms.shift is None else float(terms.shift[place]),
+        None if terms.shift is None else at(terms.shift),
         *((chosen.selection, chosen.between, chosen.within) if chosen else ()),
     )
 
 
-def _selection(terms: SelectionTerms, place: int) -> SelectionAccount:
-    def at(values: Floats | None) -> float | None:
-        return None if values is None else float(values[place])
+def _selection(terms: SelectionTerms, at: Callable[[Floats], Any]) -> SelectionAccount:
+    def known(values: Floats | None) -> Any:
+        return None if values is None else at(values)
 
     several = terms.num_islands > 1
     return SelectionAccount(
-        selection=float(terms.total[place]),
-        expected=at(terms.expected),
-        drift=at(terms.drift),
-        drift_variance=at(terms.drift_variance),
-        between=at(terms.between) if several else None,
-        within=at(terms.within) if several else None,
+        selection=at(terms.total),
+        expected=known(terms.expected),
+        drift=known(terms.drift),
+        drift_variance=known(terms.drift_variance),
+        between=known(terms.between) if several else None,
+        within=known(terms.within) if several else None,
     )

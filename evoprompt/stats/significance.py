@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import comb, exp, inf, isfinite, lgamma, log, sqrt
+from math import comb, exp, inf, isfinite, lgamma, log, log1p, pi, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -101,26 +101,30 @@ def t_quantile(probability: float, degrees: float) -> float:
     """Return the quantile of Student's t distribution, for a probability in [0.5, 1) and degrees of
     freedom above 0, whole or not.
 
-    P(T > t) = I_x(degrees/2, 1/2) / 2 with x = degrees / (degrees + t^2), solved for x by
-    bisection. Raises ValueError outside these ranges. Source: Abramowitz and Stegun 1964, eq.
-    26.7.1 and 26.5.27.
+    P(T > t) = I_x(degrees/2, 1/2) / 2 with x = degrees / (degrees + t^2). Its logarithm is concave
+    in log t, so Newton's steps on these two end at the one solution, from above after the first.
+    Raises ValueError outside these ranges. Source: Abramowitz and Stegun 1964, eq. 26.7.1 and
+    26.5.27.
     """
     if not 0.5 <= probability < 1 or not degrees > 0:
         raise ValueError(
             f"t_quantile({probability}, {degrees}): expected a probability in [0.5, 1) and "
             f"degrees above 0"
         )
-    low, high = 0.0, 1.0
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break  # no number lies between
-        low, high = (
-            (middle, high)
-            if _incomplete_beta(middle, degrees / 2, 0.5) < 2 * (1 - probability)
-            else (low, middle)
-        )
-    return sqrt(max(degrees * (1 - high) / high, 0.0))
+    if probability == 0.5:
+        return 0.0
+    half, t = degrees / 2, NormalDist().inv_cdf(probability)
+    scale = lgamma(half + 0.5) - lgamma(half) - log(pi * degrees) / 2
+    for _ in range(100):
+        tail = _incomplete_beta(degrees / (degrees + t * t), half, 0.5) / 2
+        if tail == 0:
+            return inf  # of so few degrees that no number is as large
+        density = exp(scale - (half + 0.5) * log1p(t * t / degrees))
+        step = log(tail / (1 - probability)) * tail / (t * density)
+        t *= exp(step)
+        if abs(step) < 1e-10:
+            break  # the next is its square
+    return t
 
 
 def signed_rank(differences: Sequence[float] | Floats) -> RankTest:

@@ -4,9 +4,6 @@ likeliest: a conditional logit model with ridges, for many weightings of the exa
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +17,6 @@ OFFSET_RIDGE, FACTOR_RIDGE = 0.5, 0.5
 LEAST_TEMPERATURE, MOST_FACTOR = 0.05, 20.0
 #: Newton steps at most, the gradient, nats, at which they end, and what of a worth is rounding.
 STEPS, ENOUGH, ROUNDING = 50, 1e-9, 1e-10
-#: Of the factors' curvature: over the examples e and the choices c.
-PRODUCT = "fe,fec,sfec,tec->fst"
 
 
 def stacked(
@@ -46,32 +41,33 @@ def stacked(
     """
     # what is maximised is concave in the parameters, so Newton's steps, shortened where they go
     # too far, lead to the one maximum
-    choices, start = batch.shape[1], np.tile(aims(len(sets)), (len(weights), 1))
-    parameters = np.concatenate([batch, start], axis=1)
-    if len(weights) > 1:  # all are near the one of all examples
+    choices, folds = batch.shape[1], len(weights)
+    start = np.tile(aims(len(sets)), (folds, 1))
+    parameters = np.concatenate([np.broadcast_to(batch, (folds, choices)), start], axis=1)
+    surface = _Surface(sets, gold, weights, parameters)
+    if folds > 1:  # all are near the one of all examples
         everything = np.ones((1, len(gold)))
         mean = -sets[0].mean(axis=0)
         offsets, factors = stacked(sets, gold, everything, (mean - mean.mean())[None])
-        parameters = np.tile(np.append(offsets, factors), (len(weights), 1))
-    least = _least(len(sets))
-    worth = _worth(sets, gold, weights, batch, parameters)
+        parameters = np.tile(np.append(offsets, factors), (folds, 1))
+    worth, gradient, curvature = surface.at(parameters)
     for _ in range(STEPS):
-        gradient, curvature = _slopes(sets, gold, weights, batch, parameters)
         if np.abs(gradient).max() < ENOUGH:
             break
         step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
-        length = np.ones((len(weights), 1))
+        length = np.ones((folds, 1))
         for _ in range(STEPS):
             candidate = parameters + length * step
-            candidate[:, choices:] = candidate[:, choices:].clip(least, MOST_FACTOR)
-            found = _worth(sets, gold, weights, batch, candidate)
-            worse = found < worth - ROUNDING
+            candidate[:, choices:] = candidate[:, choices:].clip(_least(len(sets)), MOST_FACTOR)
+            found = surface.at(candidate)
+            worse = found[0] < worth - ROUNDING
             if not worse.any():
                 break
             length[worse] /= 2
-        better = found >= worth - ROUNDING
-        parameters = np.where(better[:, None], candidate, parameters)
-        worth = np.where(better, found, worth)
+        parameters = np.where(worse[:, None], parameters, candidate)
+        worth = np.where(worse, worth, found[0])
+        gradient = np.where(worse[:, None], gradient, found[1])
+        curvature = np.where(worse[:, None, None], curvature, found[2])
     return parameters[:, :choices], parameters[:, choices:]
 
 
@@ -85,68 +81,69 @@ def _least(num_sets: int) -> Floats:
     return LEAST_TEMPERATURE * aims(num_sets)
 
 
-def _worth(
-    sets: Floats, gold: NDArray[np.int64], weights: Floats, batch: Floats, parameters: Floats
-) -> Floats:
-    """Return what is maximised, shape (fold,)."""
-    choices = batch.shape[1]
-    offsets, factors = parameters[:, :choices], parameters[:, choices:]
-    calibrated = log_softmax(np.einsum("fs,sec->fec", factors, sets) + offsets[:, None, :])
-    likelihood = (weights * calibrated[:, np.arange(len(gold)), gold]).sum(axis=1)
-    distance = OFFSET_RIDGE * ((offsets - factors[:, :1] * batch) ** 2).sum(axis=1)
-    moved = FACTOR_RIDGE * ((factors - aims(len(sets))) ** 2).sum(axis=1)
-    found: Floats = likelihood - distance - moved
-    return found
+class _Surface:
+    """What is maximised, as a function of the offsets and factors of every fold.
 
+    With q = (o, t), the utility of choice c for example e is x_ec . q, where x_ec has a one at c
+    and the values of the sets; what draws the parameters to q_0 = (batch, aims) is
 
-def _slopes(
-    sets: Floats, gold: NDArray[np.int64], weights: Floats, batch: Floats, parameters: Floats
-) -> tuple[Floats, Floats]:
-    """Return the gradient, shape (fold, parameter), and the negative of the Hessian, shape (fold,
-    parameter, parameter). Where a factor is at its bound and would leave, it is held.
+        1/2 (q - q_0)' A (q - q_0),  A = 2 OFFSET_RIDGE D' D + 2 FACTOR_RIDGE I_t
+
+    where D q = o - t_0 batch.
     """
-    choices, num = batch.shape[1], len(sets)
-    offsets, factors = parameters[:, :choices], parameters[:, choices:]
-    p = np.exp(log_softmax(np.einsum("fs,sec->fec", factors, sets) + offsets[:, None, :]))
-    expected = np.einsum("fec,sec->sfe", p, sets)
-    right = np.eye(choices)[gold]
-    apart = offsets - factors[:, :1] * batch
-    gradient = np.empty(parameters.shape)
-    gradient[:, :choices] = np.einsum("fe,fec->fc", weights, right - p) - 2 * OFFSET_RIDGE * apart
-    own = sets[:, np.arange(len(gold)), gold]
-    gradient[:, choices:] = np.einsum("fe,sfe->fs", weights, own[:, None, :] - expected)
-    gradient[:, choices] += 2 * OFFSET_RIDGE * (apart * batch).sum(axis=1)
-    gradient[:, choices:] -= 2 * FACTOR_RIDGE * (factors - aims(num))
-    curvature = np.zeros((len(weights), choices + num, choices + num))
-    curvature[:, :choices, :choices] = -np.einsum("fe,fec,fed->fcd", weights, p, p)
-    diagonal = np.arange(choices)
-    curvature[:, diagonal, diagonal] += np.einsum("fe,fec->fc", weights, p) + 2 * OFFSET_RIDGE
-    beyond = sets[:, None] - expected[..., None]  # (set, fold, example, choice)
-    cross = np.einsum("fe,fec,sfec->fcs", weights, p, beyond)
-    cross[:, :, 0] -= 2 * OFFSET_RIDGE * batch
-    curvature[:, :choices, choices:] = cross
-    curvature[:, choices:, :choices] = cross.transpose(0, 2, 1)
-    order = _order(weights.shape, p.shape, beyond.shape, sets.shape)
-    curvature[:, choices:, choices:] = np.einsum(
-        PRODUCT, weights, p, beyond, sets, optimize=order
-    ) + 2 * FACTOR_RIDGE * np.eye(num)
-    curvature[:, choices, choices] += 2 * OFFSET_RIDGE * (batch**2).sum(axis=1)
-    slope = gradient[:, choices:]
-    held = ((factors <= _least(num)) & (slope < 0)) | ((factors >= MOST_FACTOR) & (slope > 0))
-    fold, which = np.nonzero(held)
-    at = choices + which
-    gradient[fold, at] = 0.0
-    kept = curvature[fold, at, at]
-    curvature[fold, at, :] = curvature[fold, :, at] = 0.0
-    curvature[fold, at, at] = kept
-    return gradient, curvature
 
+    def __init__(
+        self, sets: Floats, gold: NDArray[np.int64], weights: Floats, centre: Floats
+    ) -> None:
+        """Take the arguments of `stacked`, and q_0, shape (fold, parameter)."""
+        sets = sets - sets.mean(axis=-1, keepdims=True)  # changes no softmax, and rounds less
+        self._sets, self._gold, self._weights, self._centre = sets, gold, weights, centre
+        (num, _, choices), folds = sets.shape, len(weights)
+        to_batch = np.zeros((folds, choices, choices + num))
+        to_batch[:, :, :choices] = np.eye(choices)
+        to_batch[:, :, choices] = -centre[:, :choices]
+        self._drawn = 2 * OFFSET_RIDGE * to_batch.transpose(0, 2, 1) @ to_batch
+        of_factors = np.arange(choices, choices + num)
+        self._drawn[:, of_factors, of_factors] += 2 * FACTOR_RIDGE
+        own = sets[:, np.arange(len(gold)), gold].T
+        self._right = weights @ np.concatenate([np.eye(choices)[gold], own], axis=1)
+        self._products = (sets[:, None] * sets).reshape(num * num, -1).T
 
-@cache
-def _order(*shapes: tuple[int, ...]) -> list[Any]:
-    """Return in which order factors of these shapes are multiplied."""
-    found: list[Any] = np.einsum_path(PRODUCT, *map(np.empty, shapes), optimize="greedy")[0]
-    return found
+    def at(self, parameters: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return what is maximised, shape (fold,), its gradient, shape (fold, parameter), and the
+        negative of its Hessian, shape (fold, parameter, parameter). Where a factor is at its bound
+        and would leave, it is held.
+        """
+        sets, weights, (num, examples, choices) = self._sets, self._weights, self._sets.shape
+        offsets, factors = parameters[:, :choices], parameters[:, choices:]
+        utility = (factors @ sets.reshape(num, -1)).reshape(-1, examples, choices)
+        logs = log_softmax(utility + offsets[:, None])
+        p = np.exp(logs)
+        moved = parameters - self._centre
+        pull = (self._drawn @ moved[..., None])[..., 0]
+        likelihood = (weights * logs[:, np.arange(examples), self._gold]).sum(axis=1)
+        worth: Floats = likelihood - (moved * pull).sum(axis=1) / 2
+        of_sets = (p[:, None] * sets).sum(axis=-1).transpose(0, 2, 1)
+        expected = np.concatenate([p, of_sets], axis=2)  # of x, (fold, example, parameter)
+        weighted = weights[..., None] * expected
+        gradient = self._right - weighted.sum(axis=1) - pull
+        curvature = self._drawn - weighted.transpose(0, 2, 1) @ expected
+        q, diagonal = weights[..., None] * p, np.arange(choices)
+        curvature[:, diagonal, diagonal] += q.sum(axis=1)
+        cross = (q[:, None] * sets).sum(axis=2)
+        curvature[:, choices:, :choices] += cross
+        curvature[:, :choices, choices:] += cross.transpose(0, 2, 1)
+        squares = q.reshape(len(q), -1) @ self._products
+        curvature[:, choices:, choices:] += squares.reshape(-1, num, num)
+        slope = gradient[:, choices:]
+        held = ((factors <= _least(num)) & (slope < 0)) | ((factors >= MOST_FACTOR) & (slope > 0))
+        fold, which = np.nonzero(held)
+        at = choices + which
+        gradient[fold, at] = 0.0
+        kept = curvature[fold, at, at]
+        curvature[fold, at, :] = curvature[fold, :, at] = 0.0
+        curvature[fold, at, at] = kept
+        return worth, gradient, curvature
 
 
 def log_softmax(values: Floats) -> Floats:
