@@ -23,9 +23,10 @@ from evoprompt.commands import (
     ui_command,
 )
 from evoprompt.errors import UserError, printable
-from evoprompt.exits import exit_status
+from evoprompt.exits import exit_status, log_safely
 from evoprompt.interrupt import install_signal_handlers
 from evoprompt.lookups import config_command, doctor_command, tasks_command
+from evoprompt.plugins import refuse_code
 from evoprompt.scaling_commands import scaling
 from evoprompt.streams import take_any_text
 
@@ -377,8 +378,18 @@ def models_command(
 @app.callback(invoke_without_command=True)
 def version_option(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    no_code: Annotated[
+        bool,
+        typer.Option(
+            "--no-code",
+            help="Refuse configurations that import code: plug-ins, module:name, files of the "
+            "LM Evaluation Harness. May stand after a command, too.",
+        ),
+    ] = False,
 ) -> None:
     """Evolve prompts for open-weight language models, and see why they improve."""
+    if no_code:
+        refuse_code()
     if version:
         from evoprompt.about import __version__
 
@@ -392,6 +403,7 @@ def main() -> None:
     """
     install_signal_handlers()
     take_any_text()
+    log_safely()
     sys.exit(exit_status(lambda: app(standalone_mode=False)))
 
 

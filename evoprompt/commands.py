@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 from typer.core import TyperGroup
 
-from evoprompt.errors import UserError
+from evoprompt.errors import UserError, printable
 
 SetOption = Annotated[
     Optional[list[str]],
@@ -19,6 +20,8 @@ SetOption = Annotated[
         "config's folder. Repeatable.",
     ),
 ]
+#: Refuses configurations that import code, whatever the command.
+NO_CODE_OPTION = "--no-code"
 UrlOption = Annotated[
     Optional[str],
     typer.Option(help="Of a server that holds the run's model; default: who scored in the run."),
@@ -30,6 +33,12 @@ class Commands(TyperGroup):
 
     Jobs are looked for when a command is none of those, so that the others begin fast.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options that stand before a command, and `--no-code` wherever it stands."""
+        if NO_CODE_OPTION in args:
+            args = [NO_CODE_OPTION, *(arg for arg in args if arg != NO_CODE_OPTION)]
+        return list(super().parse_args(ctx, args))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its whole first sentence, on as many lines as it takes."""
@@ -192,7 +201,9 @@ def export_command(
     """Print a run's champion in a form that other programs take."""
     from evoprompt.jobs.export.forms import export
 
-    typer.echo(export(run, form), nl=False)
+    text = export(run, form)
+    # a terminal acts on some characters; a file or another program gets them as they are
+    typer.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def init_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 from collections.abc import Callable
 
@@ -21,6 +22,24 @@ KEPT = (
     "What was committed is kept; once that is mended, go on with a run, sweep or loop by "
     "evoprompt resume FOLDER"
 )
+
+
+class SafeFormatter(logging.Formatter):
+    """Writes warnings without passwords and tokens, and without characters that act on a
+    terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return printable(without_secrets(super().format(record)))
+
+
+def log_safely() -> None:
+    """From now on show warnings of this package and of others on the standard error, as
+    `SafeFormatter` writes them, where nobody else has said where they go.
+    """
+    assert logging.lastResort is not None, "the standard library has one"
+    logging.lastResort.setFormatter(SafeFormatter())
 
 
 def exit_status(command: Callable[[], int | None]) -> int:
@@ -78,7 +97,8 @@ def _other(error: Exception) -> int:
 
     if isinstance(error, sqlite3.Error):
         return _say(f"a database cannot be written or read ({error}). {KEPT}", 1)
-    typer.echo(without_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
+    text = without_secrets("".join(traceback.format_exception(error)))
+    typer.echo(printable(text), err=True, nl=False)
     return 1
 
 

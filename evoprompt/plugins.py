@@ -12,18 +12,56 @@ Knows names and imports. Does not know what the things are.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module, metadata
 from itertools import count
 from typing import Any
 
-from evoprompt.errors import UserError, nearest
+from evoprompt.errors import UserError, nearest, quoted
+
+logger = logging.getLogger(__name__)
 
 GROUP = "evoprompt"
+#: Variable of the environment that is set where no configuration may have code imported; processes
+#: that are started here have it too.
+NO_CODE = "EVOPROMPT_NO_CODE"
 
 #: What a program gave as an object rather than by name, by kind and name; it is known in this
 #: process alone.
 _given: dict[tuple[str, str], Any] = {}
+_told: set[str] = set()
+
+
+def refuse_code() -> None:
+    """From now on refuse what would import code that is not the package's own."""
+    os.environ[NO_CODE] = "1"
+
+
+def may_import() -> bool:
+    """Return whether a configuration may have code imported."""
+    return not os.environ.get(NO_CODE)
+
+
+def tell_code(place: str, where: str) -> None:
+    """Say, once, that code is about to be imported because a configuration says so.
+
+    Args:
+        place: what is imported.
+        where: the configuration names it.
+
+    Raises:
+        UserError: no code may be imported.
+    """
+    if not may_import():
+        raise UserError(
+            f"{where} imports code, {quoted(place)}, and --no-code ({NO_CODE}) refuses that; leave "
+            f"it out of the configuration, or run without --no-code if you trust who wrote both"
+        )
+    if place not in _told:
+        _told.add(place)
+        logger.warning("%s imports code: %s", where, quoted(place))
 
 
 def find(
@@ -41,7 +79,7 @@ def find(
         parts: attributes that such a thing has; a thing without one of them is none.
 
     Raises:
-        UserError: nothing stands for the name, it cannot be imported, or it is no such thing.
+        UserError: nothing stands for the name, it is no such thing, or it may not be imported.
     """
     found = _find(kind, name, table, where)
     missing = [part for part in parts if not hasattr(found, part)]
@@ -60,8 +98,10 @@ def _find(kind: str, name: str, table: Mapping[str, Any], where: str) -> Any:
         entry = table[name]
         return _made(_imported(entry, where) if isinstance(entry, str) else entry, where)
     if ":" in name:
+        tell_code(name, where)
         return _made(_imported(name, where), where)
     for point in metadata.entry_points(group=GROUP, name=f"{kind}.{name}"):
+        tell_code(f"{point.value} (plug-in {name})", where)
         return _made(_imported(point.value, where), where)
     known = names(kind, table)
     hint = nearest(name, known) if known else "none is installed"

@@ -58,6 +58,10 @@ def import_ray(workers: WorkersConfig) -> Any:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
+    if not workers.ray_address:
+        # who imported it before may have had another environment; it reads the variable once
+        alone = os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"].lower() in ("0", "false")
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = not alone
     return ray
 
 

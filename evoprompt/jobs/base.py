@@ -21,7 +21,7 @@ from evoprompt.errors import InexactScoringError, UserError
 from evoprompt.jobs.provenance import SCORING, provenance
 from evoprompt.measurement.answers import Answering
 from evoprompt.measurement.model import chats_of
-from evoprompt.plugins import find, names
+from evoprompt.plugins import find, may_import, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import fetching, is_fetched
 from evoprompt.store.folder import CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
@@ -123,7 +123,7 @@ def job_of(folder: Path) -> Job:
         UserError: no job did, or the one that did is not installed.
     """
     *first, last = JOBS
-    others = [name for name in names("job", JOBS) if name not in JOBS]
+    others = [name for name in names("job", JOBS) if name not in JOBS] if may_import() else []
     for name in (*first, *others, last):
         job: Job = find("job", name, JOBS, "jobs")
         if job.owns(folder):

@@ -78,7 +78,7 @@ def init(
             file.
     """
     target = out or _beside(source)
-    if target.exists() and not force:
+    if (target.exists() or target.is_symlink()) and not force:
         raise UserError(f"{target} exists; give another name with -o, or --force to write over it")
     given = FieldsConfig.model_validate({k: v for k, v in fields.items() if v is not None})
     found = look(source, given)
@@ -90,7 +90,11 @@ def init(
     if is_file:  # as it is found from where the configuration will be
         config = config.model_copy(update={"task": config.task.model_copy(update={"path": source})})
     task = load_task(config.task)
-    target.write_text(text, encoding="utf-8")
+    if not force:  # made here: not what a link leads to
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        target.write_text(text, encoding="utf-8")
     return target, task
 
 

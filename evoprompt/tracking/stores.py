@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evoprompt.errors import UserError
 from evoprompt.masking import MASK, without_secrets
+from evoprompt.store.names import refuse_links
 from evoprompt.tracking.base import StoreDownError
 
 SQLITE = "sqlite:///"
@@ -46,7 +47,12 @@ def default_uri(runs: Path) -> str:
 
 
 def beside(runs: Path) -> str:
-    """Return the SQLite store in the folder of the runs."""
+    """Return the SQLite store in the folder of the runs.
+
+    Raises:
+        UserError: it, or the folder of its artifacts, is a link.
+    """
+    refuse_links([runs / "mlflow.db", runs / ARTIFACTS])
     return f"{SQLITE}{runs.resolve() / 'mlflow.db'}"
 
 
@@ -60,13 +66,13 @@ def candidates(runs: Path, known: str | None) -> list[str]:
 
     Raises:
         StoreDownError: the store that is known needs a password that the environment does not
-            have.
+            have, or would get one that is not known to be for it.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if known is None:
         return [default_uri(runs)]
     found = [_absolute(given)] if given else []
-    if MASK not in known:
+    if MASK not in known and not _would_get_secrets(known):
         found.append(known)
     if database_file(beside(runs)).exists():
         found.append(beside(runs))
@@ -75,6 +81,14 @@ def candidates(runs: Path, known: str | None) -> list[str]:
             f"the run is in {known}; set MLFLOW_TRACKING_URI to that, with its password"
         )
     return list(dict.fromkeys(found))
+
+
+def _would_get_secrets(address: str) -> bool:
+    """Return whether MLflow would send the environment's token or password to a server that only a
+    folder names, which may be from somebody else.
+    """
+    secrets = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
+    return address.startswith(("http://", "https://")) and any(map(os.environ.get, secrets))
 
 
 def database_file(uri: str) -> Path:

@@ -150,6 +150,7 @@ def resume(path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = 
             f"sweep made"
         )
     refuse_links(path.iterdir())
+    refuse_links(file for run in path.iterdir() if run.is_dir() for file in run.iterdir())
     with RunFolder(path.resolve()).owned():
         return _go_on(path, overrides, accept_changes=accept_changes)
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
+from evoprompt.errors import UserError, quoted
+from evoprompt.store.names import folder_name
+
 Status = Literal["waiting", "running", "interrupted", "failed", "done"]
 Settings = Mapping[str, Any]  #: dotted key of the run configuration to value
 
@@ -46,7 +49,16 @@ class SweepRow:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the row of `to_dict`'s values."""
+        """Return the row of `to_dict`'s values.
+
+        Raises:
+            UserError: its folder is not one within the sweep's.
+        """
+        if folder_name(str(values["folder"])) != values["folder"]:
+            raise UserError(
+                f"a run of a sweep has the folder {quoted(values['folder'])}, which is not the "
+                f"name of one in the sweep's; do not use this sweep unless you trust who wrote it"
+            )
         return cls(
             values["number"],
             values["folder"],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from evoprompt.errors import UserError, nearest, quoted
+from evoprompt.plugins import tell_code
 
 #: What a task asks of a model, of what this package measures.
 TAKEN = ("multiple_choice", "loglikelihood", "generate_until")
@@ -59,6 +60,9 @@ def settings_of(name: str) -> dict[str, Any]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
+        if path == Path(name):
+            # its functions are imported from the folder of the file
+            tell_code(name, "task.lm_eval")
         plain = load_yaml(path, resolve_func=False)
         _refuse_kinds(plain, name)
         settings: dict[str, Any] = load_yaml(path)

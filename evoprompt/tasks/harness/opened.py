@@ -107,10 +107,17 @@ def _built(settings: dict[str, Any], name: str, is_local: bool) -> Any:
 
 @contextmanager
 def _compiled_once() -> Iterator[None]:
-    """Keep the harness's templates compiled: it compiles one anew for every example."""
+    """Keep the harness's templates compiled: it compiles one anew for every example. They see no
+    more of Python than their documents: a template of a received file could run programs.
+    """
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
     from lm_eval.utils import env
 
-    env.from_string = lru_cache(maxsize=256)(env.from_string)
+    closed = ImmutableSandboxedEnvironment(
+        undefined=env.undefined, keep_trailing_newline=env.keep_trailing_newline
+    )
+    closed.filters = env.filters
+    env.from_string = lru_cache(maxsize=256)(closed.from_string)
     try:
         yield
     finally:
