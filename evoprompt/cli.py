@@ -25,7 +25,7 @@ from evoprompt.commands import (
 from evoprompt.errors import UserError, printable
 from evoprompt.exits import exit_status, log_safely
 from evoprompt.interrupt import install_signal_handlers
-from evoprompt.lookups import config_command, doctor_command, tasks_command
+from evoprompt.lookups import config_command, doctor_command, models_command, tasks_command
 from evoprompt.plugins import refuse_code
 from evoprompt.scaling_commands import scaling
 from evoprompt.streams import take_any_text
@@ -334,45 +334,7 @@ def score_command(
     score_file(config, input, output, stats)
 
 
-@app.command("models")
-def models_command(
-    fetch: Annotated[
-        Optional[str],
-        typer.Option(
-            help="Fetch and convert an embedded model now, rather than when it is first used."
-        ),
-    ] = None,
-    clear_memo: Annotated[
-        bool, typer.Option("--clear-memo", help="Delete the scores that are kept of earlier runs.")
-    ] = False,
-) -> None:
-    """List the embedded models, where the cache has them, and what the memo of scores has."""
-    from evoprompt.errors import nearest
-    from evoprompt.scoring.memo import clear_memo as clear
-    from evoprompt.scoring.memo import describe_memo
-    from evoprompt.scoring.models import (
-        EMBEDDED,
-        embedded_folder,
-        fetch_embedded,
-        fetching,
-        is_fetched,
-        memo_file,
-    )
-
-    if fetch is not None:
-        if fetch not in EMBEDDED:
-            raise UserError(f"there is no embedded model '{fetch}'; {nearest(fetch, EMBEDDED)}")
-        if not is_fetched(fetch):
-            typer.echo(f"{fetch}: {fetching(fetch)}")
-            fetch_embedded(fetch)
-    if clear_memo:
-        clear(memo_file())
-    for name, model in EMBEDDED.items():
-        missing = f"not fetched yet ({model.megabytes} MB, {model.gigabytes} GB converted)"
-        typer.echo(
-            f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else missing}"
-        )
-    typer.echo(f"memo of scores: {describe_memo(memo_file())}")
+app.command("models")(models_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -77,3 +77,43 @@ def config_command(
         names = ", ".join(shipped_names(job))
         if names:
             typer.echo(f"\nconfigurations by name (evoprompt {job} NAME): {names}")
+
+
+def models_command(
+    fetch: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Fetch and convert an embedded model now, rather than when it is first used."
+        ),
+    ] = None,
+    clear_memo: Annotated[
+        bool, typer.Option("--clear-memo", help="Delete the scores that are kept of earlier runs.")
+    ] = False,
+) -> None:
+    """List the embedded models, where the cache has them, and what the memo of scores has."""
+    from evoprompt.errors import nearest
+    from evoprompt.scoring.memo import clear_memo as clear
+    from evoprompt.scoring.memo import describe_memo
+    from evoprompt.scoring.models import (
+        EMBEDDED,
+        embedded_folder,
+        fetch_embedded,
+        fetching,
+        is_fetched,
+        memo_file,
+    )
+
+    if fetch is not None:
+        if fetch not in EMBEDDED:
+            raise UserError(f"there is no embedded model '{fetch}'; {nearest(fetch, EMBEDDED)}")
+        if not is_fetched(fetch):
+            typer.echo(f"{fetch}: {fetching(fetch)}")
+            fetch_embedded(fetch)
+    if clear_memo:
+        clear(memo_file())
+    for name, model in EMBEDDED.items():
+        missing = f"not fetched yet ({model.megabytes} MB, {model.gigabytes} GB converted)"
+        typer.echo(
+            f"{name}: {model.about}; {embedded_folder(name) if is_fetched(name) else missing}"
+        )
+    typer.echo(f"memo of scores: {describe_memo(memo_file())}")
