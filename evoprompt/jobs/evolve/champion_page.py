@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from evoprompt.errors import clip
-from evoprompt.jobs.evolve.findings import trust_text
+from evoprompt.jobs.evolve.findings import leads_with_gain, trust_text
 from evoprompt.jobs.evolve.predictions import Change, Confusion, Prediction, changes, confusion
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.showcase import Showcase, answer_lines, answered
@@ -29,6 +29,8 @@ CALIBRATED = (
     "Calibrated: how likely the model finds each answer is corrected by what it said of labelled "
     "examples, which costs no further call of the model."
 )
+#: What an interval tells.
+INTERVAL = "The intervals tell what other examples of this kind would most likely show."
 
 
 def verdict(summary: Summary, rows: Sequence[Prediction], *, has_advice: bool) -> str:
@@ -48,7 +50,12 @@ def verdict(summary: Summary, rows: Sequence[Prediction], *, has_advice: bool) -
 
 def _grounds(summary: Summary, rows: Sequence[Prediction]) -> str:
     """Return in plain words how good both prompts are on the test, and how sure that is."""
-    test, held = summary.test, summary.claim is not None and summary.claim.verdict == "baseline"
+    test, claim = summary.test, summary.claim
+    held = claim is not None and claim.verdict == "baseline"
+    if claim is not None and leads_with_gain(test, claim.verdict):
+        chance = _by_guessing(rows)
+        guess = "" if chance is None else f" Guessing gets {100 * chance:.0f} % of them right."
+        return f"The search never saw these test examples.{guess} {CALIBRATED} {INTERVAL}"
     if test.mcnemar is not None:
         right = [round(part.value * test.num_examples) for part in (test.baseline, test.champion)]
         told = (

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from evoprompt.arrays import Floats
-from evoprompt.jobs.held_out import HeldOut
+from evoprompt.jobs.held_out import HeldOut, Share
 from evoprompt.seeding import Stream, generator
 from evoprompt.stats.optimism import shrinkage_optimism
 from evoprompt.stats.rank_correlation import RankCorrelation, rank_correlation
@@ -20,6 +20,7 @@ from evoprompt.stats.two_way import side_by_side
 
 #: The chance that a share of examples so large is not among those of a test.
 UNLIKELY = 0.05
+NOT_SHOWN = "It is not shown that the champion is better than the best starting prompt"
 
 Verdict = Literal["better", "not shown", "worse", "baseline"]
 
@@ -42,22 +43,66 @@ def claim_of(test: HeldOut, *, is_baseline: bool, alpha: float = 0.05) -> Claim:
         is_baseline: whether the champion is the best starting prompt itself.
         alpha: of the intervals of the check, which cover 1 - alpha.
     """
-    plain = _compared(test, "the best starting prompt", is_baseline=is_baseline, alpha=alpha)
+    plain = _compared(test, is_baseline=is_baseline, alpha=alpha)
     if (gain := test.gain) is None:
         return plain
     low, high = (100 * end for end in gain.ci)
     size = f"{100 * gain.value:+.1f} points"
     ends = f"{100 * (1 - alpha):g} % interval {low:+.1f} to {high:+.1f}"
-    if plain.verdict == "not shown" and low > 0:
-        beside = _compared(test, "that prompt calibrated likewise", is_baseline=False, alpha=alpha)
-        first = f"Calibrated, the champion gains {size} over the best starting prompt as it is"
-        return Claim(plain.verdict, f"{first} ({ends}). {beside.text}")
+    if leads_with_gain(test, plain.verdict) and test.baseline_raw is not None:
+        right, before = _right(test, test.champion), _right(test, test.baseline_raw)
+        return Claim(
+            plain.verdict,
+            f"The champion, calibrated, answers {right} of {test.num_examples} test examples "
+            f"right, and the best starting prompt, as it is, {before}: {size} ({ends}). "
+            f"{_added(test, plain.verdict)}",
+        )
     subject = "it" if is_baseline else "the champion"
-    more = f"Calibrated, {subject} gains {size} over that prompt as it is ({ends})."
+    more = f"Calibrated, {subject} has {size} against that prompt as it is ({ends})."
     return Claim(plain.verdict, f"{plain.text} {more}")
 
 
-def _compared(test: HeldOut, rival: str, *, is_baseline: bool, alpha: float) -> Claim:
+def leads_with_gain(test: HeldOut, verdict: Verdict) -> bool:
+    """Return whether the first thing to say is what is gained over the best starting prompt as it
+    is: it is shown, and calibrated the champion is not shown to be worse than that prompt.
+    """
+    is_shown = test.gain is not None and test.gain.ci[0] > 0
+    return is_shown and verdict in ("better", "not shown")
+
+
+def _added(test: HeldOut, verdict: Verdict) -> str:
+    """Return what the search added to calibration."""
+    shown = "is not shown" if verdict == "not shown" else "is shown"
+    beside = f"Calibration is part of this; that the search adds to it {shown}: that prompt"
+    if (most := _most_different(test)) is not None:
+        return f"{beside}, calibrated too, answers the same ones right. {_may_differ(most)}"
+    value, low, high = (100 * v for v in (test.difference.value, *test.difference.ci))
+    size = f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"
+    return f"{beside}, calibrated too, answers {_right(test, test.baseline)} ({size})."
+
+
+def _right(test: HeldOut, share: Share) -> int:
+    return round(share.value * test.num_examples)
+
+
+def _most_different(test: HeldOut) -> float | None:
+    """Return the greatest share of all examples that both may answer differently, where they answer
+    the same of the test right; None where they do not.
+    """
+    if test.mcnemar is None or test.mcnemar.num_different:
+        return None
+    most: float = 1 - UNLIKELY ** (1 / test.num_examples)
+    return most
+
+
+def _may_differ(most: float) -> str:
+    return (
+        f"They may still differ on up to {100 * most:.0f} % of all examples: had they differed on "
+        f"more, one of these would most likely have shown it."
+    )
+
+
+def _compared(test: HeldOut, *, is_baseline: bool, alpha: float) -> Claim:
     if is_baseline:
         return Claim(
             "baseline",
@@ -71,23 +116,17 @@ def _compared(test: HeldOut, rival: str, *, is_baseline: bool, alpha: float) -> 
         f"{100 * value:+.1f} points of {what} on {test.num_examples} test examples, "
         f"{100 * (1 - alpha):g} % interval {100 * low:+.1f} to {100 * high:+.1f}"
     )
-    if test.mcnemar is not None and not test.mcnemar.num_different:
-        most = 1 - UNLIKELY ** (1 / test.num_examples)
+    if (most := _most_different(test)) is not None:
         return Claim(
             "not shown",
-            f"It is not shown that the champion is better than {rival}: both "
-            f"answer the same of {test.num_examples} test examples right. They may still differ on "
-            f"up to {100 * most:.0f} % of all examples: had they differed on more, one of these "
-            f"would most likely have shown it.",
+            f"{NOT_SHOWN}: both answer the same of {test.num_examples} test examples right. "
+            f"{_may_differ(most)}",
         )
     if low > 0:
-        return Claim("better", f"The champion is better than {rival}: {size}.")
+        return Claim("better", f"The champion is better than the best starting prompt: {size}.")
     if high < 0:
-        return Claim("worse", f"The champion is worse than {rival}: {size}.")
-    return Claim(
-        "not shown",
-        f"It is not shown that the champion is better than {rival}: {size}, which includes 0.",
-    )
+        return Claim("worse", f"The champion is worse than the best starting prompt: {size}.")
+    return Claim("not shown", f"{NOT_SHOWN}: {size}, which includes 0.")
 
 
 @dataclass(frozen=True, slots=True)

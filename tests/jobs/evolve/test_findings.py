@@ -78,10 +78,23 @@ def test_a_claim_tells_the_gain_over_the_prompt_as_it_is(is_baseline: bool):
     assert 0.5 < test.gain.ci[0] < 0.7 < test.gain.ci[1] < 0.9
     claim = claim_of(test, is_baseline=is_baseline)
     assert claim.verdict == ("baseline" if is_baseline else "not shown")
-    assert "gains +70.0 points over " in claim.text
-    assert claim.text.startswith("Calibrated, the champion gains") != is_baseline
-    assert ("better than that prompt calibrated likewise: +5.0" in claim.text) != is_baseline
-    assert "gains" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
+    assert "+70.0 points" in claim.text
+    lead = (
+        "The champion, calibrated, answers 38 of 40 test examples right, and the best starting "
+        "prompt, as it is, 10: +70.0 points (95 % interval "
+    )
+    assert claim.text.startswith(lead) != is_baseline
+    told = "is not shown: that prompt, calibrated too, answers 36 (+5.0 points, +0.0 to +12.5)"
+    assert (told in claim.text) != is_baseline
+    assert "against" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
+
+
+def test_a_search_that_changed_no_calibrated_answer_added_nothing_that_is_shown():
+    raw, right = np.arange(40) < 10, np.arange(40) < 36
+    claim = claim_of(compare(right, right, 0, 0.05, raw=(raw, raw)), is_baseline=False)
+    assert claim.verdict == "not shown"
+    assert "that prompt, calibrated too, answers the same ones right. They may" in claim.text
+    assert "up to 7 %" in claim.text  # .93^40 = .05
 
 
 def test_two_that_answer_a_small_test_alike_are_not_said_to_be_equal():
@@ -159,7 +172,9 @@ def test_the_command_that_answers_as_measured_stands_before_the_prompt_alone():
     section = champion_section(shown, run)
     assert section.index("(95.0 % right)") < section.index("The prompt alone (30.0 % right;")
     told = verdict(run, [], has_advice=False)
-    assert "30 right (75.0 %; uncalibrated 30.0 %) and the champion 38 (95.0 %). Calib" in told
+    assert "38 of 40 test examples right, and the best starting prompt, as it is, 12: +65.0" in told
+    assert "the search adds to it is shown: that prompt, calibrated too, answers 30 (+20.0" in told
+    assert "The search never saw these test examples. Calibrated: how likely" in told
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
