@@ -102,6 +102,11 @@ class HeldOut:
     #: None where grades are more than right and wrong, and of checks that were written without it
     mcnemar: McNemar | None = None
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether answers are right or wrong, and nothing between."""
+        return self.metric == "accuracy" or self.mcnemar is not None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the check as a summary has it."""
         return {n: value for n, value in asdict(self).items() if value is not None}

@@ -27,14 +27,22 @@ def advice(summary: Summary | None, dynamics: Mapping[str, Any]) -> list[str]:
 
 def _on_test(summary: Summary) -> Iterator[str]:
     test, headroom = summary.test, summary.headroom
+    is_hopeless = headroom is not None and headroom.verdict == "little to win"
+    if not summary.generations and not is_hopeless:
+        yield (
+            "The run ended with its first generation, so hardly anything was searched: give it a "
+            "larger budget (budget), or more generations (evolution.generations)."
+        )
     if summary.claim is not None and summary.claim.verdict == "not shown" and test.mcnemar:
         differ = test.mcnemar.num_different
         # a paired difference is seen from about 2 standard errors on, sqrt(differ) / n each
         least = 2 * sqrt(max(differ, 1)) / test.num_examples
+        is_behind = test.difference.value < 0
         yield (
-            f"With {test.num_examples} test examples, {differ} of which the two prompts answer "
-            f"differently, a difference below about {100 * least:.0f} points cannot be told from "
-            f"chance: give more (task.test_examples), or several seeds (evoprompt sweep)."
+            f"{'Keep the best starting prompt for now. ' if is_behind else ''}To be surer, give "
+            f"more test examples (task.test_examples), or run several seeds (evoprompt sweep): of "
+            f"{test.num_examples} the two prompts answer {differ} differently, so a difference "
+            f"below about {100 * least:.0f} points cannot be told from chance."
         )
     if summary.claim is not None and summary.claim.verdict == "worse":
         yield (
@@ -42,7 +50,7 @@ def _on_test(summary: Summary) -> Iterator[str]:
             "it, and those were too few or unlike the test: give more of them "
             "(task.validation_examples, task.fitness_examples), or a larger budget."
         )
-    if headroom is not None and headroom.verdict == "little to win":
+    if is_hopeless:
         yield (
             "The sets of demonstrations that the search began with differ little, so there is "
             "little for it to win on this task with this model: a larger model, or other label "

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from evoprompt.errors import clip
-from evoprompt.jobs.evolve.findings import leads_with_gain, trust_text
+from evoprompt.jobs.evolve.findings import trust_text
 from evoprompt.jobs.evolve.predictions import Change, Confusion, Prediction, changes, confusion
 from evoprompt.jobs.evolve.record import Summary
 from evoprompt.jobs.evolve.showcase import Showcase, answer_lines, answered
@@ -22,69 +22,56 @@ from evoprompt.stats.resampling import wilson_interval
 SHOWN, CHARACTERS, MATRIX = 8, 400, 12
 #: The section that says what to do with the outcome.
 ADVICE = "What to do next"
+#: How an exported champion is run.
+RUN_IT = paragraph('Then: python champion.py "an input" "another one"', "muted")
 #: What a verdict's color says.
 KINDS = {"better": "big good", "worse": "big bad"}
 #: What a word of the verdict means.
-CALIBRATED = (
-    "Calibrated: how likely the model finds each answer is corrected by what it said of labelled "
-    "examples, which costs no further call of the model."
+CALIBRATION = (
+    "Calibration: a model favours some answers whatever it is asked; what it says is adjusted for "
+    "that by the labelled examples, without another call. The exported file does it, the copied "
+    "prompt does not."
 )
-#: What an interval tells.
-INTERVAL = "The intervals tell what other examples of this kind would most likely show."
+INTERVAL = "On other examples of this kind a difference would most likely lie in its interval."
 
 
-def verdict(summary: Summary, rows: Sequence[Prediction], *, has_advice: bool) -> str:
+def verdict(summary: Summary, rows: Sequence[Prediction], told: Sequence[str]) -> str:
     """Return in one sentence what the run came to, and what that sentence rests on.
 
     Args:
         summary: of the run.
         rows: its held-out answers.
-        has_advice: whether the page says further down what to do next.
+        told: what to do next, the most useful first.
     """
     if summary.claim is None:
         return ""
     body = paragraph(summary.claim.text, KINDS.get(summary.claim.verdict, "big"))
-    more = f' <a href="#{anchor(ADVICE)}">{ADVICE}</a>' if has_advice else ""
-    return section("Verdict", f"{body}<p>{escape(_grounds(summary, rows))}{more}</p>")
+    body += paragraph(_grounds(summary, rows))
+    if told:
+        body += f'<p><a href="#{anchor(ADVICE)}">{ADVICE}</a>: {escape(told[0])}</p>'
+    return section("Verdict", body)
 
 
 def _grounds(summary: Summary, rows: Sequence[Prediction]) -> str:
-    """Return in plain words how good both prompts are on the test, and how sure that is."""
-    test, claim = summary.test, summary.claim
-    held = claim is not None and claim.verdict == "baseline"
-    if claim is not None and leads_with_gain(test, claim.verdict):
-        chance = _by_guessing(rows)
-        guess = "" if chance is None else f" Guessing gets {100 * chance:.0f} % of them right."
-        return f"The search never saw these test examples.{guess} {CALIBRATED} {INTERVAL}"
-    if test.mcnemar is not None:
-        right = [round(part.value * test.num_examples) for part in (test.baseline, test.champion)]
-        told = (
-            f"Of {test.num_examples} test examples that the search never saw, the best starting "
-            f"prompt answers {right[0]} right"
-        )
-        shares = [f" ({100 * part.value:.1f} %)" for part in (test.baseline, test.champion)]
-        if test.baseline_raw is not None:
-            shares[0] = f"{shares[0][:-1]}; uncalibrated {test.baseline_raw.percent})"
-        told += shares[0] if held else f"{shares[0]} and the champion {right[1]}{shares[1]}"
-        if (chance := _by_guessing(rows)) is not None:
-            told += f"; guessing gets {100 * chance:.0f} %"
-    else:
+    """Return in plain words what the verdict rests on."""
+    test, held = summary.test, summary.claim is not None and summary.claim.verdict == "baseline"
+    told = "The search never saw the test examples."
+    if held or not test.is_counted:
+        shares = (test.baseline, test.champion)
+        start, champion = (s.percent if test.is_counted else f"{s.value:.3f}" for s in shares)
         told = (
             f"On {test.num_examples} test examples that the search never saw, {test.metric} is "
-            f"{test.baseline.value:.3f} with the best starting prompt"
+            f"{start} with the best starting prompt"
         )
-        told += "" if held else f" and {test.champion.value:.3f} with the champion"
-    told += "." if test.baseline_raw is None else f". {CALIBRATED}"
-    if held:
-        return told
-    low, high = (100 * end for end in test.difference.ci)
-    if low == high:
-        return told
-    ends = f"{_points(low)} and {_points(high)}"
-    if low * high > 0:  # "10.8 and 27.1 points better", the smaller first
-        near, far = sorted((low, high), key=abs)
-        ends = f"{abs(near):.1f} and {_points(far)}"
-    return f"{told} On other examples of this kind the champion is most likely between {ends}."
+        told += "." if held else f" and {champion} with the champion."
+    if (chance := _by_guessing(rows)) is not None and test.is_counted:
+        told += f" Guessing gets {100 * chance:.0f} % of them right."
+    parts = [told]
+    if test.baseline_raw is not None:
+        parts.append(CALIBRATION)
+    if not held:
+        parts.append(INTERVAL)
+    return " ".join(parts)
 
 
 def _by_guessing(rows: Sequence[Prediction]) -> float | None:
@@ -95,14 +82,6 @@ def _by_guessing(rows: Sequence[Prediction]) -> float | None:
     return sum(1 / n for n in nums) / len(nums) if nums and min(nums) > 1 else None
 
 
-def _points(value: float) -> str:
-    """Return a difference in words, as it is rounded."""
-    size = f"{abs(value):.1f}"
-    if size == "0.0":
-        return "as good"
-    return f"{size} point{'' if size == '1.0' else 's'} {'worse' if value < 0 else 'better'}"
-
-
 def champion_section(shown: Showcase, summary: Summary) -> str:
     """Return the champion, whole, with what changed; where it does no better on the test than the
     best starting prompt, that prompt to be copied above it.
@@ -110,14 +89,14 @@ def champion_section(shown: Showcase, summary: Summary) -> str:
     parts = [_better(summary) if _is_behind(summary) else ""]
     prompt = copyable(shown.prompt, "champion-prompt", "the prompt")
     export = copyable(shown.export, "champion-export", "the command")
+    parts.append(paragraph("The prompt that the search ended with.", "muted"))
     if (raw := summary.test.champion_raw) is None:
         parts += [prompt, "<h3>To use the champion in another program</h3>", export]
     else:  # what has the measured accuracy stands before what has another
-        whole = f"To answer as measured ({summary.test.champion.percent} right): a file to run"
-        parts += [f"<h3>{whole}</h3>", export]
-        start = summary.test.baseline_raw
-        beside = "" if start is None else f"; the best starting prompt alone: {start.percent}"
-        parts += [f"<h3>The prompt alone ({raw.percent} right{beside})</h3>", prompt]
+        percent, start = summary.test.champion.percent, summary.test.baseline_raw
+        parts += [f"<h3>With calibration ({percent} right): a file to run</h3>", export, RUN_IT]
+        beside = "" if start is None else f"; the best starting prompt: {start.percent}"
+        parts += [f"<h3>The text alone, uncalibrated ({raw.percent} right{beside})</h3>", prompt]
     if shown.answers:
         parts += [
             paragraph(shown.alone),
@@ -136,7 +115,7 @@ def champion_section(shown: Showcase, summary: Summary) -> str:
         parts.append(folded("One example, as the model gets it", whole + right))
     slots = to_html(pairs_table([(name, text) for name, text in shown.slots.items()]))
     parts.append(folded("What it consists of", slots))
-    return section("Champion", "".join(parts), "The prompt that the search ended with.")
+    return section("Champion", "".join(parts))
 
 
 def before_and_after(summary: Summary) -> str:
@@ -197,13 +176,18 @@ def _is_behind(summary: Summary) -> bool:
 
 def _better(summary: Summary) -> str:
     """Return the best starting prompt, to be copied."""
-    prompt = summary.baseline.prompt
-    how = "better" if summary.test.difference.value < 0 else "no worse"
+    test, prompt = summary.test, summary.baseline.prompt
+    how = "better" if test.difference.value < 0 else "no worse"
+    right = ""
+    if test.is_counted:
+        raw = test.baseline_raw
+        right = f": {test.baseline.percent} right"
+        right += "" if raw is None else f" with calibration, {raw.percent} as text alone"
     return "".join(
         (
-            f"<h3>The best starting prompt, which does {how} on the test</h3>",
+            f"<h3>The best starting prompt does {how} on the test{right}</h3>",
             copyable(prompt, "baseline-prompt", "the starting prompt"),
-            "<h3>The champion, which the search ended with</h3>",
+            "<h3>The champion</h3>",
         )
     )
 

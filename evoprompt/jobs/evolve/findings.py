@@ -20,7 +20,12 @@ from evoprompt.stats.two_way import side_by_side
 
 #: The chance that a share of examples so large is not among those of a test.
 UNLIKELY = 0.05
-NOT_SHOWN = "It is not shown that the champion is better than the best starting prompt"
+START, CHAMPION = "the best starting prompt", "The prompt found (the champion)"
+KEPT = (
+    "The search found nothing that holds against the best starting prompt, so that prompt is the "
+    "champion. It is a good one for this model: keep it, or search longer, from other starting "
+    "prompts, or with more examples."
+)
 
 Verdict = Literal["better", "not shown", "worse", "baseline"]
 
@@ -36,30 +41,22 @@ class Claim:
 def claim_of(test: HeldOut, *, is_baseline: bool, alpha: float = 0.05) -> Claim:
     """Return the claim: better, or worse, only where the paired interval of the difference on the
     test examples does not hold 0. Where both are calibrated, it says also what is gained over the
-    best starting prompt as it is.
+    best starting prompt as it is, and says that first where that is shown.
 
     Args:
         test: the held-out check.
         is_baseline: whether the champion is the best starting prompt itself.
         alpha: of the intervals of the check, which cover 1 - alpha.
     """
-    plain = _compared(test, is_baseline=is_baseline, alpha=alpha)
-    if (gain := test.gain) is None:
-        return plain
-    low, high = (100 * end for end in gain.ci)
-    size = f"{100 * gain.value:+.1f} points"
-    ends = f"{100 * (1 - alpha):g} % interval {low:+.1f} to {high:+.1f}"
-    if leads_with_gain(test, plain.verdict) and test.baseline_raw is not None:
-        right, before = _right(test, test.champion), _right(test, test.baseline_raw)
-        return Claim(
-            plain.verdict,
-            f"The champion, calibrated, answers {right} of {test.num_examples} test examples "
-            f"right, and the best starting prompt, as it is, {before}: {size} ({ends}). "
-            f"{_added(test, plain.verdict)}",
-        )
-    subject = "it" if is_baseline else "the champion"
-    more = f"Calibrated, {subject} has {size} against that prompt as it is ({ends})."
-    return Claim(plain.verdict, f"{plain.text} {more}")
+    verdict = _verdict(test, is_baseline=is_baseline)
+    if leads_with_gain(test, verdict):
+        return Claim(verdict, f"{_gained(test, alpha)} {_added(test, verdict)}")
+    if is_baseline:
+        more = f" Calibrated, it gains {_size(test.gain, alpha)}." if test.gain else ""
+        return Claim(verdict, KEPT + more)
+    plain = f"{test.baseline_raw.percent}" if test.baseline_raw else ""
+    more = f" Both are calibrated; as it is, that prompt has {plain} right." if plain else ""
+    return Claim(verdict, _compared(test, verdict, alpha) + more)
 
 
 def leads_with_gain(test: HeldOut, verdict: Verdict) -> bool:
@@ -70,15 +67,60 @@ def leads_with_gain(test: HeldOut, verdict: Verdict) -> bool:
     return is_shown and verdict in ("better", "not shown")
 
 
+def _verdict(test: HeldOut, *, is_baseline: bool) -> Verdict:
+    if is_baseline:
+        return "baseline"
+    low, high = test.difference.ci
+    return "better" if low > 0 else "worse" if high < 0 else "not shown"
+
+
+def _gained(test: HeldOut, alpha: float) -> str:
+    """Return what is gained over the best starting prompt as it is."""
+    assert test.gain is not None
+    assert test.baseline_raw is not None
+    right, before = _right(test, test.champion), _right(test, test.baseline_raw)
+    return (
+        f"{CHAMPION}, with calibration, answers {right} of {test.num_examples} test examples "
+        f"right; {START}, as it is, answers {before}. That is {_size(test.gain, alpha)}."
+    )
+
+
 def _added(test: HeldOut, verdict: Verdict) -> str:
     """Return what the search added to calibration."""
-    shown = "is not shown" if verdict == "not shown" else "is shown"
-    beside = f"Calibration is part of this; that the search adds to it {shown}: that prompt"
     if (most := _most_different(test)) is not None:
-        return f"{beside}, calibrated too, answers the same ones right. {_may_differ(most)}"
+        return (
+            f"All of this may be calibration: with it, that prompt answers the same ones right. "
+            f"{_may_differ(most)}"
+        )
     value, low, high = (100 * v for v in (test.difference.value, *test.difference.ci))
-    size = f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"
-    return f"{beside}, calibrated too, answers {_right(test, test.baseline)} ({size})."
+    alone = f"Calibration alone brings that prompt to {_right(test, test.baseline)}"
+    beyond = "which may be chance" if verdict == "not shown" else "beyond chance"
+    return f"{alone}; the search adds {value:+.1f} points, {beyond} ({low:+.1f} to {high:+.1f})."
+
+
+def _compared(test: HeldOut, verdict: Verdict, alpha: float) -> str:
+    """Return how the champion compares with the best starting prompt, calibrated alike."""
+    found = {"better": "is better", "worse": "is worse"}.get(verdict, "is not shown to be better")
+    if (most := _most_different(test)) is not None:
+        return (
+            f"{CHAMPION} {found} than {START}: both answer the same of {test.num_examples} test "
+            f"examples right. {_may_differ(most)}"
+        )
+    size = _size(test.difference, alpha)
+    chance = "which may be chance" if verdict == "not shown" else "beyond chance"
+    if not test.is_counted:
+        on = f"on {test.num_examples} test examples"
+        return f"{CHAMPION} {found} than {START}: {test.metric} {size} {on}, {chance}."
+    right, before = _right(test, test.champion), _right(test, test.baseline)
+    counts = f"{right} of {test.num_examples} test examples right, and that prompt {before}"
+    return f"{CHAMPION} {found} than {START}: it has {counts}. That is {size}, {chance}."
+
+
+def _size(share: Share, alpha: float) -> str:
+    """Return a difference with its interval, in points."""
+    low, high = (100 * end for end in share.ci)
+    ends = f"{100 * (1 - alpha):g} % interval {low:+.1f} to {high:+.1f}"
+    return f"{100 * share.value:+.1f} points ({ends})"
 
 
 def _right(test: HeldOut, share: Share) -> int:
@@ -100,33 +142,6 @@ def _may_differ(most: float) -> str:
         f"They may still differ on up to {100 * most:.0f} % of all examples: had they differed on "
         f"more, one of these would most likely have shown it."
     )
-
-
-def _compared(test: HeldOut, *, is_baseline: bool, alpha: float) -> Claim:
-    if is_baseline:
-        return Claim(
-            "baseline",
-            "The search found nothing that holds against the best starting prompt, so that prompt "
-            "is the champion. It is a good one for this model: keep it, or search longer, from "
-            "other starting prompts, or with more examples.",
-        )
-    value, (low, high) = test.difference.value, test.difference.ci
-    what = "accuracy" if test.metric == "accuracy" else f"the metric {test.metric}"
-    size = (
-        f"{100 * value:+.1f} points of {what} on {test.num_examples} test examples, "
-        f"{100 * (1 - alpha):g} % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    )
-    if (most := _most_different(test)) is not None:
-        return Claim(
-            "not shown",
-            f"{NOT_SHOWN}: both answer the same of {test.num_examples} test examples right. "
-            f"{_may_differ(most)}",
-        )
-    if low > 0:
-        return Claim("better", f"The champion is better than the best starting prompt: {size}.")
-    if high < 0:
-        return Claim("worse", f"The champion is worse than the best starting prompt: {size}.")
-    return Claim("not shown", f"{NOT_SHOWN}: {size}, which includes 0.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def _outcome(
     shown = showcase_of(summary, rows, folder.path)
     folder.write_text(CHAMPION, showcase_text(shown))
     return [
-        verdict(summary, rows, has_advice=bool(told)),
+        verdict(summary, rows, told),
         champion_section(shown, summary),
         before_and_after(summary),
         answers_section(summary, rows),
@@ -290,13 +290,15 @@ def _head(
     config = folder.config()
     last = generations[-1]
     where = f"{config.model.name} on task {summary.task if summary else config.task.title}"
+    read = "every answer was known from earlier runs, so the model was not asked"
+    if summary and summary.tokens.total:
+        read = f"the model read {summary.tokens.total:,} tokens"
     scored = (
         f"generation {last.generation}, {last.tokens.total:,} tokens forwarded so far"
         if not summary
         else (
-            f"{summary.policies_scored} prompts tried, {summary.generations} generations after the "
-            f"first; the model read {summary.tokens.total:,} tokens"
-            f"{'' if summary.tokens.total else ', as all was known from earlier runs'}"
+            f"{summary.policies_scored} prompts tried in {summary.generations + 1} "
+            f"generation{'s' if summary.generations else ''}; {read}"
         )
     )
     return (

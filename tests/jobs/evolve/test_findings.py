@@ -5,7 +5,7 @@ truth in them (fixed seeds).
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import escape
 from math import sqrt
 from pathlib import Path
@@ -57,7 +57,8 @@ def test_a_champion_is_better_only_where_the_interval_does_not_hold_zero(low, hi
     assert claim.verdict == verdict
     assert f"{100 * low:+.1f} to {100 * high:+.1f}" in claim.text
     assert "40 test examples" in claim.text
-    assert claim.text.startswith("The champion is better") == (verdict == "better")
+    assert ("is better than the best starting prompt" in claim.text) == (verdict == "better")
+    assert ("which may be chance" in claim.text) == (verdict == "not shown")
 
 
 def test_a_run_that_ends_with_its_starting_prompt_says_so():
@@ -80,20 +81,23 @@ def test_a_claim_tells_the_gain_over_the_prompt_as_it_is(is_baseline: bool):
     assert claim.verdict == ("baseline" if is_baseline else "not shown")
     assert "+70.0 points" in claim.text
     lead = (
-        "The champion, calibrated, answers 38 of 40 test examples right, and the best starting "
-        "prompt, as it is, 10: +70.0 points (95 % interval "
+        "The prompt found (the champion), with calibration, answers 38 of 40 test examples right; "
+        "the best starting prompt, as it is, answers 10. That is +70.0 points (95 % interval "
     )
     assert claim.text.startswith(lead) != is_baseline
-    told = "is not shown: that prompt, calibrated too, answers 36 (+5.0 points, +0.0 to +12.5)"
-    assert (told in claim.text) != is_baseline
-    assert "against" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
+    told = (
+        "Calibration alone brings that prompt to 36; the search adds +5.0 points, which may be "
+        "chance (+0.0 to +12.5)."
+    )
+    assert claim.text.endswith(told) != is_baseline
+    assert "alibrat" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
 
 
 def test_a_search_that_changed_no_calibrated_answer_added_nothing_that_is_shown():
     raw, right = np.arange(40) < 10, np.arange(40) < 36
     claim = claim_of(compare(right, right, 0, 0.05, raw=(raw, raw)), is_baseline=False)
     assert claim.verdict == "not shown"
-    assert "that prompt, calibrated too, answers the same ones right. They may" in claim.text
+    assert "with it, that prompt answers the same ones right. They may still" in claim.text
     assert "up to 7 %" in claim.text  # .93^40 = .05
 
 
@@ -122,19 +126,26 @@ def test_few_answers_more_claim_nothing():
         (
             [1] * 20 + [0] * 20,
             [1] * 30 + [0] * 10,
-            "answers 20 right (50.0 %) and the champion 30 (75.0 %). On",
+            "it has 30 of 40 test examples right, and that prompt 20. That is +25.0 points",
         ),
-        ([1, 1, 0, 0], [1, 1, 0, 0], "Of 4 test examples that the search never saw, the best"),
+        ([1, 1, 0, 0], [1, 1, 0, 0], "both answer the same of 4 test examples right."),
     ],
 )
 def test_the_page_says_in_plain_words_what_its_verdict_rests_on(before, after, said):
     test = check(before, after)
     claim = claim_of(test, is_baseline=False)
-    page = verdict(SimpleNamespace(test=test, claim=claim), [], has_advice=True)
+    page = verdict(SimpleNamespace(test=test, claim=claim), [], ["Rest."])
     assert said in page
-    assert '<a href="#what-to-do-next">What to do next</a>' in page
-    low, high = (100 * end for end in test.difference.ci)
-    assert (f"between {low:.1f} and {high:.1f} points better." in page) == (low > 0)
+    assert '<a href="#what-to-do-next">What to do next</a>: Rest.' in page
+    assert "never saw the test examples. On other examples of this kind a difference" in page
+
+
+def test_a_metric_between_right_and_wrong_is_not_counted():
+    test = replace(ended(0.1, 0.2), metric="token_f1")
+    claim = claim_of(test, is_baseline=False)
+    assert "better than the best starting prompt: token_f1 +15.0 points (95 % " in claim.text
+    page = verdict(SimpleNamespace(test=test, claim=claim), [], [])
+    assert "token_f1 is 0.500 with the best starting prompt and 0.500 with the champion." in page
 
 
 def test_the_page_says_what_guessing_gets_and_gives_the_better_prompt_to_copy():
@@ -142,23 +153,38 @@ def test_the_page_says_what_guessing_gets_and_gives_the_better_prompt_to_copy():
     claim = claim_of(test, is_baseline=False)
     chosen = SimpleNamespace(choices=("a", "b", "c", "d"), split="test")
     run = SimpleNamespace(test=test, claim=claim, baseline=SimpleNamespace(prompt="Sort: {input}"))
-    page = verdict(run, [chosen] * 40, has_advice=True)
-    assert "answers 30 right (75.0 %) and the champion 18 (45.0 %); guessing gets 25 %." in page
-    low, high = (-100 * end for end in reversed(test.difference.ci))
-    assert f"between {low:.1f} and {high:.1f} points worse." in page
+    page = verdict(run, [chosen] * 40, [])
+    assert "is worse than the best starting prompt: it has 18 of 40 test examples right" in page
+    assert "Guessing gets 25 % of them right." in page
     shown = SimpleNamespace(
         prompt="p", export="e", answers={}, changed=[], example=None, slots={}, alone=""
     )
     section = champion_section(shown, run)
-    assert section.index("Sort: {input}") < section.index(
-        "The champion, which the search ended with</h3>"
-    )
+    assert section.index("Sort: {input}") < section.index("The champion</h3>")
     won = check([0] * 40, [1] * 40)
     better = SimpleNamespace(test=won, claim=claim_of(won, is_baseline=False))
-    assert "which does better" in section
-    assert "which does" not in champion_section(shown, better)
-    [told] = advice(SimpleNamespace(**vars(run), headroom=None), {"operators": {}})
+    assert "starting prompt does better on the test: 75.0 % right</h3>" in section
+    assert "starting prompt does" not in champion_section(shown, better)
+    [told] = advice(SimpleNamespace(**vars(run), headroom=None, generations=3), {"operators": {}})
     assert told.startswith("Keep the best starting prompt.")
+
+
+def test_a_page_says_to_keep_what_is_no_worse_and_to_search_where_nothing_was():
+    test = check([1] * 23 + [0] * 11, [1] * 20 + [0] * 14)
+    run = SimpleNamespace(test=test, claim=claim_of(test, is_baseline=False), headroom=None)
+    searched, began = (
+        advice(SimpleNamespace(**vars(run), generations=num), {"operators": {}}) for num in (3, 0)
+    )
+    assert searched == began[1:]
+    assert began[0].startswith("The run ended with its first generation")
+    # 3 of 34 differ: 2 sqrt(3) / 34 = .10
+    assert searched[0].startswith("Keep the best starting prompt for now. To be surer, give more")
+    assert "34 the two prompts answer 3 differently, so a difference below about 10" in searched[0]
+    little = SimpleNamespace(**vars(run) | {"headroom": SimpleNamespace(verdict="little to win")})
+    assert (
+        "first generation"
+        not in advice(SimpleNamespace(**vars(little), generations=0), {"operators": {}})[0]
+    )
 
 
 def test_the_command_that_answers_as_measured_stands_before_the_prompt_alone():
@@ -170,18 +196,21 @@ def test_the_command_that_answers_as_measured_stands_before_the_prompt_alone():
     )
     run = SimpleNamespace(test=test, claim=claim_of(test, is_baseline=False))
     section = champion_section(shown, run)
-    assert section.index("(95.0 % right)") < section.index("The prompt alone (30.0 % right;")
-    told = verdict(run, [], has_advice=False)
-    assert "38 of 40 test examples right, and the best starting prompt, as it is, 12: +65.0" in told
-    assert "the search adds to it is shown: that prompt, calibrated too, answers 30 (+20.0" in told
-    assert "The search never saw these test examples. Calibrated: how likely" in told
+    assert section.index("(95.0 % right)") < section.index(
+        "The text alone, uncalibrated (30.0 % right; the best starting prompt: 30.0 %)"
+    )
+    told = verdict(run, [], [])
+    assert "answers 38 of 40 test examples right; the best" in told
+    assert "as it is, answers 12. That is +65.0 points" in told
+    assert "that prompt to 30; the search adds +20.0 points, beyond chance (+" in told
+    assert "The search never saw the test examples. Calibration: a model favours" in told
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
     test = check([1, 1, 0, 0], [1, 1, 0, 0])
     claim = claim_of(test, is_baseline=True)
-    page = verdict(SimpleNamespace(test=test, claim=claim), [], has_advice=False)
-    assert "answers 2 right (50.0 %).</p>" in page
+    page = verdict(SimpleNamespace(test=test, claim=claim), [], [])
+    assert "accuracy is 50.0 % with the best starting prompt.</p>" in page
     assert "What to do next" not in page
 
 
