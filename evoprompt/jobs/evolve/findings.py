@@ -109,8 +109,8 @@ def _compared(test: HeldOut, verdict: Verdict, alpha: float) -> str:
     size = _size(test.difference, alpha)
     chance = "which may be chance" if verdict == "not shown" else "beyond chance"
     if not test.is_counted:
-        on = f"on {test.num_examples} test examples"
-        return f"{CHAMPION} {found} than {START}: {test.metric} {size} {on}, {chance}."
+        of = f"of the metric {test.metric} on {test.num_examples} test examples"
+        return f"{CHAMPION} {found} than {START}: {size} {of}, {chance}."
     right, before = _right(test, test.champion), _right(test, test.baseline)
     counts = f"{right} of {test.num_examples} test examples right, and that prompt {before}"
     return f"{CHAMPION} {found} than {START}: it has {counts}. That is {size}, {chance}."

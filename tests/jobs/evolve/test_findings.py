@@ -143,7 +143,8 @@ def test_the_page_says_in_plain_words_what_its_verdict_rests_on(before, after, s
 def test_a_metric_between_right_and_wrong_is_not_counted():
     test = replace(ended(0.1, 0.2), metric="token_f1")
     claim = claim_of(test, is_baseline=False)
-    assert "better than the best starting prompt: token_f1 +15.0 points (95 % " in claim.text
+    assert "better than the best starting prompt: +15.0 points (95 % " in claim.text
+    assert "of the metric token_f1 on 40 test examples, beyond chance." in claim.text
     page = verdict(SimpleNamespace(test=test, claim=claim), [], [])
     assert "token_f1 is 0.500 with the best starting prompt and 0.500 with the champion." in page
 
