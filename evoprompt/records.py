@@ -148,6 +148,16 @@ class LabelScores:
             parts[name] = None if values is None else values[:, :num]
         return replace(self, **parts)
 
+    def at(self, places: Sequence[int] | NDArray[np.int64]) -> LabelScores:
+        """Return what was measured on the examples in these places, uncalibrated."""
+        rows = np.array(places, dtype=np.int64)
+        parts: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else values[:, rows]
+            for name in BY_EXAMPLE
+        }
+        ids = tuple(self.example_ids[i] for i in rows.tolist())
+        return replace(self, example_ids=ids, gold=self.gold[rows], calibrated=None, **parts)
+
     def joined(self, more: LabelScores) -> LabelScores:
         """Return these scores and, after them, those of the same policies on more examples,
         uncalibrated.

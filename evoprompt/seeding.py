@@ -37,6 +37,7 @@ class Stream(IntEnum):
     FEEDBACK = 20
     SHOTS = 27
     ROBUSTNESS = 28
+    CHANGES = 29
     AUXILIARY = 31
     INSTRUCTIONS = 41
     CURRICULUM = 53

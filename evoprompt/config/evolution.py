@@ -24,7 +24,9 @@ from evoprompt.config.values import (
 )
 
 #: What selection by several objectives may look at (`selection.objectives`).
-Objective = Literal["fitness", "tokens", "fluency", "robustness", "accuracy", "youth"]
+Objective = Literal[
+    "fitness", "tokens", "fluency", "robustness", "accuracy", "youth", "under_changes"
+]
 
 
 class SelectionConfig(Section):
@@ -40,8 +42,9 @@ class SelectionConfig(Section):
     weights: Literal["rank", "boltzmann"] = "rank"
     temperature: Extent = 0.1  #: of `boltzmann`, in units of the fitness
     #: of `nsga2` and `nsga3`: fitness, accuracy, few prompt tokens, fluency of the prompt (needs
-    #: traits.prompt_cross_entropy), robustness, the lower quartile of fitness by example, and
-    #: youth: the generation in which the earliest founder was born (with evolution.immigrants)
+    #: traits.prompt_cross_entropy), robustness, the lower quartile of fitness by example,
+    #: youth: the generation in which the earliest founder was born (with evolution.immigrants), and
+    #: under_changes: what a policy is worth under the worst change (with the section robustness)
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["fitness", "tokens"]
     #: of `map_elites`, which keeps the fittest policy of each cell: the traits of the grid, each
     #: with the bounds between its cells; the population is the most that are kept

@@ -282,7 +282,12 @@ WHOLE: Mapping[str, WholeTrait] = {
 
 
 #: Names that a user's trait cannot have; nor one that begins as the last.
-OWN = frozenset({"fitness", "preference", "prompt_tokens", *STRUCTURE, *CASES, *WHOLE})
+OWN = frozenset(
+    {
+        *("fitness", "preference", "prompt_tokens", "under_changes", "accuracy_under_changes"),
+        *(*STRUCTURE, *CASES, *WHOLE),
+    }
+)
 BY_LABEL = "log_probability_"
 
 

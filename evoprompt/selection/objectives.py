@@ -46,6 +46,13 @@ def youth(candidates: Candidates) -> Floats:
     return _trait(candidates, FOUNDED, "select births")
 
 
+def under_changes(candidates: Candidates) -> Floats:
+    """Return what each is worth under the worst of the changes that leave its meaning, in units of
+    the fitness, shape (candidate,).
+    """
+    return _trait(candidates, "under_changes", "give the section robustness")
+
+
 OBJECTIVES: Mapping[Objective, Callable[[Candidates], Floats]] = {
     "fitness": lambda candidates: candidates.fitness,
     "tokens": lambda candidates: -candidates.prompt_tokens,
@@ -53,6 +60,7 @@ OBJECTIVES: Mapping[Objective, Callable[[Candidates], Floats]] = {
     "robustness": robustness,
     "accuracy": accuracy,
     "youth": youth,
+    "under_changes": under_changes,
 }
 
 

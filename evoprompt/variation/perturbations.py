@@ -7,14 +7,14 @@ A new source is a class and a line of `PERTURBATIONS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from evoprompt.policy import Policy
-from evoprompt.records import Materials
+from evoprompt.records import Example, Materials
 from evoprompt.variation.base import pick
 from evoprompt.variation.edits import split_at, with_more
 from evoprompt.variation.wording import BETWEEN_SENTENCES, InstructionSynonym
@@ -234,6 +234,34 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
 }
 #: Those that put other words in the place of labels.
 OF_LABELS = tuple(name for name, of in PERTURBATIONS.items() if isinstance(of, LabelWords))
+
+
+def with_change(
+    name: str,
+    policy: Policy,
+    examples: Sequence[Example],
+    sources: Sources,
+    rng: Callable[..., np.random.Generator],
+) -> tuple[Policy, tuple[Example, ...]] | None:
+    """Return a prompt and its inputs with one change; None where that changes nothing of the
+    prompt.
+
+    Args:
+        name: of the source, one of `PERTURBATIONS`.
+        policy: whose prompt it is.
+        examples: that it is asked.
+        sources: what changes draw from.
+        rng: the source's place, and of an input the number of its example -> a generator.
+    """
+    found, place = PERTURBATIONS[name], list(PERTURBATIONS).index(name)
+    if not found.of_input:
+        made = found.prompt(policy, sources, rng(place))
+        return None if made is None else (made, tuple(examples))
+    kept, changed = sources.kept(Policy()), []
+    for number, example in enumerate(examples):
+        text = found.text(example.input, kept, rng(place, number))
+        changed.append(example if text is None else replace(example, input=text))
+    return policy, tuple(changed)
 
 
 def _with_words(text: str, others: Mapping[str, str]) -> str:

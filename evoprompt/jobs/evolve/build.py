@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,13 +37,15 @@ from evoprompt.jobs.evolve.calibrator import (
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.preferring import check_feedback, features_in, preference_of
 from evoprompt.jobs.evolve.side_effects import SideEffects
+from evoprompt.jobs.evolve.under_changes import UnderChanges, check_changes
+from evoprompt.jobs.evolve.weights import Weigh
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import chats_of, memo_opener
-from evoprompt.measurement.units import Wanted
+from evoprompt.measurement.units import Wanted, Weight
 from evoprompt.measurement.writer import Writer
-from evoprompt.policy import Policy
+from evoprompt.policy import Chat, Policy
 from evoprompt.records import Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.auxiliary import auxiliaries_of
@@ -76,6 +78,7 @@ class Parts:
     calibrator: Calibrator = field(default_factory=Calibrator)
     side_effects: SideEffects | None = None  #: None where nobody looks
     preference: Preference | None = None  #: by remarks of before; None: there are none
+    under_changes: UnderChanges | None = None  #: None where nobody looks
 
     @property
     def metric(self) -> str | None:
@@ -100,7 +103,7 @@ class Parts:
         """Return what a policy is worth by its scores on the fitness examples, and its traits that
         are means over examples by example; each example calibrated by the others.
         """
-        scores = self.calibrator.left_out(scores)
+        raw, scores = scores, self.calibrator.left_out(scores)
         tokens, labels = self.measurer.prompt_tokens(policy), self.task.choices or ()
         preferred = self.preferred(policy)
         evaluation = evaluate(
@@ -108,14 +111,23 @@ class Parts:
         )
         if self.side_effects is not None:
             evaluation = self.side_effects.counted(policy.policy_id, evaluation)
+        if self.under_changes is not None:
+            evaluation = self.under_changes.counted(policy.policy_id, raw, evaluation)
         cases = {
             name: values[0] for name, values in case_traits(scores, self.fitness.comparison).items()
         }
         return evaluation, {"fitness": np.array(evaluation.case_fitness)} | cases
 
     def taken(self, policy: Policy) -> float:
-        """Return what a policy's side effects take off its fitness."""
-        return 0.0 if self.side_effects is None else self.side_effects.taken(policy.policy_id)
+        """Return what a policy's side effects, and changes, take off its fitness."""
+        looked = (self.side_effects, self.under_changes)
+        return sum(each.taken(policy.policy_id) for each in looked if each is not None)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing that is measured beside the examples counts in the fitness."""
+        effects, changes = self.config.side_effects, self.config.robustness
+        return not (effects and effects.coefficient) and not (changes and changes.weight)
 
     def close(self) -> None:
         """Give the workers back."""
@@ -152,6 +164,8 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
             )
         refuse_blank(config.task, "fitness.self_evaluation judges")
         check_judgements(task)
+    if config.robustness is not None:
+        check_changes(config.robustness, task, fitness, config.task)
     check_metric(config, task, fitness)
     check_feedback(config)
     task.check_chat(config.model.chat)
@@ -162,7 +176,7 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
     return task, fitness
 
 
-def strategy_of(config: Config, task: Task) -> Strategy:
+def strategy_of(config: Config, task: Task, chats: Sequence[Chat] = ()) -> Strategy:
     """Return the strategy of a configuration: the operators with a positive weight, and what they
     draw from.
     """
@@ -178,6 +192,8 @@ def strategy_of(config: Config, task: Task) -> Strategy:
         judging = judge_task(task).materials(config.evolution.max_demonstrations)
         materials = replace(materials, evaluator=judging)
     founders = task.starting_policies
+    if len(chats) > 1:
+        materials = replace(materials, chats=tuple(chats))
     return Strategy(config.evolution, operators, weights, materials, tuple(founders))
 
 
@@ -201,11 +217,8 @@ def build(
     if config.evolution.examples.first is not None or config.evolution.racing.method != "off":
         task = replace(task, fitness=in_order(task.fitness, config.seed))
     model = shared.open_model(config) if shared else open_model(config)
-    chats, _ = chats_of(config.model.chat, model.tokenizer)
-    task = task.rendered(chats)
-    strategy = strategy_of(config, task)
-    if len(chats) > 1:
-        strategy = replace(strategy, materials=replace(strategy.materials, chats=chats))
+    task = task.rendered(chats := chats_of(config.model.chat, model.tokenizer)[0])
+    strategy = strategy_of(config, task, chats)
     # after the executor: its imports would slow the start of Ray down
     tracker = open_tracker(config, runs, parent)
     writer, opener = Writer(model.tokenizer, model.executor), memo_opener(config, model.identity)
@@ -226,13 +239,14 @@ def build(
     measurer.final_answers = None if fitness.needs_answers else answering
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     effects = side_effects_of(config, task, measurer)
+    changes = under_changes_of(config, task, measurer, fitness, calibrator)
     return Parts(
         config,
         task,
         model.identity,
         strategy,
         measurer,
-        Costs(config, task, measurer, beside=None if effects is None else effects.weigh),
+        Costs(config, task, measurer, beside=weighed_together(effects, changes)),
         model.executor,
         tracker,
         fitness,
@@ -241,7 +255,34 @@ def build(
         calibrator,
         effects,
         preference_of(config, task, measurer),
+        changes,
     )
+
+
+def under_changes_of(
+    config: Config, task: Task, measurer: Measurer, fitness: Fitness, calibrator: Calibrator
+) -> UnderChanges | None:
+    """Return what measures policies under changes; None where nobody looks."""
+    if config.robustness is None:
+        return None
+    apply, seed = calibrator.applied, config.seed
+    return UnderChanges(config.robustness, task, measurer, fitness, apply, seed)
+
+
+def weighed_together(effects: SideEffects | None, changes: UnderChanges | None) -> Weigh | None:
+    """Return what weighs all that is measured of a policy beside its examples; None where that is
+    nothing.
+    """
+    looked = [each for each in (effects, changes) if each is not None]
+    if not looked:
+        return None
+
+    def weigh(policy: Policy) -> Weight:
+        found = [each.weigh(policy) for each in looked]
+        rows, logical = (sum(getattr(w, name) for w in found) for name in ("rows", "logical"))
+        return Weight(rows, max(w.longest for w in found), logical)
+
+    return weigh
 
 
 def side_effects_of(config: Config, task: Task, measurer: Measurer) -> SideEffects | None:

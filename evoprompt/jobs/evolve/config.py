@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.config.reader import check_section, read_values
+from evoprompt.config.robustness import UnderChangesConfig
 from evoprompt.config.sections import (
     BudgetConfig,
     FeedbackConfig,
@@ -51,13 +52,20 @@ class Config(JobConfig):
     final: FinalConfig = FinalConfig()
     #: what prompts do to other tasks; None: nobody looks
     side_effects: SideEffectsConfig | None = None
+    #: what prompts are worth under changes that leave their meaning; None: nobody looks
+    robustness: UnderChangesConfig | None = None
 
     @model_validator(mode="after")
-    def _fluency_is_measured(self) -> Self:
+    def _objectives_are_measured(self) -> Self:
         chosen = (self.evolution.parent_selection, self.evolution.survival_selection)
-        wanted = any("fluency" in selection.objectives for selection in chosen)
-        if wanted and not self.traits.prompt_cross_entropy:
+        wanted = {name for selection in chosen for name in selection.objectives}
+        if "fluency" in wanted and not self.traits.prompt_cross_entropy:
             raise ValueError("the objective fluency needs traits.prompt_cross_entropy=true")
+        if "under_changes" in wanted and self.robustness is None:
+            raise ValueError(
+                "the objective under_changes needs the section robustness; robustness: {} takes "
+                "its defaults"
+            )
         return self
 
     @model_validator(mode="before")

@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "meas
 DYNAMICS = "dynamics.json"
 #: What policies do to auxiliary tasks; only of runs that look.
 SIDE_EFFECTS = "side_effects.jsonl"
+#: What policies answer under changes; only of runs that look.
+UNDER_CHANGES = "under_changes.jsonl"
+LOOKED = (SIDE_EFFECTS, UNDER_CHANGES)
 #: What remarks of before told a run of the traits that are wanted.
 FEEDBACK = "feedback.json"
 #: Examples that were given in memory.
@@ -65,16 +69,19 @@ class EvolveFolder(RunFolder):
         line: GenerationLine,
         measured: Iterable[LabelScores],
         ledger: Ledger,
-        effects: Sequence[Mapping[str, Any]] = (),
+        looked: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
     ) -> None:
-        """Append a generation to the files, then make it count by replacing the checkpoint."""
+        """Append a generation to the files, then make it count by replacing the checkpoint.
+        `looked` has what was measured beside the examples, by file.
+        """
         lines: dict[str, Sequence[Mapping[str, Any]]] = {
             LINEAGE: [lineage_line(e) for e in entries],
             GENERATIONS: [line.to_dict()],
             MEASUREMENTS: [measurement_line(m) for m in measured],
         }
-        if effects or self._looks:
-            lines[SIDE_EFFECTS] = effects
+        lines |= {
+            name: looked.get(name, ()) for name in LOOKED if name in looked or self._has(name)
+        }
         content = {
             "version": 1,
             **state_dict(state),
@@ -89,15 +96,14 @@ class EvolveFolder(RunFolder):
         Raises:
             UserError: a file is shorter than its checkpoint says, so the folder was damaged.
         """
-        content = self.restore_lines((*APPENDED, SIDE_EFFECTS) if self._looks else APPENDED)
+        content = self.restore_lines((*APPENDED, *filter(self._has, LOOKED)))
         if content is None:
             return None
         return Checkpoint(state_of(content), Ledger.from_dict(content["ledger"]))
 
-    @property
-    def _looks(self) -> bool:
-        """Whether the run looks at side effects, and has begun to."""
-        return (self.path / SIDE_EFFECTS).exists()
+    def _has(self, name: str) -> bool:
+        """Return whether the run has begun a file."""
+        return (self.path / name).exists()
 
     def lineage(self) -> list[LineageEntry]:
         """Return every birth of the run, in order. Case fitness is not in the lineage, and is

@@ -71,10 +71,8 @@ class Gauge:
         self._parts = parts
         self._journal = journal
         self._watcher = watcher
-        effects = parts.config.side_effects
-        is_plain = effects is None or effects.coefficient == 0
         self._rule: Rule = rule_of(
-            parts.config.evolution.racing, parts.fitness if is_plain else None
+            parts.config.evolution.racing, parts.fitness if parts.is_plain else None
         )
         labels = [e.target for e in parts.task.fitness]
         self._groups = labels if label_shares(parts.task.fitness) else None
@@ -179,8 +177,12 @@ class Gauge:
                 journal.enter(policy, found[policy.policy_id])
 
     def _look(self, policies: Sequence[Policy]) -> None:
-        """Measure what policies do to auxiliary tasks, where the run looks, once of each."""
+        """Measure what policies do to auxiliary tasks, and what they are worth under changes, where
+        the run looks, once of each.
+        """
         effects, task = self._parts.side_effects, self._parts.task
+        if self._parts.under_changes is not None:
+            self._parts.under_changes.measure(policies, self._journal.ledger)
         if effects is None:
             return
         effects.measure(policies, self._journal.ledger)

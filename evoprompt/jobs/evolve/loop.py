@@ -30,7 +30,12 @@ from evoprompt.jobs.evolve.champion import (
 )
 from evoprompt.jobs.evolve.conclude import held_out, held_out_predictions, summarize
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import SIDE_EFFECTS, EvolveFolder, lineage_line
+from evoprompt.jobs.evolve.folder import (
+    SIDE_EFFECTS,
+    UNDER_CHANGES,
+    EvolveFolder,
+    lineage_line,
+)
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal
 from evoprompt.jobs.evolve.learning import CHOICE, learn_more, longest_prompt
@@ -38,8 +43,10 @@ from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.preferring import record_preference
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Steering, Summary
+from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
+from evoprompt.jobs.evolve.under_changes import UnderChanges
 from evoprompt.jobs.provenance import check_scoring
 from evoprompt.policy import Policy
 from evoprompt.records import LabelScores, State, TokenCount
@@ -147,7 +154,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             effects = None if parts.side_effects is None else parts.side_effects.line(births)
             line = replace(line, archive=archive, side_effects=effects)
         with ledger.timed("commit"):
-            looked = () if parts.side_effects is None else parts.side_effects.take_lines()
+            looked = {n: of.take_lines() for n, of in _looking(parts).items()}
             journal.folder.commit(state, entries, line, journal.unwritten, ledger, looked)
             journal.unwritten.clear()
         parts.measurer.pin([m.birth.policy for m in state.members])
@@ -202,8 +209,9 @@ def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
     founders = [e.member.birth.policy.policy_id for e in lineage if e.generation == 0]
     numbers = rungs_of(parts, _num_examples(parts, journal, None))
     parts.calibrator.settle([measured[p].first(numbers[0]) for p in dict.fromkeys(founders)])
+    for name, looking in _looking(parts).items():
+        looking.recall(folder.lines(name))
     if parts.side_effects is not None:
-        parts.side_effects.recall(folder.lines(SIDE_EFFECTS))
         parts.side_effects.settle(parts.task.given_policies[0], founders, folder)
     for policy_id, scores in measured.items():
         policy = policies[policy_id]
@@ -213,6 +221,12 @@ def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
     for births in folder.births():
         journal.explain(births)
     return journal, checkpoint.state
+
+
+def _looking(parts: Parts) -> dict[str, SideEffects | UnderChanges]:
+    """Return who measures policies beside the examples, by the file of what they find."""
+    found = {SIDE_EFFECTS: parts.side_effects, UNDER_CHANGES: parts.under_changes}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def _check_held_out(

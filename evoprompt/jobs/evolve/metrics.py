@@ -48,6 +48,8 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     }
     optional = {"accuracy/best": account.best_accuracy, "population/examples": account.examples}
     optional["accuracy/mean"] = account.traits.get("accuracy")
+    optional["robust/under_changes"] = account.traits.get("under_changes")
+    optional["robust/accuracy"] = account.traits.get("accuracy_under_changes")
     optional["feedback/preference"] = account.traits.get("preference")
     optional |= {metric: account.diversity.get(name) for name, metric in DIVERSITY.items()}
     metrics |= {name: value for name, value in optional.items() if value is not None}

@@ -44,6 +44,7 @@ from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
 from evoprompt.jobs.evolve.side_effects_page import side_effects_sections
 from evoprompt.jobs.evolve.steering_page import steering_sections
+from evoprompt.jobs.evolve.under_changes_page import changes_sections
 from evoprompt.records import FOUND, RESTART, SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
@@ -96,6 +97,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         *feedback_sections(folder.read(FEEDBACK), lines),
         *archive_sections(lines, lineage, selection.cells),
         *side_effects_sections(folder, lines, summary.champion.policy_id if summary else None),
+        *changes_sections(lines, lineage, folder.config().robustness, summary),
         *(_sources(lineage, summary) if summary else []),
         section("Glossary", glossary(TERMS)),
     ]

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from evoprompt.backends.base import TextTokenizer
 from evoprompt.calibration import LabelCalibration
 from evoprompt.errors import UserError
@@ -25,7 +27,7 @@ from evoprompt.tasks.base import Task, share_choices
 from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.load import load_task
 from evoprompt.tasks.render import render_queries
-from evoprompt.variation.perturbations import OF_LABELS, PERTURBATIONS, Sources
+from evoprompt.variation.perturbations import OF_LABELS, Sources, with_change
 
 CHAMPION, BASELINE = "champion", "baseline"
 #: Draws at most for each change that differs from those before it.
@@ -151,31 +153,18 @@ def variants(study: Study, policy: Policy, source: str) -> Iterator[Variant]:
     if source == NONE:
         yield Variant(source, 0, policy, study.test)
         return
-    found, place = PERTURBATIONS[source], list(PERTURBATIONS).index(source)
     seen: set[tuple[Policy, tuple[Example, ...]]] = {(policy, study.test)}
     for draw in range(ATTEMPTS * study.config.draws):
-        made: Policy | None = policy
-        examples = study.test
-        if found.of_input:
-            examples = _changed_inputs(study, source, place, draw)
-        else:
-            rng = generator(study.config.seed, Stream.ROBUSTNESS, place, draw)
-            made = found.prompt(policy, study.sources, rng)
-        if made is not None and (made, examples) not in seen:
-            seen.add((made, examples))
-            yield Variant(source, draw, made, examples)
+
+        def rng(place: int, *number: int, draw: int = draw) -> np.random.Generator:
+            return generator(study.config.seed, Stream.ROBUSTNESS, place, draw, *number)
+
+        made = with_change(source, policy, study.test, study.sources, rng)
+        if made is not None and made not in seen:
+            seen.add(made)
+            yield Variant(source, draw, *made)
         if len(seen) > study.config.draws:
             return
-
-
-def _changed_inputs(study: Study, source: str, place: int, draw: int) -> tuple[Example, ...]:
-    found, kept = PERTURBATIONS[source], study.sources.kept(Policy())
-    changed = []
-    for number, example in enumerate(study.test):
-        rng = generator(study.config.seed, Stream.ROBUSTNESS, place, draw, number)
-        text = found.text(example.input, kept, rng)
-        changed.append(example if text is None else replace(example, input=text))
-    return tuple(changed)
 
 
 def forecast(study: Study, tokenizer: TextTokenizer) -> list[tuple[str, str, int, int]]:

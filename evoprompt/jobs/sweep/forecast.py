@@ -10,6 +10,7 @@ from evoprompt.jobs.evolve.answering import answering_of
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.calibrator import calibrator_of
 from evoprompt.jobs.evolve.config import Config
+from evoprompt.jobs.evolve.under_changes import asked_of, sources_of
 from evoprompt.measurement.answers import most_written
 from evoprompt.measurement.model import chats_of
 from evoprompt.measurement.requests import requests_of
@@ -81,7 +82,7 @@ class Forecaster:
     def _count(self, config: Config) -> Founders:
         model = f"{config.model.name} {config.model.chat}"
         key = f"{config.task.model_dump_json()}{model}{config.fitness}{config.final.metric}"
-        key += f"{config.traits.likelihood}{config.side_effects}"
+        key += f"{config.traits.likelihood}{config.side_effects}{config.robustness}"
         if key not in self._founders:
             task, fitness = check_task(config)
             tokenizer = self._tokenizer(config)
@@ -106,13 +107,14 @@ class Forecaster:
                 return tuple(found)
 
             looked, num_before = _side_effects(config, task, tokenizer)
+            changed, num_changed = _under_changes(config, task, tokenizer)
             own = count(task.fitness, written=is_written)
             self._founders[key] = Founders(
-                tuple(a + b for a, b in zip(own, looked, strict=True)),
+                tuple(map(sum, zip(own, looked, changed, strict=True))),
                 count(task.validation, written=True),
                 count(task.test, written=True),
                 longest_demonstration(task, tokenizer),
-                num_before,
+                num_before + num_changed,
             )
         return self._founders[key]
 
@@ -138,6 +140,26 @@ def _side_effects(
         return sum(count_rows([r for _, r in requests_of(tokenizer, q)]) for q in queries)
 
     return tuple(map(rows, policies)), len(asked)
+
+
+def _under_changes(
+    config: Config, task: Task, tokenizer: TextTokenizer
+) -> tuple[tuple[int, ...], int]:
+    """Return what measuring each starting policy under changes takes, tokens, and how many times
+    its prompt is forwarded for it at most.
+    """
+    policies, section = task.starting_policies, config.robustness
+    if section is None:
+        return (0,) * len(policies), 0
+    sources, examples = sources_of(section, task), task.fitness[: section.examples]
+
+    def rows(policy: Policy) -> int:
+        asked = asked_of(policy, examples, section, sources, config.seed)
+        given = [(p, examples) for p in asked.prompts.values()] + [(policy, asked.inputs)]
+        queries = (render_queries(*each) for each in given)
+        return sum(count_rows([r for _, r in requests_of(tokenizer, q)]) for q in queries)
+
+    return tuple(map(rows, policies)), section.draws
 
 
 def longest_demonstration(task: Task, tokenizer: TextTokenizer) -> int:

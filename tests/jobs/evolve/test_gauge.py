@@ -205,12 +205,11 @@ def test_a_start_has_as_many_sets_as_the_budget_has_room_for(config_file: Path, 
 @pytest.mark.parametrize(("racing", "seen"), [("certified", -0.5), ("halving", -1.25)])
 def test_a_certified_race_goes_by_what_is_measured_without_the_prior(racing: str, seen: float):
     parts = SimpleNamespace(
-        config=SimpleNamespace(
-            evolution=SimpleNamespace(racing=RacingConfig(method=racing)), side_effects=None
-        ),
+        config=SimpleNamespace(evolution=SimpleNamespace(racing=RacingConfig(method=racing))),
         fitness=Fitness("label_normalized", LabelNormalized(), demonstrations_prior=3.0),
         task=SimpleNamespace(fitness=()),
         handicap=lambda policy, num: 3.0 / num,
+        is_plain=True,
     )
     worth = {"fitness": np.full(4, -1.25)}
     journal = SimpleNamespace(worth=lambda policy_id, num: (None, worth), policies={"a": Policy()})

@@ -1,0 +1,38 @@
+"""What prompts are worth under changes that leave their meaning: the section `robustness`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from evoprompt.config.values import Few, Probability, Section
+
+
+class UnderChangesConfig(Section):
+    """Changes of wording and inputs under which each policy is measured once, when it is new, on
+    the first fitness examples. What it is worth under the worst of them is a trait,
+    `under_changes`, which can count in the fitness or be an objective of selection.
+    """
+
+    #: what changes, in turn (`evoprompt robustness` has the table): by default what leaves the
+    #: words for labels
+    sources: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        *("format", "input_distractor", "paraphrase", "input_casing", "order"),
+    )
+    draws: Few = 5  #: changes in all, of which the worst counts
+    examples: Few = 8  #: fitness examples, the first ones
+    #: of what a policy is worth under the worst change in its fitness, from 0, where it is a trait
+    #: alone, to 1; also in the choice of the champion
+    weight: Probability = 0.0
+    #: words that mean the same, by choice; the task's label words where none are given
+    label_synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    #: what a choice means, in several words, by choice
+    label_descriptions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    paraphrases: tuple[str, ...] = ()  #: whole instructions that mean the same
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"sources has a name twice: {', '.join(self.sources)}")
+        return self
