@@ -62,3 +62,33 @@ def fit_command(
         target=target,
         dollars_per_flop=dollars,
     )
+
+
+@scaling.command("samples")
+def samples_command(
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="CSV with columns model, samples and a loss or score, a row for each measurement; "
+            "parameters, flop and seed where known."
+        ),
+    ],
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="The folder; default runs/scaling/samples-<table>, numbered."),
+    ] = None,
+    performance: Annotated[
+        str,
+        typer.Option(help="The column: loss, lower is better, or any other, higher is better."),
+    ] = "loss",
+    target: Annotated[
+        Optional[list[float]],
+        typer.Option(help="A performance that is asked for; repeat it for several."),
+    ] = None,
+) -> None:
+    """Tell how many samples models of different sizes need to reach the same performance, and which
+    size is best for a compute.
+    """
+    from evoprompt.jobs.scaling.samples_session import compare_samples
+
+    compare_samples(table, out, performance=performance, targets=target or ())
