@@ -197,11 +197,17 @@ def export_command(
             "for servers with OpenAI's interface), lm-eval (a task), dspy, gepa, mlflow.",
         ),
     ] = "text",
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline", help="The best starting prompt instead, calibrated as it was tested."
+        ),
+    ] = False,
 ) -> None:
     """Print a run's champion in a form that other programs take."""
     from evoprompt.jobs.export.forms import export
 
-    text = export(run, form)
+    text = export(run, form, baseline=baseline)
     # a terminal acts on some characters; a file or another program gets them as they are
     typer.echo(printable(text) if sys.stdout.isatty() else text, nl=False)
 

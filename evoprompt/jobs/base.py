@@ -67,6 +67,8 @@ class Champion:
     verdict_prior: Mapping[str, float] | None = None
     #: the whole prompt as the model reads it, with a placeholder for the input
     prompt: str = ""
+    #: the best starting prompt, which answers likewise; None where the job keeps none
+    baseline: Champion | None = None
 
     @property
     def label_words(self) -> Mapping[str, str]:

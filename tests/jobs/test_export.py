@@ -76,6 +76,20 @@ def test_the_python_file_gives_the_answers_of_the_test(
     result.close()
 
 
+def test_the_best_starting_prompt_answers_as_it_was_tested_too(config_file: Path, tmp_path: Path):
+    folder = ended(config_file, tmp_path / "run", *CALIBRATED)
+    summary = json.loads((folder / "summary.json").read_text())
+    module = module_of(export(folder, "python", baseline=True), tmp_path / "baseline.py")
+    test = check_task(EvolveFolder.open(folder).config())[0].test
+    right = sum(module.answer(e.input) == e.target for e in test) / len(test)
+    assert right == pytest.approx(summary["test"]["baseline"]["value"])
+    text = export(folder, "text", baseline=True)
+    assert summary["baseline"]["prompt"] in text
+    assert (
+        json.loads(export(folder, "json", baseline=True))["prompt"] != summary["champion"]["prompt"]
+    )
+
+
 def test_the_python_file_takes_any_function_and_runs_by_itself(config_file: Path, tmp_path: Path):
     folder = ended(config_file, tmp_path / "run", *CALIBRATED)
     file = tmp_path / "champion.py"

@@ -28,9 +28,9 @@ RUN_IT = paragraph('Then: python champion.py "an input" "another one"', "muted")
 KINDS = {"better": "big good", "worse": "big bad"}
 #: What a word of the verdict means.
 CALIBRATION = (
-    "Calibration: a model favours some answers whatever it is asked; what it says is adjusted for "
-    "that by the labelled examples, without another call. The exported file does it, the copied "
-    "prompt does not."
+    "Calibration takes off the model's own liking for some answers, as the labelled examples show "
+    "it; it needs no further call of the model. The exported file has it, the text of a prompt by "
+    "itself has not."
 )
 INTERVAL = "On other examples of this kind a difference would most likely lie in its interval."
 
@@ -86,7 +86,7 @@ def champion_section(shown: Showcase, summary: Summary) -> str:
     """Return the champion, whole, with what changed; where it does no better on the test than the
     best starting prompt, that prompt to be copied above it.
     """
-    parts = [_better(summary) if _is_behind(summary) else ""]
+    parts = [_better(summary, shown.export) if _is_behind(summary) else ""]
     prompt = copyable(shown.prompt, "champion-prompt", "the prompt")
     export = copyable(shown.export, "champion-export", "the command")
     parts.append(paragraph("The prompt that the search ended with.", "muted"))
@@ -174,22 +174,24 @@ def _is_behind(summary: Summary) -> bool:
     return not is_same and summary.test.difference.value <= 0
 
 
-def _better(summary: Summary) -> str:
-    """Return the best starting prompt, to be copied."""
+def _better(summary: Summary, export: str) -> str:
+    """Return the best starting prompt, to be copied, and its export where it is calibrated.
+
+    Args:
+        summary: of the run.
+        export: the champion's command.
+    """
     test, prompt = summary.test, summary.baseline.prompt
-    how = "better" if test.difference.value < 0 else "no worse"
-    right = ""
-    if test.is_counted:
-        raw = test.baseline_raw
-        right = f": {test.baseline.percent} right"
-        right += "" if raw is None else f" with calibration, {raw.percent} as text alone"
-    return "".join(
-        (
-            f"<h3>The best starting prompt does {how} on the test{right}</h3>",
-            copyable(prompt, "baseline-prompt", "the starting prompt"),
-            "<h3>The champion</h3>",
-        )
-    )
+    text = copyable(prompt, "baseline-prompt", "the starting prompt")
+    right, name, parts = test.baseline.percent, "The text alone", []
+    if (raw := test.baseline_raw) is not None:
+        command = export.replace("> champion.py", "--baseline > baseline.py")
+        calibrated = f"<h3>With calibration ({right} right): a file to run</h3>"
+        parts += [calibrated, copyable(command, "baseline-export", "its command")]
+        right, name = raw.percent, f"{name}, uncalibrated"
+    alone = f"<h3>{name} ({right} right)</h3>" if test.is_counted else ""
+    told = "Keep the best starting prompt: the champion does no better on the test."
+    return "".join((paragraph(told), *parts, alone, text, "<h3>The champion</h3>"))
 
 
 def _changed(title: str, found: Sequence[Change]) -> str:

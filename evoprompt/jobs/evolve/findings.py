@@ -54,8 +54,10 @@ def claim_of(test: HeldOut, *, is_baseline: bool, alpha: float = 0.05) -> Claim:
     if is_baseline:
         more = f" Calibrated, it gains {_size(test.gain, alpha)}." if test.gain else ""
         return Claim(verdict, KEPT + more)
-    plain = f"{test.baseline_raw.percent}" if test.baseline_raw else ""
-    more = f" Both are calibrated; as it is, that prompt has {plain} right." if plain else ""
+    more = ""
+    if test.baseline_raw is not None:
+        before = _right(test, test.baseline_raw)
+        more = f" Both are with calibration; without it the starting prompt has {before} right."
     return Claim(verdict, _compared(test, verdict, alpha) + more)
 
 
@@ -81,7 +83,7 @@ def _gained(test: HeldOut, alpha: float) -> str:
     right, before = _right(test, test.champion), _right(test, test.baseline_raw)
     return (
         f"{CHAMPION}, with calibration, answers {right} of {test.num_examples} test examples "
-        f"right; {START}, as it is, answers {before}. That is {_size(test.gain, alpha)}."
+        f"right; {START}, without it, answers {before}. That is {_size(test.gain, alpha)}."
     )
 
 
@@ -89,11 +91,11 @@ def _added(test: HeldOut, verdict: Verdict) -> str:
     """Return what the search added to calibration."""
     if (most := _most_different(test)) is not None:
         return (
-            f"All of this may be calibration: with it, that prompt answers the same ones right. "
-            f"{_may_differ(most)}"
+            f"All of this may be calibration: with it, the starting prompt answers the same ones "
+            f"right. {_may_differ(most)}"
         )
     value, low, high = (100 * v for v in (test.difference.value, *test.difference.ci))
-    alone = f"Calibration alone brings that prompt to {_right(test, test.baseline)}"
+    alone = f"Calibration alone brings the starting prompt to {_right(test, test.baseline)}"
     beyond = "which may be chance" if verdict == "not shown" else "beyond chance"
     return f"{alone}; the search adds {value:+.1f} points, {beyond} ({low:+.1f} to {high:+.1f})."
 
@@ -112,7 +114,7 @@ def _compared(test: HeldOut, verdict: Verdict, alpha: float) -> str:
         of = f"of the metric {test.metric} on {test.num_examples} test examples"
         return f"{CHAMPION} {found} than {START}: {size} {of}, {chance}."
     right, before = _right(test, test.champion), _right(test, test.baseline)
-    counts = f"{right} of {test.num_examples} test examples right, and that prompt {before}"
+    counts = f"{right} of {test.num_examples} test examples right, and the starting prompt {before}"
     return f"{CHAMPION} {found} than {START}: it has {counts}. That is {size}, {chance}."
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.base import Champion, complete_summary
@@ -82,21 +83,26 @@ class EvolveJob:
         run = EvolveFolder.open(folder)
         summary, config = complete_summary(run), run.config()
         with in_form(folder / SUMMARY):
-            policy = Policy.from_dict(summary["champion"]["policy"])
-            prompt = str(summary["champion"]["prompt"])
             kind = config.fitness.model_copy(update={"kind": summary["fitness"]["kind"]})
-            calibration, offsets = (
-                LabelCalibration.from_dict(found) if found else None
-                for found in map(summary["champion"].get, ("calibration", "offsets"))
-            )
         fitness = fitness_of(kind, has_choices=True)
-        return Champion(
-            config,
-            policy,
-            evaluator_of(policy),
-            answered_by=fitness.compared_by,
-            answering=answering_of(config, fitness),
-            calibration=calibration,
-            offsets=offsets,
-            prompt=prompt,
-        )
+
+        def answers(part: Mapping[str, Any], baseline: Champion | None = None) -> Champion:
+            with in_form(folder / SUMMARY):
+                policy, prompt = Policy.from_dict(part["policy"]), str(part["prompt"])
+                calibration, offsets = (
+                    LabelCalibration.from_dict(found) if found else None
+                    for found in map(part.get, ("calibration", "offsets"))
+                )
+            return Champion(
+                config,
+                policy,
+                evaluator_of(policy),
+                answered_by=fitness.compared_by,
+                answering=answering_of(config, fitness),
+                calibration=calibration,
+                offsets=offsets,
+                prompt=prompt,
+                baseline=baseline,
+            )
+
+        return answers(summary["champion"], answers(summary["baseline"]))

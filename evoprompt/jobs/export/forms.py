@@ -32,12 +32,22 @@ FORMS: Mapping[str, Callable[[Exported], str]] = {
 }
 
 
-def export(folder: Path, form: str) -> str:
-    """Return the champion of a complete run or loop in a form of `FORMS`, as text.
+def export(folder: Path, form: str, *, baseline: bool = False) -> str:
+    """Return the champion of a complete run or loop in a form of `FORMS`, as text, or the best
+    starting prompt, calibrated as it was tested.
 
     Raises:
-        UserError: there is no such form, no champion, or the champion cannot be had in this form.
+        UserError: there is no such form, no champion or no starting prompt, or it cannot be had in
+            this form.
     """
     if form not in FORMS:
         raise UserError(f"there is no form '{form}'; {nearest(form, FORMS)}")
-    return FORMS[form](Exported(folder, job_of(folder).champion(folder)))
+    found = job_of(folder).champion(folder)
+    if baseline:
+        if found.baseline is None:
+            raise UserError(
+                f"{folder} keeps no starting prompt of its own, so --baseline has nothing to give; "
+                f"give the folder of a run of evoprompt run"
+            )
+        found = found.baseline
+    return FORMS[form](Exported(folder, found))

@@ -82,12 +82,12 @@ def test_a_claim_tells_the_gain_over_the_prompt_as_it_is(is_baseline: bool):
     assert "+70.0 points" in claim.text
     lead = (
         "The prompt found (the champion), with calibration, answers 38 of 40 test examples right; "
-        "the best starting prompt, as it is, answers 10. That is +70.0 points (95 % interval "
+        "the best starting prompt, without it, answers 10. That is +70.0 points (95 % interval "
     )
     assert claim.text.startswith(lead) != is_baseline
     told = (
-        "Calibration alone brings that prompt to 36; the search adds +5.0 points, which may be "
-        "chance (+0.0 to +12.5)."
+        "Calibration alone brings the starting prompt to 36; the search adds +5.0 points, which "
+        "may be chance (+0.0 to +12.5)."
     )
     assert claim.text.endswith(told) != is_baseline
     assert "alibrat" not in claim_of(compare(before, after, 0, 0.05), is_baseline=False).text
@@ -97,7 +97,7 @@ def test_a_search_that_changed_no_calibrated_answer_added_nothing_that_is_shown(
     raw, right = np.arange(40) < 10, np.arange(40) < 36
     claim = claim_of(compare(right, right, 0, 0.05, raw=(raw, raw)), is_baseline=False)
     assert claim.verdict == "not shown"
-    assert "with it, that prompt answers the same ones right. They may still" in claim.text
+    assert "with it, the starting prompt answers the same ones right. They may still" in claim.text
     assert "up to 7 %" in claim.text  # .93^40 = .05
 
 
@@ -126,7 +126,7 @@ def test_few_answers_more_claim_nothing():
         (
             [1] * 20 + [0] * 20,
             [1] * 30 + [0] * 10,
-            "it has 30 of 40 test examples right, and that prompt 20. That is +25.0 points",
+            "it has 30 of 40 test examples right, and the starting prompt 20. That is +25.0 points",
         ),
         ([1, 1, 0, 0], [1, 1, 0, 0], "both answer the same of 4 test examples right."),
     ],
@@ -164,8 +164,9 @@ def test_the_page_says_what_guessing_gets_and_gives_the_better_prompt_to_copy():
     assert section.index("Sort: {input}") < section.index("The champion</h3>")
     won = check([0] * 40, [1] * 40)
     better = SimpleNamespace(test=won, claim=claim_of(won, is_baseline=False))
-    assert "starting prompt does better on the test: 75.0 % right</h3>" in section
-    assert "starting prompt does" not in champion_section(shown, better)
+    assert "Keep the best starting prompt: the champion does no better on the test." in section
+    assert "<h3>The text alone (75.0 % right)</h3>" in section
+    assert "Keep the best" not in champion_section(shown, better)
     [told] = advice(SimpleNamespace(**vars(run), headroom=None, generations=3), {"operators": {}})
     assert told.startswith("Keep the best starting prompt.")
 
@@ -202,9 +203,9 @@ def test_the_command_that_answers_as_measured_stands_before_the_prompt_alone():
     )
     told = verdict(run, [], [])
     assert "answers 38 of 40 test examples right; the best" in told
-    assert "as it is, answers 12. That is +65.0 points" in told
-    assert "that prompt to 30; the search adds +20.0 points, beyond chance (+" in told
-    assert "The search never saw the test examples. Calibration: a model favours" in told
+    assert "without it, answers 12. That is +65.0 points" in told
+    assert "starting prompt to 30; the search adds +20.0 points, beyond chance (+" in told
+    assert "The search never saw the test examples. Calibration takes off the" in told
 
 
 def test_a_verdict_on_the_starting_prompt_itself_tells_of_it_alone():
