@@ -176,7 +176,8 @@ model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20}}
 policy: {{instruction: "Mood?", input_prefix: "", output_prefix: ":", separator: "\\n"}}
 evaluator: {{input_prefix: "", output_prefix: "?", separator: "\\n"}}
-loop: {{rounds: 3, batch: 6, context_pairs: 3, context_tokens: 150, least_buffer: 2}}
+loop: {{rounds: 3, batch: 6, context_pairs: 3, context_tokens: 150, least_buffer: 2,
+       measure_imitation: 0, go_on: true}}
 workers: {{backend: local}}
 tracking: {{enabled: false}}
 """

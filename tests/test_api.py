@@ -249,7 +249,7 @@ def test_every_public_name_has_an_example_that_runs(task_file, tmp_path, monkeyp
     copytree(ROOT / "configs", "configs")
     for name, long, short in (
         ("quickstart.yaml", "fitness_examples: 64", "fitness_examples: 24"),
-        ("boost/quick.yaml", "measure_imitation: 2", "measure_imitation: 0"),
+        ("boost/quick.yaml", "rounds: 4", "rounds: 4\n  measure_imitation: 0"),
     ):
         text = Path("configs", name).read_text()
         assert long in text

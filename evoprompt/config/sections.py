@@ -171,7 +171,7 @@ def with_absolute_paths(task: TaskConfig, folder: Path) -> TaskConfig:
     """Return the task with its paths as seen from a folder."""
     paths: dict[str, Any] = {
         k: (folder / p).resolve()
-        for k in ("path", "test_path")
+        for k in ("path", "test_path", "own_answers")
         if (p := getattr(task, k)) is not None and not is_hub_address(p)
     }
     if task.data_files is not None:

@@ -219,6 +219,10 @@ class TaskConfig(Section):
     #: (partial evaluation), and not the choice
     blank: Annotated[str, Field(min_length=1)] | None = None
     judge: bool = False  #: the judging task of that task: is a proposed answer right?
+    #: of the judging task: a JSONL file of `{"input", "answer"}` lines, what a model answered
+    #: itself. All that it got wrong are judged and as many that it got right, in place of the right
+    #: answer and another choice to each input. `evoprompt boost` writes one (`loop.own_answers`)
+    own_answers: FilePath | None = None
     #: that the search measures prompts on
     fitness_examples: Positive = 48
     #: that the champion is chosen by, of the finalists
@@ -274,6 +278,8 @@ class TaskConfig(Section):
                 raise ValueError(f"task.{key} goes with task.path")
         if self.blank is not None and (self.judge or self.written):
             raise ValueError("task.blank scores what follows a choice: leave judge and written out")
+        if self.own_answers is not None and not self.judge:
+            raise ValueError("task.own_answers goes with task.judge=true")
         if self.instruction_draws is not None and self.instructions != "marginal":
             raise ValueError("task.instruction_draws goes with task.instructions=marginal")
         for key in ("data_files", "num_fewshot"):

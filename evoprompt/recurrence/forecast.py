@@ -166,7 +166,7 @@ def predict(
             f"predict(alpha={alpha}, num_draws={num_draws}): expected an alpha in (0, 1) and at "
             f"least one draw"
         )
-    measured = _simulate(calibration, loop, rng, num_draws)
+    measured = simulate(calibration, loop, rng, num_draws).measured
     mean, deviation = measured.mean(axis=0), measured.std(axis=0, ddof=0)
     low, median, high = np.quantile(
         measured, [alpha / 2, 0.5, 1 - alpha / 2], axis=0, method="inverted_cdf"
@@ -177,12 +177,21 @@ def predict(
     )
 
 
-def _simulate(calibration: Calibration, loop: Loop, rng: Generator, num_draws: int) -> Floats:
-    """Return measured error rates of simulated loops, shape (draw, round)."""
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Error rates of simulated loops."""
+
+    initial: Floats  #: true, without context, shape (draw,)
+    error_rates: Floats  #: true, after each round, shape (draw, round)
+    measured: Floats  #: the same as so many answers measure them, shape (draw, round)
+
+
+def simulate(calibration: Calibration, loop: Loop, rng: Generator, num_draws: int) -> Simulated:
+    """Return loops that go as `predict` says, each with what the calibration leaves open drawn."""
     laws = AnswerLaws(calibration.judged, num_draws, rng)
     initial = draw_error_rates(calibration, num_draws, rng)
     floor, ceiling, deviation = loop.draw_limits(initial, rng)
-    measured = np.empty((num_draws, loop.num_rounds))
+    measured, true = np.empty((2, num_draws, loop.num_rounds))
     error, buffer = initial, Pairs.none(num_draws)
     for step, (size, asked) in enumerate(zip(loop.sizes, loop.asked, strict=True)):
         answers = _answers(laws, error, np.array(asked), rng)
@@ -194,8 +203,9 @@ def _simulate(calibration: Calibration, loop: Loop, rng: Generator, num_draws: i
             answered = np.clip(answered + deviation * rng.normal(size=num_draws), 0.0, 1.0)
             new = buffer.present.sum(axis=1) >= max(1, loop.rules.least)
             error = np.where(new, answered, error)
+        true[:, step] = error
         measured[:, step] = rng.binomial(loop.num_answers, error) / loop.num_answers
-    return measured
+    return Simulated(initial, true, measured)
 
 
 def _answers(laws: AnswerLaws, error: Floats, asked: Integers, rng: Generator) -> Pairs:

@@ -9,7 +9,7 @@ verdicts weighs sensitivity and specificity alike.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from evoprompt.errors import UserError
@@ -92,6 +92,15 @@ def judgements(examples: Sequence[Example]) -> tuple[Example, ...]:
     return tuple(judged for pair in _pairs(examples) if pair is not None for judged in pair)
 
 
+def own_judgements(examples: Sequence[Example], answers: Mapping[str, str]) -> tuple[Example, ...]:
+    """Return the judgements of what a model answered itself, by input: its wrong answers and as
+    many of its right ones, in turn; an example without an answer is left out.
+    """
+    judged = [judgement(e, answers[e.input]) for e in examples if e.input in answers]
+    right, wrong = ([j for j in judged if j.target == verdict] for verdict in VERDICTS)
+    return tuple(j for pair in zip(right, wrong, strict=False) for j in pair)
+
+
 def evaluator_of(policy: Policy) -> Policy:
     """Return what judges a policy's answers: its own clause, or the package's, rendered as the
     policy is.
@@ -134,16 +143,22 @@ def verdict_queries(evaluator: Policy, examples: Sequence[Example]) -> tuple[Que
     return tuple(queries)
 
 
-def judge_task(task: Task) -> Task:
-    """Return the judging task of a task: the same splits, twice as many examples in each."""
-    pool = judgements(task.pool)
+def judge_task(task: Task, answers: Mapping[str, str] | None = None) -> Task:
+    """Return the judging task of a task: the same splits, twice as many examples in each; with a
+    model's own answers by input those of `own_judgements`.
+    """
+
+    def judged(examples: Sequence[Example]) -> tuple[Example, ...]:
+        return judgements(examples) if answers is None else own_judgements(examples, answers)
+
+    pool = judged(task.pool)
     return Task(
         name=f"{task.name}-judge",
         demonstrations=tuple(Demonstration(e.input, e.target) for e in pool),
         pool=pool,
-        fitness=judgements(task.fitness),
-        validation=judgements(task.validation),
-        test=judgements(task.test),
+        fitness=judged(task.fitness),
+        validation=judged(task.validation),
+        test=judged(task.test),
         starting_policies=STARTING_EVALUATORS,
         phrases=PHRASES,
         templates=TEMPLATES,

@@ -37,6 +37,7 @@ from evoprompt.tasks.judge import check_judgements, judge_task, mistake_in_words
 from evoprompt.tasks.paths import as_scored, in_stages
 from evoprompt.tasks.sources.base import Raw, Source
 from evoprompt.tasks.sources.builtin import GRADED
+from evoprompt.tasks.sources.jsonl import read_answers
 from evoprompt.tasks.sources.splits import (
     SPLITS,
     balanced,
@@ -209,14 +210,20 @@ def _notes_on_sizes(config: TaskConfig, splits: Sequence[Sequence[Example]]) -> 
 
 def _judging(config: TaskConfig) -> Task:
     """Return the judging task of the task that is configured, with half of each split's size, since
-    judging doubles it.
+    judging doubles it; with a model's own answers those that can be had of all.
+
+    Raises:
+        UserError: as `load_task`; a split has no right or no wrong own answer.
     """
+    own = read_answers(config.own_answers) if config.own_answers is not None else None
     sizes = ("fitness_examples", "validation_examples", "test_examples")
-    halves = {name: max(1, getattr(config, name) // 2) for name in sizes} | {
-        "demonstration_pool": config.demonstration_pool // 2
+    parts = 2 if own is None else 1
+    halves = {name: max(1, getattr(config, name) // parts) for name in sizes} | {
+        "demonstration_pool": config.demonstration_pool // parts
     }
     evaluators = (
         "judge",
+        "own_answers",
         "starting_policies",
         "starting_demonstrations",
         "phrases",
@@ -227,8 +234,16 @@ def _judging(config: TaskConfig) -> Task:
     judged = load_task(config.model_copy(update=halves | unasked))
     if judged.has_paths:
         raise UserError("task.judge takes examples with one answer, and these are paths")
-    check_judgements(judged)
-    task = judge_task(judged)
+    if own is None:
+        check_judgements(judged)
+    task = judge_task(judged, own)
+    for name in ("fitness", "validation", "test") if own is not None else ():
+        if not task.splits[name]:
+            raise UserError(
+                f"task.own_answers: {config.own_answers} has no right or no wrong answer to the "
+                f"{name} examples of task '{judged.name}', so that there is nothing to tell apart; "
+                "give more answers, or leave it out"
+            )
     task = replace(
         task,
         starting_policies=tuple(policy_of(p) for p in config.starting_policies)

@@ -50,6 +50,41 @@ def test_the_sizes_are_those_of_the_judging_task_and_half_of_each_split_is_true(
     assert task.starting_policies == STARTING_EVALUATORS
 
 
+def test_own_answers_are_judged_in_place_of_made_up_ones_as_many_right_as_wrong(tmp_path: Path):
+    plain = load_task(TaskConfig(name="inbox"))
+    answers = tmp_path / "own.jsonl"
+    # of every three of a split two are right, one is praised
+    rows = [
+        {"input": e.input, "answer": e.target if i % 3 else "praise"}
+        for split in plain.splits.values()
+        for i, e in enumerate(split)
+        if i % 3 or e.target != "praise"
+    ]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judging = load_task(TaskConfig(name="inbox", judge=True, own_answers=answers))
+    wrong = sum(e.target != "praise" for e in plain.test[::3])
+    assert [e.target for e in judging.test] == [TRUE, FALSE] * wrong
+    assert all("answer: praise" in e.input for e in judging.test if e.target == FALSE)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"input": "x"}', "line 1: expected an input and an answer"),
+        (
+            '{"input": "x", "answer": "y"}',
+            "has no right or no wrong answer to the fitness",
+        ),
+        ("", "there is no answer in it"),
+    ],
+)
+def test_own_answers_that_are_of_no_use_are_refused(tmp_path: Path, text: str, said: str):
+    answers = tmp_path / "own.jsonl"
+    answers.write_text(text + "\n")
+    with pytest.raises(UserError, match=said):
+        load_task(TaskConfig(name="inbox", judge=True, own_answers=answers))
+
+
 def test_its_examples_are_those_of_the_task_split_by_split():
     plain = load_task(
         TaskConfig(name="inbox", fitness_examples=6, validation_examples=6, test_examples=6)

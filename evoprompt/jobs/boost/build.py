@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,17 @@ from evoprompt.tasks.load import policy_of
 from evoprompt.tasks.render import render_prefix
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import open_tracker, opener_of
+
+#: Labelled contexts of each kind where a configuration does not say how many. With as many the
+#: interval of the first round's error is about 0.25 wide, with 2 twice as wide.
+NUM_CONTEXTS = 4
+
+
+def can_spoil(questions: Sequence[Example]) -> bool:
+    """Return whether questions have right answers that are known, and wrong ones beside them."""
+    known = [e for e in questions if e.target]
+    targets = {e.target for e in known}
+    return bool(known) and all(len({*(e.choices or targets), e.target}) > 1 for e in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,14 @@ class BoostParts:
     def question(self, judged: Judged) -> Example:
         """Return the question that was answered, with its label; that is for measuring alone."""
         return next(e for e in self.questions if e.example_id == judged.question_id)
+
+    @property
+    def num_contexts(self) -> int:
+        """How many labelled contexts of each kind tell how far the model follows them."""
+        wished = self.config.loop.measure_imitation
+        if wished is not None:
+            return wished
+        return NUM_CONTEXTS if self.task is not None and can_spoil(self.questions) else 0
 
     def close(self) -> None:
         """Give the workers back."""

@@ -8,12 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from evoprompt.choices import COMPARISONS
-from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.config import BoostConfig, LoopConfig
 from evoprompt.jobs.boost.record import Outcomes, RoundLine
+from evoprompt.recurrence.advice import Answer
 from evoprompt.recurrence.evaluator import without_gold
 from evoprompt.recurrence.threshold import coverage_curve
 from evoprompt.store.ledger import Checked
 
+NO_LABELS = (
+    "There are no labels, so error rate, sensitivity and specificity cannot be known: an "
+    "acceptance rate fits every error rate. The believed error is the model's own, and right only "
+    "if its evaluator is calibrated. Whether the loop can pay is not known either: the error with "
+    "right pairs in the context decides it, and a task with 100 labelled examples would tell."
+)
 #: A predicted interval of an error rate that is wider than this is said to be so.
 WIDE = 0.5
 
@@ -31,6 +38,7 @@ def summarize(
         "buffer": config.loop.buffer,
         "judge": config.loop.judge,
         "coverage": None,
+        "advice": lines[0].advice.to_dict() if lines[0].advice else None,
         "notes": [*notes(config, lines), f"Standing check: {checked.told}."],
     }
     if tested is not None:
@@ -51,7 +59,8 @@ def summarize(
 
 def notes(config: BoostConfig, lines: Sequence[RoundLine]) -> list[str]:
     """Return what a reader must know of the result, in sentences."""
-    said = list(_known(lines))
+    advice = advice_text(lines[0], config.loop) if lines[0].advice is not None else None
+    said = [*([advice] if advice else []), *_known(lines)]
     if COMPARISONS[config.loop.answers].over_batch:
         said.append(
             "Answers were compared beyond each choice's mean over all inputs asked together; "
@@ -59,6 +68,41 @@ def notes(config: BoostConfig, lines: Sequence[RoundLine]) -> list[str]:
             "where all inputs have the same choices."
         )
     return said
+
+
+def advice_text(first: RoundLine, loop: LoopConfig) -> str | None:
+    """Return in sentences whether the loop can pay, by its round 0; None where nothing was asked of
+    labels.
+    """
+    advice, fit, before = first.advice, first.imitation, first.error_rate
+    if before is None:
+        return NO_LABELS
+    if advice is None or fit is None:
+        return None
+    said = {
+        Answer.YES: "Learning from its own answers can pay here",
+        Answer.NO: "Learning from its own answers is not expected to pay here",
+        Answer.UNKNOWN: "Whether learning from its own answers pays here cannot be told",
+    }[advice.answer]
+    rounds = f"{loop.rounds} round{'' if loop.rounds == 1 else 's'}"
+    text = (
+        f"{said}: the chance of a lower error after {rounds} is {advice.chance:.0%}, and the "
+        f"change that is expected {advice.change:+.3f} [{advice.low:+.3f}, {advice.high:+.3f}]. "
+        f"Without context the model is wrong in {before:.3f} of the answers, with right pairs "
+        f"alone in {fit.floor:.3f}, with wrong ones in {fit.ceiling:.3f}."
+    )
+    if not advice.pays and advice.at_best < 0:
+        text += (
+            f" A judge without mistakes would change it by {advice.at_best:+.3f}, so a better "
+            "evaluator may help."
+        )
+    if not advice.pays:
+        text += (
+            " It goes round all the same, as loop.go_on says."
+            if loop.go_on
+            else " So it ends here; with loop.go_on=true it goes round all the same."
+        )
+    return text
 
 
 def supposed(lines: Sequence[RoundLine]) -> str:
@@ -80,11 +124,7 @@ def _known(lines: Sequence[RoundLine]) -> Iterator[str]:
     """Yield what round 0 lets expect and how the rounds went, as far as labels tell."""
     first = lines[0]
     if first.error_rate is None:
-        yield (
-            "There are no labels, so error rate, sensitivity and specificity cannot be known: an "
-            "acceptance rate fits every error rate. The believed error is the model's own, and "
-            "right only if its evaluator is calibrated."
-        )
+        yield NO_LABELS
     elif first.sensitivity is None or first.specificity is None or first.ln_lambda is None:
         yield (
             "The evaluator met no right or no wrong answer before the first round, so nothing "
@@ -111,10 +151,11 @@ def _imitated(first: RoundLine) -> Iterator[str]:
     fit = first.imitation
     if fit is None:
         return
-    yield (
-        f"With right pairs in its context the model has an error of {fit.floor:.3f}, "
-        f"with wrong ones of {fit.ceiling:.3f}."
-    )
+    if first.advice is None:
+        yield (
+            f"With right pairs in its context the model has an error of {fit.floor:.3f}, "
+            f"with wrong ones of {fit.ceiling:.3f}."
+        )
     if fit.num_rounds < 3:
         yield (
             "One context of each kind does not tell how much contexts differ, so predictions are "

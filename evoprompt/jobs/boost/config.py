@@ -48,7 +48,7 @@ class LoopConfig(Section):
     """How the loop goes on. No key lets it see a right answer."""
 
     rounds: Positive = 6  #: at most
-    batch: Positive = 32  #: questions answered in a round
+    batch: Positive = 48  #: questions answered in a round
     #: `replace`: the context comes from the newest round's accepted answers; `accumulate`: from all
     #: that were ever accepted
     buffer: Annotated[str, _name_of(BUFFERS)] = "replace"
@@ -71,8 +71,8 @@ class LoopConfig(Section):
     abstain_below: Probability | None = (
         None  #: the probability of an answer under which the policy does not give it
     )
-    context_pairs: Positive = 8  #: shown at most, after the policy's own demonstrations
-    context_tokens: Positive = 400  #: of all pairs together
+    context_pairs: Positive = 24  #: shown at most, after the policy's own demonstrations
+    context_tokens: Positive = 1200  #: of all pairs together
     least_buffer: Positive = 4  #: pairs before the context is built again
     #: the order in which accepted pairs are offered to the context, see `state.choose`
     choose: Annotated[str, _name_of(RULES)] = "balanced"
@@ -81,8 +81,15 @@ class LoopConfig(Section):
     #: contexts of labelled pairs that are all right, and as many all wrong, in which the test
     #: examples are answered before the first round: how far the model follows its context, and from
     #: 2 on how much contexts differ. Predictions go by it then, else by a model that is wrong as
-    #: often as its context. The loop sees nothing of it
-    measure_imitation: Count = 0
+    #: often as its context, and whether the loop can pay is told by it. None is 4 where there are a
+    #: task and questions with labels, else 0. The loop sees nothing of it
+    measure_imitation: Count | None = None
+    #: go round even where what was measured before the first round does not let expect a lower
+    #: error rate; else the loop ends there, and says why
+    go_on: bool = False
+    #: answer every example of the task without context before the first round, and write the
+    #: answers to `own_answers.jsonl`: on them an evaluator can be evolved (`task.own_answers`)
+    own_answers: bool = False
     answer_tokens: Positive = 16  #: written at most for an answer, where the task has no choices
 
 
@@ -125,6 +132,8 @@ class BoostConfig(JobConfig):
                 "loop.calibrate needs a task, whose validation examples have labels, and no "
                 "loop.threshold"
             )
+        if self.loop.own_answers and self.task is None:
+            raise ValueError("loop.own_answers needs a task, whose examples are answered")
         if self.loop.measure_imitation and self.task is None:
             raise ValueError(
                 "loop.measure_imitation needs a task, on whose test examples the error rate is "

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evoprompt.backends.base import ModelInfo
-from evoprompt.jobs.boost.config import BoostConfig
+from evoprompt.jobs.boost.conclude import advice_text
+from evoprompt.jobs.boost.config import BoostConfig, LoopConfig
 from evoprompt.jobs.boost.record import Ends, RoundLine
 from evoprompt.jobs.held_out import HeldOut
 from evoprompt.records import TokenCount
@@ -26,6 +27,7 @@ class BoostDisplay:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or new_console()
         self._tokens = 0
+        self._loop: LoopConfig | None = None
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -53,6 +55,7 @@ class BoostDisplay:
 
     def loaded(self, info: ModelInfo, config: BoostConfig) -> None:
         """Say what the model is and how it is scored."""
+        self._loop = config.loop
         self.console.print(
             f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
             f"({info.reason})"
@@ -70,6 +73,9 @@ class BoostDisplay:
     def round(self, line: RoundLine) -> None:
         """Print the line of a round that is done."""
         self.console.print(round_text(line), soft_wrap=True)
+        advice = advice_text(line, self._loop) if line.round == 0 and self._loop else None
+        if advice:
+            self.console.print(advice, soft_wrap=True)
 
     def interrupted(self, folder: Path) -> None:
         """Say how to go on."""

@@ -10,6 +10,7 @@ from evoprompt.store.folder import CONFIG, RunFolder
 from evoprompt.store.form import in_form
 
 RECURRENCE, ANSWERS, ACCEPTED = "recurrence.jsonl", "answers.jsonl", "accepted.jsonl"
+OWN = "own_answers.jsonl"
 
 
 class BoostFolder(RunFolder):

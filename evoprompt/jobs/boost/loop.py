@@ -29,11 +29,11 @@ from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.boost.build import BoostParts
 from evoprompt.jobs.boost.conclude import summarize
 from evoprompt.jobs.boost.config import BoostConfig
-from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, RECURRENCE, BoostFolder
+from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, OWN, RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.judges import JUDGES
-from evoprompt.jobs.boost.measure import measure_imitation, outcomes
+from evoprompt.jobs.boost.measure import measure_imitation, outcomes, own_answers
 from evoprompt.jobs.boost.page import write_boost_page
-from evoprompt.jobs.boost.prediction import against_prediction
+from evoprompt.jobs.boost.prediction import advice_of, against_prediction, is_begun
 from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import Measured, Outcomes, RoundLine, round_line
 from evoprompt.jobs.boost.state import (
@@ -100,19 +100,10 @@ def boost(
         parts.tracker.ready()
     observer.loaded(info, parts.config)
     if state is None:
-        observer.phase("before the first round")
-        threshold = _threshold(parts, asker)
-        state = _commit(
-            parts,
-            folder,
-            asker,
-            observer,
-            LoopState(parts.config.seed),
-            *_calibrate(parts, asker, threshold),
-            threshold,
-        )
-    threshold = folder.rounds()[0].threshold
-    while goes_on(
+        state = _begin(parts, folder, asker, observer)
+    first = folder.rounds()[0]
+    threshold = first.threshold
+    while is_begun(loop, first) and goes_on(
         state, rounds=loop.rounds, patience=loop.patience, max_tokens=loop.prefill_tokens
     ):
         raise_if_interrupted()
@@ -129,6 +120,19 @@ def boost(
             parts, folder, asker, observer, tell(parts, state, judged), judged, asked, threshold
         )
     return _conclude(parts, folder, asker, state, info)
+
+
+def _begin(
+    parts: BoostParts, folder: BoostFolder, asker: Asker, observer: BoostObserver
+) -> LoopState:
+    """Measure what is told before the first round; return the loop's beginning, committed."""
+    observer.phase("before the first round")
+    if parts.config.loop.own_answers:
+        folder.write_lines(OWN, own_answers(parts, asker))
+    threshold = _threshold(parts, asker)
+    judged, asked = _calibrate(parts, asker, threshold)
+    state = LoopState(parts.config.seed)
+    return _commit(parts, folder, asker, observer, state, judged, asked, threshold)
 
 
 def answer_and_judge(
@@ -218,6 +222,9 @@ def _commit(
     ledger = asker.ledger
     with ledger.timed("dynamics"):
         line = round_line(parts.config, state, measured, threshold)
+        if state.round == 0:
+            advice = advice_of(parts.config, line, measured, len(parts.questions))
+            line = replace(line, advice=advice)
         line = against_prediction(parts.config, folder.rounds(), line, measured)
     state = replace(state, tokens=ledger.total.floor_body_tokens + ledger.total.generated_tokens)
     line = replace(

@@ -26,13 +26,13 @@ from evoprompt.tasks.base import Task
 
 
 def measure_imitation(parts: BoostParts, asker: Asker) -> ImitationFit | None:
-    """Return the floor and ceiling from so many contexts of each kind as `loop.measure_imitation`
-    says; None if it says 0.
+    """Return the floor and ceiling from `parts.num_contexts` contexts of each kind; None
+    of none.
 
     Raises:
         UserError: a prompt does not fit the model, or as `labelled_context`.
     """
-    num_draws, seed = parts.config.loop.measure_imitation, parts.config.seed
+    num_draws, seed = parts.num_contexts, parts.config.seed
     if not num_draws or parts.task is None:
         return None
     impurities = [0.0] * num_draws + [1.0] * num_draws
@@ -48,6 +48,19 @@ def outcomes(parts: BoostParts, asker: Asker, task: Task, context: Sequence[Judg
     answers = asker.answers(in_context(parts.policy, context), task.test, "measuring")
     right = [bool(is_right(a.text, e.target)) for a, e in zip(answers, task.test, strict=True)]
     return Outcomes(np.array(right), np.array([a.probability for a in answers]))
+
+
+def own_answers(parts: BoostParts, asker: Asker) -> list[dict[str, object]]:
+    """Return the policy's answer without context to every example of the task, as
+    `task.own_answers` reads them.
+    """
+    assert parts.task is not None
+    examples = [e for split in parts.task.splits.values() for e in split]
+    answers = asker.answers(parts.policy, examples, "measuring")
+    return [
+        {"input": e.input, "answer": a.text, "is_right": bool(is_right(a.text, e.target))}
+        for e, a in zip(examples, answers, strict=True)
+    ]
 
 
 def labelled_context(

@@ -40,6 +40,17 @@ def recurrence_metrics(line: RoundLine) -> dict[str, float]:
     if line.imitation:
         found["error_rate/in_right_context"] = line.imitation.floor
         found["error_rate/in_wrong_context"] = line.imitation.ceiling
+    if line.advice:
+        found |= {
+            f"advice/{name}": getattr(line.advice, key)
+            for key, name in (
+                ("chance", "chance_of_a_gain"),
+                ("change", "expected_change"),
+                ("low", "expected_change_low"),
+                ("high", "expected_change_high"),
+                ("at_best", "change_by_a_perfect_judge"),
+            )
+        }
     if line.answered:
         found["judge/acceptance"] = line.accepted / line.answered
     if line.verdict:

@@ -57,6 +57,11 @@ LABELS_NOTE = (
     "given without context. s and c are sensitivity and specificity; acceptance lowers the "
     "log-odds of an error by ln Λ = ln(s / (1 - c))."
 )
+ADVICE_NOTE = (
+    "From labelled pairs in the context and the judge's verdicts on the answers without context: "
+    "simulated loops tell where the error rate goes. It is yes from a chance of 90% on, no up to "
+    "50%. ± is a standard error."
+)
 COVERAGE_NOTE = (
     "The error rate if only the answers with the greatest probability were given, in the last "
     "context. Confidence is useful where the curve lies "
@@ -85,6 +90,7 @@ def write_boost_page(folder: BoostFolder, summary: Mapping[str, Any] | None = No
     sections = [
         _head(folder.path.name, config, summary, lines),
         _outcome(summary, lines),
+        *_advice(lines[0], config.alpha),
         *_figures(summary, thinned(lines, POINTS)),
     ]
     shown, fewer = thinned(lines, POINTS), thinned_note(len(lines), POINTS, "rounds")
@@ -167,6 +173,35 @@ def _outcome(summary: Mapping[str, Any] | None, lines: Sequence[RoundLine]) -> s
         f"{paragraph(said, kind)}{table}{notes}",
         note,
     )
+
+
+def _advice(first: RoundLine, alpha: float) -> list[str]:
+    """Return what was known before the first round of whether the loop can pay, as a section; none
+    where it was not measured.
+    """
+    advice, fit = first.advice, first.imitation
+    if advice is None or fit is None:
+        return []
+    kind = "big good" if advice.pays else "big"
+    rows = [
+        ["error without context", _rate(first.error_rate, first.ci)],
+        ["with right pairs alone (floor)", _with_error(fit.floor, fit.floor_standard_error)],
+        ["with wrong pairs alone (ceiling)", _with_error(fit.ceiling, fit.ceiling_standard_error)],
+        ["change expected of the loop", _change(advice.change, (advice.low, advice.high))],
+        ["change by a judge without mistakes", _change(advice.at_best)],
+        ["chance of a lower error", f"{advice.chance:.0%}"],
+    ]
+    table = to_html(new_table(["before the first round", ""], rows))
+    note = f"{ADVICE_NOTE} The interval covers {1 - alpha:.0%}."
+    return [section("Can it pay?", paragraph(f"{advice.answer.capitalize()}.", kind) + table, note)]
+
+
+def _with_error(value: float, standard_error: float | None) -> str:
+    return f"{value:.2f}" + ("" if standard_error is None else f" ± {standard_error:.2f}")
+
+
+def _change(value: float, bounds: Sequence[float] | None = None) -> str:
+    return f"{value:+.2f}" + (f" [{bounds[0]:+.2f},{FIXED}{bounds[1]:+.2f}]" if bounds else "")
 
 
 def _conclusion(bounds: Sequence[float]) -> tuple[str, str]:

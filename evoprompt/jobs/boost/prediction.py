@@ -15,7 +15,8 @@ import numpy as np
 from evoprompt.arrays import Floats
 from evoprompt.jobs.boost.config import BoostConfig, LoopConfig
 from evoprompt.jobs.boost.record import Measured, RoundLine, RoundVerdict
-from evoprompt.jobs.boost.state import BUFFERS, Judged, word_distance
+from evoprompt.jobs.boost.state import BUFFERS, Judged, batch_of, word_distance
+from evoprompt.recurrence.advice import Advice, advise
 from evoprompt.recurrence.answers import UNIQUE, JudgedAnswers
 from evoprompt.recurrence.context import ORDERS, Rules
 from evoprompt.recurrence.forecast import Calibration, Loop, predict
@@ -68,6 +69,45 @@ def judged_answers(
         np.ones(len(judged)),
         _distances(judged) if with_words else None,
     )
+
+
+def advice_of(
+    config: BoostConfig, line: RoundLine, measured: Measured, num_questions: int
+) -> Advice | None:
+    """Return what round 0 lets expect of the rounds to come, or None where its imitation was not
+    measured.
+
+    Args:
+        config: of the loop.
+        line: of round 0.
+        measured: in it.
+        num_questions: that the loop may ask.
+    """
+    loop, tested = config.loop, measured.tested
+    judged = judged_answers(measured.judged, measured.right, with_words=loop.choose == "diverse")
+    if line.imitation is None or tested is None or judged is None:
+        return None
+    rounds = range(1, loop.rounds + 1)
+    asked = [tuple(batch_of(num_questions, loop.batch, config.seed, r)) for r in rounds]
+    accepted = loop.batch if line.threshold is not None else round(loop.share * loop.batch)
+    kept = [accepted * (r if loop.buffer == "accumulate" else 1) for r in rounds]
+    ahead = Loop(
+        tuple(min(loop.context_pairs, num) for num in kept),
+        len(tested.right),
+        tuple(asked),
+        rules_of(loop, line.threshold),
+        line.imitation,
+    )
+    wrong = int((~tested.right).sum())
+    rng = generator(config.seed, Stream.PREDICTION, 0)
+    return advise(Calibration(wrong, len(tested.right), judged), ahead, rng, alpha=config.alpha)
+
+
+def is_begun(loop: LoopConfig, first: RoundLine) -> bool:
+    """Return whether there are rounds after what was measured before them: `loop.go_on`, or nothing
+    speaks against it.
+    """
+    return loop.go_on or first.advice is None or first.advice.pays
 
 
 def against_prediction(

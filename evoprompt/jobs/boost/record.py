@@ -7,7 +7,7 @@ test questions. Every later round is predicted from that calibration alone, befo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isnan
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.state import Judged, LoopState, believed_error
+from evoprompt.recurrence.advice import Advice
 from evoprompt.recurrence.evaluator import (
     EvaluatorCounts,
     LogRatio,
@@ -73,10 +74,12 @@ class RoundLine:
     tokens: int = 0  #: so far
     time_ms: int = 0  #: when it was committed, since 1970
     seconds: float = 0.0  #: so far
+    advice: Advice | None = None  #: of round 0, where the imitation was measured
 
     def to_dict(self) -> dict[str, object]:
         """Return the round as `recurrence.jsonl` has it."""
-        return asdict(self)
+        advice = self.advice.to_dict() if self.advice else None
+        return asdict(replace(self, advice=None)) | {"advice": advice}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -92,6 +95,7 @@ class RoundLine:
             "evaluator_counts": EvaluatorCounts(**values["evaluator_counts"]),
             "context_ids": tuple(values["context_ids"]),
             "verdict": _verdict(values["verdict"]),
+            "advice": _advice(values.get("advice")),
         }
         return cls(**{**values, **nested, **ends, **known})
 
@@ -104,6 +108,10 @@ def _verdict(values: Mapping[str, Any] | None) -> RoundVerdict | None:
     if values is None:
         return None
     return RoundVerdict(values["inside"], tuple(values["failed"]), values["surprise_z"])
+
+
+def _advice(values: Mapping[str, Any] | None) -> Advice | None:
+    return None if values is None else Advice.from_dict(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from evoprompt.text_files import (
     in_quotes,
     numbered,
     parse_json,
+    read_lines,
     refuse,
     text_lines,
 )
@@ -79,6 +80,25 @@ def read_questions(path: Path) -> tuple[Example, ...]:
     if len({e.choices is None for e in questions}) != 1:
         raise UserError(f"{path}: expected questions that all have choices or all none")
     return questions
+
+
+def read_answers(path: Path) -> dict[str, str]:
+    """Return the answers of a JSONL file of `{"input", "answer"}` lines by input; of an input that
+    is there twice the last.
+
+    Raises:
+        UserError: the file cannot be read, or a line has no input or no answer in words.
+    """
+    answers: dict[str, str] = {}
+    for number, line in read_lines(path, "file of answers"):
+        row = parse_json(line, f"{path}, line {number}")
+        text, answer = (row.get("input"), row.get("answer")) if isinstance(row, dict) else ("", "")
+        if not (isinstance(text, str) and isinstance(answer, str) and text and answer):
+            raise UserError(f"{path}, line {number}: expected an input and an answer, both texts")
+        answers[text] = answer
+    if not answers:
+        raise UserError(f"{path}: there is no answer in it")
+    return answers
 
 
 def read_example(line: str, where: str, *, labelled: bool = True, origin: str = "") -> Example:

@@ -33,6 +33,7 @@ from evoprompt.jobs.boost.record import (
 from evoprompt.jobs.boost.state import Judged, LoopState
 from evoprompt.recurrence.evaluator import LogRatio
 from evoprompt.recurrence.imitation import ImitationFit
+from evoprompt.tasks.load import load_task
 
 CONTRACT = (
     *(
@@ -244,7 +245,7 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
     assert (
         {"imitation", "predicted", "tokens"}
         <= differing
-        <= {"imitation", "predicted", "predicted_ci", "tokens", "verdict"}
+        <= {"imitation", "advice", "predicted", "predicted_ci", "tokens", "verdict"}
     )
     assert (tmp_path / "with" / "answers.jsonl").read_bytes() == (
         tmp_path / "without" / "answers.jsonl"
@@ -258,13 +259,55 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
         == fit["ceiling"]
     )
     assert "error_rate/in_wrong_context" not in recurrence_metrics(RoundLine.from_dict(measured[1]))
-    assert any(f"with wrong ones of {fit['ceiling']:.3f}" in note for note in summary["notes"])
+    assert any(f"with wrong ones in {fit['ceiling']:.3f}" in note for note in summary["notes"])
     page = (tmp_path / "with" / "report.html").read_text()
     assert "as far as contexts of labelled pairs told" in page
     with pytest.raises(KeyboardInterrupt):
         begin(boost_file, tmp_path / "part", "loop.measure_imitation=2", stop_after=1)
     begin(boost_file, tmp_path / "part", "loop.measure_imitation=2")
     assert record(tmp_path / "part") == measured
+
+
+def test_a_loop_that_is_not_expected_to_pay_ends_before_its_first_round_and_says_why(
+    boost_file: Path, tmp_path: Path, capsys
+):
+    """A random model does not follow its context, so that nothing is to be gained."""
+    from evoprompt.cli import app
+
+    sets = [f"--set={s}" for s in ("loop.measure_imitation=null", "loop.go_on=false")]
+    app(["boost", str(boost_file), "--out", str(tmp_path / "run"), *sets], standalone_mode=False)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    [line] = record(tmp_path / "run")
+    assert line["imitation"]["num_rounds"] == 8  # contexts: 4 right, 4 wrong
+    assert summary["rounds"] == 0
+    assert summary["advice"] == line["advice"]
+    assert line["advice"]["answer"] in ("no", "cannot be told")
+    assert summary["test"]["difference"]["value"] == 0
+    assert "with loop.go_on=true it goes round all the same" in summary["notes"][0]
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{line['advice']['chance']:.0%}, and the change that is expected" in told
+    assert "Can it pay?" in (tmp_path / "run" / "report.html").read_text()
+    metrics = recurrence_metrics(RoundLine.from_dict(line))
+    assert metrics["advice/chance_of_a_gain"] == line["advice"]["chance"]
+    goes, _ = begin(boost_file, tmp_path / "on", "loop.measure_imitation=4", "loop.rounds=1")
+    assert "all the same, as loop.go_on says" in goes["notes"][0]
+    assert goes["rounds"] == 1
+
+
+def test_a_judge_is_evolved_on_what_the_model_answered_itself(boost_file: Path, tmp_path: Path):
+    begin(boost_file, tmp_path / "run", "loop.own_answers=true", "loop.rounds=1")
+    answers = tmp_path / "run" / "own_answers.jsonl"
+    rows = [json.loads(line) for line in answers.read_text().splitlines()]
+    config = load_boost(boost_file)
+    assert config.task is not None
+    plain = load_task(config.task)
+    assert len(rows) == sum(len(split) for split in plain.splits.values())
+    own = {"judge": True, "own_answers": answers}
+    judging = load_task(config.task.model_copy(update=own))
+    wrong = {r["input"] for r in rows if not r["is_right"]}
+    for split in (judging.fitness, judging.validation, judging.test):
+        assert [e.target for e in split] == ["TRUE", "FALSE"] * (len(split) // 2)
+        assert all((e.target == "FALSE") == (e.input.split("\n")[0] in wrong) for e in split)
 
 
 @pytest.mark.parametrize(("impurity", "num_wrong"), [(0.0, 0), (2 / 3, 2), (1.0, 3)])
