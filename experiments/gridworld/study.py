@@ -26,7 +26,9 @@ from evoprompt.config.task import TaskConfig
 from evoprompt.jobs.evolve.config import check_config
 from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
+from evoprompt.measurement.instructing import instructed_by
 from evoprompt.measurement.measure import Measurer
+from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
 from evoprompt.seeding import Stream, generator
 from evoprompt.stats.resampling import paired_bootstrap_interval
@@ -38,7 +40,8 @@ from evoprompt.tasks.load import load_task
 #: The tasks whose tests are goals that are shown, and goals that are not.
 SPLITS = {"seen": "gridworld", "unseen": "gridworld_unseen"}
 #: Without instructions; with the expert's scored too; with all that may be said summed over.
-MODES = ("off", "joint", "marginal")
+#: or after one that the policy writes itself.
+MODES = ("off", "joint", "marginal", "written")
 WORKERS = {"backend": "local", "threads": 1}
 
 Row = dict[str, Any]
@@ -46,7 +49,8 @@ Row = dict[str, Any]
 
 def task_of(name: str, mode: str, given: argparse.Namespace) -> TaskConfig:
     """Return a task as it is scored and tested."""
-    keys = {"instructions": mode, "difficulty": given.difficulty, "test_examples": given.levels}
+    scored = "marginal" if mode == "written" else mode
+    keys = {"instructions": scored, "difficulty": given.difficulty, "test_examples": given.levels}
     return TaskConfig.model_validate({"name": name, **keys})
 
 
@@ -82,14 +86,27 @@ def evolved_policy(mode: str, seed: int, given: argparse.Namespace) -> Policy:
     return Policy.from_dict(summary["champion"]["policy"])
 
 
-def measured(measurer: Measurer, policy: Policy, name: str, mode: str, given: Any) -> Row:
-    """Return the log-likelihoods of the moves of each path of a test, nats, and what it cost."""
+def measured(
+    measurer: Measurer, writer: Writer, policy: Policy, name: str, mode: str, given: Any
+) -> Row:
+    """Return the log-likelihoods of the moves of each path of a test, nats, and what it cost; of
+    what was written, the shares that may be said and that the expert says too.
+    """
     test = load_task(task_of(name, mode, given)).test
+    told: Row = {}
+    if mode == "written":
+        expert = [move for path in test for move in path.path]
+        test = instructed_by(policy, test, writer)
+        pairs = list(zip([m for path in test for m in path.path], expert, strict=True))
+        told = {
+            "valid": float(np.mean([own.instruction in e.offered for own, e in pairs])),
+            "as_expert": float(np.mean([own.instruction == e.instruction for own, e in pairs])),
+        }
     found = measurer.measure([policy], test, lambda _: None, Ledger().timed)
     scores, count = found[policy.policy_id]
     assert scores.moves is not None
     moves = [row[~np.isnan(row)].tolist() for row in scores.moves[0]]
-    return {"moves": moves, "tokens": count.body_tokens, "policy_id": policy.policy_id}
+    return {"moves": moves, "tokens": count.body_tokens, "policy_id": policy.policy_id} | told
 
 
 def all_rows(given: argparse.Namespace) -> Iterator[Row]:
@@ -112,7 +129,8 @@ def all_rows(given: argparse.Namespace) -> Iterator[Row]:
                 policy = of(mode, seed, given) if policy is None else policy
                 model = open_model(config) if model is None else model
                 measurer = measurer or Measurer(model.tokenizer, model.executor)
-                row = {"key": key, **measured(measurer, policy, name, mode, given)}
+                writer = Writer(model.tokenizer, model.executor)
+                row = {"key": key, **measured(measurer, writer, policy, name, mode, given)}
                 with file.open("a") as stream:
                     stream.write(json.dumps(row) + "\n")
                 yield row
@@ -146,15 +164,19 @@ def tables(rows: Sequence[Row], modes: Sequence[str]) -> str:
         for split in SPLITS:
             values = interval(by_level(rows, mode, split))
             lines.append(f"| {mode} | {split} | {values} | {sure(rows, mode, split):.3f} |")
-    if not {"off", "marginal"} <= set(modes):
-        return "\n".join(lines)
-    gains: Mapping[str, np.ndarray] = {
-        split: by_level(rows, "marginal", split) - by_level(rows, "off", split) for split in SPLITS
-    }
-    lines += ["", "| marginal less off | nats a move |", "|---|---|"]
-    lines += [f"| {split} | {interval(gain)} |" for split, gain in gains.items()]
-    more = difference_interval(gains["unseen"], gains["seen"])
-    lines.append(f"| unseen less seen | {more.value:+.3f} [{more.low:+.3f}, {more.high:+.3f}] |")
+    for mode in [m for m in modes if m != "off" and "off" in modes]:
+        gains: Mapping[str, np.ndarray] = {
+            split: by_level(rows, mode, split) - by_level(rows, "off", split) for split in SPLITS
+        }
+        lines += ["", f"| {mode} less off | nats a move |", "|---|---|"]
+        lines += [f"| {split} | {interval(gain)} |" for split, gain in gains.items()]
+        more = difference_interval(gains["unseen"], gains["seen"])
+        lines.append(
+            f"| unseen less seen | {more.value:+.3f} [{more.low:+.3f}, {more.high:+.3f}] |"
+        )
+    own = [row for row in rows if "valid" in row]
+    for name in ("valid", "as_expert") if own else ():
+        lines.append(f"\nwritten, {name}: {np.mean([row[name] for row in own]):.2f}")
     return "\n".join(lines)
 
 

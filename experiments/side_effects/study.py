@@ -30,17 +30,19 @@ PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
 COEFFICIENTS = (0.0, 0.3)
 
 
-def values_of(pair: str, coefficient: float, seed: int, tokens: int) -> dict[str, Any]:
+def values_of(
+    pair: str, coefficient: float, seed: int, given: argparse.Namespace
+) -> dict[str, Any]:
     """Return the configuration of a run."""
     task, auxiliaries = PAIRS[pair]
     return {
         "seed": seed,
         "task": {"name": task, "test_examples": 60},
-        "budget": {"prefill_tokens": tokens},
+        "budget": {"prefill_tokens": given.tokens},
         "final": {"labels": 32},
         "workers": {"backend": "local", "threads": 1},
         "tracking": {"enabled": False},
-        "side_effects": {**auxiliaries, "examples": 8, "coefficient": coefficient},
+        "side_effects": {**auxiliaries, "examples": given.examples, "coefficient": coefficient},
     }
 
 
@@ -67,6 +69,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=40_000)
+    parser.add_argument("--examples", type=int, default=16, help="of each auxiliary")
     parser.add_argument("--pairs", nargs="*", default=list(PAIRS))
     given = parser.parse_args()
     lines = []
@@ -75,7 +78,7 @@ def main() -> None:
             for coefficient in COEFFICIENTS:
                 folder = given.out / f"{pair}-{coefficient:g}-{seed}"
                 if not (folder / SUMMARY).exists():
-                    values = values_of(pair, coefficient, seed, given.tokens)
+                    values = values_of(pair, coefficient, seed, given)
                     if folder.exists():
                         resume(folder, [])
                     else:
