@@ -99,7 +99,7 @@ def champion_section(shown: Showcase, summary: Summary) -> str:
         parts += [f"<h3>The text alone, uncalibrated ({raw.percent} right{beside})</h3>", prompt]
     if shown.answers:
         parts += [
-            paragraph(shown.alone),
+            paragraph(shown.alone) if shown.alone else "",
             "<h3>Its answers, as they continue the prompt</h3>",
             copyable(answer_lines(shown.answers), "champion-answers", "the answers"),
             folded("How answers are compared", paragraph(f"{shown.compared}.")),

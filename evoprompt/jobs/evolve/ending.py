@@ -47,9 +47,11 @@ def print_result(
     """
     shown = showcase_of(summary, folder.predictions(), folder.path)
     console.print()
-    for title, text in _champion(shown):
+    for title, text, note in _champion(shown):
         console.print(Text(title, style="bold"))
         console.print(text, soft_wrap=True)  # what is copied has no line breaks of ours
+        if note:
+            console.print(Text(printable(note)))
         console.print()
     console.print(to_rich(pairs_table(list(_rows(summary, folder, mlflow_location, runs)))))
 
@@ -78,17 +80,18 @@ def _rows(
         yield "see the charts with", Cell(see, emphasis="strong")
 
 
-def _champion(shown: Showcase) -> Iterator[tuple[str, Text]]:
-    """Yield what has to be copied for the champion's accuracy, each with its title."""
-    yield "Champion prompt", Text(printable(shown.prompt))
+def _champion(shown: Showcase) -> Iterator[tuple[str, Text, str]]:
+    """Yield what has to be copied for the champion's accuracy, each with its title and a note."""
+    yield "Champion prompt", Text(printable(shown.prompt)), ""
     if shown.answers:
-        answers = f"{answer_lines(shown.answers)}\n{shown.compared}. {shown.alone}"
-        yield "Its answers, as they continue the prompt", Text(printable(answers))
-    if shown.example is not None:
-        yield "One example of the test, with the right answer", Text(_example(shown, shown.example))
+        answers = Text(printable(answer_lines(shown.answers)))
+        note = shown.alone or f"{shown.compared}."
+        yield "Its answers, as they continue the prompt", answers, note
+    if (found := shown.example) is not None:
+        yield "One example of the test, with the right answer", Text(_example(shown, found)), ""
     if not is_same(shown.changed):
-        yield "Against the best starting prompt", diff(shown.changed)
-    yield "To use it in another program", Text(printable(shown.export))
+        yield "Against the best starting prompt", diff(shown.changed), ""
+    yield "To use it in another program", Text(printable(shown.export)), ""
 
 
 def _example(shown: Showcase, example: Shown) -> str:

@@ -44,7 +44,7 @@ class Showcase:
     prompt: str  #: with a placeholder for the input
     answers: Mapping[str, str]  #: each choice, as it continues the prompt; none of free text
     compared: str  #: how answers are compared
-    alone: str  #: what a copied prompt alone does not have
+    alone: str  #: what a copied prompt alone does not have; empty where it has all
     example: Shown | None  #: None where no held-out answer is kept
     changed: tuple[Piece, ...]  #: against the best starting prompt, its answers too
     slots: Mapping[str, str]  #: what it consists of
@@ -95,7 +95,7 @@ def _parts(shown: Showcase) -> Iterator[str]:
     yield f"== Prompt ({{input}} is where the input stands) ==\n{shown.prompt}"
     if shown.answers:
         yield f"== Answers, as they continue the prompt ==\n{answer_lines(shown.answers)}"
-        yield f"== How answers are compared ==\n{shown.compared}\n{shown.alone}"
+        yield f"== How answers are compared ==\n{shown.compared}\n{shown.alone}".rstrip()
     if (found := shown.example) is not None:
         yield (
             f"== One example of the test, with the right answer ==\n"
@@ -122,7 +122,11 @@ def _compared(champion: ChampionSummary) -> str:
 
 
 def _alone(summary: Summary) -> str:
-    """Return what whoever copies the prompt alone gets, where that was measured."""
+    """Return what whoever copies the prompt alone gets; nothing where its answers are as they
+    are.
+    """
+    if summary.champion.calibration is None:
+        return ""
     raw, first = summary.test.champion_raw, summary.test.baseline_raw
     told = "The accuracy is that of the prompt with its answers calibrated"
     if raw is None:

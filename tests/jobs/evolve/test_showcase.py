@@ -79,6 +79,14 @@ def test_the_text_has_the_label_words_the_calibration_an_example_and_what_change
     assert "evoprompt export 'a run' --to python" in text
 
 
+def test_nothing_is_said_of_calibration_where_answers_are_as_they_are():
+    plain = summary()
+    plain.champion.calibration = plain.test.champion_raw = plain.test.baseline_raw = None
+    shown = showcase_of(plain, ROWS, Path("run"))
+    assert shown.alone == ""
+    assert "alibrat" not in showcase_text(shown) + champion_section(shown, plain)
+
+
 def test_a_chat_is_shown_as_the_model_reads_it():
     chat = replace(CHAMPION, chat="turns")
     rows = [row("1", chat, "complaint", "complaint")]
