@@ -12,7 +12,7 @@ import typer
 from evoprompt.errors import MachineError, UserError, clip, printable
 from evoprompt.interrupt import was_interrupted
 from evoprompt.masking import without_secrets
-from evoprompt.streams import leave_closed_pipe
+from evoprompt.streams import leave_closed_pipe, leave_full_output
 
 #: What is wrong with the name of a file that a user gave: too long, or links that lead in circles.
 NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
@@ -63,6 +63,7 @@ def exit_status(command: Callable[[], int | None]) -> int:
     except (OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno in NO_NAME:
             return _say(f"no file can have this name ({_reason(error)}); give another one", 2)
+        leave_full_output()
         return _say(f"{_of_machine(error)}. {KEPT}", 1)
     except Exception as error:  # noqa: BLE001 (the last frame: printed whole, exit 1)
         # C code may make another error of an interrupt that comes while it is called

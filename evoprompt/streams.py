@@ -16,6 +16,16 @@ def take_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def leave_full_output() -> None:
+    """Write to nowhere from now on where the output takes no more: what is left would fail again as
+    Python ends.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        leave_closed_pipe()
+
+
 def leave_closed_pipe() -> None:
     """Write to nowhere from now on: who read the output (`| head`) has gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

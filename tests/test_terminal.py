@@ -106,13 +106,15 @@ def test_an_error_of_the_program_itself_is_shown_whole():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_under_the_output_is_a_sentence():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_under_the_output_is_a_sentence(unbuffered: str):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "evoprompt.cli", "--version"],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done.stderr
     assert b"the disk is full" in done.stderr
