@@ -33,9 +33,34 @@ class WorkUnit:
     #: read beside them; a backend that cannot leaves `TokenScores.features` None
     features: Features | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return it for another process: what all prompts begin with once, and each prompt once."""
+        shared = self.cuts[-1] if self.cuts else 0
+        contexts: dict[Tokens, int] = {}
+        places = [contexts.setdefault(r.context[shared:], len(contexts)) for r in self.requests]
+        ends = [r.continuation for r in self.requests]
+        beginning = self.requests[0].context[:shared] if self.requests else ()
+        parts = (beginning, list(contexts), places, ends)
+        return _work_unit, (self.key, *parts, self.cuts, self.features)
+
     def beginnings(self) -> list[int]:
         """Return a hash of the requests' beginning up to each cut."""
         return [hash(self.requests[0].context[:cut]) for cut in self.cuts]
+
+
+def _work_unit(
+    key: Hashable,
+    beginning: Tokens,
+    contexts: Sequence[Tokens],
+    places: Sequence[int],
+    ends: Sequence[Tokens],
+    cuts: tuple[int, ...],
+    features: Features | None,
+) -> WorkUnit:
+    """Return the unit of `WorkUnit.__reduce__`."""
+    whole = [beginning + own for own in contexts]
+    requests = (TokenRequest(whole[at], end) for at, end in zip(places, ends, strict=True))
+    return WorkUnit(key, tuple(requests), cuts, features)
 
 
 @dataclass(frozen=True, slots=True)

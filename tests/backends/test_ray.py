@@ -105,7 +105,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(fleet_of):
 @pytest.mark.slow
 def test_a_worker_that_is_stopped_hangs_nothing(fleet_of, monkeypatch: pytest.MonkeyPatch):
     """A stopped process answers nobody and dies of nothing; it is ended and its work done again."""
-    monkeypatch.setattr("evoprompt.backends.ray.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("evoprompt.backends.dispatch.LOOK_SECONDS", 0.5)
     fleet = fleet_of(count=2)
     expected = score(fleet)
     victim = fleet.worker_pids()[0]
@@ -176,7 +176,7 @@ def test_gpus_are_given_out_one_each_in_fractions_or_several(fleet_of, workers, 
             a.__ray_call__.remote(
                 lambda _self: ray.get_runtime_context().get_accelerator_ids()["GPU"]
             )
-            for a in fleet._actors
+            for a in fleet.crew._actors.values()
         ]
     )
     assert all(len(ids) == max(1, int(share)) for ids in given)
@@ -198,10 +198,12 @@ def test_a_child_goes_to_the_worker_that_has_its_beginning(fleet_of):
         ]
 
     fleet.info()  # both have loaded
+    fleet.crew.ready()
     assert sum(s.count.stored_tokens for s in fleet.score(units(6), lambda *_: None).values()) == 0
     fleet.pin([u.requests[0].context for u in units(6)])
     # one each: with more, who is done first would take over from the other
-    assert [len(queue) for queue in fleet._spread(units(7)).values()] == [1, 1]
+    spread = fleet._affinity.spread(units(7), {1: 1.0, 2: 1.0})
+    assert [len(queue) for queue in spread.values()] == [1, 1]
     counts = [s.count for s in fleet.score(units(7), lambda *_: None).values()]
     assert [c.stored_tokens for c in counts] == [100, 100]
     assert all(c.body_tokens + c.stored_tokens == c.floor_body_tokens for c in counts)
@@ -225,28 +227,3 @@ def test_a_model_that_does_not_load_is_the_users_mistake_here_too(tmp_path: Path
 def test_more_workers_than_fit_are_refused_at_once(tiny_model: Path):
     with pytest.raises(UserError, match="at most 4 do"):
         RayFleet(ModelConfig(name=str(tiny_model)), WorkersConfig(count=9, gpus_per_worker=0))
-
-
-class CountedTokens(tuple):
-    """A context that counts how often it is hashed."""
-
-    hashed = 0
-
-    def __hash__(self) -> int:
-        type(self).hashed += 1
-        return super().__hash__()
-
-
-@pytest.mark.parametrize("num_workers", [1, 32])
-def test_units_are_spread_at_a_cost_that_does_not_grow_with_the_workers(num_workers: int):
-    fleet = object.__new__(RayFleet)
-    fleet._actors = [f"worker {i}" for i in range(num_workers)]
-    fleet._known = {actor: set() for actor in fleet._actors}
-    units = [
-        WorkUnit(k, tuple(TokenRequest(CountedTokens((k, 7, j)), (9,)) for j in range(5)), (2,))
-        for k in range(4)
-    ]
-    CountedTokens.hashed = 0
-    queues = fleet._spread(units)
-    assert sorted(u.key for queue in queues.values() for u in queue) == [0, 1, 2, 3]
-    assert CountedTokens.hashed == 4 * 5
