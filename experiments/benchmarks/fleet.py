@@ -41,6 +41,7 @@ class SimulatedCrew:
     seconds: Callable[[Any], float]  #: of a piece of work, on a worker of speed 1
     fails: dict[int, float] = field(default_factory=dict)  #: when a worker is lost, by worker
     joins: dict[int, float] = field(default_factory=dict)  #: when one joins that is not there yet
+    charged: float = 0.0  #: seconds of the driver for a call, in which nothing else goes on there
     now: float = 0.0
     calls: int = 0
     done: dict[Any, int] = field(default_factory=dict)  #: how often each piece was worked on
@@ -55,6 +56,7 @@ class SimulatedCrew:
     def submit(self, worker: int, works: Sequence[Any]) -> int:
         """Work on pieces after all that was sent before."""
         self.calls += 1
+        self.now += self.charged / 2
         begin = max(self.now + LATENCY, self._free.get(worker, 0.0))
         busy = sum(map(self.seconds, works)) / self.speeds[worker]
         end, lost = begin + busy, self.fails.get(worker)
@@ -83,6 +85,7 @@ class SimulatedCrew:
 
     def collect(self, calls: Sequence[int]) -> list[Done | LostWorkerError]:
         """Return what the calls gave."""
+        self.now += self.charged / 2 * len(calls)
         return [self._answers.pop(call)[1] for call in calls]
 
     def replace(self, worker: int, error: LostWorkerError) -> None:
@@ -116,16 +119,19 @@ def population(num: int) -> list[WorkUnit]:
     ]
 
 
-def efficiency(num_workers: int, units: Sequence[WorkUnit]) -> tuple[float, float, int]:
+def efficiency(
+    num_workers: int, units: Sequence[WorkUnit], charged: float = 0.0
+) -> tuple[float, float, int]:
     """Return the efficiency of a second generation on so many workers, after one in which their
     speed was measured; the driver's CPU, seconds a unit; and the calls.
 
     Args:
         num_workers: whose speeds differ by up to a fifth.
         units: of the generation.
+        charged: seconds of the driver for a call.
     """
     speeds = {w: 1 + 0.2 * ((w * 7) % 11) / 10 for w in range(num_workers)}
-    crew = SimulatedCrew(speeds, lambda key: SECONDS)
+    crew = SimulatedCrew(speeds, lambda key: SECONDS, charged=charged)
     dispatcher, affinity = Dispatcher(crew), Affinity()
     spent = begun = 0.0
     for _ in range(2):
@@ -179,6 +185,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--population", type=int, default=POPULATION)
+    parser.add_argument("--charged", type=float, default=0.88, help="ms of the driver for a call")
     parser.add_argument("--ray", action="store_true", help="Ray's own calls, two workers, instead")
     given = parser.parse_args()
     units = population(given.population)
@@ -186,10 +193,11 @@ def main() -> None:
         seconds, cpu = with_ray(units)
         print(f"a policy: {1000 * seconds:.2f} ms, {1000 * cpu:.2f} ms of the driver's CPU")
         return
-    print("workers  efficiency  driver, ms a policy  calls")
+    print("workers  efficiency  with the driver's time  driver, ms a policy  calls")
     for num in (1, 4, 16, 64, 256):
         found, spent, calls = efficiency(num, units)
-        print(f"{num:7}  {found:10.3f}  {1000 * spent:19.3f}  {calls:5}")
+        charged, _, _ = efficiency(num, units, given.charged / 1000)
+        print(f"{num:7}  {found:10.3f}  {charged:22.3f}  {1000 * spent:19.3f}  {calls:5}")
 
 
 if __name__ == "__main__":
