@@ -76,7 +76,8 @@ class RayFleet:
             raise
         self._affinity = Affinity()
         self._crew.gone = self._affinity.forget
-        self._dispatcher = Dispatcher(self._crew)
+        # by method: a token takes another time to score, to write and to go back from
+        self._dispatchers: dict[str, Dispatcher] = {}
 
     @property
     def crew(self) -> RayCrew:
@@ -119,7 +120,7 @@ class RayFleet:
             on_result(key, scores)
 
         self.crew.grow()
-        seconds = self._dispatcher.seconds_per_cost(self.crew.workers)
+        seconds = self._dispatcher("score").seconds_per_cost(self.crew.workers)
         spread = self._affinity.spread(units, seconds)
         queues = {
             w: [_task(t.work.key, t.cost, t.work) for t in queue] for w, queue in spread.items()
@@ -135,7 +136,8 @@ class RayFleet:
             UserError, MachineError: as `score`.
         """
         shares = shares_by_sequence(requests, len(self.crew.workers))
-        done = self._shared("score_plain", shares, lambda s: ([requests[i] for i in s],))
+        sizes = [len(r.fed) for r in requests]
+        done = self._shared("score_plain", shares, sizes, lambda s: ([requests[i] for i in s],))
         return joined(done, len(requests))
 
     def readout(self, contexts: Sequence[Tokens], top: int) -> Readout:
@@ -147,7 +149,8 @@ class RayFleet:
         """
         order = sorted(range(len(contexts)), key=contexts.__getitem__)
         shares = [part.tolist() for part in np.array_split(order, len(self.crew.workers))]
-        done = self._shared("readout", shares, lambda s: ([contexts[i] for i in s], top))
+        sizes = [len(context) for context in contexts]
+        done = self._shared("readout", shares, sizes, lambda s: ([contexts[i] for i in s], top))
         return joined_readout(done, len(contexts))
 
     def gains(self, asked: Exchange) -> Gains:
@@ -158,7 +161,8 @@ class RayFleet:
             UserError, MachineError: as `score`.
         """
         shares = shares_by_sequence(asked.requests, len(self.crew.workers))
-        done = self._shared("gains", shares, lambda share: (asked.part(share),))
+        sizes = [len(r.fed) for r in asked.requests]
+        done = self._shared("gains", shares, sizes, lambda share: (asked.part(share),))
         first, *others = (found for _, found in sorted(done, key=lambda part: part[0]))
         total: Gains = sum(others, first)
         return total
@@ -189,12 +193,15 @@ class RayFleet:
         self,
         what: str,
         shares: Sequence[list[int]],
+        sizes: Sequence[int],
         arguments: Callable[[list[int]], tuple[Any, ...]],
     ) -> list[tuple[list[int], Any]]:
-        """Have each worker do a share; return the shares with what they gave, as they came."""
+        """Have each worker do a share; return the shares with what they gave, as they came. `sizes`
+        has the tokens of what the shares are of.
+        """
         done: list[tuple[list[int], Any]] = []
         queues = {
-            worker: [_task(share, len(share), *arguments(share))] if share else []
+            worker: [_task(share, sum(sizes[i] for i in share), *arguments(share))] if share else []
             for worker, share in zip(self.crew.workers, shares, strict=True)
         }
         self._work_off(what, queues, lambda share, found: done.append((share, found)))
@@ -207,7 +214,10 @@ class RayFleet:
         on_done: Callable[[Any, Any], None],
     ) -> None:
         self.crew.what = what
-        self._dispatcher.run(queues, lambda piece, result: on_done(piece[0], result))
+        self._dispatcher(what).run(queues, lambda piece, result: on_done(piece[0], result))
+
+    def _dispatcher(self, what: str) -> Dispatcher:
+        return self._dispatchers.setdefault(what, Dispatcher(self.crew))
 
     def pin(self, prompts: Sequence[Tokens]) -> None:
         """Prefer to keep what was computed for the beginnings of these prompts; nobody waits for

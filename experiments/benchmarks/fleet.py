@@ -74,13 +74,14 @@ class SimulatedCrew:
     def wait(self, calls: Sequence[int], timeout: float) -> list[int]:
         """Let time pass until a call comes back, or a worker joins."""
         waiting, came = set(calls), []
-        while self._ends and (not came or self._ends[0][0] <= self.now):
+        last = self.now + timeout
+        while self._ends and self._ends[0][0] <= (self.now if came else last):
             end, call = heapq.heappop(self._ends)
             if call in waiting:
                 came.append(call)
                 self.now = max(self.now, end)
         if not came:
-            self.now = min((t for t in self.joins.values() if t > self.now), default=self.now)
+            self.now = min([last, *(t for t in self.joins.values() if t > self.now)])
         return came
 
     def collect(self, calls: Sequence[int]) -> list[Done | LostWorkerError]:
@@ -101,6 +102,10 @@ class SimulatedCrew:
     def end(self, worker: int) -> None:
         """Have a worker be lost."""
         self.fails[worker] = self.now
+        for call, (whose, _) in self._answers.items():
+            if whose == worker:
+                self._answers[call] = worker, LostWorkerError("ended")
+                heapq.heappush(self._ends, (self.now, call))
 
 
 def population(num: int) -> list[WorkUnit]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,39 @@ def test_every_piece_comes_back_once_whoever_is_lost_or_joins(pieces, num_worker
     crew = SimulatedCrew(speeds, float, fails=lost, joins=late)
     queues = {w: pieces[w::num_workers] for w in range(num_workers)}
     assert sorted(done_by(crew, queues)) == sorted(pieces)
+
+
+def test_who_does_not_come_back_is_ended_and_the_work_done_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Of two workers that take 1 s for a piece of 1, the second hangs at its 20th. Power twin: a
+    speed of which nothing is known ends nobody.
+    """
+    crew = SimulatedCrew({1: 1.0, 2: 1.0}, lambda piece: 1e9 if piece == 77 and hangs else 1.0)
+    monkeypatch.setattr(
+        "evoprompt.backends.dispatch.time", SimpleNamespace(monotonic=lambda: crew.now)
+    )
+    hangs, found = True, []
+
+    def on_done(piece: int, result: int) -> None:
+        found.append(piece)
+
+    def replaced(worker: int, error: Exception) -> None:
+        nonlocal hangs
+        hangs = False
+        crew.speeds.pop(worker)
+
+    monkeypatch.setattr(crew, "replace", replaced)
+    pieces = [*range(19), 77, *range(20, 40)]
+    Dispatcher(crew).run({1: [Task(p, 1.0) for p in pieces], 2: []}, on_done)
+    assert sorted(found) == sorted(pieces)
+    assert 120 < crew.now < 250
+    assert len(crew.speeds) == 1
+    hangs, found = True, []
+    crew.speeds, crew.now = {3: 1.0}, 0.0
+    crew.seconds = lambda piece: 1e4
+    Dispatcher(crew).run({3: [Task(1, 1.0)]}, on_done)
+    assert found == [1]
 
 
 def test_a_mistake_in_the_work_ends_it():
