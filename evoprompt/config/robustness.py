@@ -10,9 +10,9 @@ from evoprompt.config.values import Few, Probability, Section
 
 
 class UnderChangesConfig(Section):
-    """Changes of wording and inputs under which each policy is measured once, when it is new, on
-    the first fitness examples. What it is worth under the worst of them is a trait,
-    `under_changes`, which can count in the fitness or be an objective of selection.
+    """Changes of wording and inputs under which a policy is measured once, on the first fitness
+    examples. What it is worth under the worst of them is a trait, `under_changes`, which can count
+    in the fitness or be an objective of selection.
     """
 
     #: what changes, in turn (`evoprompt robustness` has the table): by default what leaves the
@@ -22,6 +22,10 @@ class UnderChangesConfig(Section):
     )
     draws: Few = 5  #: changes in all, of which the worst counts
     examples: Few = 8  #: fitness examples, the first ones
+    #: of the fitness examples that a policy is measured on before it is measured under changes: 1
+    #: is each when it is new, more spares those that a race gives up before, more than
+    #: `task.fitness_examples` is none but the finalists, which always are
+    after: Few = 1
     #: of what a policy is worth under the worst change in its fitness, from 0, where it is a trait
     #: alone, to 1; also in the choice of the champion
     weight: Probability = 0.0

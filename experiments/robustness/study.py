@@ -2,11 +2,13 @@
 
     python experiments/robustness/study.py runs/robust --seeds 0 1 2 --sst2 FOLDER
 
-For each task and seed one run without the section `robustness` and one with it, as second objective
-of NSGA-II and with half the weight in the fitness, both within the same tokens. Each champion then
-meets changes that the search did not draw, on the test examples: the same for both. SST-2 is the
-second task where a folder has sst2.train.jsonl and sst2.test.jsonl. What is complete is not made
-again, so the command goes on where it was stopped; --pieces ends it after so many.
+For each task and seed one run without the section `robustness` and others with it, all within the
+same tokens: `raced` measures those under changes that a race left with 16 examples, with half the
+weight in the fitness; `finalists` measures the last five alone; `pareto` measures each policy when
+it is new, as second objective of NSGA-II and with half the weight. Each champion then meets changes
+that the search did not draw, on the test examples: the same for all. SST-2 is the second task where
+a folder has sst2.train.jsonl and sst2.test.jsonl. What is complete is not made again, so the
+command goes on where it was stopped; --pieces ends it after so many.
 """
 
 from __future__ import annotations
@@ -27,18 +29,20 @@ from evoprompt.jobs.robustness.record import NONE
 from evoprompt.jobs.robustness.session import planned
 from evoprompt.jobs.robustness.study import load_study
 from evoprompt.stats.resampling import paired_bootstrap_interval
-from evoprompt.store.folder import SUMMARY
+from evoprompt.store.folder import SUMMARY, RunFolder
 
 SOURCES = ("format", "input_distractor", "paraphrase", "input_casing", "order")
 #: What is measured of each champion.
 MEASURED = "under.json"
-ROBUST: dict[str, Any] = {
-    "robustness": {"sources": SOURCES, "draws": 5, "examples": 8, "weight": 0.5},
-    "evolution": {
-        "survival_selection": {"method": "nsga2", "objectives": ["fitness", "under_changes"]}
-    },
+LOOKS: dict[str, Any] = {"sources": SOURCES, "draws": 5, "examples": 8, "weight": 0.5}
+PARETO = {"survival_selection": {"method": "nsga2", "objectives": ["fitness", "under_changes"]}}
+PLAIN = "without"
+ARMS: dict[str, dict[str, Any]] = {
+    PLAIN: {},
+    "raced": {"robustness": {**LOOKS, "after": 16}},
+    "finalists": {"robustness": {**LOOKS, "after": 1000}, "final": {"candidates": 5}},
+    "pareto": {"robustness": LOOKS, "evolution": PARETO},
 }
-ARMS: dict[str, dict[str, Any]] = {"without": {}, "with": ROBUST}
 
 
 def values_of(task: dict[str, Any], arm: str, seed: int, tokens: int) -> dict[str, Any]:
@@ -80,24 +84,25 @@ def worst(found: dict[str, Any]) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
-def report(out: Path, tasks: list[str], seeds: list[int]) -> None:
+def report(out: Path, tasks: list[str], seeds: list[int], arm: str) -> None:
     """Print what is known of each pair, and the differences over all."""
     changes: dict[str, list[np.ndarray]] = {"clean": [], "worst": []}
     for task in tasks:
         for seed in seeds:
-            files = [out / f"{task}-{arm}-{seed}" / MEASURED for arm in ARMS]
+            files = [out / f"{task}-{name}-{seed}" / MEASURED for name in (PLAIN, arm)]
             if not all(f.exists() for f in files):
                 continue
             both = [json.loads(f.read_text()) for f in files]
             clean = [np.array(f[NONE][0], dtype=np.float64) for f in both]
             bad = [worst(f) for f in both]
             told = "; ".join(
-                f"{arm}: as it is {100 * c.mean():.1f}, worst of 5 {100 * b.mean():.1f} ("
+                f"{name}: {spent(file.parent)}; as it is {100 * c.mean():.1f}, worst of 5 "
+                f"{100 * b.mean():.1f} ("
                 + ", ".join(
                     f"{s} {100 * np.array(f[s] or f[NONE]).min(axis=0).mean():.0f}" for s in SOURCES
                 )
                 + ")"
-                for arm, c, b, f in zip(ARMS, clean, bad, both, strict=True)
+                for name, file, c, b, f in zip((PLAIN, arm), files, clean, bad, both, strict=True)
             )
             print(f"{task} seed {seed}: {told}")
             changes["clean"].append(clean[1] - clean[0])
@@ -107,9 +112,21 @@ def report(out: Path, tasks: list[str], seeds: list[int]) -> None:
             joined = np.concatenate(rows)
             low, high = paired_bootstrap_interval(joined, np.random.default_rng(0))
             print(
-                f"{name}: {100 * joined.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points, "
-                f"{len(rows)} pairs: {', '.join(f'{100 * r.mean():+.1f}' for r in rows)}"
+                f"{arm}, {name}: {100 * joined.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] "
+                f"points, {len(rows)} pairs: {', '.join(f'{100 * r.mean():+.1f}' for r in rows)}"
             )
+
+
+def spent(folder: Path) -> str:
+    """Return the policies that a run saw, and the tokens of search and changes."""
+    summary = RunFolder.open(folder).read(SUMMARY)
+    rows = (folder / "lineage.jsonl").read_text().splitlines()
+    policies = {json.loads(row)["policy_id"] for row in rows}
+    by_phase = summary["tokens"]["by_phase"]
+    return (
+        f"{len(policies)} policies, {by_phase['search']:,} and "
+        f"{by_phase.get('robustness', 0):,} tokens"
+    )
 
 
 def main() -> None:
@@ -120,6 +137,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24_000)
     parser.add_argument("--sst2", type=Path, help="the folder with sst2.train.jsonl")
     parser.add_argument("--pieces", type=int, default=1000, help="at most; a run, or its changes")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=[PLAIN, "raced"])
     given = parser.parse_args()
     tasks: dict[str, dict[str, Any]] = {"inbox": {"name": "inbox"}}
     if given.sst2 is not None:
@@ -129,7 +147,7 @@ def main() -> None:
     left = given.pieces
     for seed in given.seeds:
         for task, section in tasks.items():
-            for arm in ARMS:
+            for arm in given.arms:
                 folder = given.out / f"{task}-{arm}-{seed}"
                 if left and not (folder / SUMMARY).exists():
                     left -= 1
@@ -141,7 +159,9 @@ def main() -> None:
                 if left and (folder / SUMMARY).exists() and not (folder / MEASURED).exists():
                     left -= 1
                     (folder / MEASURED).write_text(json.dumps(measured(folder)) + "\n")
-    report(given.out, list(tasks), given.seeds)
+    for arm in given.arms:
+        if arm != PLAIN:
+            report(given.out, list(tasks), given.seeds, arm)
     print("complete" if left else "stopped; the same command goes on")
 
 

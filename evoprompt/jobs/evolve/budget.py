@@ -17,7 +17,7 @@ from math import ceil, floor
 from evoprompt.errors import UserError
 from evoprompt.evolution.racing import going_on
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.weights import WHOLE, Part, Weigh, Weights
+from evoprompt.jobs.evolve.weights import WHOLE, Beside, Part, Weights
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.standing import LEAST_REQUESTS, LONGER, SHARE
 from evoprompt.policy import Policy
@@ -48,7 +48,7 @@ class Costs(Weights):
         task: Task,
         measurer: Measurer,
         rungs: Sequence[int] = (),
-        beside: Weigh | None = None,
+        beside: Sequence[Beside] = (),
     ) -> None:
         super().__init__(config, task, measurer, beside)
         self._rungs, budget = tuple(rungs), config.budget
@@ -149,7 +149,9 @@ class Costs(Weights):
     def _of_validation(self, policies: Sequence[Policy], part: Part) -> list[int]:
         evaluators = dict.fromkeys(map(evaluator_of, policies))
         verdicts = self._verdict_tokens(evaluators, "validation", part)
-        return [*(self._tokens(p, "validation", part) for p in policies), *verdicts]
+        late = map(self._late, policies)
+        own = (self._tokens(p, "validation", part) for p in policies)
+        return [*map(sum, zip(own, late, strict=True)), *verdicts]
 
     def _first(self, least: int, fits: Callable[[Part], bool]) -> tuple[Example, ...]:
         """Return the most of the first validation examples that fit, at least so many."""
@@ -271,8 +273,12 @@ class Costs(Weights):
         """
         fixed = [] if baseline is None else [baseline]
         others = [p for p in dict.fromkeys(pool) if p not in fixed]
-        total = sum(self._tokens(p, split, part) for p in fixed)
-        total += sum(nlargest(num, (self._tokens(p, split, part) for p in others)))
+
+        def tokens(policy: Policy) -> int:
+            late = self._late(policy) if split == "validation" else 0
+            return self._tokens(policy, split, part) + late
+
+        total = sum(map(tokens, fixed)) + sum(nlargest(num, map(tokens, others)))
         evaluators = dict.fromkeys(map(evaluator_of, [*fixed, *others]))
         verdicts = self._verdict_tokens(evaluators, split, part)
         return total + sum(nlargest(num + len(fixed), verdicts))

@@ -38,12 +38,12 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.preferring import check_feedback, features_in, preference_of
 from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.under_changes import UnderChanges, check_changes
-from evoprompt.jobs.evolve.weights import Weigh
+from evoprompt.jobs.evolve.weights import Beside
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import chats_of, memo_opener
-from evoprompt.measurement.units import Wanted, Weight
+from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Chat, Policy
 from evoprompt.records import Evaluation, LabelScores
@@ -112,7 +112,8 @@ class Parts:
         if self.side_effects is not None:
             evaluation = self.side_effects.counted(policy.policy_id, evaluation)
         if self.under_changes is not None:
-            evaluation = self.under_changes.counted(policy.policy_id, raw, evaluation)
+            looked = self.under_changes
+            evaluation = looked.counted(policy.policy_id, raw, scores, evaluation)
         cases = {
             name: values[0] for name, values in case_traits(scores, self.fitness.comparison).items()
         }
@@ -246,7 +247,7 @@ def build(
         model.identity,
         strategy,
         measurer,
-        Costs(config, task, measurer, beside=weighed_together(effects, changes)),
+        Costs(config, task, measurer, beside=beside_examples(effects, changes)),
         model.executor,
         tracker,
         fitness,
@@ -269,20 +270,14 @@ def under_changes_of(
     return UnderChanges(config.robustness, task, measurer, fitness, apply, seed)
 
 
-def weighed_together(effects: SideEffects | None, changes: UnderChanges | None) -> Weigh | None:
-    """Return what weighs all that is measured of a policy beside its examples; None where that is
-    nothing.
-    """
-    looked = [each for each in (effects, changes) if each is not None]
-    if not looked:
-        return None
-
-    def weigh(policy: Policy) -> Weight:
-        found = [each.weigh(policy) for each in looked]
-        rows, logical = (sum(getattr(w, name) for w in found) for name in ("rows", "logical"))
-        return Weight(rows, max(w.longest for w in found), logical)
-
-    return weigh
+def beside_examples(
+    effects: SideEffects | None, changes: UnderChanges | None
+) -> tuple[Beside, ...]:
+    """Return what is measured of a policy beside its examples, and when."""
+    found = [] if effects is None else [Beside(effects.weigh)]
+    if changes is not None:
+        found.append(Beside(changes.weigh, changes.config.after, changes.is_measured))
+    return tuple(found)
 
 
 def side_effects_of(config: Config, task: Task, measurer: Measurer) -> SideEffects | None:

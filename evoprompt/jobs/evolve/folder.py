@@ -33,6 +33,8 @@ DYNAMICS = "dynamics.json"
 SIDE_EFFECTS = "side_effects.jsonl"
 #: What policies answer under changes; only of runs that look.
 UNDER_CHANGES = "under_changes.jsonl"
+#: What changes take from the finalists; only of runs that look.
+FINALISTS_UNDER_CHANGES = "finalists_under_changes.jsonl"
 LOOKED = (SIDE_EFFECTS, UNDER_CHANGES)
 #: What remarks of before told a run of the traits that are wanted.
 FEEDBACK = "feedback.json"
@@ -161,6 +163,13 @@ class EvolveFolder(RunFolder):
             return []
         with in_form(file):
             return [Prediction.from_dict(row) for row in self.whole_lines(PREDICTIONS)]
+
+    def finalists_under_changes(self) -> list[dict[str, Any]]:
+        """Return what changes take of each finalist; nothing of a run that does not look, or has
+        not come so far.
+        """
+        file = self.path / FINALISTS_UNDER_CHANGES
+        return self.whole_lines(FINALISTS_UNDER_CHANGES) if file.exists() else []
 
     def measurements(self) -> dict[str, LabelScores]:
         """Return what was measured of every policy on the fitness examples, by policy id; a policy

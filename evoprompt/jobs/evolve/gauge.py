@@ -172,23 +172,24 @@ class Gauge:
             if not journal.policies:
                 self._parts.calibrator.settle(list(found.values()))
                 self._parts.calibrator.record(journal.folder)
-            self._look(some)
+            self._look(some, num)
             for policy in some:
                 journal.enter(policy, found[policy.policy_id])
 
-    def _look(self, policies: Sequence[Policy]) -> None:
-        """Measure what policies do to auxiliary tasks, and what they are worth under changes, where
-        the run looks, once of each.
+    def _look(self, policies: Sequence[Policy], num: int) -> None:
+        """Measure what policies do to auxiliary tasks, and what they are worth under changes where
+        they have met enough examples, where the run looks, once of each.
         """
-        effects, task = self._parts.side_effects, self._parts.task
-        if self._parts.under_changes is not None:
-            self._parts.under_changes.measure(policies, self._journal.ledger)
+        effects, changes = self._parts.side_effects, self._parts.under_changes
+        if changes is not None and changes.is_due(num):
+            changes.measure(policies, self._journal.ledger)
         if effects is None:
             return
         effects.measure(policies, self._journal.ledger)
         if not effects.is_settled:
             founders = [p.policy_id for p in policies]
-            effects.settle(task.given_policies[0], founders, self._journal.folder)
+            start = self._parts.task.given_policies[0]
+            effects.settle(start, founders, self._journal.folder)
 
 
 def _phase(generation: int, num: int, numbers: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ generations or budget end; then the best few meet the validation examples, and o
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from threading import Thread
@@ -31,6 +32,7 @@ from evoprompt.jobs.evolve.champion import (
 from evoprompt.jobs.evolve.conclude import held_out, held_out_predictions, summarize
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.folder import (
+    FINALISTS_UNDER_CHANGES,
     SIDE_EFFECTS,
     UNDER_CHANGES,
     EvolveFolder,
@@ -241,6 +243,7 @@ def _check_held_out(
     fittest, baseline = finalists(parts, journal), pick_baseline(parts, journal)
     longest, share = longest_prompt(journal), CHOICE if parts.calibrator.is_used else 1.0
     candidates, examples = parts.costs.rest(fittest, baseline, ledger, longest, share)
+    _look_at_finalists(parts, journal, candidates)
     observer.phase("validation", len(candidates))
     validated = measure(measurer, candidates, examples, ledger, "validation", observer)
     champion = pick_champion(parts, journal, candidates, validated)
@@ -259,6 +262,13 @@ def _check_held_out(
     journal.folder.write_predictions(held_out_predictions(parts, told, found.scores, compared))
     metric = by_metric(parts, candidates, validated)
     return summarize(parts, state, journal, champion, baseline, learned, found, info, metric)
+
+
+def _look_at_finalists(parts: Parts, journal: Journal, candidates: Sequence[Policy]) -> None:
+    """Measure the finalists under changes, where the run looks, and write down what these take."""
+    if parts.under_changes is not None:
+        found = parts.under_changes.finish(candidates, journal.scores, journal.ledger)
+        journal.folder.write_lines(FINALISTS_UNDER_CHANGES, found)
 
 
 def _level(parts: Parts, journal: Journal, observer: Observer) -> None:

@@ -83,7 +83,8 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     found = history.summary()
     folder.write(DYNAMICS, found)
     rows, told = folder.predictions(), advice(summary, found)
-    selection = folder.config().evolution.survival_selection
+    config = folder.config()
+    selection = config.evolution.survival_selection
     sections = [
         _head(folder, summary, lines),
         *(_outcome(folder, summary, rows, told) if summary else [paragraph(UNFINISHED)]),
@@ -97,7 +98,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         *feedback_sections(folder.read(FEEDBACK), lines),
         *archive_sections(lines, lineage, selection.cells),
         *side_effects_sections(folder, lines, summary.champion.policy_id if summary else None),
-        *changes_sections(lines, lineage, folder.config().robustness, summary),
+        *changes_sections(lines, folder.finalists_under_changes(), config.robustness, summary),
         *(_sources(lineage, summary) if summary else []),
         section("Glossary", glossary(TERMS)),
     ]

@@ -1,5 +1,10 @@
 """What a run's policies are worth under changes that leave their meaning: measured once of each
-policy, written down, and counted in its fitness where that is asked for.
+policy that has met enough examples, written down, and counted in its fitness where that is asked
+for.
+
+What a policy is worth is a function of the policy and of how many examples count: on fewer than
+`robustness.after` changes take nothing from anybody, so births are always compared by one measure,
+and Price's terms stay exact. What changes take shows where the number grows, as a shift.
 """
 
 from __future__ import annotations
@@ -73,6 +78,7 @@ class UnderChanges:
         self._measured: dict[str, dict[int, LabelScores]] = {}  #: by policy id and draw
         self._unwritten: list[str] = []
         self._asked: dict[str, Asked] = {}
+        self._weights: dict[str, Weight] = {}
         self._drops: dict[str, tuple[int, Drop]] = {}  #: by the most examples so far
 
     def asked(self, policy: Policy) -> Asked:
@@ -89,12 +95,23 @@ class UnderChanges:
         Raises:
             UserError: a changed prompt is too long for the model, or cannot be tokenized.
         """
-        asked = self.asked(policy)
-        given = [(p, self._examples) for p in asked.prompts.values()]
-        given += [(policy, asked.inputs)] if asked.inputs else []
-        found = [self._measurer.weigh(*each) for each in given]
-        rows, logical = (sum(getattr(w, name) for w in found) for name in ("rows", "logical"))
-        return Weight(rows, max((w.longest for w in found), default=1), logical)
+        if policy.policy_id not in self._weights:
+            asked = self.asked(policy)
+            given = [(p, self._examples) for p in asked.prompts.values()]
+            given += [(policy, asked.inputs)] if asked.inputs else []
+            found = [self._measurer.weigh(*each) for each in given]
+            rows, logical = (sum(getattr(w, name) for w in found) for name in ("rows", "logical"))
+            longest = max((w.longest for w in found), default=1)
+            self._weights[policy.policy_id] = Weight(rows, longest, logical)
+        return self._weights[policy.policy_id]
+
+    def is_measured(self, policy: Policy) -> bool:
+        """Return whether a policy was measured under changes."""
+        return policy.policy_id in self._measured
+
+    def is_due(self, num_examples: int) -> bool:
+        """Return whether changes count of a policy on so many examples."""
+        return num_examples >= self.config.after
 
     def measure(self, policies: Sequence[Policy], ledger: Ledger) -> None:
         """Measure the policies that were not measured yet."""
@@ -143,15 +160,26 @@ class UnderChanges:
         """Return what is taken off a policy's fitness, by all that the search measured of it."""
         return round(self.config.weight * self._drops[policy_id][1].fitness, FITNESS_DIGITS)
 
-    def counted(self, policy_id: str, scores: LabelScores, evaluation: Evaluation) -> Evaluation:
+    def counted(
+        self,
+        policy_id: str,
+        scores: LabelScores,
+        calibrated: LabelScores,
+        evaluation: Evaluation,
+    ) -> Evaluation:
         """Return what a policy is worth, with what it is worth under changes: as a trait, and in
-        its fitness.
+        its fitness; on too few examples for changes, what it is worth as it is.
 
         Args:
             policy_id: of the policy.
             scores: of it as it is, uncalibrated.
+            calibrated: the same, calibrated.
             evaluation: without changes.
         """
+        if not self.is_due(len(scores.example_ids)):
+            right = float(correct(calibrated, self._fitness.comparison)[0].mean())
+            now = {TRAIT: evaluation.fitness, RIGHT: round(right, FITNESS_DIGITS)}
+            return replace(evaluation, traits={**evaluation.traits, **now})
         drop = self.drop(policy_id, scores)
         taken = round(self.config.weight * drop.fitness, FITNESS_DIGITS)
         fitness = round(evaluation.fitness - taken, FITNESS_DIGITS)
@@ -160,6 +188,26 @@ class UnderChanges:
         right = round(drop.accuracy, FITNESS_DIGITS)
         traits = {**evaluation.traits, "fitness": fitness, TRAIT: worst, RIGHT: right}
         return replace(evaluation, fitness=fitness, case_fitness=cases, traits=traits)
+
+    def finish(
+        self, policies: Sequence[Policy], scores: Mapping[str, LabelScores], ledger: Ledger
+    ) -> list[dict[str, Any]]:
+        """Measure the finalists that were not measured yet; return of each what changes take, as
+        `finalists_under_changes.jsonl` has it.
+
+        Args:
+            policies: the finalists.
+            scores: of each as it is, uncalibrated, by policy id.
+            ledger: counts the work.
+        """
+        self.measure(policies, ledger)
+        found = []
+        for policy_id in (p.policy_id for p in policies):
+            drop = self.drop(policy_id, scores[policy_id])
+            values = {"drop": drop.fitness, RIGHT: drop.accuracy}
+            rounded = {k: round(v, FITNESS_DIGITS) for k, v in values.items()}
+            found.append({"policy_id": policy_id, "draws": self.config.draws, **rounded})
+        return found
 
     def take_lines(self) -> list[dict[str, Any]]:
         """Return what was measured since the last time, as `under_changes.jsonl` has it."""

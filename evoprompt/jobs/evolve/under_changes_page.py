@@ -12,7 +12,7 @@ from evoprompt.report.markup import section
 from evoprompt.report.table import new_table, to_html
 
 NOTE = (
-    "Each policy was measured once under the same changes of wording and inputs, with its own "
+    "Each policy is measured once under the same changes of wording and inputs, with its own "
     "calibration. Fitness under changes is its fitness less what the worst of the changes takes "
     "from each example, in the mean; right under all is the share of examples whose answer is "
     "right under every change. These are examples and changes that the search saw: evoprompt "
@@ -22,35 +22,62 @@ NOTE = (
 
 def changes_sections(
     lines: Sequence[GenerationLine],
-    lineage: Sequence[Mapping[str, Any]],
+    finalists: Sequence[Mapping[str, Any]],
     config: UnderChangesConfig | None,
     summary: Summary | None,
 ) -> list[str]:
     """Return the section, with a table where there is a champion; none where the run does not
     look.
+
+    Args:
+        lines: of the run's generations.
+        finalists: what changes take of them, lines of `finalists_under_changes.jsonl`.
+        config: the section of the configuration.
+        summary: of a run that has ended.
     """
-    means = [line.account.traits[TRAIT] for line in lines if TRAIT in line.account.traits]
-    if config is None or not means:
+    if config is None:
         return []
     table = ""
     if summary is not None:
-        known = {row["policy_id"]: row for row in lineage}
+        found = {row["policy_id"]: row for row in finalists}
         asked = {
             "best starting prompt": summary.baseline.policy_id,
             "champion": summary.champion.policy_id,
         }
         rows = [
-            (name, *(f"{known[p]['traits'][t]:.3f}" for t in ("fitness", TRAIT, "accuracy", RIGHT)))
+            (name, f"{found[p]['drop']:.3f}", f"{found[p][RIGHT]:.3f}")
             for name, p in asked.items()
-            if p in known
+            if p in found
         ]
-        heads = ("prompt", "fitness", "fitness under changes", "accuracy", "right under all")
-        table = to_html(new_table(heads, rows, align="lrrrr"))
+        heads = ("prompt", "taken from its fitness", "right under all")
+        table = to_html(new_table(heads, rows, align="lrr"))
+    told = f"{_drawn(config)} {_course(lines, config)} {NOTE}"
+    return [section("Under changes", table, told)]
+
+
+def _drawn(config: UnderChangesConfig) -> str:
+    """Return which changes, of whom, and what they count."""
+    sources = ", ".join(s.replace("_", " ") for s in config.sources)
+    whom = "" if config.after == 1 else f", of policies that met {config.after} examples or more"
+    whom += "" if config.after == 1 else ", and of the finalists"
     counts = f"{config.weight:g} of it counts" if config.weight else "nothing of it counts"
-    course = (
-        f"{config.draws} changes ({', '.join(s.replace('_', ' ') for s in config.sources)}) on "
-        f"{config.examples} examples. The mean of fitness under changes is {means[0]:.3f} among "
-        f"the starting prompts that were kept and {means[-1]:.3f} in the last generation; "
-        f"{counts} in the fitness."
+    return (
+        f"{config.draws} changes ({sources}) on {config.examples} examples{whom}; {counts} in the "
+        "fitness."
     )
-    return [section("Under changes", table, f"{course} {NOTE}")]
+
+
+def _course(lines: Sequence[GenerationLine], config: UnderChangesConfig) -> str:
+    """Return how the population went on, over the generations that were measured under changes."""
+    means = [
+        line.account.traits[TRAIT]
+        for line in lines
+        for met in [line.account.examples]
+        if TRAIT in line.account.traits and (met is None or met >= config.after)
+    ]
+    if not means:
+        return "No generation met so many."
+    return (
+        f"The mean of fitness under changes is {means[0]:.3f} in the first generation that was "
+        f"measured so and {means[-1]:.3f} in the last."
+    )

@@ -8,6 +8,7 @@ estimated from its validation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from evoprompt.errors import UserError
@@ -25,6 +26,21 @@ WHOLE: Part = (0, None)
 #: Of a policy, what it takes once beside its examples; `UserError` where it cannot be scored.
 Weigh = Callable[[Policy], Weight]
 
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is measured of a policy once, beside its examples."""
+
+    weigh: Weigh
+    #: with which of its fitness examples, from 1; finalists that had fewer are measured at the end
+    after: int = 1
+    is_measured: Callable[[Policy], bool] = lambda _: False
+
+    def is_late(self, policy: Policy) -> bool:
+        """Return whether a policy has it before it, should it be a finalist."""
+        return self.after > 1 and not self.is_measured(policy)
+
+
 #: The splits that a child is weighed on.
 SEEN = ("fitness", "validation")
 #: Examples that are shown of those that cannot be scored.
@@ -38,13 +54,13 @@ class Weights:
         config: of the run.
         task: with the starting policies.
         measurer: tokenizes.
-        beside: what a policy takes when it is measured first, beside the examples.
+        beside: what is measured of a policy beside the examples.
     """
 
     def __init__(
-        self, config: Config, task: Task, measurer: Measurer, beside: Weigh | None = None
+        self, config: Config, task: Task, measurer: Measurer, beside: Sequence[Beside] = ()
     ) -> None:
-        self._beside = beside
+        self._beside = tuple(beside)
         self._config = config
         self._task = task
         self._measurer = measurer
@@ -62,7 +78,7 @@ class Weights:
     def _is_free(self, policy: Policy) -> bool:
         """Return whether what is measured beside the examples can be."""
         try:
-            return self._beside is None or self._beside(policy).longest > 0
+            return all(each.weigh(policy).longest > 0 for each in self._beside)
         except UserError:
             return False
 
@@ -123,8 +139,8 @@ class Weights:
         """
         found: dict[str, str] = {}  # why, by the example's place
         for number, policy in enumerate(self._task.starting_policies, 1):
-            if self._beside is not None:
-                self._beside(policy)
+            for each in self._beside:
+                each.weigh(policy)
             for split in (*SEEN, "test"):
                 if not self._scorable(policy, split):
                     for place, why in self._misfits(policy, split):
@@ -144,8 +160,7 @@ class Weights:
         if self._measurer.wanted.verdicts:
             asked.append((evaluator_of(policy), True))
         weights = [self._weigh(p, s, judging=judging) for p, judging in asked for s in splits]
-        if self._beside is not None:
-            weights.append(self._beside(policy))
+        weights += [each.weigh(policy) for each in self._beside]
         return max(weight.longest if weight is not None else 0 for weight in weights)
 
     def _verdict_tokens(
@@ -164,14 +179,19 @@ class Weights:
         if split != "test" or policy.policy_id in self._founders:
             weight = self._weigh(policy, split, part, judging=judging)
             tokens = 0 if weight is None else self._charged(weight)
-            is_first = split == "fitness" and part[0] == 0 and not judging
-            if self._beside is not None and is_first:
-                tokens += self._charged(self._beside(policy))
+            if split == "fitness" and not judging:
+                end = len(self._task.fitness) if part[1] is None else part[1]
+                due = (each for each in self._beside if part[0] < each.after <= end)
+                tokens += sum(self._charged(each.weigh(policy)) for each in due)
             return tokens
         task, final = self._task, self._measurer.final
         shared = final.prompt_tokens(policy) if judging else final.shared_tokens(policy)
         own = self._tokens(policy, "validation", judging=judging) - shared
         return ceil(shared + max(0, own) * len(task.test) / len(task.validation))
+
+    def _late(self, policy: Policy) -> int:
+        """Return what is measured of a policy at the end, should it be a finalist, tokens."""
+        return sum(self._charged(e.weigh(policy)) for e in self._beside if e.is_late(policy))
 
     def _charged(self, weight: Weight) -> int:
         return weight.logical if self.is_logical else weight.rows

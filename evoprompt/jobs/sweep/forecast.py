@@ -109,9 +109,12 @@ class Forecaster:
             looked, num_before = _side_effects(config, task, tokenizer)
             changed, num_changed = _under_changes(config, task, tokenizer)
             own = count(task.fitness, written=is_written)
+            chosen, late = count(task.validation, written=True), (0,) * len(changed)
+            if config.robustness and config.robustness.after > len(task.fitness):
+                changed, late = late, changed
             self._founders[key] = Founders(
                 tuple(map(sum, zip(own, looked, changed, strict=True))),
-                count(task.validation, written=True),
+                tuple(map(sum, zip(chosen, late, strict=True))),
                 count(task.test, written=True),
                 longest_demonstration(task, tokenizer),
                 num_before + num_changed,

@@ -17,11 +17,18 @@ from check_price import check
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.build import build, check_task
 from evoprompt.jobs.evolve.config import load_config
-from evoprompt.jobs.evolve.folder import LINEAGE, UNDER_CHANGES, EvolveFolder, measurement_of
+from evoprompt.jobs.evolve.folder import (
+    FINALISTS_UNDER_CHANGES,
+    LINEAGE,
+    UNDER_CHANGES,
+    EvolveFolder,
+    measurement_of,
+)
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.policy import Policy
 from evoprompt.store.folder import SUMMARY
+from evoprompt.store.ledger import Ledger
 
 INSTANT = ("workers.backend=toys.instant:InstantBackend", "task.starting_demonstrations=[0,1,2]")
 LOOKS = (
@@ -93,6 +100,75 @@ def test_it_resumes_to_the_same_bytes(finished: Path, config_file: Path, tmp_pat
     assert len(set(once)) == len(once)
 
 
+def test_whom_a_race_gives_up_before_is_not_measured_under_changes(
+    config_file: Path, tmp_path: Path
+):
+    # races on 2, 4, 8 examples; changes from 4 on
+    start(
+        load_config(config_file, [*INSTANT, *RACE, *WEIGHED, "robustness.after=4"]), tmp_path / "r"
+    )
+    folder, births = EvolveFolder.open(tmp_path / "r"), rows(tmp_path / "r", LINEAGE)
+    assert check(folder.path)[0] < 1e-12
+    looked = [r["policy_id"] for r in rows(folder.path, UNDER_CHANGES)]
+    most = {p: len(s.example_ids) for p, s in folder.measurements().items()}
+    assert sorted(looked) == sorted(p for p, num in most.items() if num >= 4)
+    assert len(looked) < len(most)
+    dropped = [b for b in births if b["examples"] < 4]
+    assert dropped
+    plain = build(folder.config().model_copy(update={"robustness": None}), Path("nowhere"))
+    measured, taken = folder.measurements(), 0.0
+    for birth in births:
+        policy = Policy.from_dict(birth["policy"])
+        told = birth.get("rungs") or [{"examples": birth["examples"], "traits": birth["traits"]}]
+        for rung in told:
+            scores, traits = measured[birth["policy_id"]].first(rung["examples"]), rung["traits"]
+            worth = plain.interpret(policy, scores)[0]
+            drop = worth.fitness - traits["under_changes"]
+            assert traits["fitness"] == pytest.approx(worth.fitness - 0.5 * drop, abs=3e-6)
+            if rung["examples"] < 4:
+                assert drop == 0
+                assert traits["accuracy_under_changes"] == worth.traits["accuracy"]
+            taken += drop
+    assert taken > 0.1
+
+
+def test_changes_of_finalists_alone_leave_the_search_as_it_is(config_file: Path, tmp_path: Path):
+    short = [*INSTANT, *RACE, "evolution.generations=2"]
+    start(load_config(config_file, short), tmp_path / "without")
+    start(load_config(config_file, [*short, *WEIGHED, "robustness.after=1000"]), tmp_path / "with")
+    without, looks = (rows(tmp_path / name, LINEAGE) for name in ("without", "with"))
+    for birth in looks:
+        for traits in (birth["traits"], *(r["traits"] for r in birth.get("rungs", ()))):
+            assert traits.pop("under_changes") == traits["fitness"]
+            assert traits.pop("accuracy_under_changes") == traits["accuracy"]
+    assert looks == without
+    assert rows(tmp_path / "with", UNDER_CHANGES) == []
+    found = rows(tmp_path / "with", FINALISTS_UNDER_CHANGES)
+    asked = {r["policy_id"] for r in rows(tmp_path / "with", "predictions.jsonl")}
+    assert {r["policy_id"] for r in found} == asked
+    assert any(r["drop"] > 0 for r in found)
+    less = json.loads((tmp_path / "with" / SUMMARY).read_text())
+    assert less["tokens"]["by_phase"]["robustness"] > 0
+    page = (tmp_path / "with" / "report.html").read_text()
+    assert "No generation met so many." in page
+
+
+def test_what_changes_take_from_a_finalist_counts_in_the_choice(config_file: Path, tmp_path: Path):
+    parts = build(load_config(config_file, [*INSTANT, *WEIGHED, "robustness.after=1000"]), tmp_path)
+    ledger, policy = Ledger(), parts.task.starting_policies[-1]
+    examples = parts.task.fitness
+    [(scores, _)] = parts.measurer.measure(
+        [policy], examples, lambda _: None, ledger.timed
+    ).values()
+    [row] = parts.under_changes.finish([policy], {policy.policy_id: scores}, ledger)
+    assert row["drop"] > 0
+    assert parts.taken(policy) == pytest.approx(0.5 * row["drop"], abs=1e-6)
+    assert ledger.tokens["robustness"].body_tokens > 0
+    spent = ledger.tokens["robustness"].body_tokens
+    assert parts.under_changes.finish([policy], {policy.policy_id: scores}, ledger) == [row]
+    assert ledger.tokens["robustness"].body_tokens == spent  # measured once
+
+
 def test_page_metrics_and_costs_tell_of_it(finished: Path):
     folder, summary = EvolveFolder.open(finished), json.loads((finished / SUMMARY).read_text())
     assert summary["tokens"]["by_phase"]["robustness"] > 0
@@ -140,6 +216,21 @@ def test_a_budget_pays_for_it(config_file: Path, tmp_path: Path):
     charged = folder.restore().ledger.tokens["robustness"].floor_body_tokens
     # two policies may have the same changed prompt, which is then measured once
     assert 0 < charged <= sum(weights)
+
+
+def test_a_budget_keeps_room_for_changes_of_finalists(config_file: Path, tmp_path: Path):
+    late = load_config(config_file, [*LOOKS, "robustness.after=1000"])
+    parts = build(late, tmp_path)
+    plain = build(late.model_copy(update={"robustness": None}), tmp_path)
+    pool = list(parts.task.starting_policies)
+    assert parts.costs.of(pool) == plain.costs.of(pool)
+    early = build(load_config(config_file, LOOKS), tmp_path)
+    assert early.costs.of(pool) > plain.costs.of(pool)
+    # kept for the finalists and the baseline
+    num = min(len(pool), late.final.candidates + 1)
+    most = sorted((parts.under_changes.weigh(p).rows for p in pool), reverse=True)[:num]
+    more = parts.costs.reserve(pool) - early.costs.reserve(pool)
+    assert max(most) <= more <= sum(most)
 
 
 @pytest.mark.parametrize(
