@@ -117,6 +117,9 @@ class LabelScores:
     #: log-likelihood of each of the expert's moves, nats, shape (policy, example, move), nan after
     #: the last; where examples are paths. They sum to that of the path
     moves: NDArray[np.float64] | None = None
+    #: log-probability that what the expert is about to do is said, at each of these moves, nats,
+    #: same shape; where instructions are scored
+    said: NDArray[np.float64] | None = None
     #: log-probability of each choice among the choices, freed of the policy's own favour for some
     #: of them, nats, shape (policy, example, candidate): not measured but fitted, by `calibration`
     calibrated: NDArray[np.float64] | None = None
@@ -193,10 +196,11 @@ BY_EXAMPLE: Mapping[str, float] = {
     "grade": np.nan,
     "feedback": 0,
     "moves": np.nan,
+    "said": np.nan,
 }
 
 #: Those of them that have an entry for each candidate or move, of which examples differ in number.
-WIDENED = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior", "moves")
+WIDENED = ("log_likelihood", "num_tokens", "num_bytes", "is_greedy", "prior", "moves", "said")
 
 
 def _widened(values: NDArray[Any], width: int, empty: float) -> NDArray[Any]:
@@ -270,6 +274,8 @@ class Evaluation:
     #: each number of examples of its generation that it was measured on, ascending, the last as
     #: `traits`; empty where the generation has only one
     rungs: tuple[Rung, ...] = ()
+    #: by example, in the run's order: what selection adds times a weight; empty where nothing is
+    case_bonus: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

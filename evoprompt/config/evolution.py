@@ -109,6 +109,18 @@ class AdaptationConfig(Section):
     floor: Probability = 0.2
 
 
+class ShapingConfig(Section):
+    """A bonus for narrated steps, in selection alone: how likely the model says, at each move of a
+    path, what the expert is about to do (the trait `named_steps`, nats). Fitness, finalists and
+    champion go without it. Off, since no gain is shown.
+    """
+
+    #: units of the fitness that a nat of it counts at the beginning; 0: nothing
+    weight: Share = 0.0
+    #: the share of the search over which the weight falls to 0, in a line; None: it does not fall
+    until: Annotated[float, NUMBER, Field(gt=0, le=1)] | None = None
+
+
 class SurrogateConfig(Section):
     """Whether more children are proposed than are born, and a regression of fitness on what
     policies consist of chooses among them (`evolution.surrogate`). It ranks broods before they are
@@ -159,6 +171,7 @@ class EvolutionConfig(Section):
     other_operators: Literal["default", "none"] = "default"
     adaptation: AdaptationConfig = AdaptationConfig()
     surrogate: SurrogateConfig = SurrogateConfig()
+    shaping: ShapingConfig = ShapingConfig()
     #: `differential`: each member is in turn the first parent, and the others are two members and
     #: the best, without parent selection
     mating: Literal["drawn", "differential"] = "drawn"

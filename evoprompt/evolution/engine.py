@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evoprompt.config.evolution import EvolutionConfig
 from evoprompt.errors import UserError
 from evoprompt.evolution import strategy_genes
+from evoprompt.evolution.candidates import candidates_of, replaces_of, worth_of
 from evoprompt.evolution.differential import differential_chances, differential_matings
 from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Policy
@@ -35,8 +35,7 @@ from evoprompt.records import (
     State,
 )
 from evoprompt.seeding import Stream, generator
-from evoprompt.selection.base import Candidates, Expectation
-from evoprompt.selection.objectives import FOUNDED
+from evoprompt.selection.base import Expectation
 from evoprompt.selection.select import (
     parent_probabilities,
     select_parents,
@@ -68,6 +67,8 @@ class Strategy:
     weights: Mapping[str, float]
     materials: Materials
     founders: tuple[Policy, ...] = ()  #: that births without parents are made of later
+    #: units of the fitness that selection adds for a unit of each candidate's bonus
+    bonus: float = 0.0
 
 
 def found(policies: Sequence[Policy]) -> Brood:
@@ -93,10 +94,12 @@ def ask(state: State, strategy: Strategy, children: int | None = None) -> tuple[
     drawn = [names[i] for i in rng.choice(len(names), size=num, p=shares / shares.sum())]
     if strategy.config.mating == "differential":
         counted = [(name, strategy.operators[name].num_parents) for name in drawn]
-        return differential_matings(_candidates(state.members).fitness, counted, rng)
+        return differential_matings(
+            candidates_of(state.members, strategy.bonus).fitness, counted, rng
+        )
     needed = sum(strategy.operators[name].num_parents for name in drawn)
     queue = select_parents(
-        _candidates(state.members), needed, strategy.config.parent_selection, rng
+        candidates_of(state.members, strategy.bonus), needed, strategy.config.parent_selection, rng
     )
     queue = [queue[i] for i in rng.permutation(needed)]  # some schemes return in order of fitness
     matings = []
@@ -114,10 +117,10 @@ def mating_chances(state: State, matings: Sequence[Mating], strategy: Strategy) 
     rng = generator(state.seed, Stream.EXPECTATION, state.generation + 1, state.island, 0)
     if strategy.config.mating == "differential":
         counts = [len(m.parents) for m in matings]
-        return differential_chances(_candidates(state.members).fitness, counts)
+        return differential_chances(candidates_of(state.members, strategy.bonus).fitness, counts)
     slots = sum(len(m.parents) for m in matings)
     return parent_probabilities(
-        _candidates(state.members), slots, strategy.config.parent_selection, rng
+        candidates_of(state.members, strategy.bonus), slots, strategy.config.parent_selection, rng
     )
 
 
@@ -174,7 +177,7 @@ def rival_of(state: State, strategy: Strategy) -> Member | None:
     """
     if len(state.members) < strategy.config.population or strategy.config.scheme == "comma":
         return None
-    return min(state.members, key=lambda m: m.evaluation.fitness)
+    return min(state.members, key=lambda m: worth_of(m, strategy.bonus))
 
 
 def tell(
@@ -198,7 +201,7 @@ def tell(
         measured = [(i, m) for i, m in enumerate(members) if len(m.evaluation.case_fitness) == most]
         first = sorted({m.birth.policy.policy_id: i for i, m in reversed(measured)}.values())
         there = [members[i] for i in first]
-        pool = replace(_candidates(there), replaces=_replaces(there))
+        pool = replace(candidates_of(there, strategy.bonus), replaces=replaces_of(there))
         count, scheme = (
             min(strategy.config.population, len(first)),
             strategy.config.survival_selection,
@@ -253,7 +256,7 @@ def _by_own_rates(
     members: Sequence[Member], num: int, strategy: Strategy, rng: np.random.Generator
 ) -> tuple[Mating, ...]:
     """Return so many matings, each by the rates that its first parent inherited."""
-    candidates, config = _candidates(members), strategy.config
+    candidates, config = candidates_of(members, strategy.bonus), strategy.config
 
     def select(count: int) -> list[int]:
         chosen = select_parents(candidates, count, config.parent_selection, rng)
@@ -346,30 +349,6 @@ def _missing(members: Sequence[Member], births: Sequence[Birth], population: int
     absent = [m for m in members if m.birth.policy.policy_id not in there]
     absent.sort(key=lambda m: -m.evaluation.fitness)
     return absent[: max(0, population - len(there))]
-
-
-def _candidates(members: Sequence[Member]) -> Candidates:
-    return Candidates(
-        fitness=np.array([m.evaluation.fitness for m in members]),
-        case_fitness=np.array([m.evaluation.case_fitness for m in members]),
-        prompt_tokens=np.array([m.evaluation.traits["prompt_tokens"] for m in members]),
-        traits=_traits(members),
-    )
-
-
-def _traits(members: Sequence[Member]) -> dict[str, NDArray[np.float64]]:
-    """Return the traits that all members have, and when the earliest founder of each was born."""
-    first, *others = (m.evaluation.traits for m in members)
-    shared = [name for name in first if all(name in other for other in others)]
-    found = {n: np.array([m.evaluation.traits[n] for m in members]) for n in shared}
-    return found | {FOUNDED: np.array([float(m.birth.founded) for m in members])}
-
-
-def _replaces(members: Sequence[Member]) -> NDArray[np.int64]:
-    """Return `Candidates.replaces` of births: a survivor has one parent, which it is."""
-    births = [m.birth for m in members]
-    there = {b.parent_ids: i for i, b in enumerate(births) if b.operator == SURVIVE}
-    return np.array([there.get(b.parent_ids[:1], -1) for b in births], dtype=np.int64)
 
 
 def _birth(

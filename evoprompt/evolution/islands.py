@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evoprompt.config.islands import IslandsConfig
 from evoprompt.evolution import engine
+from evoprompt.evolution.candidates import worth_of
 from evoprompt.evolution.engine import Strategy, named
 from evoprompt.evolution.novelty import known_as
 from evoprompt.policy import Policy
@@ -95,7 +96,7 @@ def rival_of(state: State, strategy: Strategy) -> Member | None:
     known = [rival for rival in rivals if rival is not None]
     if len(known) < max(len(rivals), strategy.config.islands.count):
         return None
-    return min(known, key=lambda m: m.evaluation.fitness)
+    return min(known, key=lambda m: worth_of(m, strategy.bonus))
 
 
 def tell(

@@ -1,8 +1,10 @@
-"""How many examples a generation is measured on. Pure."""
+"""What changes in the course of a search: on how many examples a generation is measured, and what a
+bonus counts. Pure.
+"""
 
 from __future__ import annotations
 
-from evoprompt.config.evolution import ExamplesConfig
+from evoprompt.config.evolution import ExamplesConfig, ShapingConfig
 
 
 def examples_at(progress: float, config: ExamplesConfig, available: int) -> int:
@@ -13,3 +15,14 @@ def examples_at(progress: float, config: ExamplesConfig, available: int) -> int:
         return available
     doublings = sum(progress >= share for share in config.grow)
     return int(min(available, config.first * 2**doublings))
+
+
+def bonus_at(progress: float, config: ShapingConfig) -> float:
+    """Return what a unit of the bonus counts after a share p of the search, units of fitness.
+
+    w                     without an end
+    w max(0, 1 - p / e)   with w falling to 0 at the share e
+    """
+    if config.until is None:
+        return config.weight
+    return config.weight * max(0.0, 1 - progress / config.until)

@@ -46,6 +46,9 @@ WholeTrait = Callable[[LabelScores, Comparison, Sequence[str]], float | None]
 #: A user's own trait.
 TraitFunction = Callable[[Policy, LabelScores], float]
 
+#: The trait that a bonus for named steps counts.
+NAMED_STEPS = "named_steps"
+
 #: Bins of confidence for `calibration_error`.
 NUM_BINS = 10
 
@@ -218,6 +221,16 @@ def right_verdicts(scores: LabelScores, comparison: Comparison) -> Floats | None
     return verdict_log_likelihood(scores) if scores.verdict is not None else None
 
 
+def named_steps(scores: LabelScores, comparison: Comparison) -> Floats | None:
+    """Return the mean over a path's moves of log p(g | s), nats: how likely the model says what the
+    expert is about to do, and so that what comes before is done.
+    """
+    if scores.said is None:
+        return None
+    found: Floats = np.nanmean(scores.said, axis=2)
+    return found
+
+
 def prompt_cross_entropy(
     scores: LabelScores, comparison: Comparison, labels: Sequence[str]
 ) -> float | None:
@@ -271,6 +284,7 @@ CASES: Mapping[str, CaseTrait] = {
     "sensitivity": sensitivity,
     "specificity": specificity,
     "verdict_log_likelihood": right_verdicts,
+    NAMED_STEPS: named_steps,
 }
 
 #: Of all scores of one policy at once.

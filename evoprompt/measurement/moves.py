@@ -29,12 +29,17 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A move, or a path."""
+    """A move."""
 
     log_likelihood: float
     is_greedy: bool
     num_tokens: int
     num_bytes: int
+    said: float  #: log-probability of the expert's instruction, nats; NaN where it is not scored
+
+
+#: What of a move is summed up over a path.
+SUMMED = ("log_likelihood", "is_greedy", "num_tokens", "num_bytes")
 
 
 @dataclass(slots=True)
@@ -64,7 +69,8 @@ def with_moves(
             else:
                 of_move.said[query.candidate] = each
     moves = np.full((1, len(examples), max(len(e.path) for e in examples)), np.nan)
-    parts = {name: getattr(found, name).copy() for name in _Scored.__slots__}
+    said = moves.copy()
+    parts = {name: getattr(found, name).copy() for name in SUMMED}
     for place, example in enumerate(examples):
         scored = [
             _move(move, spans[example.example_id, step])
@@ -74,10 +80,12 @@ def with_moves(
         if not scored:
             continue
         moves[0, place, : len(scored)] = [move.log_likelihood for move in scored]
+        said[0, place, : len(scored)] = [move.said for move in scored]
         for name, values in parts.items():
             of_moves = [getattr(move, name) for move in scored]
             values[0, place, 0] = all(of_moves) if name == "is_greedy" else sum(of_moves)
-    return replace(found, moves=moves, **parts)
+    is_said = bool(np.array_equal(np.isnan(said), np.isnan(moves)))
+    return replace(found, moves=moves, said=said if is_said else None, **parts)
 
 
 def _move(move: Move, spans: _Spans) -> _Scored:
@@ -92,6 +100,11 @@ def _move(move: Move, spans: _Spans) -> _Scored:
             value, is_first = value + before, is_first and is_said
         values.append(value)
         greedy.append(is_first)
+    own = np.nan
+    if move.scored and move.instruction in move.sayings:
+        place = move.sayings.index(move.instruction)
+        told = {place: spans.said[place]} | (spans.said if move.offered else {})
+        own = _first(told, place)[0]
     counted = [spans.actions[0][0]]
     if move.is_joint:
         counted.append(spans.said[move.sayings.index(move.instruction)])
@@ -100,6 +113,7 @@ def _move(move: Move, spans: _Spans) -> _Scored:
         any(greedy),
         sum(each.num_tokens for each in counted),
         sum(len(each.query.continuation.encode()) for each in counted),
+        own,
     )
 
 

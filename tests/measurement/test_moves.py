@@ -208,10 +208,15 @@ def test_an_instruction_is_likely_among_those_that_may_be_said():
     assert joint.is_greedy[0, 0, 0]
     marginal = scores_of([offered(scored_after(first, *SAID))], values)
     assert marginal.log_likelihood[0, 0, 0] == pytest.approx(log(0.51 / 0.9))
+    # the expert says get, whatever is scored: 0.6 / (0.6 + 0.3)
+    assert joint.said[0, 0, 0] == marginal.said[0, 0, 0] == pytest.approx(log(0.6 / 0.9))
     # of two draws, both of them use: 2 / 2 * (0.03 + 0.03) / 0.9
     drawn = scores_of([offered(scored_after(first, "use", "use"))], values)
     assert drawn.log_likelihood[0, 0, 0] == pytest.approx(log(0.06 / 0.9))
     assert not drawn.is_greedy[0, 0, 0]
+    assert drawn.said[0, 0, 0] == joint.said[0, 0, 0]
+    # among all texts only what is drawn is asked, and get is not
+    assert scores_of([scored_after(first, "use", "use")], values).said is None
 
 
 def expected_bound(values: Mapping[tuple[int, str, str], float], num: int) -> float:
@@ -349,6 +354,10 @@ def test_moves_are_joined_kept_and_read_again(measurer: Measurer):
     np.testing.assert_array_equal(both.first(1).moves[:, :, :2], short.moves)
     again = measurement_of(json.loads(json.dumps(measurement_line(both))))
     np.testing.assert_array_equal(again.moves, both.moves)
+    told = measured(measurer, scored_after(PATH))
+    kept = measurement_of(json.loads(json.dumps(measurement_line(told.joined(told)))))
+    np.testing.assert_array_equal(kept.said[:, :1], told.said)
+    assert short.said is None
     plain = measured(measurer, Example("e", "at 1", "up"))
     assert plain.moves is None
     assert "moves" not in measurement_line(plain)

@@ -20,6 +20,7 @@ from evoprompt.fitness.catalog import fitness_of, without_choices
 from evoprompt.fitness.grading import title_of
 from evoprompt.fitness.preference import Preference
 from evoprompt.fitness.traits import (
+    NAMED_STEPS,
     TraitFunction,
     case_traits,
     evaluate,
@@ -46,7 +47,7 @@ from evoprompt.measurement.model import chats_of, memo_opener
 from evoprompt.measurement.units import Wanted
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Chat, Policy
-from evoprompt.records import Evaluation, LabelScores
+from evoprompt.records import FITNESS_DIGITS, Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
 from evoprompt.tasks.auxiliary import auxiliaries_of
 from evoprompt.tasks.base import Task
@@ -117,6 +118,9 @@ class Parts:
         cases = {
             name: values[0] for name, values in case_traits(scores, self.fitness.comparison).items()
         }
+        if self.config.evolution.shaping.weight:
+            bonus = tuple(cases[NAMED_STEPS].round(FITNESS_DIGITS).tolist())
+            evaluation = replace(evaluation, case_bonus=bonus)
         return evaluation, {"fitness": np.array(evaluation.case_fitness)} | cases
 
     def taken(self, policy: Policy) -> float:
@@ -128,7 +132,8 @@ class Parts:
     def is_plain(self) -> bool:
         """Whether nothing that is measured beside the examples counts in the fitness."""
         effects, changes = self.config.side_effects, self.config.robustness
-        return not (effects and effects.coefficient) and not (changes and changes.weight)
+        beside = (effects and effects.coefficient) or (changes and changes.weight)
+        return not beside and not self.config.evolution.shaping.weight
 
     def close(self) -> None:
         """Give the workers back."""

@@ -68,6 +68,22 @@ class Config(JobConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _steps_are_said(self) -> Self:
+        if self.evolution.shaping.weight and self.task.instructions == "off":
+            raise ValueError(
+                "evolution.shaping counts how likely the model says what is done next, and "
+                "task.instructions=off leaves that out; give task.instructions joint or marginal, "
+                "or evolution.shaping.weight 0"
+            )
+        if self.evolution.shaping.weight and self.task.instruction_draws and self.task.written:
+            raise ValueError(
+                "evolution.shaping needs the expert's own instruction of each move, which "
+                "task.instruction_draws may leave out where task.written is true; leave one of "
+                "the two out"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _start(cls, values: Any) -> Any:

@@ -204,6 +204,7 @@ def state_dict(state: State) -> dict[str, object]:
                 **_birth_dict(m.birth),
                 **_evaluation_dict(m.evaluation),
                 "case_fitness": m.evaluation.case_fitness,
+                **_bonus_dict(m.evaluation),
             }
             for m in state.members
         ],
@@ -259,6 +260,7 @@ def measurement_line(scores: LabelScores) -> dict[str, object]:
         "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
         **({"features": _packed(scores.features)} if scores.features is not None else {}),
         **({"moves": _moves_list(scores.moves[0])} if scores.moves is not None else {}),
+        **({"said": _moves_list(scores.said[0])} if scores.said is not None else {}),
         **_written_dict(scores),
     }
 
@@ -306,6 +308,7 @@ def measurement_of(row: Mapping[str, Any]) -> LabelScores:
         verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
         features=_unpacked(row["features"], len(row["gold"])) if "features" in row else None,
         moves=_moves_array(row["moves"]) if "moves" in row else None,
+        said=_moves_array(row["said"]) if "said" in row else None,
         written=_texts(row["written"]) if "written" in row else None,
         grade=np.array([row["grade"]], dtype=np.float64) if "written" in row else None,
         feedback=_texts(row.get("feedback") or [""] * len(row["gold"]))
@@ -364,6 +367,10 @@ def _birth(row: Mapping[str, Any]) -> Birth:
     )
 
 
+def _bonus_dict(evaluation: Evaluation) -> dict[str, object]:
+    return {"case_bonus": evaluation.case_bonus} if evaluation.case_bonus else {}
+
+
 def _evaluation_dict(evaluation: Evaluation) -> dict[str, object]:
     rungs = [{"examples": r.examples, "traits": dict(r.traits)} for r in evaluation.rungs]
     return {
@@ -377,5 +384,10 @@ def _evaluation_dict(evaluation: Evaluation) -> dict[str, object]:
 def _evaluation(row: Mapping[str, Any], case_fitness: Sequence[float]) -> Evaluation:
     rungs = tuple(Rung(r["examples"], r["traits"]) for r in row.get("rungs", ()))
     return Evaluation(
-        row["fitness"], tuple(case_fitness), row["traits"], row.get("examples", 0), rungs
+        row["fitness"],
+        tuple(case_fitness),
+        row["traits"],
+        row.get("examples", 0),
+        rungs,
+        tuple(row.get("case_bonus", ())),
     )

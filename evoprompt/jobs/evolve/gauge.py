@@ -138,7 +138,10 @@ class Gauge:
         return {alive[i] for i in best[: going_on(self._rule.config, len(alive))]}
 
     def _cases(self, policy_id: str, num: int) -> Floats:
-        cases = self._journal.worth(policy_id, num)[1]["fitness"]
+        found, by_name = self._journal.worth(policy_id, num)
+        cases = by_name["fitness"]
+        if self._parts.strategy.bonus:
+            cases = cases + self._parts.strategy.bonus * np.array(found.case_bonus)
         if self._rule.config.method != "certified":
             return cases
         # it promises something of what is measured, and the prior is another on more examples

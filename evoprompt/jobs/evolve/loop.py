@@ -18,7 +18,7 @@ from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.islands import tell
-from evoprompt.evolution.schedule import examples_at
+from evoprompt.evolution.schedule import bonus_at, examples_at
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.breeding import left_of, next_brood
 from evoprompt.jobs.evolve.build import Parts
@@ -45,6 +45,7 @@ from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.preferring import record_preference
 from evoprompt.jobs.evolve.record import GenerationLine, ParentSelection, Steering, Summary
+from evoprompt.jobs.evolve.shaping import shaping_line
 from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
@@ -137,24 +138,27 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     """Evolve from a state, or from the starting policies, until the generations or the budget end;
     return the last state.
     """
-    config, ledger, gauge = parts.config, journal.ledger, Gauge(parts, journal, observer)
+    config, ledger = parts.config, journal.ledger
     while state is None or _goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
         if journal.has_ceased(config.evolution.stop) or _is_hopeless(parts, journal, state):
             break
-        num = _num_examples(parts, journal, state)
+        num, shaped = _num_examples(parts, journal, state), _shaped(parts, journal, state)
+        gauge = Gauge(shaped, journal, observer)
         before = state if state is None else gauge.again(state, num)
-        bred = next_brood(parts, journal, before, rungs_of(parts, num))
+        bred = next_brood(shaped, journal, before, rungs_of(parts, num))
         if bred is None:
             break
         evaluations = gauge.race(bred.brood, rungs_of(parts, num), before)
         with ledger.timed("evolution"):
-            state, entries = tell(before, bred.brood, evaluations, parts.strategy, config.seed)
+            state, entries = tell(before, bred.brood, evaluations, shaped.strategy, config.seed)
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
             line = _line(*journal.explain(births, bred.chances), births, ledger, bred.steering)
             archive = journal.archive(births, config.evolution.survival_selection)
             effects = None if parts.side_effects is None else parts.side_effects.line(births)
             line = replace(line, archive=archive, side_effects=effects)
+            if config.evolution.shaping.weight:
+                line = replace(line, shaping=shaping_line(births, shaped.strategy.bonus))
         with ledger.timed("commit"):
             looked = {n: of.take_lines() for n, of in _looking(parts).items()}
             journal.folder.commit(state, entries, line, journal.unwritten, ledger, looked)
@@ -183,15 +187,34 @@ def _num_examples(parts: Parts, journal: Journal, state: State | None) -> int:
     evolution, available = parts.config.evolution, len(parts.task.fitness)
     if state is None:
         return examples_at(0.0, evolution.examples, available)
-    left = left_of(parts, journal)
-    spent = parts.costs.spent(journal.ledger)
-    done = state.generation / evolution.generations if left is None else spent / (spent + left)
+    left, done = left_of(parts, journal), _progress(parts, journal, state)
     now = len(state.members[0].evaluation.case_fitness)
     num = max(now, examples_at(done, evolution.examples, available))
     members = [m.birth.policy for m in state.members]
     if left is None or parts.costs.of(members, (num,), begin=now) <= left:
         return num
     return now
+
+
+def _progress(parts: Parts, journal: Journal, state: State | None) -> float:
+    """Return the share of the search that is done: of its budget, or without one of its
+    generations.
+    """
+    if state is None:
+        return 0.0
+    left, spent = left_of(parts, journal), parts.costs.spent(journal.ledger)
+    if left is None:
+        return state.generation / parts.config.evolution.generations
+    return min(1.0, max(0.0, spent / (spent + left)))
+
+
+def _shaped(parts: Parts, journal: Journal, state: State | None) -> Parts:
+    """Return the parts with what a bonus for named steps counts in the next generation."""
+    shaping = parts.config.evolution.shaping
+    if not shaping.weight:
+        return parts
+    bonus = bonus_at(_progress(parts, journal, state), shaping)
+    return replace(parts, strategy=replace(parts.strategy, bonus=bonus))
 
 
 def _goes_on(config: Config, state: State, seconds: float) -> bool:

@@ -59,6 +59,9 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     if line.side_effects is not None:
         told = asdict(line.side_effects).items()
         metrics |= {f"side_effects/{name}": value for name, value in told}
+    if line.shaping is not None:
+        told = asdict(line.shaping).items()
+        metrics |= {f"shaping/{name}": value for name, value in told if value is not None}
     for trait in BRIEF_TRAITS:
         if trait in account.price:
             metrics |= price_metrics(trait, account.price[trait])

@@ -41,6 +41,7 @@ from evoprompt.jobs.evolve.glossary import TERMS
 from evoprompt.jobs.evolve.paths_page import paths_sections
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
+from evoprompt.jobs.evolve.shaping import shaping_sections
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
 from evoprompt.jobs.evolve.side_effects_page import side_effects_sections
 from evoprompt.jobs.evolve.steering_page import steering_sections
@@ -97,6 +98,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         *steering_sections(lines),
         *feedback_sections(folder.read(FEEDBACK), lines),
         *archive_sections(lines, lineage, selection.cells),
+        *shaping_sections(lines),
         *side_effects_sections(folder, lines, summary.champion.policy_id if summary else None),
         *changes_sections(lines, folder.finalists_under_changes(), config.robustness, summary),
         *(_sources(lineage, summary) if summary else []),

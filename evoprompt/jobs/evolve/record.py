@@ -71,6 +71,18 @@ class SideEffectsLine:
     noise_floor: float
 
 
+@dataclass(frozen=True, slots=True)
+class ShapingLine:
+    """What a bonus for named steps did in a generation."""
+
+    weight: float  #: what a nat of it counted in selection, units of the fitness
+    best: float  #: the bonus of the fittest selected, nats a move, before it is weighed
+    mean: float  #: over the selected
+    births_mean: float
+    #: Kendall's tau of all births' ranks with the bonus and without; None where all tie
+    rank_tau: float | None
+
+
 #: Nothing was.
 UNSTEERED = Steering()
 
@@ -88,6 +100,7 @@ class GenerationLine:
     steering: Steering = UNSTEERED  #: its parts stand in the line by themselves
     archive: Archive | None = None  #: None where cells do not decide who survives
     side_effects: SideEffectsLine | None = None  #: None where nobody looks
+    shaping: ShapingLine | None = None  #: None without a bonus
 
     @property
     def generation(self) -> int:
@@ -106,6 +119,7 @@ class GenerationLine:
             **self.steering.to_dict(),
             **({} if self.archive is None else {"archive": asdict(self.archive)}),
             **({} if self.side_effects is None else {"side_effects": asdict(self.side_effects)}),
+            **({} if self.shaping is None else {"shaping": asdict(self.shaping)}),
         }
 
     @classmethod
@@ -122,6 +136,7 @@ class GenerationLine:
             steering=Steering.from_dict(values),
             archive=Archive(**values["archive"]) if "archive" in values else None,
             side_effects=SideEffectsLine(**effects) if effects else None,
+            shaping=ShapingLine(**values["shaping"]) if "shaping" in values else None,
         )
 
 
