@@ -35,6 +35,7 @@ class ModelServer:
         self.fault, self.after = "", 0
         self.weights = 0  #: another number, other weights
         self.noise = 0.0  #: nats that are added to every log-probability
+        self.block: int | None = None  #: tokens that its cache keeps together; None tells nothing
         self.prompts: list[list[int]] = []  #: that were read, in order
         self._rows: dict[int, np.ndarray] = {}
         self.messages: list[list[dict[str, str]]] = []  #: of chats, in order
@@ -107,7 +108,19 @@ class ModelServer:
             ],
             "top_logprobs": [{f"token_id:{t}": self._value(prompt, t) for t in named}],
         }
-        return {"choices": [{"text": "", "logprobs": logprobs, "finish_reason": "length"}]}
+        choice = {"text": "", "logprobs": logprobs, "finish_reason": "length"}
+        return {"choices": [choice], **self._usage(prompt)}
+
+    def _usage(self, prompt: list[int]) -> dict[str, Any]:
+        """What vLLM tells with --enable-prompt-tokens-details."""
+        if self.block is None:
+            return {}
+        kept = [0]
+        for before in self.prompts[:-1]:
+            alike = [a == b for a, b in zip(before, prompt[:-1], strict=False)]
+            num = alike.index(False) if False in alike else len(alike)
+            kept.append(num // self.block * self.block)
+        return {"usage": {"prompt_tokens_details": {"cached_tokens": max(kept)}}}
 
     def _sglang(self, prompt: list[int], body: dict[str, Any]) -> Any:
         if "text" in body:

@@ -11,7 +11,7 @@ from typing import Any
 from evoprompt.backends.base import Identity, ModelInfo
 from evoprompt.backends.local import folder_identity
 from evoprompt.backends.server.client import Client, nonsense
-from evoprompt.backends.server.dialects import DIALECTS, OWNERS, Dialect
+from evoprompt.backends.server.dialects import DIALECTS, OWNERS, Dialect, Read
 from evoprompt.backends.server.executor import ServerExecutor
 from evoprompt.backends.server.weights import known_weights
 from evoprompt.config.sections import ModelConfig, WorkersConfig
@@ -25,6 +25,9 @@ TEXT, ANSWERS = "The meal was fine.", (" good", " bad")
 TEXTS = ("A train that is late is", "Yes or no? It rains, and the street is dry:", "1, 2, 3,")
 #: Where is remembered what was heard of a server's weights: beside the memo.
 HEARD = "servers.json"
+#: What is said of how it is scored, by whether the server tells what it forwarded.
+TOLD = "the server computes"
+UNTOLD = f"{TOLD}; it does not tell what its cache spared, so tokens are counted as if all had been"
 #: Prompts that a server is sent at once where `workers.count` is not given: a server of llama.cpp
 #: has few slots, and one that two units take turns in has forgotten each other's beginning.
 AT_ONCE = {"llama.cpp": 1, "echo": 4, "vllm": 8, "sglang": 8}
@@ -94,20 +97,21 @@ class ServerBackend:
         client = Client(workers.url or "")
         try:
             found = served(client, workers, model.name)
-            heard = _try(client, found, Tokenizer(folder), model.name)
+            reads = _try(client, found, Tokenizer(folder), model.name)
             window = found.dialect.window(client, found.listed) or _window(folder)
         except BaseException:
             client.close()
             raise
         # of the memo: where it is, what the server says of its weights, and which these are
         about = f"{client.url} {found.name} {json.dumps(_lasting(found.listed))}"
+        heard = [value for read in reads for value in read.log_prob]
         weights = known_weights(memo_file().with_name(HEARD), about, heard)
         at_once = workers.count or AT_ONCE[found.dialect.name]
         info = ModelInfo(
             window=window,
             dtype="server",
             path=found.dialect.name,
-            reason="the server computes",
+            reason=UNTOLD if any(read.sent < 0 for read in reads) else TOLD,
             num_workers=at_once,
             placement=f"the server {client.url}",
             device="server",
@@ -155,8 +159,8 @@ def served(client: Client, workers: WorkersConfig, name: str) -> Served:
     return Served(DIALECTS[kind], wanted, rows[wanted])
 
 
-def _try(client: Client, found: Served, tokenizer: Tokenizer, name: str) -> list[float]:
-    """Return some log-probabilities, nats, by which the weights are known again.
+def _try(client: Client, found: Served, tokenizer: Tokenizer, name: str) -> list[Read]:
+    """Return what the server says of some tokens, by which its weights are known again.
 
     Raises:
         UserError: the server's model reads other tokens than the tokenizer, or does not tell the
@@ -172,8 +176,7 @@ def _try(client: Client, found: Served, tokenizer: Tokenizer, name: str) -> list
     answers = tokenizer.encode(ANSWERS, add_special_tokens=False)
     tokens = tuple(dict.fromkeys(answer[0] for answer in answers))
     texts = [plain, *tokenizer.encode(TEXTS, add_special_tokens=False)]
-    heard = [found.dialect.read(client, found.name, text, tokens) for text in texts]
-    return [value for read in heard for value in read.log_prob]
+    return [found.dialect.read(client, found.name, text, tokens) for text in texts]
 
 
 def _window(folder: Path) -> int:

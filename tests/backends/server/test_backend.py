@@ -68,6 +68,17 @@ def test_beginnings_are_sent_once_depth_first(dialect, asked, tiny_model):
             assert scores.count.body_tokens == 2 + 1 + 1
 
 
+@pytest.mark.parametrize(("block", "sent"), [(None, 2 + 1 + 1), (1, 2 + 1 + 1), (2, 2 + 1 + 2)])
+def test_tokens_are_those_that_the_server_tells_of_and_else_that_is_said(block, sent, tiny_model):
+    with served_model("vllm", tiny_model) as (url, model):
+        model.block = block
+        executor = opened(url, tiny_model)
+        assert ("does not tell" in executor.info().reason) == (block is None)
+        model.prompts.clear()
+        # [5 6] is new; of [5 6 7] and of [5 6 7 8] whole blocks are kept
+        assert scored(executor, REQUESTS)[0].count.body_tokens == sent
+
+
 @pytest.mark.parametrize("dialect", NODES)
 def test_words_are_read_where_tokens_can_be_named(dialect, tiny_model):
     words = tuple(range(12, 50)) + tuple(range(52, 101))
