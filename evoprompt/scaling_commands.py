@@ -22,18 +22,24 @@ def _scaling() -> None:
 @scaling.command("fit")
 def fit_command(
     table: Annotated[
-        str,
+        Optional[list[str]],
         typer.Argument(
             help="CSV with columns benchmark, model, loss, score, and chance, best, category, "
-            "setting, metric, error, parameters, pfdays where known; gpt3: the GPT-3 paper's."
+            "setting, metric, error, parameters, pfdays where known; gpt3: the GPT-3 paper's, "
+            "which is the default; or folders of runs or of evoprompt shots."
         ),
-    ] = "gpt3",
+    ] = None,
     out: Annotated[
         Optional[Path],
         typer.Option(help="The folder; default runs/scaling/<table>, numbered where it exists."),
     ] = None,
     setting: Annotated[
-        Optional[str], typer.Option(help="Rows of this setting; of gpt3: few-shot.")
+        Optional[str],
+        typer.Option(help="Rows of this setting; of gpt3: few-shot; of shots the context."),
+    ] = None,
+    losses: Annotated[
+        Optional[Path],
+        typer.Option(help="Of folders: a CSV with columns model and loss, nats per token."),
     ] = None,
     loss: Annotated[str, typer.Option(help="The column of the loss, nats per token.")] = "loss",
     best: Annotated[
@@ -54,8 +60,9 @@ def fit_command(
 
     dollars = DOLLARS_PER_FLOP if price is None else price
     fit_scaling(
-        table,
+        table or ("gpt3",),
         out,
+        losses=losses,
         setting=setting,
         loss=loss,
         best=best,
@@ -67,10 +74,10 @@ def fit_command(
 @scaling.command("samples")
 def samples_command(
     table: Annotated[
-        str,
+        list[str],
         typer.Argument(
             help="CSV with columns model, samples and a loss or score, a row for each measurement; "
-            "parameters, flop and seed where known."
+            "parameters, flop and seed where known; or folders of runs or of evoprompt shots."
         ),
     ],
     out: Annotated[
@@ -85,10 +92,13 @@ def samples_command(
         Optional[list[float]],
         typer.Option(help="A performance that is asked for; repeat it for several."),
     ] = None,
+    setting: Annotated[
+        Optional[str], typer.Option(help="Of shots, the context; default: the only one.")
+    ] = None,
 ) -> None:
     """Tell how many samples models of different sizes need to reach the same performance, and which
     size is best for a compute.
     """
     from evoprompt.jobs.scaling.samples_session import compare_samples
 
-    compare_samples(table, out, performance=performance, targets=target or ())
+    compare_samples(table, out, performance=performance, targets=target or (), context=setting)

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from evoprompt.errors import UserError
+from evoprompt.jobs.scaling.own import are_folders, read_series, sample_lines
 from evoprompt.jobs.scaling.samples import (
     BestSize,
     Needed,
@@ -37,17 +38,11 @@ NOTE = (
 )
 
 
-def read_curves(path: str, performance: str) -> list[SampleCurve]:
-    """Return the curves of a CSV file with the columns model, samples and a performance, where
-    known parameters, flop and seed: a curve for each model, the mean over its seeds, by size.
-
-    Args:
-        path: of the file.
-        performance: its column; one named loss is better where it is lower, any other where it is
-            higher.
+def read_lines(path: str) -> list[dict[str, str]]:
+    """Return the lines of a CSV file.
 
     Raises:
-        UserError: the file, a column or a number is not as it has to be.
+        UserError: it cannot be read, or has none.
     """
     try:
         lines = list(csv.DictReader(Path(path).read_text(encoding="utf-8-sig").splitlines()))
@@ -55,6 +50,24 @@ def read_curves(path: str, performance: str) -> list[SampleCurve]:
         raise UserError(f"{path} is no CSV in UTF-8 that can be read ({error})") from None
     if not lines:
         raise UserError(f"{path} has no row below its header; a row is a model after some samples")
+    return lines
+
+
+def curves_in(
+    lines: Sequence[dict[str, str]], performance: str, path: str = "the table"
+) -> list[SampleCurve]:
+    """Return the curves of lines with the columns model, samples and a performance, where known
+    parameters, flop and seed: a curve for each model, the mean over its seeds, by size.
+
+    Args:
+        lines: of a table.
+        performance: its column; one named loss is better where it is lower, any other where it is
+            higher.
+        path: where they are from.
+
+    Raises:
+        UserError: a column or a number is not as it has to be.
+    """
     missing = [c for c in (*NEEDED, performance) if c not in lines[0]]
     if missing:
         raise UserError(
@@ -101,20 +114,35 @@ def _number(line: dict[str, str], column: str, place: str) -> float:
 
 
 def compare_samples(
-    path: str,
+    paths: Sequence[str],
     out: Path | None = None,
     *,
     performance: str = "loss",
     targets: Sequence[float] = (),
+    context: str | None = None,
     console: Console | None = None,
 ) -> Path:
     """Tell how many samples each model needs for the same performance; print it, write page and
     numbers into a new folder, and return it.
 
+    Args:
+        paths: a table, or folders as `own.read_series` takes them.
+        out: the folder; by default runs/scaling/samples-<table>, numbered where it exists.
+        performance: as of `curves_in`.
+        targets: performances that are asked for; by default those of `common_targets`.
+        context: of folders of shots, as of `own.read_series`.
+        console: where to print.
+
     Raises:
-        UserError: the table is not as it has to be, or no target is reached by all.
+        UserError: what is given is not as it has to be, or no target is reached by all.
     """
-    curves = read_curves(path, performance)
+    console, path, notes = console or new_console(), ", ".join(paths), list[str]()
+    if are_folders(paths):
+        series, notes = read_series(paths, context)
+        lines = sample_lines(series)
+    else:
+        lines = read_lines(path)
+    curves = curves_in(lines, performance, path)
     sign = 1.0 if performance == "loss" else -1.0
     asked = [sign * target for target in targets] or common_targets(curves)
     if len(curves) < 2 or not asked:
@@ -125,12 +153,13 @@ def compare_samples(
     found, sizes = [needed(curves, target) for target in asked], best_sizes(curves)
     tables = [needed_table(curves, found, sign), *([size_table(sizes)] if sizes else [])]
     told = list(sentences(found, sizes, sign))
-    console = console or new_console()
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
     for table in tables:
         console.print(to_rich(table, padding=1))
     for sentence in told:
         console.print(sentence)
-    made = RunFolder.create(out, f"samples-{Path(path).stem}", Path("runs/scaling"))
+    made = RunFolder.create(out, f"samples-{Path(paths[0]).stem}", Path("runs/scaling"))
     made.ownership.leave()
     law = frontier(sizes)
     content = {
@@ -141,7 +170,7 @@ def compare_samples(
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (made.path / NUMBERS).write_text(text + "\n", encoding="utf-8")
-    sections = ["<h1>Samples by model size</h1>", *map(paragraph, told)]
+    sections = ["<h1>Samples by model size</h1>", *map(paragraph, (*notes, *told))]
     sections.append(section("Curves", _figure(curves, sign, performance)))
     sections += [section(t.title, to_html(t), NOTE if t is tables[0] else "") for t in tables]
     file = made.path / PAGE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.scaling.analysis import DOLLARS_PER_FLOP, analyse, models_of
+from evoprompt.jobs.scaling.own import are_folders, fit_lines, read_losses, read_series
 from evoprompt.jobs.scaling.page import write_scaling
 from evoprompt.jobs.scaling.table import GPT3, Row, read_table
 from evoprompt.jobs.scaling.tables import curve_table, reach_table, sentences, verdict_table
@@ -23,9 +25,10 @@ DIGITISED = (
 
 
 def fit_scaling(
-    table: str = GPT3,
+    tables: Sequence[str] = (GPT3,),
     out: Path | None = None,
     *,
+    losses: Path | None = None,
     setting: str | None = None,
     loss: str = "loss",
     best: float = 100.0,
@@ -37,9 +40,10 @@ def fit_scaling(
     folder, and return it.
 
     Args:
-        table: a CSV file, or `gpt3`.
+        tables: a CSV file, or `gpt3`; or folders as `own.read_series` takes them.
         out: the folder; by default runs/scaling/<table>, numbered where it exists.
-        setting: which rows are taken; see `read_table`.
+        losses: of folders, a CSV file with the loss of each model; see `own.fit_lines`.
+        setting: which rows are taken; see `read_table`. Of folders of shots, the context.
         loss: the column of the loss.
         best: the most that can be scored, where the table does not say it.
         target: the performance whose cost is asked for, between chance, 0, and the best, 1.
@@ -53,7 +57,16 @@ def fit_scaling(
         raise UserError(f"--target is {target:g}; it is between 0 (chance) and 1 (the best)")
     if not dollars_per_flop > 0:
         raise UserError(f"--price is {dollars_per_flop:g}; dollars per FLOP are above 0")
-    rows, notes = read_table(table, setting, loss, best)
+    table = ", ".join(tables)
+    if are_folders(tables):
+        series, told = read_series(tables, setting)
+        lines = fit_lines(series, {} if losses is None else read_losses(losses))
+        rows, notes = read_table(table, None, "loss", 100.0, lines)
+        notes = [*told, *notes]
+    elif losses is not None:
+        raise UserError(f"--losses goes with folders; {table} has a column of losses")
+    else:
+        rows, notes = read_table(table, setting, loss, best)
     _check(rows, table)
     notes = [*notes, *([DIGITISED] if table == GPT3 and loss == "loss" else [])]
     found = analyse(rows, target, dollars_per_flop)
@@ -66,7 +79,7 @@ def fit_scaling(
         console.print(to_rich(each, padding=1))
     for sentence in sentences(found):
         console.print(sentence)
-    made = RunFolder.create(out, Path(table).stem, Path("runs/scaling"))
+    made = RunFolder.create(out, Path(tables[0]).stem, Path("runs/scaling"))
     made.ownership.leave()
     page = write_scaling(found, made.path, notes, dollars_per_flop)
     console.print(f"page {page}", soft_wrap=True)

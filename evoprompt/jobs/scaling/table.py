@@ -19,6 +19,8 @@ OPTIONAL = ("category", "metric", "setting", "chance", "best", "error", "paramet
 #: line in that figure (`loss_of_line`), and what the models cost beside their embeddings.
 GPT3 = "gpt3"
 
+Line = dict[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -43,7 +45,7 @@ class Row:
 
 
 def read_table(
-    name: str, setting: str | None, loss: str, best: float
+    name: str, setting: str | None, loss: str, best: float, lines: list[Line] | None = None
 ) -> tuple[list[Row], list[str]]:
     """Return the rows of one setting, and what is worth knowing of the others.
 
@@ -53,11 +55,12 @@ def read_table(
             package's table.
         loss: the column of the loss.
         best: the most that can be scored, where no column says it.
+        lines: in place of the file's.
 
     Raises:
         UserError: the file, a column or a number is not as it has to be.
     """
-    lines = _lines(name)
+    lines = _lines(name) if lines is None else lines
     missing = [c for c in (*NEEDED, loss) if c not in lines[0]]
     if missing:
         raise UserError(
@@ -79,7 +82,7 @@ def read_table(
     return rows, notes
 
 
-def _lines(name: str) -> list[dict[str, str]]:
+def _lines(name: str) -> list[Line]:
     if name == GPT3:
         text = (files("evoprompt.jobs.scaling") / "gpt3.csv").read_text(encoding="utf-8")
     else:

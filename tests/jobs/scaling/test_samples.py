@@ -87,7 +87,7 @@ def test_a_model_that_was_trained_with_less_keeps_its_last_loss():
 
 
 def test_the_ladder_of_small_models_says_that_larger_ones_need_fewer(tmp_path: Path):
-    folder = compare_samples(str(LADDER), tmp_path / "out", targets=[2.5, 1.5, 0.7, 0.55])
+    folder = compare_samples([str(LADDER)], tmp_path / "out", targets=[2.5, 1.5, 0.7, 0.55])
     found = json.loads((folder / NUMBERS).read_text())
     assert [f["verdict"] for f in found["needed"]] == ["fewer"] * 4
     assert "larger models need fewer samples" in (folder / PAGE).read_text()
@@ -96,7 +96,7 @@ def test_the_ladder_of_small_models_says_that_larger_ones_need_fewer(tmp_path: P
 def test_a_score_is_better_where_it_is_higher_and_sizes_may_be_unknown(tmp_path: Path):
     table = tmp_path / "t.csv"
     table.write_text("model,samples,accuracy\na,0,.5\na,3,.9\nb,0,.5\nb,15,.9\n")
-    found = compare_samples(str(table), tmp_path / "o", performance="accuracy", targets=[0.7])
+    found = compare_samples([str(table)], tmp_path / "o", performance="accuracy", targets=[0.7])
     [asked] = json.loads((found / NUMBERS).read_text())["needed"]
     # half of the way: 1 + samples is 2 and 4
     assert asked["samples"] == {"a": pytest.approx(1.0), "b": pytest.approx(3.0)}
@@ -118,4 +118,4 @@ def test_a_table_that_cannot_be_is_refused(tmp_path: Path, text: str, message: s
     table = tmp_path / "t.csv"
     table.write_text(text)
     with pytest.raises(UserError, match=message):
-        compare_samples(str(table), tmp_path / "out")
+        compare_samples([str(table)], tmp_path / "out")

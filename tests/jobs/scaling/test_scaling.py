@@ -100,14 +100,14 @@ def test_a_planted_curve_is_found_and_written(tmp_path: Path):
 def test_what_worse_models_do_better_is_never_reached_by_better_ones(tmp_path: Path):
     rows = [f"a,m{i},{3 - 0.3 * i},{90 - 12 * i},0,{10.0**i}" for i in range(5)]
     head = "benchmark,model,loss,score,chance,pfdays"
-    found = fit_scaling(table(tmp_path, rows, head), tmp_path / "out")
+    found = fit_scaling([table(tmp_path, rows, head)], tmp_path / "out")
     told = json.loads((found / "scaling.json").read_text())
     assert told["mean"]["linear"]["loss_at_target"] is None
     assert {reach["flop"] for reach in told["reaches"]} == {None}
     for column, value in (("pfdays", "0"), ("best", "0")):
         bad = [*rows[1:], f"a,m0,3,90,0,{value}"]
         with pytest.raises(UserError, match="pfdays is 0; it is above 0|best possible score, 0"):
-            fit_scaling(table(tmp_path, bad, head.replace("pfdays", column)), tmp_path / "no")
+            fit_scaling([table(tmp_path, bad, head.replace("pfdays", column))], tmp_path / "no")
 
 
 def test_json_has_no_number_that_is_none(gpt3: Scaling):
@@ -130,20 +130,20 @@ def test_json_has_no_number_that_is_none(gpt3: Scaling):
 )
 def test_what_a_table_may_not_be(tmp_path: Path, change, message):
     with pytest.raises(UserError, match=message):
-        fit_scaling(table(tmp_path, change(planted())), tmp_path / "out")
+        fit_scaling([table(tmp_path, change(planted()))], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_columns_settings_and_options_that_are_not_there(tmp_path: Path):
     with pytest.raises(UserError, match="has no column perplexity; it has benchmark"):
-        fit_scaling(table(tmp_path, planted()), tmp_path / "out", loss="perplexity")
+        fit_scaling([table(tmp_path, planted())], tmp_path / "out", loss="perplexity")
     head = "benchmark,model,loss,score,chance,setting"
     two = [f"{row},{s}" for row in planted() for s in ("few", "zero")]
     with pytest.raises(UserError, match="settings few, zero; take one by --setting"):
-        fit_scaling(table(tmp_path, two, head), tmp_path / "out")
+        fit_scaling([table(tmp_path, two, head)], tmp_path / "out")
     with pytest.raises(UserError, match="no setting 'one'; it has few, zero"):
-        fit_scaling(table(tmp_path, two, head), tmp_path / "out", setting="one")
+        fit_scaling([table(tmp_path, two, head)], tmp_path / "out", setting="one")
     with pytest.raises(UserError, match="--target is 1; it is between"):
-        fit_scaling(GPT3, tmp_path / "out", target=1.0)
+        fit_scaling([GPT3], tmp_path / "out", target=1.0)
     with pytest.raises(UserError, match=r"no\.csv cannot be read .*gpt3 for the table"):
-        fit_scaling("no.csv", tmp_path / "out")
+        fit_scaling(["no.csv"], tmp_path / "out")
