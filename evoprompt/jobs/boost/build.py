@@ -80,6 +80,13 @@ class BoostParts:
             return wished
         return NUM_CONTEXTS if self.task is not None and can_spoil(self.questions) else 0
 
+    @property
+    def most_contexts(self) -> int:
+        """How many there are at most, of both kinds together: where the number was not given, twice
+        as many as at first.
+        """
+        return 2 * self.num_contexts * (2 if self.config.loop.measure_imitation is None else 1)
+
     def close(self) -> None:
         """Give the workers back."""
         self.measurer.close()

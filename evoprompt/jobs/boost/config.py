@@ -82,7 +82,8 @@ class LoopConfig(Section):
     #: examples are answered before the first round: how far the model follows its context, and from
     #: 2 on how much contexts differ. Predictions go by it then, else by a model that is wrong as
     #: often as its context, and whether the loop can pay is told by it. None is 4 where there are a
-    #: task and questions with labels, else 0. The loop sees nothing of it
+    #: task and questions with labels, and 8 where the interval of the first round would be wider
+    #: than 0.25; else 0. The loop sees nothing of it
     measure_imitation: Count | None = None
     #: go round even where what was measured before the first round does not let expect a lower
     #: error rate; else the loop ends there, and says why

@@ -33,7 +33,7 @@ from evoprompt.jobs.boost.folder import ACCEPTED, ANSWERS, OWN, RECURRENCE, Boos
 from evoprompt.jobs.boost.judges import JUDGES
 from evoprompt.jobs.boost.measure import measure_imitation, outcomes, own_answers
 from evoprompt.jobs.boost.page import write_boost_page
-from evoprompt.jobs.boost.prediction import advice_of, against_prediction, is_begun
+from evoprompt.jobs.boost.prediction import advice_of, against_prediction, is_begun, wideness
 from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import Measured, Outcomes, RoundLine, round_line
 from evoprompt.jobs.boost.state import (
@@ -209,16 +209,17 @@ def _commit(
         tuple(is_right(j.answer, parts.question(j).target) for j in group)
         for group in (state.buffer, state.context)
     )
-    imitation = measure_imitation(parts, asker) if state.round == 0 else None
     measured = Measured(
         _test(parts, asker, state),
         tuple(judged),
         right,
         buffer_right,
         context_right,
-        imitation,
-        folder.answers(),
+        earlier=folder.answers(),
     )
+    if state.round == 0:
+        is_wide = wideness(parts.config, state, measured, threshold, len(parts.questions))
+        measured = replace(measured, imitation=measure_imitation(parts, asker, is_wide))
     ledger = asker.ledger
     with ledger.timed("dynamics"):
         line = round_line(parts.config, state, measured, threshold)

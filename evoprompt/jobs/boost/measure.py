@@ -9,7 +9,7 @@ Labels only measure here: no pair of these contexts gets into the loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,9 +25,11 @@ from evoprompt.seeding import Stream, generator
 from evoprompt.tasks.base import Task
 
 
-def measure_imitation(parts: BoostParts, asker: Asker) -> ImitationFit | None:
-    """Return the floor and ceiling from `parts.num_contexts` contexts of each kind; None
-    of none.
+def measure_imitation(
+    parts: BoostParts, asker: Asker, is_wide: Callable[[ImitationFit], bool]
+) -> ImitationFit | None:
+    """Return the floor and ceiling from `parts.num_contexts` contexts of each kind, and from as
+    many more where that is wide and the number was not given; None of none.
 
     Raises:
         UserError: a prompt does not fit the model, or as `labelled_context`.
@@ -35,12 +37,18 @@ def measure_imitation(parts: BoostParts, asker: Asker) -> ImitationFit | None:
     num_draws, seed = parts.num_contexts, parts.config.seed
     if not num_draws or parts.task is None:
         return None
-    impurities = [0.0] * num_draws + [1.0] * num_draws
-    rates = []
-    for place, impurity in enumerate(impurities):
-        shown = labelled_context(parts, impurity, generator(seed, Stream.IMITATION, place))
-        rates.append(float(np.mean(~outcomes(parts, asker, parts.task, shown).right)))
-    return fit_imitation(impurities, rates, [len(parts.task.test)] * len(rates))
+    fit: ImitationFit | None = None
+    impurities: list[float] = []
+    rates: list[float] = []
+    while fit is None or (len(rates) < parts.most_contexts and is_wide(fit)):
+        for impurity in [0.0] * num_draws + [1.0] * num_draws:
+            rng = generator(seed, Stream.IMITATION, len(rates))
+            shown = labelled_context(parts, impurity, rng)
+            impurities.append(impurity)
+            rates.append(float(np.mean(~outcomes(parts, asker, parts.task, shown).right)))
+        fit = fit_imitation(impurities, rates, [len(parts.task.test)] * len(rates))
+        assert fit is not None, "there are contexts of both kinds"
+    return fit
 
 
 def outcomes(parts: BoostParts, asker: Asker, task: Task, context: Sequence[Judged]) -> Outcomes:

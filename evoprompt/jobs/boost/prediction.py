@@ -7,21 +7,25 @@ which it withholds. Labels are used for it as they are for measuring; no round s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from evoprompt.arrays import Floats
 from evoprompt.jobs.boost.config import BoostConfig, LoopConfig
-from evoprompt.jobs.boost.record import Measured, RoundLine, RoundVerdict
-from evoprompt.jobs.boost.state import BUFFERS, Judged, batch_of, word_distance
+from evoprompt.jobs.boost.record import Measured, RoundLine, RoundVerdict, round_line
+from evoprompt.jobs.boost.state import BUFFERS, Judged, LoopState, batch_of, word_distance
 from evoprompt.recurrence.advice import Advice, advise
 from evoprompt.recurrence.answers import UNIQUE, JudgedAnswers
 from evoprompt.recurrence.context import ORDERS, Rules
 from evoprompt.recurrence.forecast import Calibration, Loop, predict
+from evoprompt.recurrence.imitation import ImitationFit
 from evoprompt.recurrence.verdict import RoundCounts, failed_assumptions, verdict
 from evoprompt.seeding import Stream, generator
+
+#: Wider intervals of the first round's error rate are not left to the first contexts.
+WIDE = 0.25
 
 
 def rules_of(loop: LoopConfig, threshold: float | None) -> Rules:
@@ -83,6 +87,53 @@ def advice_of(
         measured: in it.
         num_questions: that the loop may ask.
     """
+    found = _ahead(config, line, measured, num_questions)
+    if found is None:
+        return None
+    rng = generator(config.seed, Stream.PREDICTION, 0)
+    return advise(*found, rng, alpha=config.alpha)
+
+
+def wideness(
+    config: BoostConfig,
+    state: LoopState,
+    measured: Measured,
+    threshold: float | None,
+    num_questions: int,
+) -> Callable[[ImitationFit], bool]:
+    """Return what says of an imitation measured in round 0 whether the interval of the first
+    round's error rate would be wide with it.
+    """
+
+    def is_wide(fit: ImitationFit) -> bool:
+        found = replace(measured, imitation=fit)
+        line = round_line(config, state, found, threshold)
+        width = first_width(config, line, found, num_questions)
+        return width is not None and width > WIDE
+
+    return is_wide
+
+
+def first_width(
+    config: BoostConfig, line: RoundLine, measured: Measured, num_questions: int
+) -> float | None:
+    """Return how wide the interval of the first round's error rate will be; None and arguments as
+    of `advice_of`.
+    """
+    found = _ahead(config, line, measured, num_questions)
+    if found is None:
+        return None
+    calibration, loop = found
+    first = replace(loop, sizes=loop.sizes[:1], asked=loop.asked[:1])
+    rng = generator(config.seed, Stream.PREDICTION, 0, 1)
+    forecast = predict(calibration, first, rng, alpha=config.alpha)
+    return float(forecast.high[0] - forecast.low[0])
+
+
+def _ahead(
+    config: BoostConfig, line: RoundLine, measured: Measured, num_questions: int
+) -> tuple[Calibration, Loop] | None:
+    """Return what was measured in round 0, and the loop that is to come."""
     loop, tested = config.loop, measured.tested
     judged = judged_answers(measured.judged, measured.right, with_words=loop.choose == "diverse")
     if line.imitation is None or tested is None or judged is None:
@@ -99,8 +150,7 @@ def advice_of(
         line.imitation,
     )
     wrong = int((~tested.right).sum())
-    rng = generator(config.seed, Stream.PREDICTION, 0)
-    return advise(Calibration(wrong, len(tested.right), judged), ahead, rng, alpha=config.alpha)
+    return Calibration(wrong, len(tested.right), judged), ahead
 
 
 def is_begun(loop: LoopConfig, first: RoundLine) -> bool:

@@ -21,7 +21,8 @@ from evoprompt.jobs.boost.folder import BoostFolder
 from evoprompt.jobs.boost.loop import boost
 from evoprompt.jobs.boost.measure import labelled_context
 from evoprompt.jobs.boost.metrics import recurrence_metrics
-from evoprompt.jobs.boost.prediction import against_prediction
+from evoprompt.jobs.boost.prediction import against_prediction, first_width
+from evoprompt.jobs.boost.questions import asked_of
 from evoprompt.jobs.boost.record import (
     Measured,
     Outcomes,
@@ -278,7 +279,8 @@ def test_a_loop_that_is_not_expected_to_pay_ends_before_its_first_round_and_says
     app(["boost", str(boost_file), "--out", str(tmp_path / "run"), *sets], standalone_mode=False)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     [line] = record(tmp_path / "run")
-    assert line["imitation"]["num_rounds"] == 8  # contexts: 4 right, 4 wrong
+    # contexts: 4 right and 4 wrong; 8 of each only where the first interval is wide with the former
+    assert line["imitation"]["num_rounds"] in (8, 16)
     assert summary["rounds"] == 0
     assert summary["advice"] == line["advice"]
     assert line["advice"]["answer"] in ("no", "cannot be told")
@@ -292,6 +294,40 @@ def test_a_loop_that_is_not_expected_to_pay_ends_before_its_first_round_and_says
     goes, _ = begin(boost_file, tmp_path / "on", "loop.measure_imitation=4", "loop.rounds=1")
     assert "all the same, as loop.go_on says" in goes["notes"][0]
     assert goes["rounds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "wide", "contexts"), [("null", 0.0, 16), ("null", 1.0, 8), ("2", 0.0, 4)]
+)
+def test_more_contexts_are_measured_where_the_first_interval_would_be_wide(
+    setting: str,
+    wide: float,
+    contexts: int,
+    boost_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("evoprompt.jobs.boost.prediction.WIDE", wide)
+    sets = (f"loop.measure_imitation={setting}", "loop.go_on=false")
+    begin(boost_file, tmp_path / "run", *sets)
+    assert record(tmp_path / "run")[0]["imitation"]["num_rounds"] == contexts
+
+
+def test_the_width_is_that_of_the_interval_of_the_first_round(boost_file: Path, tmp_path: Path):
+    begin(boost_file, tmp_path / "run", "loop.measure_imitation=2", "loop.rounds=1")
+    folder = BoostFolder.open(tmp_path / "run")
+    first, second = folder.rounds()
+    answers = [(j, r) for j, r in folder.answers() if j.round == 0]
+    tested = Outcomes(np.array([r for _, r in answers]), np.ones(len(answers)))
+    judged, right = (tuple(values) for values in zip(*answers, strict=True))
+    measured = Measured(tested, judged, right, (), (), first.imitation)
+    config = load_boost(boost_file, ["loop.measure_imitation=2", "loop.rounds=1"])
+    num_questions = len(asked_of(config).questions)
+    width = first_width(config, first, measured, num_questions)
+    assert second.predicted_ci is not None
+    low, high = second.predicted_ci
+    # two simulations of 2,000 loops each, whose ends are twentieths, of 20 test answers
+    assert width == pytest.approx(high - low, abs=0.051)
 
 
 def test_a_judge_is_evolved_on_what_the_model_answered_itself(boost_file: Path, tmp_path: Path):
