@@ -413,7 +413,7 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def prepare(folder: Path) -> Site:
+def prepare(folder: Path, options: Sequence[str] = ()) -> Site:
     """Make a model, data and a configuration, and carry out the run without faults."""
     from toys.tiny_models import save_model
 
@@ -432,7 +432,7 @@ def prepare(folder: Path) -> Site:
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "config.yaml").write_text(CONFIG.format(folder=folder))
     site = Site(folder, {}, {})
-    ended = wait(site.begin(), folder / "begun.log")
+    ended = wait(site.begin(*options), folder / "begun.log")
     if ended.status:
         raise SystemExit(f"the run without faults ended with {ended.status}: {ended.said}")
     summary = json.loads((site.run / "summary.json").read_text())

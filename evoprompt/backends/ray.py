@@ -65,9 +65,12 @@ class RayFleet:
         self._crew: RayCrew | None = None
         self._ray, self._owns_ray = open_ray(workers)
 
-        def arguments(placement: Placement) -> tuple[ModelConfig, int]:
+        # other machines may have other weights under the same name
+        fingerprint = folder_identity(model).fingerprint if workers.ray_address else None
+
+        def arguments(placement: Placement) -> tuple[ModelConfig, int, str | None]:
             device = model.device if placement.gpus or model.device != "auto" else "cpu"
-            return model.model_copy(update={"device": device}), placement.cpus
+            return model.model_copy(update={"device": device}), placement.cpus, fingerprint
 
         try:
             self._crew = RayCrew(self._ray, workers, self.kind, arguments)

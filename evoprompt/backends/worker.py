@@ -10,8 +10,9 @@ from typing import Any
 
 from evoprompt.backends.base import ModelInfo, WorkUnit
 from evoprompt.backends.dispatch import Done
-from evoprompt.backends.local import describe
+from evoprompt.backends.local import describe, folder_identity
 from evoprompt.config.sections import ModelConfig
+from evoprompt.errors import UserError
 from evoprompt.scoring.decoding import Decoded, Decoding
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.gradient import Exchange, Gains, exchange_gains
@@ -21,10 +22,34 @@ from evoprompt.scoring.reference import score_plain
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
+def check_fingerprint(model: ModelConfig, expected: str) -> None:
+    """Raise UserError where a model is not the same on this machine as where the job runs."""
+    identity = folder_identity(model)
+    if identity.fingerprint != expected:
+        raise UserError(
+            f"the model {model.name} is another one on {socket.gethostname()}: its weights, "
+            f"configuration or tokenizer in {identity.place} have the fingerprint "
+            f"{identity.fingerprint[:12]}, and those of this job {expected[:12]}; give a folder "
+            f"that all machines share, or the same files on each"
+        )
+
+
 class Worker:
     """What runs in a worker's process: one loaded model."""
 
-    def __init__(self, model: ModelConfig, threads: int) -> None:
+    def __init__(self, model: ModelConfig, threads: int, fingerprint: str | None = None) -> None:
+        """Load the model.
+
+        Args:
+            model: which.
+            threads: on a CPU.
+            fingerprint: of the weights that the driver has; None where they are the same files.
+
+        Raises:
+            UserError: this machine has others, or as `load_scorer`.
+        """
+        if fingerprint is not None:
+            check_fingerprint(model, fingerprint)
         self._scorer = load_scorer(model, threads)
 
     def info(self) -> ModelInfo:
