@@ -53,6 +53,10 @@ class MachineError(RuntimeError):
     """What a run needs of the machine failed for good, by nobody's mistake; the message says it."""
 
 
+class StoppedError(Exception):
+    """Who watches a job wants no more of it; what it committed is kept."""
+
+
 class InexactScoringError(Exception):
     """The way of scoring gives other numbers than the plain forward on a run's own requests."""
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from evoprompt.backends.base import Identity
 from evoprompt.backends.open import backend_of
 from evoprompt.backends.shared import SharedModels
-from evoprompt.errors import InexactScoringError
+from evoprompt.errors import InexactScoringError, StoppedError
 from evoprompt.jobs.base import (
     begin_again,
     going_on,
@@ -168,7 +168,7 @@ def _carry_out(
     try:
         summary = run(parts, folder, observer, startup_seconds=time.perf_counter() - begun)
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedError):
         status = "KILLED"
         raise
     finally:

@@ -1,5 +1,5 @@
-"""Which settings to try next, by Optuna's tree-structured Parzen estimator (Bergstra 2011). The
-only file that imports optuna.
+"""Which settings to try next, by Optuna's tree-structured Parzen estimator (Bergstra 2011). This
+file and `halving` are the only ones that import optuna.
 
 Each proposal comes from a fresh study that is told the finished runs, with a sampler seeded by the
 run's number. So a proposal follows from the finished runs alone, and a sweep that was killed
@@ -17,14 +17,14 @@ from evoprompt.jobs.sweep.record import Settings
 from evoprompt.seeding import Stream, generator
 
 
-def check_installed() -> None:
-    """Raise UserError where optuna is missing."""
+def check_installed(what: str, instead: str) -> None:
+    """Raise UserError where optuna is missing: what needs it, and what to set instead."""
     from importlib.util import find_spec
 
     if find_spec("optuna") is None:
         raise UserError(
-            "method bayes needs optuna, which is not installed: pip install 'evoprompt[bayes]', "
-            "or set method to random"
+            f"{what} needs optuna, which is not installed: pip install 'evoprompt[bayes]', or set "
+            f"{instead}"
         )
 
 

@@ -10,6 +10,9 @@ from evoprompt.errors import UserError, quoted
 from evoprompt.jobs.provenance import may_be_set
 from evoprompt.jobs.sweep.config import Sweep, check_sweep
 
+#: The key that has runs stopped, or those that were stopped gone on with.
+STOPPING = "stopping.method"
+
 
 def with_changes(sweep: Sweep, overrides: Sequence[str], begun: int) -> Sweep:
     """Return a sweep that is gone on with, with other settings for all runs that are not done.
@@ -29,13 +32,15 @@ def with_changes(sweep: Sweep, overrides: Sequence[str], begun: int) -> Sweep:
             if not isinstance(value, int) or value < begun:
                 raise UserError(f"--set {quoted(override)}: {begun} runs are there; give as many")
             values["runs"] = value
+        elif key == STOPPING:
+            values["stopping"]["method"] = value
         elif may_be_set(key) and key not in sweep.config.axes:
             values["set"][key] = value
         else:
             raise UserError(
                 f"--set {quoted(override)}: that would make it another sweep; what may be changed "
                 f"are workers.* but threads, tracking.* and budget.* where no axis varies them, "
-                f"and the runs of random and bayes"
+                f"{STOPPING}, and the runs of random and bayes"
             )
     config = check_sweep(values, f"--set {' '.join(overrides)}") if overrides else sweep.config
     return Sweep(config, sweep.base, sweep.folder)

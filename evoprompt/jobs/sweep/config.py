@@ -24,15 +24,18 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 from evoprompt.config.reader import check_section, parse_override, put_value, read_mapping
 from evoprompt.config.shipped import config_file, refuse_other_kind
 from evoprompt.config.task import is_hub_address
-from evoprompt.config.values import NUMBER, FilePath, Section, Seed
+from evoprompt.config.values import NUMBER, Few, FilePath, Section, Seed
 from evoprompt.config.yaml_text import MAX_DEPTH, dump_yaml
 from evoprompt.errors import UserError, nearest
 from evoprompt.jobs.evolve.config import Config, check_config, load_config
 from evoprompt.jobs.sweep.record import Settings
+from evoprompt.jobs.sweep.stopping import StoppingConfig
 from evoprompt.scoring.models import place_model
 from evoprompt.seeding import Stream, generator
 
 SEED = "seed"  #: the axis whose runs are replicates of each other
+#: What an override sets of the sweep itself, and not of its runs.
+OWN = ("stopping", "parallel")
 PATH_KEYS = ("task.path", "task.test_path")
 LABEL_CHARACTERS = 40
 #: The most runs of a sweep, and the largest end of a range.
@@ -86,6 +89,9 @@ class SweepConfig(Section):
     objective: str = "fitness.best"
     #: of the draws of random and bayes; the runs' own is the axis or key `seed`
     seed: Seed = 0
+    stopping: StoppingConfig = StoppingConfig()
+    #: runs at a time, each in a process of its own, with its share of the workers
+    parallel: Few = 1
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -121,13 +127,23 @@ class SweepConfig(Section):
                 f"objective '{self.objective}' is nothing of summary.json to be maximised; "
                 f"{nearest(self.objective, OBJECTIVES)}"
             )
-        if self.objective.startswith(("fitness.", "champion.fitness", "champion.validation")):
-            for key in self.axes:
-                if key.startswith(("task", "fitness", "model")):
-                    raise ValueError(
-                        f"axes vary '{key}', so {self.objective} of the runs cannot be compared; "
-                        f"set objective to test.champion"
-                    )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Self:
+        other = next((k for k in self.axes if k.startswith(("task", "fitness", "model"))), None)
+        by_fitness = ("fitness.", "champion.fitness", "champion.validation")
+        if other and self.objective.startswith(by_fitness):
+            raise ValueError(
+                f"axes vary '{other}', so {self.objective} of the runs cannot be compared; "
+                f"set objective to test.champion"
+            )
+        self.stopping.check(other, self.method)
+        if self.parallel > 1 and self.method == "bayes":
+            raise ValueError(
+                f"parallel is {self.parallel}, but bayes learns from each run before the next; set "
+                f"parallel to 1, or method to random"
+            )
         return self
 
     def _combinations(self) -> int:
@@ -153,9 +169,11 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     path = config_file(path, "sweep")
     values = read_mapping(path, "sweep", "base: run.yaml, axes: {seed: [0, 1, 2]}")
     refuse_other_kind(values, path, "sweep")
-    given = dict(parse_override(text) for text in overrides)
-    if given:
-        values["set"] = {**(values.get("set") or {}), **given}
+    for key, value in (parse_override(text) for text in overrides):
+        if key.split(".")[0] in OWN:
+            put_value(values, key, value, f"--set {key}")
+        else:
+            values["set"] = {**(values.get("set") or {}), key: value}
     config = check_sweep(values, str(path))
     folder = path.resolve().parent
     if config.base.suffix == "" or not (folder / config.base).exists():

@@ -4,7 +4,7 @@ no terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
-from evoprompt.errors import printable
+from evoprompt.errors import StoppedError, printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.sweep.changes import STOPPING
 from evoprompt.jobs.sweep.config import short_names
 from evoprompt.jobs.sweep.page import COLUMNS, cells, runs_table
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
@@ -46,6 +47,8 @@ class SweepDisplay:
         self._rows = rows  #: the sweep's own list, in which rows are replaced
         self._total = total
         self._now = "starting the workers and the model"
+        #: says why a run is stopped after a generation; None where it goes on
+        self.judge: Callable[[GenerationLine], str | None] = lambda line: None
         self._live = Live(
             console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True
         )
@@ -96,11 +99,19 @@ class SweepDisplay:
         """Nothing: a table has no room for prompts."""
 
     def generation(self, line: GenerationLine) -> None:
-        """Show the best of the run so far."""
-        self._now = (
-            f"{self._now.split(':')[0]}: generation {line.generation} done, best "
-            f"{line.account.fitness.best:.4f}"
-        )
+        """Show the best of the run so far.
+
+        Raises:
+            StoppedError: the run is not to go on.
+        """
+        self.told(self._now.split(":")[0], line)
+        if reason := self.judge(line):
+            raise StoppedError(reason)
+
+    def told(self, run: str, line: GenerationLine) -> None:
+        """Show what was told of a run."""
+        best = line.account.fitness.best
+        self._now = f"{run}: generation {line.generation} done, best {best:.4f}"
 
     def inexact(self, found: Exception) -> None:
         """Say that the run begins again."""
@@ -140,8 +151,11 @@ def print_end(console: Console, state: SweepState, folder: Path, runs: Path) -> 
     console.print(rows_table(rows, axes))
     console.print()
     for row in rows:
-        if row.status == "failed":
-            console.print(f"{row.folder} failed: {row.reason}", soft_wrap=True)
+        if row.status in ("failed", "stopped"):
+            console.print(f"{row.folder} {row.status}: {row.reason}", soft_wrap=True)
+    if any(row.status == "stopped" for row in rows):
+        on = f"{program()} resume {short_path(folder)} --set {STOPPING}=off"
+        console.print(f"to go on with those that were stopped: {on}", soft_wrap=True)
     console.print(to_rich(pairs_table([*_best(state, folder), *_places(folder, runs)])))
 
 

@@ -8,78 +8,39 @@ step at every change), a run folder for each run, and at the end `sweep.csv`, `s
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from evoprompt.backends.shared import SharedModels, executor_key
 from evoprompt.config.reader import dump_config
-from evoprompt.errors import MachineError, UserError
-from evoprompt.jobs.base import SWEEP, identify, plainly
+from evoprompt.errors import StoppedError, UserError
+from evoprompt.jobs.base import SWEEP, identify
 from evoprompt.jobs.evolve.build import check_task, strategy_of
 from evoprompt.jobs.evolve.config import Config
-from evoprompt.jobs.evolve.folder import EvolveFolder
-from evoprompt.jobs.evolve.session import carry_out, identify_writer
-from evoprompt.jobs.evolve.tracked import sync as sync_run
-from evoprompt.jobs.provenance import check_unchanged, provenance, with_settings
 from evoprompt.jobs.sweep.bayes import check_installed, propose
-from evoprompt.jobs.sweep.changes import set_for_all, with_changes
+from evoprompt.jobs.sweep.changes import with_changes
 from evoprompt.jobs.sweep.config import Sweep, corners, dump_sweep, label, load_sweep, plan, settle
 from evoprompt.jobs.sweep.display import SweepDisplay, print_end, rows_table
 from evoprompt.jobs.sweep.forecast import OMITTED, Forecaster
 from evoprompt.jobs.sweep.page import PAGE, TABLE, read_state, write_results
-from evoprompt.jobs.sweep.record import Settings, SweepRow, SweepState
-from evoprompt.jobs.sweep.tables import best_group, done, result_of
+from evoprompt.jobs.sweep.progress import Progress
+from evoprompt.jobs.sweep.record import Settings, SweepRow
+from evoprompt.jobs.sweep.single import Surroundings, do_run, reason_of, so_far, write_error
+from evoprompt.jobs.sweep.tables import best_group, done
 from evoprompt.jobs.sweep.tracked import BEST, SETTINGS, about, ending_of
-from evoprompt.masking import without_secrets
-from evoprompt.store.folder import PROVENANCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.folder import TRACKING, RunFolder
 from evoprompt.store.names import refuse_links
 from evoprompt.terminal import new_console
 from evoprompt.tracking.base import NullTracker, StoreDownError
 from evoprompt.tracking.courier import Courier, sync_hint, warn_untold
 from evoprompt.tracking.open import open_tracker
 
-BASE, ERROR = "base.yaml", "error.txt"
-#: Of the reason that a run failed, at most.
-REASON_CHARACTERS = 300
-
-
-@dataclass(slots=True)
-class Progress:
-    """A sweep that is going on, and its folder."""
-
-    path: Path
-    sweep: Sweep
-    rows: list[SweepRow]  #: by number, from 1
-    accepts_changes: bool = False  #: of what the results of its runs depend on
-
-    def state(self) -> SweepState:
-        """Return the content of `sweep.json`."""
-        config = self.sweep.config
-        return SweepState(
-            config.name,
-            config.method,
-            config.objective,
-            list(config.axes),
-            self.rows,
-        )
-
-    def save(self) -> None:
-        """Replace the state on disk."""
-        RunFolder(self.path).write(SWEEP, self.state().to_dict())
-
-    def put(self, row: SweepRow) -> None:
-        """Replace the row of this number, here and on disk."""
-        self.rows[row.number - 1] = row
-        self.save()
-
-    @property
-    def total(self) -> int:
-        """How many runs the sweep has in the end."""
-        return self.sweep.config.runs or len(self.rows)
+BASE = "base.yaml"
 
 
 def start(
@@ -164,8 +125,11 @@ def _go_on(path: Path, overrides: Sequence[str], *, accept_changes: bool) -> int
     rows = list(state.rows)
     if sweep.config.method == "random":
         rows += _rows(plan(sweep)[len(rows) :], len(rows) + 1)
+    if sweep.config.stopping.method == "off":  # those that were stopped go on
+        rows = [replace(r, status="waiting") if r.status == "stopped" else r for r in rows]
     progress = Progress(path.resolve(), sweep, rows, accept_changes)
-    if len(done(progress.rows)) == progress.total and (path / PAGE).exists():
+    ended = sum(not row.is_left for row in progress.rows)
+    if ended == progress.total and (path / PAGE).exists():
         raise UserError(
             f"the sweep in {path} is complete; its result is in {path / TABLE} and {path / PAGE}"
         )
@@ -216,7 +180,9 @@ def check(sweep: Sweep) -> list[Config]:
             optuna is missing.
     """
     if sweep.config.method == "bayes":
-        check_installed()
+        check_installed("method bayes", "method to random")
+    if sweep.config.stopping.method != "off":
+        check_installed("stopping.method halving", "it to off")
     settings = corners(sweep) if sweep.config.method == "bayes" else plan(sweep)
     configs = [settle(sweep, each, label(number, each)) for number, each in enumerate(settings, 1)]
     checked: set[str] = set()
@@ -235,13 +201,11 @@ def _rows(settings: Sequence[Settings], first: int = 1) -> list[SweepRow]:
 def _carry_out(progress: Progress, console: Console | None = None) -> int:
     """Do what is left of a sweep; return how many runs failed."""
     axes = list(progress.sweep.config.axes)
-    shared, tracker = SharedModels(), _LateTracker()
+    tracker = _LateTracker()
     status = "FAILED"
     with SweepDisplay(axes, progress.rows, progress.total, console) as display:
         try:
-            _open(progress, shared, tracker)
-            for row in _left(progress):
-                _run(progress, row, shared, display)
+            _do(progress, tracker, display)
             _conclude(progress)
             status = "FINISHED"
         except KeyboardInterrupt:
@@ -249,12 +213,30 @@ def _carry_out(progress: Progress, console: Console | None = None) -> int:
             display.interrupted(progress.path)
             raise
         finally:
-            shared.close()
             ending = ending_of(progress.path, progress.state()) if status == "FINISHED" else None
             reason = tracker.own.finish(status, ending)
             warn_untold(progress.path, reason or _untold_runs(progress))
     print_end(display.console, progress.state(), progress.path, progress.path.parent)
     return sum(row.status == "failed" for row in progress.rows)
+
+
+def _do(progress: Progress, tracker: _LateTracker, display: SweepDisplay) -> None:
+    """Do the runs that are left, one after another or several at a time."""
+    if progress.sweep.config.parallel > 1:
+        _tell_of(progress, _first(progress), tracker)
+        from evoprompt.jobs.sweep.at_once import do_at_once
+
+        do_at_once(progress, list(_left(progress)), display)
+        return
+    shared = SharedModels()
+    try:
+        first = _first(progress)
+        shared.open_model(first)
+        _tell_of(progress, first, tracker)
+        for row in _left(progress):
+            _run(progress, row, shared, display)
+    finally:
+        shared.close()
 
 
 def _untold_runs(progress: Progress) -> Exception | None:
@@ -271,15 +253,18 @@ class _LateTracker:
     own: Courier = field(default_factory=lambda: Courier(NullTracker()))
 
 
-def _open(progress: Progress, shared: SharedModels, tracker: _LateTracker) -> None:
-    """Start the workers of the first run, then tell MLflow of the sweep: its run is the parent of
-    all the runs'.
-    """
-    settings = next((row.settings for row in progress.rows if row.status != "done"), None)
-    first = settle(
+def _first(progress: Progress) -> Config:
+    """Return the configuration of the first run that is left."""
+    settings = next((row.settings for row in progress.rows if row.is_left), None)
+    return settle(
         progress.sweep, settings if settings is not None else corners(progress.sweep)[0], "first"
     )
-    shared.open_model(first)
+
+
+def _tell_of(progress: Progress, first: Config, tracker: _LateTracker) -> None:
+    """Tell MLflow of the sweep, once the workers of the first run are started: its run is the
+    parent of all the runs'.
+    """
     tracker.own = open_tracker(first, progress.path.parent)
     tracker.own.open(
         RunFolder(progress.path), lambda: about(progress.path, progress.sweep, progress.total)
@@ -295,9 +280,9 @@ def _left(progress: Progress) -> Iterator[SweepRow]:
     if config.method != "bayes":
         keys = [executor_key(settle(progress.sweep, row.settings, "x")) for row in progress.rows]
         order = sorted(range(len(keys)), key=lambda i: keys.index(keys[i]))
-        yield from [progress.rows[i] for i in order if progress.rows[i].status != "done"]
+        yield from [progress.rows[i] for i in order if progress.rows[i].is_left]
         return
-    yield from [row for row in progress.rows if row.status != "done"]
+    yield from [row for row in progress.rows if row.is_left]
     for number in range(len(progress.rows) + 1, progress.total + 1):
         finished = [
             (row.settings, value)
@@ -312,77 +297,30 @@ def _run(
     progress: Progress, waiting: SweepRow, shared: SharedModels, display: SweepDisplay
 ) -> None:
     """Do one run, and keep how it ended."""
-    row = replace(waiting, status="running", reason=None, result=None)
-    progress.put(row)
+    number = waiting.number
+    row = progress.put(number, status="running", reason=None, result=None)
     display.changed(row)
+    display.judge = partial(progress.judge, number)
+    around = Surroundings(progress.path, progress.sweep, shared, progress.accepts_changes)
+    ended: dict[str, Any] = {}
     try:
-        result = _result(progress, row, shared, display)
-        row = replace(row, status="done", result=result)
+        ended = {"status": "done", "result": do_run(row, around, display)}
     except KeyboardInterrupt:
-        row = replace(row, status="interrupted")
+        ended = {"status": "interrupted"}
         raise
+    except StoppedError as why:
+        ended = {
+            "status": "stopped",
+            "reason": str(why),
+            "result": so_far(progress.path / row.folder),
+        }
     except Exception as error:  # noqa: BLE001 (kept whole in the run's folder, and told; the other runs go on)
-        row = replace(row, status="failed", reason=_reason(error))
-        _write_error(progress.path / row.folder, error)
+        ended = {"status": "failed", "reason": reason_of(error)}
+        write_error(progress.path / row.folder, error)
         shared.close()  # whatever state the workers are in, the next run has new ones
     finally:
-        progress.put(row)
+        row = progress.put(number, **ended)
     display.changed(row)
-
-
-def _reason(error: Exception) -> str:
-    """Return why a run failed, in a line."""
-    first = (without_secrets(str(error)).strip().splitlines() or [""])[0]
-    if not isinstance(error, UserError | MachineError):
-        first = f"{type(error).__name__}: {first}"
-    return first[:REASON_CHARACTERS]
-
-
-def _result(
-    progress: Progress, row: SweepRow, shared: SharedModels, display: SweepDisplay
-) -> dict[str, float | None]:
-    config = settle(progress.sweep, row.settings, row.folder)
-    folder = EvolveFolder(progress.path / row.folder)
-    folder.path.mkdir(exist_ok=True)
-    (folder.path / ERROR).unlink(missing_ok=True)
-    with folder.owned():
-        if folder.is_complete:
-            sync_run(config, folder)
-        else:
-            folder.accepts_changes = progress.accepts_changes
-            _carry_on(config, folder, set_for_all(progress.sweep), shared, display)
-    result = result_of(folder.read(SUMMARY), progress.sweep.config.objective)
-    if result["objective"] is None:
-        raise UserError(
-            f"its summary.json has no number at '{progress.sweep.config.objective}'; set another "
-            f"objective"
-        )
-    return result
-
-
-def _carry_on(
-    config: Config,
-    folder: EvolveFolder,
-    overrides: Sequence[str],
-    shared: SharedModels,
-    display: SweepDisplay,
-) -> None:
-    if "begun_again" in (folder.read(PROVENANCE) or {}):
-        config = plainly(config)
-    task, _ = check_task(config)
-    console, data = display.console, task.account()
-    now = provenance(config, identify(config, console), data, identify_writer(config, console))
-    if folder.has_commit:
-        check_unchanged(folder, now, with_settings(folder, Config, overrides))
-    else:
-        folder.begin(config, now)
-    carry_out(config, folder, display, shared)
-
-
-def _write_error(folder: Path, error: Exception) -> None:
-    folder.mkdir(exist_ok=True)
-    text = without_secrets("".join(traceback.format_exception(error)))
-    (folder / ERROR).write_text(text, encoding="utf-8")
 
 
 def _conclude(progress: Progress) -> None:

@@ -48,6 +48,7 @@ STATUS: Mapping[Status, Emphasis] = {
     "failed": "bad",
     "running": "strong",
     "interrupted": "warning",
+    "stopped": "muted",
 }
 EFFECT_NOTE = (
     "A grey point for each run; in blue the mean at each level with Student's 95 % interval over "
@@ -83,10 +84,12 @@ def page_text(state: SweepState, folder: Path) -> str:
     """Return the page; a run is linked where its report is."""
     rows, axes, objective = state.rows, state.axes, state.objective
     ended = done(rows)
+    num_stopped = sum(row.status == "stopped" for row in rows)
+    stopped = f"{num_stopped} stopped early because others were better, " if num_stopped else ""
     head = f"<h1>{escape(state.name)}</h1>" + _muted(
         f"A {state.method} sweep over {', '.join(axes)}: {len(ended)} of {len(rows)} runs done, "
-        f"{sum(row.status == 'failed' for row in rows)} failed. Best by {objective}, averaged "
-        f"over seeds."
+        f"{stopped}{sum(row.status == 'failed' for row in rows)} failed. Best by {objective}, "
+        f"averaged over seeds."
     )
     sections = [head, _best(rows, objective), _replicates(rows), *_figures(state, ended)]
     shown = thinned(rows, POINTS)

@@ -9,8 +9,9 @@ from typing import Any, Literal, Self, cast
 from evoprompt.errors import UserError, quoted
 from evoprompt.store.names import folder_name
 
-Status = Literal["waiting", "running", "interrupted", "failed", "done"]
+Status = Literal["waiting", "running", "interrupted", "failed", "stopped", "done"]
 Settings = Mapping[str, Any]  #: dotted key of the run configuration to value
+Result = Mapping[str, float | None]  #: by the names of `tables.RESULTS` and a few more
 
 VERSION = 1  #: of `sweep.json`
 
@@ -23,14 +24,21 @@ class SweepRow:
     folder: str  #: within the sweep's
     settings: Settings
     status: Status = "waiting"
-    reason: str | None = None  #: why it failed
-    #: by the names of `tables.RESULTS`, `objective` and `memo_share`; None until the run is done
-    result: Mapping[str, float | None] | None = None
+    reason: str | None = None  #: why it failed, or was stopped
+    #: by the names of `tables.RESULTS`, `objective` and `memo_share`; None until the run is done,
+    #: without objective and accuracies where it was stopped
+    result: Result | None = None
+    rungs: Sequence[float] = ()  #: its best fitness where it was compared with others
 
     @property
     def is_done(self) -> bool:
         """Whether the run ended well."""
         return self.status == "done"
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there is something left to do of it."""
+        return self.status not in ("done", "stopped")
 
     def value(self, name: str) -> float | None:
         """Return a result; None where the run, or its summary, has none."""
@@ -45,6 +53,7 @@ class SweepRow:
             "status": self.status,
             "reason": self.reason,
             "result": None if self.result is None else dict(self.result),
+            **({"rungs": list(self.rungs)} if self.rungs else {}),
         }
 
     @classmethod
@@ -66,6 +75,7 @@ class SweepRow:
             cast("Status", values["status"]),
             values["reason"],
             values["result"],
+            values.get("rungs", ()),
         )
 
 

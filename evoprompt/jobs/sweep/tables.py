@@ -10,6 +10,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.sweep.record import SweepRow
 from evoprompt.stats.significance import LEAST_INTERVAL, Estimate, mean_interval
 
@@ -52,6 +53,19 @@ def result_of(summary: Mapping[str, Any], objective: str) -> dict[str, float | N
         | {name: lookup(summary, key) for name, (key, _) in RESULTS.items()}
         | {"memo_share": share}
     )
+
+
+def result_so_far(line: GenerationLine) -> dict[str, float | None]:
+    """Return what a sweep keeps of a run that was stopped after a generation."""
+    tokens = line.tokens
+    return {
+        "objective": None,
+        "fitness_best": line.account.fitness.best,
+        "tokens": float(tokens.prefill),
+        "floor_tokens": float(tokens.floor),
+        "seconds": line.seconds,
+        "memo_share": tokens.memo_requests / tokens.requests if tokens.requests else None,
+    }
 
 
 def mean_of(rows: Sequence[SweepRow], name: str) -> Estimate | None:

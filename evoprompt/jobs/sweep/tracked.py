@@ -49,6 +49,7 @@ def ending_of(path: Path, state: SweepState) -> Ending:
     metrics: dict[str, float] = {
         "sweep/runs_done": len(finished),
         "sweep/runs_failed": sum(row.status == "failed" for row in rows),
+        "sweep/runs_stopped": sum(row.status == "stopped" for row in rows),
     }
     if best:
         metrics |= {
@@ -85,7 +86,7 @@ def _sync(path: Path) -> list[Exception]:
     if not is_told(folder):
         total = sweep.config.runs or len(state.rows)
         courier.open(folder, lambda: about(path, sweep, total), once=True)
-        complete = len(done(list(state.rows))) == total
+        complete = sum(not row.is_left for row in state.rows) == total
         ending = ending_of(path, state) if complete else None
         status = "FINISHED" if complete else "KILLED"
         reasons.append(courier.finish(status, ending, SYNC_SECONDS))
