@@ -28,6 +28,9 @@ class Move:
     #: all that may be said: then p(g | s) is that among these; empty: among all texts
     offered: tuple[str, ...] = ()
     is_given: bool = False  #: whether it only stands before those after it, and is not scored
+    #: whether the policy writes what is said: then the action is scored after that, and saying it
+    #: counts as sure; until it is written, the instruction is the expert's
+    is_written: bool = False
 
     @property
     def answer(self) -> str:
@@ -37,12 +40,12 @@ class Move:
     @property
     def sayings(self) -> tuple[str, ...]:
         """The instructions whose likelihood is needed."""
-        return self.offered or self.scored
+        return () if self.is_written else self.offered or self.scored
 
     @property
     def is_joint(self) -> bool:
         """Whether the instruction is scored as part of what the expert does."""
-        return self.scored == (self.instruction,) and not self.shift
+        return self.scored == (self.instruction,) and not self.shift and not self.is_written
 
 
 def said(instruction: str) -> str:

@@ -235,8 +235,9 @@ class TaskConfig(Section):
     #: examples with their target, which take fewer tokens of every prompt that shows them
     demonstration_inputs: Literal["all", "shorter"] = "all"
     #: of paths whose steps have instructions: leave them out (off), score each with the action
-    #: after it (joint), or score the action however the instruction is put (marginal)
-    instructions: Literal["off", "joint", "marginal"] = "off"
+    #: after it (joint), score the action whichever is said (marginal), or after the one that the
+    #: policy writes itself (written)
+    instructions: Literal["off", "joint", "marginal", "written"] = "off"
     #: of marginal: so many instructions of each step, drawn evenly, give an estimate that is too
     #: low in the mean; None takes all, which is exact
     instruction_draws: Few | None = None

@@ -12,16 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 
 from evoprompt.backends.base import Executor, ModelInfo, TextTokenizer
 from evoprompt.conversation import Prompt
 from evoprompt.errors import UserError
-from evoprompt.measurement.answers import (
-    Answering,
-    AnswerTexts,
-    most_written,
-    write_answers,
-)
+from evoprompt.measurement import instructing
+from evoprompt.measurement.answers import Answering, AnswerTexts, most_written, write_answers
 from evoprompt.measurement.requests import requests_of, text_of
 from evoprompt.measurement.scorer import UnitScorer
 from evoprompt.measurement.standing import StandingCheck
@@ -56,12 +53,7 @@ from evoprompt.scoring.memo import Memo
 from evoprompt.scoring.trie import Tokens, count_rows, trunk_cuts
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import judgements, verdict_queries
-from evoprompt.tasks.render import (
-    CONTENT_FREE,
-    render_prefix,
-    render_prompt,
-    render_queries,
-)
+from evoprompt.tasks.render import CONTENT_FREE, render_prefix, render_prompt, render_queries
 
 #: Tokens of a trunk's segment, which ends after a line end. Shorter ones would be slower to forward
 #: (SmolLM2 on a CPU: 250 tokens/s at 32, 325 at 48, 356 at 64); of a longer one more is lost where
@@ -180,7 +172,9 @@ class Measurer:
             self._check_window(longest, f"policy {policy.policy_id}", policy)
             rows += most.rows + more * len(examples)
             logical += most.logical + more * len(examples)
-        return Weight(rows, longest, logical)
+        found = instructing.with_instructions(Weight(rows, longest, logical), examples)
+        self._check_window(found.longest, f"policy {policy.policy_id}", policy)
+        return found
 
     def forecast(self, policies: Sequence[Policy], examples: Sequence[Example]) -> int:
         """Return how many distinct prefixes measuring these policies has; what stands after steps
@@ -235,7 +229,10 @@ class Measurer:
         ]
         # one call: it runs in threads
         asked = self._asked([query for of_policy in queries for query in of_policy])
-        units = {policy_id: tuple(of_one) for policy_id, of_one in groupby(asked, key=_policy_id)}
+        units = {
+            policy_id: tuple(of_one)
+            for policy_id, of_one in groupby(asked, key=attrgetter("query.policy_id"))
+        }
         return [self._unit(UnitKey(p.policy_id), p, units[p.policy_id]) for p in policies]
 
     def _judging(self, policies: Sequence[Policy], examples: Sequence[Example]) -> list[Unit]:
@@ -292,6 +289,9 @@ class Measurer:
         Raises:
             InexactScoringError: the standing check found a wrong score.
         """
+        if instructing.are_written(examples):
+            asked = policies, examples, on_policy, timed
+            return instructing.measure_instructed(self.measure, self._writer, *asked)
         with timed("writing") if any(p.steps for p in policies) else nullcontext():
             written = {p.policy_id: self._answer_steps(p, self._texts(examples)) for p in policies}
         answers = {policy_id: texts for policy_id, (texts, _) in written.items()}
@@ -393,7 +393,3 @@ class Measurer:
     def close(self) -> None:
         """Close the memo and give the executor's workers back."""
         self._scorer.close()
-
-
-def _policy_id(asked: Asked) -> str:
-    return asked.query.policy_id

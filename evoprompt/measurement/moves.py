@@ -3,7 +3,8 @@
     log p(path | policy) = sum over moves of (shift + log sum_g p(g | s) p(a | s, g))
 
 With s all that stands before a move, g the instructions that are scored and a the expert's action;
-without instructions a move's likelihood is log p(a | s). Where a move says what else can be done,
+without instructions a move's likelihood is log p(a | s), and after one that the policy wrote itself
+log p(a | s, g). Where a move says what else can be done,
 or said, p is that among all of it.
 """
 
@@ -93,7 +94,7 @@ def _move(move: Move, spans: _Spans) -> _Scored:
     values, greedy = [], []
     for index, actions in spans.actions.items():
         value, is_first = _first(actions)
-        if move.scored:
+        if move.sayings:
             place = move.sayings.index(move.scored[index])
             said = {place: spans.said[place]} | (spans.said if move.offered else {})
             before, is_said = _first(said, place)
@@ -101,7 +102,7 @@ def _move(move: Move, spans: _Spans) -> _Scored:
         values.append(value)
         greedy.append(is_first)
     own = np.nan
-    if move.scored and move.instruction in move.sayings:
+    if move.instruction in move.sayings:
         place = move.sayings.index(move.instruction)
         told = {place: spans.said[place]} | (spans.said if move.offered else {})
         own = _first(told, place)[0]

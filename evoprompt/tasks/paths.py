@@ -111,6 +111,12 @@ def _instructed(path: Example, config: TaskConfig) -> Example:
             f"task.instructions={config.instructions} takes paths whose steps have an instruction, "
             f"and example {path.example_id!r} has none; give each step one, or leave it off"
         )
+    if config.instructions == "written":
+        told = tuple(
+            replace(move, scored=(move.instruction,), offered=(), is_written=True)
+            for move in path.path
+        )
+        return replace(path, path=told)
     if config.instructions == "joint":
         told = tuple(replace(move, scored=(move.instruction,)) for move in path.path)
         return replace(path, path=told)

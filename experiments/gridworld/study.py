@@ -96,7 +96,7 @@ def measured(
     told: Row = {}
     if mode == "written":
         expert = [move for path in test for move in path.path]
-        test = instructed_by(policy, test, writer)
+        test, _ = instructed_by(policy, test, writer)
         pairs = list(zip([m for path in test for m in path.path], expert, strict=True))
         told = {
             "valid": float(np.mean([own.instruction in e.offered for own, e in pairs])),

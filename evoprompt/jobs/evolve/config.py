@@ -70,11 +70,12 @@ class Config(JobConfig):
 
     @model_validator(mode="after")
     def _steps_are_said(self) -> Self:
-        if self.evolution.shaping.weight and self.task.instructions == "off":
+        said = self.task.instructions
+        if self.evolution.shaping.weight and said not in ("joint", "marginal"):
             raise ValueError(
-                "evolution.shaping counts how likely the model says what is done next, and "
-                "task.instructions=off leaves that out; give task.instructions joint or marginal, "
-                "or evolution.shaping.weight 0"
+                "evolution.shaping counts how likely the model says what the expert does next, and "
+                f"task.instructions={said} leaves that out; give task.instructions joint or "
+                "marginal, or evolution.shaping.weight 0"
             )
         if self.evolution.shaping.weight and self.task.instruction_draws and self.task.written:
             raise ValueError(

@@ -67,6 +67,22 @@ def test_each_move_is_kept_and_they_sum_to_the_path(folder: EvolveFolder):
         assert sum(row["moves"]) == pytest.approx(row["log_likelihood"][0])
 
 
+def test_a_run_acts_on_what_its_prompts_write(config_path: Path, tmp_path: Path):
+    sets = ["task.instructions=written", "task.instruction_draws=null", "task.stages=true"]
+    config = load_config(config_path, [*sets, "evolution.generations=1"])
+    start(config, tmp_path / "run")
+    found = EvolveFolder(tmp_path / "run")
+    summary = found.summary()
+    assert summary is not None
+    assert summary.tokens.generated > 0
+    for scores in found.measurements().values():
+        assert scores.said is None
+        sums = [row[row == row].sum() for row in scores.moves[0]]
+        assert sums == pytest.approx(scores.log_likelihood[0, :, 0].tolist())
+    shown = check_task(config)[0].demonstrations[0]
+    assert shown.target.startswith("get ")
+
+
 def test_the_lines_are_as_the_schema_says(folder: EvolveFolder):
     schema = json.loads((resources.files("evoprompt") / "schema.json").read_text("utf-8"))
     validator = Draft202012Validator({**schema, "$ref": "#/$defs/prediction_line"})

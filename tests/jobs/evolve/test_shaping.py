@@ -173,6 +173,7 @@ def test_a_bonus_goes_with_the_checkpoint():
     ("settings", "message"),
     [
         (["task.instructions=off"], r"give task\.instructions joint or marginal"),
+        (["task.instructions=written"], r"give task\.instructions joint or marginal"),
         (["task.written=true", "task.instruction_draws=1"], "leave one of the two out"),
     ],
 )
