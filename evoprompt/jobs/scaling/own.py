@@ -119,15 +119,14 @@ def read_series(paths: Sequence[str], context: str | None) -> tuple[list[Series]
 
 def sample_lines(series: Sequence[Series]) -> list[Line]:
     """Return lines for `scaling samples`: of each model its means over tasks, seeds and draws by
-    samples, from the first number that all of these have to the last. At samples at which only
-    another was measured a series is as it was last.
+    samples, from the first number that all of these have. At samples at which only another was
+    measured a series is as it was last, and a search that has ended stays so.
     """
     lines = []
     for model, own in _by_model(series).items():
         grid = sorted({p.samples for s in own for p in s.points})
         low = max(s.points[0].samples for s in own)
-        high = min(s.points[-1].samples for s in own)
-        for samples in (n for n in grid if low <= n <= high):
+        for samples in (n for n in grid if n >= low):
             at = [_last_at(s.points, lambda p: p.samples, samples) for s in own]
             line = {
                 "model": model,
@@ -146,11 +145,12 @@ def fit_lines(series: Sequence[Series], losses: Mapping[str, float]) -> list[Lin
     """Return lines for `scaling fit`: a benchmark is a task, and each step of a model, so many
     demonstrations or generations, counts as a model of its own, with its accuracy in percent. Its
     loss is the mean over tasks of the nats of the right answer, or that of its model where losses
-    are given; then the last step counts alone.
+    are given; then the last step counts alone. A search that has ended stays as it was.
     """
     lines = []
     for model, own in _by_model(series).items():
-        steps = sorted(set.intersection(*({p.step for p in s.points} for s in own)))
+        first = max(s.points[0].step for s in own)
+        steps = sorted({p.step for s in own for p in s.points if p.step >= first})
         if losses:
             if model not in losses:
                 raise UserError(f"the losses have none of {model}; they have {', '.join(losses)}")
