@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
+from statistics import fmean
 
 from evoprompt.errors import UserError
 
@@ -60,7 +61,7 @@ def read_table(
     Raises:
         UserError: the file, a column or a number is not as it has to be.
     """
-    lines = _lines(name) if lines is None else lines
+    lines = as_benchmark(_lines(name), Path(name).stem) if lines is None else lines
     missing = [c for c in (*NEEDED, loss) if c not in lines[0]]
     if missing:
         raise UserError(
@@ -80,6 +81,31 @@ def read_table(
     if not rows:
         raise UserError(f"no row of {name} has a chance level; give each one in the column chance")
     return rows, notes
+
+
+def as_benchmark(lines: list[Line], name: str) -> list[Line]:
+    """Return lines of a table of samples, as `scaling samples` reads them, as one benchmark: each
+    model after so many samples counts as a model, accuracy in percent is its score, and both are
+    means over its seeds. Any other lines as they are.
+    """
+    if "benchmark" in lines[0] or not {"model", "samples", "loss", "accuracy"} <= set(lines[0]):
+        return lines
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line["model"], line["samples"]), []).append(line)
+
+    def mean(own: list[Line], column: str) -> float:
+        return fmean(_number(line, column, f"{name}, {line['model']}") for line in own)
+
+    return [
+        {
+            "benchmark": name,
+            "model": f"{model} {samples}",
+            "loss": repr(mean(own, "loss")),
+            "score": repr(100 * mean(own, "accuracy")),
+        }
+        for (model, samples), own in groups.items()
+    ]
 
 
 def _lines(name: str) -> list[Line]:

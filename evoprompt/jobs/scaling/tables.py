@@ -13,6 +13,8 @@ from evoprompt.stats.curves import Curve
 
 #: What stands for a loss, a cost or a number that no model reaches.
 NEVER = "never"
+#: What stands for the error on the best model where the others are too few for a curve.
+UNKNOWN = "not known"
 #: Columns of the curves that a terminal has room for.
 BRIEF = (0, 1, 2, 4, 5, 8, 9)
 
@@ -45,8 +47,10 @@ def _curves(series: Series, target: float) -> list[str]:
         _loss(series.linear, target),
         f"{series.logistic.rmse:.4f}",
         f"{series.linear.rmse:.4f}",
-        f"{series.logistic_held_out:+.3f}",
-        f"{series.linear_held_out:+.3f}",
+        *(
+            f"{error:+.3f}" if isfinite(error) else UNKNOWN
+            for error in (series.logistic_held_out, series.linear_held_out)
+        ),
     ]
 
 
@@ -86,7 +90,14 @@ def verdict_table(found: Scaling) -> Table:
     """Return the benchmarks that do not follow the others."""
     heads = ("benchmark", "", "tau", "p", "steepness", "p")
     rows = [
-        [v.name, v.text, f"{v.tau:+.2f}", _p(v.p_trend), f"{v.steepness:.1f}", _p(v.p_steepness)]
+        [
+            v.name,
+            v.text,
+            f"{v.tau:+.2f}" if isfinite(v.tau) else UNKNOWN,
+            _p(v.p_trend),
+            f"{v.steepness:.1f}",
+            _p(v.p_steepness),
+        ]
         for v in found.verdicts
         if v.text != "follows"
     ]
@@ -102,7 +113,9 @@ def sentences(found: Scaling) -> Iterator[str]:
     mean, rows = found.mean, found.categories
     better = sum(abs(s.logistic_held_out) < abs(s.linear_held_out) for s in rows)
     yield (
-        f"Without the best model, the logistic curve predicts its mean performance "
+        "The models are too few to predict the best one from the others."
+        if not isfinite(mean.logistic_held_out)
+        else f"Without the best model, the logistic curve predicts its mean performance "
         f"{mean.logistic_held_out:+.3f} from what it is, the line {mean.linear_held_out:+.3f}; "
         f"by category the logistic curve is nearer in {better} of {len(rows)}."
     )
@@ -126,7 +139,7 @@ def sentences(found: Scaling) -> Iterator[str]:
 
 def numbers(found: Scaling) -> dict[str, Any]:
     """Return all that was found, as JSON has it; what is infinite or unknown as null."""
-    return {
+    values = {
         "target": found.target,
         "models": [
             {"model": name, "loss": loss}
@@ -137,22 +150,21 @@ def numbers(found: Scaling) -> dict[str, Any]:
         "benchmarks": [_series(s, found.target) for s in found.benchmarks],
         "verdicts": [asdict(v) for v in found.verdicts],
         "laws": {name: asdict(law) for name, law in found.laws.items()},
-        "reaches": [_finite(asdict(reach)) for reach in found.reaches],
+        "reaches": [asdict(reach) for reach in found.reaches],
     }
+    return {name: _finite(value) for name, value in values.items()}
 
 
 def _series(series: Series, target: float) -> dict[str, Any]:
     curves = {
-        curve.form: _finite(
-            {
-                "parameters": list(curve.parameters),
-                "standard_errors": list(curve.errors),
-                "rmse": curve.rmse,
-                "held_out_error": error,
-                "loss_at_target": loss_at(curve, target) or None,
-                "loss_at_target_se": curve.where(target).error,
-            }
-        )
+        curve.form: {
+            "parameters": list(curve.parameters),
+            "standard_errors": list(curve.errors),
+            "rmse": curve.rmse,
+            "held_out_error": error,
+            "loss_at_target": loss_at(curve, target) or None,
+            "loss_at_target_se": curve.where(target).error,
+        }
         for curve, error in (
             (series.linear, series.linear_held_out),
             (series.logistic, series.logistic_held_out),
@@ -162,5 +174,9 @@ def _series(series: Series, target: float) -> dict[str, Any]:
     return {"name": series.name, "members": series.members, "performance": performance} | curves
 
 
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in values.items()}
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from evoprompt.jobs.scaling.own import (
 )
 from evoprompt.jobs.scaling.samples_session import NUMBERS, compare_samples
 from evoprompt.jobs.scaling.session import fit_scaling
+from evoprompt.jobs.scaling.table import read_table
 from evoprompt.jobs.shots.config import ShotsConfig
 from evoprompt.jobs.shots.folder import SHOTS, ShotsFolder
 from evoprompt.jobs.shots.record import Cell
@@ -127,7 +129,6 @@ def test_seeds_that_were_measured_at_other_samples_count_as_they_were_last(seed:
 
 
 def test_a_run_is_followed_by_generations(config_file: Path, tmp_path: Path):
-    """Also the example of the docs: two runs by the command line."""
     for seed in (0, 1):
         short = ["workers.backend=toys.instant:InstantBackend", "evolution.generations=8"]
         start(load_config(config_file, [*short, f"seed={seed}"]), tmp_path / f"run{seed}")
@@ -150,6 +151,28 @@ def test_a_run_is_followed_by_generations(config_file: Path, tmp_path: Path):
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     assert (out / "scaling.html").exists()
+
+
+def test_the_commands_of_the_page_run(
+    config_file: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    page = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    block = page.split("## Your own runs")[1].split("```bash\n")[1].split("```")[0]
+    commands = [line.split()[1:] for line in block.splitlines()]
+    assert len(commands) == 3
+    shots_folder(tmp_path / "runs" / "shots", CELLS)
+    for name in ("small", "large", "larger"):
+        copytree(tiny_model, tmp_path / name)
+        own = ["workers.backend=toys.instant:InstantBackend", "evolution.generations=1"]
+        start(
+            load_config(config_file, [*own, f"model.name={tmp_path / name}"]),
+            tmp_path / "runs" / name,
+        )
+    (tmp_path / "losses.csv").write_text("model,loss\nsmall,4\nlarge,3.5\nlarger,3\n")
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
 
 
 def test_weights_are_counted_by_the_heads_of_their_files(tmp_path: Path):
@@ -178,3 +201,18 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path):
     lonely = str(shots_folder(tmp_path / "l", one))
     with pytest.raises(UserError, match="no task is of all models"):
         compare_samples([folder, lonely])
+
+
+def test_a_table_of_samples_is_one_benchmark_of_a_fit(tmp_path: Path):
+    table = tmp_path / "small.csv"
+    table.write_text(
+        "model,seed,samples,loss,accuracy\n"
+        "a,0,10,2,0.2\na,1,10,3,0.4\na,0,20,1.5,0.5\nb,0,10,1,0.8\n"
+    )
+    rows, _ = read_table(str(table), None, "loss", 100.0)
+    found = {row.model: (row.benchmark, row.loss, row.score) for row in rows}
+    assert found == {
+        "a 10": ("small", 2.5, pytest.approx(30.0)),
+        "a 20": ("small", 1.5, 50.0),
+        "b 10": ("small", 1.0, 80.0),
+    }

@@ -147,3 +147,16 @@ def test_columns_settings_and_options_that_are_not_there(tmp_path: Path):
         fit_scaling([GPT3], tmp_path / "out", target=1.0)
     with pytest.raises(UserError, match=r"no\.csv cannot be read .*gpt3 for the table"):
         fit_scaling(["no.csv"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("scores", [(40, 50, 60), (40, 40, 40)])
+def test_three_models_are_fitted_and_predict_none_of_them(tmp_path: Path, scores: tuple[int, ...]):
+    file = tmp_path / "three.csv"
+    rows = [f"x,{m},{3 - 0.5 * i},{s}" for i, (m, s) in enumerate(zip("abc", scores, strict=True))]
+    file.write_text("\n".join(["benchmark,model,loss,score", *rows]) + "\n")
+    found = fit_scaling([str(file)], tmp_path / "out")
+    content = json.loads((found / "scaling.json").read_text())
+    assert content["mean"]["linear"]["held_out_error"] is None
+    assert "too few to predict the best one" in (found / "scaling.html").read_text()
+    if scores[0] < scores[2]:  # a line of .2 for each nat
+        assert content["mean"]["linear"]["parameters"][1] == pytest.approx(-0.2)
