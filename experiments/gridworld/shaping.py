@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=3, help="that the search measures on")
     parser.add_argument("--tested", type=int, default=12)
     parser.add_argument("--shots", type=int, default=4, help="demonstrations, a move each")
-    parser.add_argument("--generations", type=int, default=5)
+    parser.add_argument("--generations", type=int, default=4)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[EvolveFolder]] = {way: [] for way in WAYS}
