@@ -9,9 +9,10 @@ lu/{sst2,trec}.{train,test}.jsonl, lines {"input", "target", "choices"}. WSC273 
 show, so those of WinoGrande are; a choice inside a sentence begins with a small letter where its
 first word is an article or a pronoun.
 
-The check takes 40 of the log-likelihoods that the folder has, at random for each model, and
-forwards prompt and answer again by transformers alone; and it compares the tokens that were
-forwarded with the floor, each distinct beginning of all prompts of a model and task once.
+The check prints the accuracies, also of a folder that is not complete. It takes 40 of the
+log-likelihoods that the folder has, at random for each model, and forwards prompt and answer again
+by transformers alone; and it compares the tokens that were forwarded with the floor, each distinct
+beginning of all prompts of a model and task once.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprompt.backends.open import backend_of
+from evoprompt.jobs.shots.analysis import curves_of
 from evoprompt.jobs.shots.folder import ShotsFolder
+from evoprompt.jobs.shots.loop import TEST, key_of
 from evoprompt.jobs.shots.plan import Planner, Series, load_series, window_in
+from evoprompt.jobs.shots.tables import curve_table, settings_table
 from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Demonstration, Policy
+from evoprompt.report.table import to_markdown
 from evoprompt.scoring.models import resolve_model
 from evoprompt.scoring.trie import TokenRequest, count_rows
-from evoprompt.store.folder import SUMMARY
+from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_queries
 
 MODELS = ["smollm2-135m", "gemma3-270m"]
@@ -104,9 +109,21 @@ def check(path: Path) -> None:
     """Print how far sampled log-likelihoods are from transformers' own, and the tokens."""
     folder = ShotsFolder.open(path)
     config, cells = folder.config(), folder.cells()
+    commit = folder.last_commit()
+    assert commit is not None, "something is measured"
+    done = {(key[0], key[1], key[2], key[3]) for key in commit["done"]}
+    curves = curves_of(cells)
+    for table in (
+        curve_table(curves, "accuracy", "Accuracy, as it is"),
+        curve_table(curves, "calibrated_accuracy", "Accuracy, calibrated"),
+        settings_table(curves),
+    ):
+        print(to_markdown(table))
     floor = 0
     for own in config.by_model:
         name = own.model.name
+        if not any(cell.model == name for cell in cells):
+            continue
         network = AutoModelForCausalLM.from_pretrained(
             resolve_model(name), dtype=torch.float32, local_files_only=True
         ).eval()
@@ -132,9 +149,10 @@ def check(path: Path) -> None:
         for each in series.values():
             planner = Planner(each, tokenizer, window_in(identity))
             chains = planner.plan().chains
-            floor += count_rows([r for c in chains for part in planner.asked(c) for r in part])
-    tokens = (folder.read(SUMMARY) or {})["tokens"]
-    forwarded = tokens["prefill"]
+            asked = [c for c in chains if key_of(each, c) in done]
+            floor += count_rows([r for c in asked for part in planner.asked(c) for r in part])
+    ledger = Ledger.from_dict(commit["ledger"])
+    forwarded = ledger.tokens[TEST].body_tokens
     print(f"{forwarded:,} tokens forwarded, the floor is {floor:,}: {forwarded / floor:.4f}")
 
 
