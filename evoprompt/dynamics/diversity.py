@@ -1,18 +1,21 @@
 """How much diversity the selected births of a generation have, and how much chance alone would have
 left.
 
-Knows policies' ids, founders and parentage. Does not know fitness, prompts or models.
+Knows policies' ids, founders, parentage, and of fitness who is fitter. Does not know prompts or
+models.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprompt.arrays import Integers
+from evoprompt.arrays import Floats, Integers
 from evoprompt.dynamics.population import Births
 
 Indices = NDArray[np.int32]
@@ -45,6 +48,74 @@ class Diversity:
     def effective_size(self) -> float | None:
         """Return N_e = 1 / c; None where c is undefined, or is 0 and the size infinite."""
         return 1 / self.meeting if self.meeting else None
+
+
+@dataclass(slots=True)
+class Descent:
+    """From which founder each birth of the last generation descends; two generations are known at
+    a time, however many there were.
+    """
+
+    founder: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.int32))  #: by birth
+    num_founders: int = 0  #: immigrants are founders too
+    last: Diversity | None = None  #: of the last generation
+
+    def add(self, births: Births, parent: Indices) -> Diversity:
+        """Add the next generation; return its diversity.
+
+        Args:
+            births: all of the generation.
+            parent: the place of the parent that each birth is followed back to, shape (birth,);
+                -1 for founders and immigrants.
+        """
+        known = self.founder[parent] if self.founder.size else -1
+        self.founder = np.where(parent < 0, -1, known).astype(np.int32)
+        roots = np.flatnonzero(parent < 0)
+        self.founder[roots] = self.num_founders + np.arange(len(roots))
+        self.num_founders += len(roots)
+        self.last = next_diversity(births, self.founder, self.last)
+        return self.last
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        last = None if self.last is None else asdict(self.last)
+        return {"founder": self.founder.tolist(), "num_founders": self.num_founders, "last": last}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Descent:
+        """Return the descent of `to_dict`'s values."""
+        last = values["last"]
+        founder = np.array(values["founder"], dtype=np.int32)
+        return cls(founder, values["num_founders"], None if last is None else Diversity(**last))
+
+
+def followed(births: Births, parental: Floats) -> tuple[Indices, tuple[Indices, Indices, Floats]]:
+    """Return the parent that each birth is followed back to, -1 where there is none, and the links
+    of births with several, that one first: the one with the larger share, of equal shares the
+    fitter, of equal fitness the first.
+
+    Args:
+        births: of one generation.
+        parental: fitness of the generation before, shape (parent,).
+    """
+    order = np.lexsort(
+        (
+            np.arange(len(births.child)),
+            -parental[births.parent],
+            -np.round(births.share, 12),
+            births.child,
+        )
+    )
+    child, parent, share = (
+        births.child[order].astype(np.int32),
+        births.parent[order].astype(np.int32),
+        births.share[order],
+    )
+    first = np.flatnonzero(np.diff(child, prepend=-1))
+    own = np.full(len(births), -1, dtype=np.int32)
+    own[child[first]] = parent[first]
+    several = np.bincount(child, minlength=len(births))[child] > 1
+    return own, (child[several], parent[several], share[several])
 
 
 def meeting_probability(births: Births) -> float | None:

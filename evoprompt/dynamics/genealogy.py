@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprompt.arrays import Floats, Integers
-from evoprompt.dynamics.diversity import Diversity, Indices, next_diversity
+from evoprompt.dynamics.diversity import Descent, Diversity, Indices, followed
 from evoprompt.dynamics.inheritance import Undefined
 from evoprompt.dynamics.population import Births
 from evoprompt.dynamics.remeasured import gains
@@ -97,8 +97,7 @@ class Genealogy:
         self._operators: list[str] = []
         self._generations: list[_Generation] = []
         self._last: Births | None = None
-        self._founder: Indices = np.zeros(0, dtype=np.int32)
-        self._num_founders = 0
+        self._descent = Descent()
         self._diversity: list[Diversity] = []
 
     def add(self, births: Births) -> None:
@@ -125,7 +124,7 @@ class Genealogy:
             )
         fitness = births.trait(self._fitness)
         parental = np.zeros(1) if before is None else before.fitness
-        parent, crossed = _followed(births, parental)
+        parent, crossed = followed(births, parental)
         codes = np.array([self._code(name) for name in births.operator_names], dtype=np.int16)
         ids = np.array([name.encode() for name in births.birth_ids])
         gain = np.full(len(births), np.nan)
@@ -144,15 +143,7 @@ class Genealogy:
                 crossed,
             )
         )
-        roots = np.flatnonzero(parent < 0)
-        self._founder = np.where(
-            parent < 0, -1, self._founder[parent] if self._founder.size else -1
-        ).astype(np.int32)
-        self._founder[roots] = self._num_founders + np.arange(len(roots))
-        self._num_founders += len(roots)
-        self._diversity.append(
-            next_diversity(births, self._founder, self._diversity[-1] if self._diversity else None)
-        )
+        self._diversity.append(self._descent.add(births, parent))
 
     def diversity(self) -> tuple[Diversity, ...]:
         """Return diversity and effective size by generation: see `Diversity`."""
@@ -351,30 +342,6 @@ class Genealogy:
         if name not in self._operators:
             self._operators.append(name)
         return self._operators.index(name)
-
-
-def _followed(births: Births, parental: Floats) -> tuple[Indices, tuple[Indices, Indices, Floats]]:
-    """Return the parent that is followed of each birth, -1 where there is none, and the links of
-    births with several, that one first.
-    """
-    order = np.lexsort(
-        (
-            np.arange(len(births.child)),
-            -parental[births.parent],
-            -np.round(births.share, 12),
-            births.child,
-        )
-    )
-    child, parent, share = (
-        births.child[order].astype(np.int32),
-        births.parent[order].astype(np.int32),
-        births.share[order],
-    )
-    first = np.flatnonzero(np.diff(child, prepend=-1))
-    followed = np.full(len(births), -1, dtype=np.int32)
-    followed[child[first]] = parent[first]
-    several = np.bincount(child, minlength=len(births))[child] > 1
-    return followed, (child[several], parent[several], share[several])
 
 
 def _parents(here: _Generation, i: int) -> list[tuple[int, float]]:

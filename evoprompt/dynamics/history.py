@@ -11,7 +11,7 @@ The latter is plain numbers by name, ready for JSON. What is undefined is a mapp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,13 @@ from evoprompt.dynamics.account import (
     PriceAccount,
     example_degrees,
     example_errors,
-    example_terms,
-    population_account,
-    price_account,
 )
-from evoprompt.dynamics.cases import CaseColumns, CasesOn, case_columns, spread
+from evoprompt.dynamics.cases import CaseColumns, CasesOn, spread
+from evoprompt.dynamics.diversity import Diversity
 from evoprompt.dynamics.drift import drift_test
-from evoprompt.dynamics.evolvability import EvolvabilityCounts, Gain, paired_gains
+from evoprompt.dynamics.evolvability import EvolvabilityCounts
+from evoprompt.dynamics.follower import Follower
 from evoprompt.dynamics.genealogy import Genealogy
-from evoprompt.dynamics.gradients import lande_arnold, reward_weights
 from evoprompt.dynamics.inheritance import (
     Regressions,
     Response,
@@ -38,29 +36,23 @@ from evoprompt.dynamics.inheritance import (
     Undefined,
     breeders_equation,
     operator_responses,
+    plain,
     realised_heritability,
     response,
 )
-from evoprompt.dynamics.intensity import intensity
-from evoprompt.dynamics.pool import Pool, described_gradients, described_reward
+from evoprompt.dynamics.pool import Pool
 from evoprompt.dynamics.population import Births, Filling
-from evoprompt.dynamics.price import generation_terms
-from evoprompt.dynamics.remeasured import on_one_measurement, unknown_parents, with_parents
-from evoprompt.dynamics.rungs import Rungs
-
-#: What a genealogy's diversity repeats of the population.
-COUNTED = ("generation", "num_selected")
+from evoprompt.dynamics.price import GenerationTerms
+from evoprompt.dynamics.remeasured import on_one_measurement
 
 
-class History:
-    """Follows a run."""
+class History(Follower):
+    """Follows a run, and adds all of it up."""
 
     def __init__(self) -> None:
+        super().__init__(None)
         self.genealogy = Genealogy()
         self.lines: list[GenerationAccount] = []  #: by generation: what `add` returned
-        #: by generation after the first: what each birth that has parents gained
-        self.gains: list[tuple[Gain, ...]] = []
-        self._before: Births | None = None
         self._totals: dict[str, dict[str, Floats]] = {}
         self._responses: list[Response] = []
         self._regressions, self._evolvability = Regressions(), EvolvabilityCounts()
@@ -71,23 +63,9 @@ class History:
         self._chance: dict[str, float] = {}  # variance of all S by trait, by who was drawn
         self._pool = Pool()
 
-    @property
-    def index(self) -> dict[str, int]:
-        """The place of each birth of the last generation, by birth id."""
-        return {name: i for i, name in enumerate(self._before.birth_ids)} if self._before else {}
-
-    def unknown_parents(self, births: Births) -> dict[str, str]:
-        """Return the policy ids of the parents of which it is not known what they are worth on the
-        examples that all of these births were measured on, by birth id.
-        """
-        if self._before is None:
-            return {}
-        policies = dict(zip(self._before.birth_ids, self._before.policy_ids, strict=True))
-        return {name: policies[name] for name in unknown_parents(self._before, births)}
-
-    def with_parents(self, births: Births, traits: Mapping[str, Mapping[str, float]]) -> Births:
-        """Return births with what parents, by birth id, are worth on those examples."""
-        return births if self._before is None else with_parents(self._before, births, traits)
+    def _descend(self, births: Births) -> Diversity:
+        self.genealogy.add(births)
+        return self.genealogy.diversity()[-1]
 
     def add(
         self,
@@ -98,45 +76,20 @@ class History:
         filling: Filling | None = "independent",
         num_slots: int | None = None,
     ) -> GenerationAccount:
-        """Return a generation's account: that of the population, and how it came from the one
-        before.
-
-        Args:
-            births: the next generation.
-            cases: for standard errors over examples.
-            chances: of each selected birth of the generation before to fill a parent slot, where
-                they are not known from the lineage.
-            filling: how the slots were filled; None where it is not known, so that the variance of
-                drift is not either.
-            num_slots: how many were filled, parents that have no share in a child included; None:
-                there are none of these.
-
-        Raises:
-            ValueError: as `generation_terms` and `population_account`.
-        """
-        self.genealogy.add(births)
-        found = self.genealogy.diversity()[-1]
-        diversity = asdict(found) | {"effective_size": found.effective_size}
-        account = replace(
-            population_account(births),
-            diversity={k: v for k, v in diversity.items() if k not in COUNTED},
-        )
-        if self._before is not None:
-            before = self._before.with_chances(chances, filling, num_slots)
-            account = self._step(account, before, births, cases)
-        self._before = births
+        """Return a generation's account, as `Follower.add`, and keep it."""
+        account = super().add(births, cases, chances, filling=filling, num_slots=num_slots)
         self.lines.append(account)
         return account
 
-    def _step(
-        self, account: GenerationAccount, before: Births, births: Births, cases: CasesOn | None
-    ) -> GenerationAccount:
-        """Return a generation's account with why it is not as the one before."""
-        terms = generation_terms(before, births)
-        strength = _selection(before, births)
-        beta = strength["reproduction"].get("beta_eff")
-        continuous = _continuous(before, beta, terms.trait_names)
-        columns = {} if cases is None else case_columns(before, births, cases)
+    def _keep(
+        self,
+        before: Births,
+        births: Births,
+        terms: GenerationTerms,
+        by_example: Mapping[str, Mapping[str, Floats]],
+        columns: Mapping[str, CaseColumns],
+    ) -> None:
+        """Add what happened in a generation to what holds over the run."""
         self._compare(*on_one_measurement(before, births))
         self._pool.add(before, births.first)
         selection = terms.reproduction.selection
@@ -145,21 +98,13 @@ class History:
             self._drift.append((float(selection.drift[at]), float(selection.drift_variance[at])))
             for name, value in zip(terms.trait_names, selection.drift_variance, strict=True):
                 self._chance[name] = self._chance.get(name, 0.0) + float(value)
-        price = {
-            name: replace(
-                each,
-                reproduction=replace(each.reproduction, continuous=continuous.get(name)),
-                standard_error=self._errors(name, before, births, columns.get(name)),
-            )
-            for name, each in price_account(terms).items()
-        }
-        return replace(
-            account,
-            price=price,
-            selection=strength,
-            gradients=_gradients(before, births),
-            reward=described_reward(reward_weights([births.first])[0][1]),
-        )
+        for name, values in by_example.items():
+            self._numbers.setdefault(name, set()).update(columns[name].numbers)
+            total = self._totals.setdefault(name, {})
+            for term, own in values.items():
+                _add_up(total, term, own)
+            differential = values.get("selection_honest", values["reproduction/selection"])
+            _add_up(self._differentials, name, differential)
 
     def _compare(self, before: Births, births: Births) -> None:
         """Compare births with their parents, both on one measurement: all births on the first
@@ -169,24 +114,6 @@ class History:
         self._operator_responses.append(operator_responses(before, births))
         self._regressions.add(before, births)
         self._evolvability.add(before, births)
-        self.gains.append(paired_gains(before, births))
-
-    def _errors(
-        self, name: str, before: Births, births: Births, cases: CaseColumns | None
-    ) -> dict[str, float] | None:
-        """Return the standard errors of a trait's terms, and keep its terms by example; None where
-        it is not a mean over examples in both generations, or over one alone.
-        """
-        if cases is None or min(cases.numbers) < 2:
-            return None
-        by_example = example_terms(before, births, cases)
-        self._numbers.setdefault(name, set()).update(cases.numbers)
-        total = self._totals.setdefault(name, {})
-        for term, values in by_example.items():
-            _add_up(total, term, values)
-        differential = by_example.get("selection_honest", by_example["reproduction/selection"])
-        _add_up(self._differentials, name, differential)
-        return example_errors(by_example, cases.numbers)
 
     def summary(self) -> Mapping[str, Any]:
         """Return what holds over the whole run.
@@ -212,7 +139,7 @@ class History:
                 for name, value in self._evolvability.result().items()
             },
             **self._pool.summary(),
-            "drift": _plain(drift_test(*np.array(self._drift).T)) if self._drift else None,
+            "drift": plain(drift_test(*np.array(self._drift).T)) if self._drift else None,
             "coalescence": self._coalescence(),
         }
 
@@ -273,8 +200,8 @@ class History:
     def _coalescence(self) -> dict[str, object]:
         found = self.genealogy.coalescence()
         return {
-            "common_ancestor": _plain(found.common_ancestor),
-            "mean_pair_time": _plain(found.mean_pair_time),
+            "common_ancestor": plain(found.common_ancestor),
+            "mean_pair_time": plain(found.mean_pair_time),
             "num_lineages": found.num_lineages.tolist(),
         }
 
@@ -287,50 +214,6 @@ def _add_up(total: dict[str, Floats], name: str, values: Floats) -> None:
     total[name] = values
 
 
-def _selection(before: Births, births: Births) -> Mapping[str, Any]:
-    """Return how strong selection on fitness was, in standard deviations and per unit of variance:
-    among the parents as they were selected, among the births that were measured on the most
-    examples, and on the way there by number of examples.
-    """
-    last, fitness = births.last, births.trait("fitness")
-    stages = {
-        "reproduction": intensity(
-            before.trait("fitness")[before.selected], births.success(len(before))[before.selected]
-        ),
-        "survival": intensity(fitness[last], births.selected[last].astype(np.float64)),
-    }
-    found = {name: _plain(stage) for name, stage in stages.items()}
-    return found if births.rungs is None else found | {"rungs": _races(births, births.rungs)}
-
-
-def _races(births: Births, rungs: Rungs) -> Mapping[str, Any]:
-    at, found = births.trait_names.index("fitness"), {}
-    for r, number in enumerate(rungs.examples[:-1]):
-        here = rungs.measured[r]
-        goes_on = rungs.measured[r + 1][here].astype(np.float64)
-        found[str(number)] = _plain(intensity(rungs.traits[r, here, at], goes_on))
-    return found
-
-
-def _continuous(before: Births, beta: float | None, names: Sequence[str]) -> dict[str, float]:
-    """Return cov(z, f) beta of every trait: d/dt E(z) = cov(z, f) of the replicator equation, run
-    for the time beta that moves fitness as it moved.
-
-    beta = S_f / var(f) is the inverse temperature of the softmax selection that is as strong, to
-    first order. None: fitness did not vary. Source: Page and Nowak 2002.
-    """
-    if beta is None:
-        return {}
-    chosen = before.traits[before.selected]
-    fitness = before.trait("fitness")[before.selected]
-    covariance = (fitness - fitness.mean()) @ (chosen - chosen.mean(axis=0)) / len(chosen)
-    return {name: float(beta * covariance[before.trait_names.index(name)]) for name in names}
-
-
-def _gradients(before: Births, births: Births) -> dict[str, object]:
-    return described_gradients(lande_arnold(before, births))
-
-
 def _heritability(responses: list[Response], error_of: Callable[[str], float]) -> dict[str, object]:
     if not responses:
         return {}
@@ -339,7 +222,7 @@ def _heritability(responses: list[Response], error_of: Callable[[str], float]) -
     ]
     errors = [np.array([error_of(name) for name in shared])]
     found = realised_heritability([_only(r, shared) for r in responses], errors)
-    return {name: _plain(value) for name, value in found.items()}
+    return {name: plain(value) for name, value in found.items()}
 
 
 def _only(found: Response, names: list[str]) -> Response:
@@ -351,13 +234,7 @@ def _only(found: Response, names: list[str]) -> Response:
 
 def _slope(slope: Slope | Undefined) -> Any:
     return (
-        _plain(slope)
+        plain(slope)
         if isinstance(slope, Undefined)
         else asdict(slope) | {"ci": slope.confidence_interval()}
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Undefined):
-        return {"undefined": value.reason}
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value

@@ -14,7 +14,8 @@ Knows traits, parentage and operators. Does not know prompts or models, nor why 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -315,3 +316,10 @@ def breeders_equation(
             predicted = slope.slope * differential
             result[operator, name] = Breeder(differential, predicted, actual, actual - predicted)
     return result
+
+
+def plain(value: Any) -> Any:
+    """Return a value ready for JSON; what is undefined is a mapping with its reason."""
+    if isinstance(value, Undefined):
+        return {"undefined": value.reason}
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
