@@ -34,6 +34,7 @@ from evoprompt.dynamics.population import Births, Filling
 from evoprompt.dynamics.price import GenerationTerms, generation_terms
 from evoprompt.dynamics.remeasured import on_one_measurement, unknown_parents, with_parents
 from evoprompt.dynamics.rungs import Rungs
+from evoprompt.dynamics.saved import births_from_dict, births_to_dict
 
 #: What a genealogy's diversity repeats of the population.
 COUNTED = ("generation", "num_selected")
@@ -70,9 +71,23 @@ class Follower:
         """Return births with what parents, by birth id, are worth on those examples."""
         return births if self._before is None else with_parents(self._before, births, traits)
 
-    def resume(self, before: Births, descent: Descent) -> None:
-        """Go on after a generation, as if all up to it had been added."""
-        self._before, self.descent = before, descent
+    def to_dict(self) -> dict[str, Any]:
+        """Return all that it goes on from as plain JSON values."""
+        return {
+            "before": None if self._before is None else births_to_dict(self._before),
+            "descent": self.descent.to_dict(),
+            "gains": [[asdict(gain) for gain in brood] for brood in self.gains],
+        }
+
+    def resume(self, values: Mapping[str, Any]) -> None:
+        """Go on from `to_dict`'s values, as if all generations up to there had been added."""
+        self._before = None if values["before"] is None else births_from_dict(values["before"])
+        self.descent = Descent.from_dict(values["descent"])
+        self.gains.clear()
+        for brood in values["gains"]:
+            self.gains.append(
+                tuple(Gain(**{**g, "parent_ids": tuple(g["parent_ids"])}) for g in brood)
+            )
 
     def add(
         self,

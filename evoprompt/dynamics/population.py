@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -164,9 +165,12 @@ class Births:
         return np.asarray(np.bincount(self.parent, self.share, num_parents), dtype=np.float64)
 
 
-def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
+def generations(
+    lines: Iterable[Mapping[str, Any]], parents: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[Births]:
     """Yield each generation of a lineage; `lines` are those of `lineage.jsonl`, generation after
-    generation.
+    generation. `parents` has the place of each birth of the generation before the first, by birth
+    id.
 
     Optional keys beside the documented ones: `selection_probability`, `survival_probability` and
     `remeasured` (a mapping as `traits`).
@@ -177,7 +181,7 @@ def generations(lines: Iterable[Mapping[str, Any]]) -> Iterator[Births]:
             fitness than it had on as many examples, or a line is as `check_line` or `read_rungs`
             refuses it. The message names the birth.
     """
-    index: dict[str, int] = {}
+    index = parents
     before: int | None = None
     known: dict[str, tuple[int | None, float]] = {}
     for generation, group in groupby(map(_checked, lines), key=itemgetter("generation")):

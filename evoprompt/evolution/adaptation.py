@@ -8,7 +8,7 @@ Nothing is kept beside the lineage: the rates of a generation follow from the bi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import exp, log
 
@@ -24,23 +24,30 @@ MEMORY = 0.9
 PURSUIT = 0.3
 
 
+#: Generations that rates look back: of a birth before them less than a billionth counts.
+LOOKED_BACK = 200
+#: Methods whose rates follow from what births gained.
+RATES = ("matching", "pursuit")
+
+
 #: A birth -> what it took to know what it gained, tokens.
 Cost = Callable[[Gain], float]
 
 
-def adapted(strategy: Strategy, broods: Sequence[Sequence[Gain]], cost: Cost) -> Strategy:
+def adapted(strategy: Strategy, broods: Collection[Sequence[Gain]], cost: Cost) -> Strategy:
     """Return a strategy that draws operators by their rates in the next generation; the same where
     they do not adapt, or each policy has rates of its own.
 
     Args:
         strategy: with the weights as they were given.
-        broods: as of `operator_rates`.
+        broods: as of `operator_rates`; the last `LOOKED_BACK` count.
         cost: asked only where rates adapt.
     """
     adaptation = strategy.config.adaptation
-    if adaptation.method in ("off", "inherited"):
+    if adaptation.method not in RATES:
         return strategy
-    return replace(strategy, weights=operator_rates(adaptation, strategy.weights, broods, cost))
+    recent = list(broods)[-LOOKED_BACK:]
+    return replace(strategy, weights=operator_rates(adaptation, strategy.weights, recent, cost))
 
 
 def operator_rates(

@@ -9,7 +9,7 @@ same future.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from evoprompt.errors import UserError
 from evoprompt.evolution import strategy_genes
 from evoprompt.evolution.candidates import candidates_of, replaces_of, worth_of
 from evoprompt.evolution.differential import differential_chances, differential_matings
-from evoprompt.evolution.novelty import known_as
+from evoprompt.evolution.novelty import Names, known_as
 from evoprompt.policy import Policy
 from evoprompt.records import (
     CLONE,
@@ -128,7 +128,7 @@ def vary(
     state: State,
     matings: Sequence[Mating],
     strategy: Strategy,
-    seen: set[str],
+    seen: Container[str],
     fits: Callable[[Policy], bool],
     pick: Callable[[Sequence[Birth]], Sequence[int]] | None = None,
 ) -> Brood:
@@ -154,10 +154,10 @@ def vary(
         births += [m.birth.again(SURVIVE) for m in state.members]
     children: list[Birth] = []
     novelty = strategy.config.novelty
-    taken = set(seen) | {known_as(m.birth.policy, novelty) for m in state.members}
+    taken = Names(seen, (known_as(m.birth.policy, novelty) for m in state.members))
     for index, mating in enumerate(matings):
         policy, edits = _child(state, generation, index, mating, strategy, taken, fits)
-        taken.add(known_as(policy, novelty))
+        taken.update([known_as(policy, novelty)])
         operator = edits[0].partition(WAY)[0]
         count = 1 if operator == CLONE else strategy.operators[operator].num_parents
         parents = [state.members[p] for p in mating.parents[:count]]
@@ -220,7 +220,7 @@ def tell(
 
 
 def _immigrants(
-    state: State, strategy: Strategy, taken: set[str], fits: Callable[[Policy], bool]
+    state: State, strategy: Strategy, taken: Names, fits: Callable[[Policy], bool]
 ) -> list[Birth]:
     """Return the births of a generation that have no parents: founders after so many edits each;
     fewer of them where what is made is known or does not fit.
@@ -236,7 +236,7 @@ def _immigrants(
                 made = _edited([policy], _drawn(simple, strategy, rng), strategy, rng)
                 policy = policy if made is None else made[0]
             if known_as(policy, novelty) not in taken and fits(policy):
-                taken.add(known_as(policy, novelty))
+                taken.update([known_as(policy, novelty)])
                 births.append(Birth("", policy, (), (), FOUND, founded=generation))
                 break
     return births
@@ -274,7 +274,7 @@ def _child(
     index: int,
     mating: Mating,
     strategy: Strategy,
-    taken: set[str],
+    taken: Names,
     fits: Callable[[Policy], bool],
 ) -> tuple[Policy, tuple[str, ...]]:
     """Return a child of a mating, and the operators that made it in the end, in order: `clone`

@@ -10,7 +10,7 @@ Source: Tanese 1989; Whitley, Rana and Heckendorn 1999.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from evoprompt.config.islands import IslandsConfig
 from evoprompt.evolution import engine
 from evoprompt.evolution.candidates import worth_of
 from evoprompt.evolution.engine import Strategy, named
-from evoprompt.evolution.novelty import known_as
+from evoprompt.evolution.novelty import Names, known_as
 from evoprompt.policy import Policy
 from evoprompt.records import (
     MIGRATE,
@@ -68,12 +68,12 @@ def vary(
     state: State,
     matings: Sequence[Mating],
     strategy: Strategy,
-    seen: set[str],
+    seen: Container[str],
     fits: Callable[[Policy], bool],
     pick: Callable[[Sequence[Birth]], Sequence[int]] | None = None,
 ) -> Brood:
     """Return the next brood, island after island, migrants last on theirs; see `engine.vary`."""
-    generation, known = state.generation + 1, set(seen)
+    generation, known = state.generation + 1, Names(seen)
     births: list[Birth] = []
     parts = {part.island: (part, places) for part, places in _parts(state)}
     for island in range(max(strategy.config.islands.count, max(parts) + 1)):
@@ -82,7 +82,7 @@ def vary(
             part, places = parts[island]
             local = _own(matings, places)
             own += engine.vary(part, local, strategy, known, fits, pick).births
-            known |= {known_as(b.policy, strategy.config.novelty) for b in own}
+            known.update(known_as(b.policy, strategy.config.novelty) for b in own)
         own += _migrants(state, generation, island, strategy.config.islands)
         births += named(own, generation, island)
     return Brood(generation, state.island, tuple(births))

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container, Iterable
 from typing import Literal
 
 from evoprompt.policy import Policy
 
 Novelty = Literal["id", "set"]
+
+
+class Names:
+    """What policies are known as: those of before, wherever they are kept, and what is added.
+
+    Args:
+        before: is not changed.
+        own: what is added at once.
+    """
+
+    def __init__(self, before: Container[str], own: Iterable[str] = ()) -> None:
+        self._before, self._own = before, set(own)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._before
+
+    def update(self, names: Iterable[str]) -> None:
+        """Add names."""
+        self._own.update(names)
 
 
 def known_as(policy: Policy, novelty: Novelty) -> str:

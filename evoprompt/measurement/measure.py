@@ -47,6 +47,7 @@ from evoprompt.measurement.units import (
 from evoprompt.measurement.verdicts import Verdicts
 from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Policy
+from evoprompt.recent import Recent
 from evoprompt.records import Example, LabelScores, Query, TokenCount
 from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.memo import Memo
@@ -59,6 +60,8 @@ from evoprompt.tasks.render import CONTENT_FREE, render_prefix, render_prompt, r
 #: (SmolLM2 on a CPU: 250 tokens/s at 32, 325 at 48, 356 at 64); of a longer one more is lost where
 #: a child changes it.
 LEAST_SEGMENT, MOST_SEGMENT = 48, 128
+#: Policies whose lengths are remembered.
+KEPT = 4096
 
 
 class Measurer:
@@ -93,7 +96,7 @@ class Measurer:
         self._writer = writer
         self._steps = StepWriter(writer) if writer is not None else None
         self._verdicts = Verdicts()
-        self._prompt_tokens: dict[str, int] = {}
+        self._prompt_tokens: Recent[str, int] = Recent(KEPT)
 
     def without_verdicts(self) -> Measurer:
         """Return what measures the same but for verdicts, and shares all else with this."""
@@ -116,11 +119,9 @@ class Measurer:
 
     def prompt_tokens(self, policy: Policy) -> int:
         """Return how many tokens a policy's prompt has before the input."""
-        if policy.policy_id not in self._prompt_tokens:
-            self._prompt_tokens[policy.policy_id] = len(
-                self.tokenizer.encode([render_prefix(policy)])[0]
-            )
-        return self._prompt_tokens[policy.policy_id]
+        return self._prompt_tokens.get(
+            policy.policy_id, lambda: len(self.tokenizer.encode([render_prefix(policy)])[0])
+        )
 
     def shared_tokens(self, policy: Policy) -> int:
         """Return how many tokens all inputs without choices share: those before the input, twice

@@ -3,13 +3,13 @@
 Each commit is a line of `commits.jsonl`: what the job goes on from, the size of each `.jsonl` file
 and the digest of all of it up to there, and the line's own checksum. `checkpoint.json` is the last
 of them again. So every commit can be looked for by itself, whatever became of the others, and the
-best one is the longest whose files are whole.
+best one is the longest whose files are whole. Of a long job's commits the older are thinned out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from evoprompt.store.sums import prefix_digests, unsigned
 
 CHECKPOINT, COMMITS = "checkpoint.json", "commits.jsonl"
 Commit = dict[str, Any]
+#: Of files by name and by number of first bytes: running SHA-256 digests.
+Digests = dict[str, dict[int, Any]]
+#: Commits that are never thinned out.
+ALL_OF_LAST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,21 @@ def find_commits(folder: Path) -> Found:
     return Found(tuple(longest), tuple(damaged), begun)
 
 
-def best_commit(folder: Path, commits: Sequence[Commit], names: Sequence[str]) -> tuple[int, str]:
-    """Return which of the commits, the longest first, is the first whose files are all whole; and
-    what is wrong with the files of those before. Where none is, the number is that of commits.
+def is_kept(number: int, last: int) -> bool:
+    """Return whether a commit is kept of a job that has come to commit `last`: all of the
+    `ALL_OF_LAST` youngest, and among those that are 2^k times as old every 2^k-th; so a job of n
+    commits has about 16 log2(n) of them, and what damage costs beside what came after it is never
+    more than a sixteenth of that.
+    """
+    return number % (1 << ((last - number) // ALL_OF_LAST).bit_length()) == 0
+
+
+def best_commit(
+    folder: Path, commits: Sequence[Commit], names: Sequence[str]
+) -> tuple[int, str, Digests]:
+    """Return which of the commits, the longest first, is the first whose files are all whole; what
+    is wrong with the files of those before; and the digests of each file's first bytes by name and
+    by number of bytes. Where none is whole, the number is that of commits.
     """
     reason = ""
     known = {
@@ -69,20 +85,20 @@ def best_commit(folder: Path, commits: Sequence[Commit], names: Sequence[str]) -
     for number, commit in enumerate(commits):
         wrong = next((n for n in names if not _is_whole(commit, n, known[n])), None)
         if wrong is None:
-            return number, reason
+            return number, reason, known
         reason = _damage(folder, commits, wrong, known[wrong])
-    return len(commits), reason
+    return len(commits), reason, known
 
 
-def _is_whole(commit: Commit, name: str, digests: dict[int, str]) -> bool:
+def _is_whole(commit: Commit, name: str, digests: Mapping[int, Any]) -> bool:
     size = commit["sizes"].get(name, 0)
     if size not in digests:
         return False
     expected = commit.get("digests", {}).get(name)
-    return expected is None or digests[size] == expected
+    return expected is None or digests[size].hexdigest() == expected
 
 
-def _damage(folder: Path, commits: Sequence[Commit], name: str, digests: dict[int, str]) -> str:
+def _damage(folder: Path, commits: Sequence[Commit], name: str, digests: Mapping[int, Any]) -> str:
     """Return a sentence on a file: where it is as it was committed, and how far that goes."""
     file = folder / name
     whole = max(

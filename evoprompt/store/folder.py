@@ -12,12 +12,11 @@ One process at a time writes in a folder (`lock.py`); others may read meanwhile.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -25,10 +24,27 @@ from typing import Any, Self
 from evoprompt.config.reader import dump_config, read_mapping
 from evoprompt.config.values import Section
 from evoprompt.errors import UserError
-from evoprompt.store.commits import CHECKPOINT, COMMITS, Commit, best_commit, find_commits
+from evoprompt.store.commits import (
+    CHECKPOINT,
+    COMMITS,
+    Commit,
+    best_commit,
+    find_commits,
+    is_kept,
+)
+from evoprompt.store.lines import (
+    SCRATCH,
+    Place,
+    append_lines,
+    line_of,
+    place_of,
+    placed_lines,
+    places_before,
+    replace_text,
+)
 from evoprompt.store.lock import LOCK, OWNER, Ownership
-from evoprompt.store.names import folder_name, refuse_links
-from evoprompt.store.sums import signed, unsigned
+from evoprompt.store.names import folder_name, numbered, refuse_links
+from evoprompt.store.sums import digest_of, prefix_digests, signed, unsigned
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +55,8 @@ CONFIG, PROVENANCE, SUMMARY, TRACKING = (
     "tracking.json",
 )
 DAMAGED = "damaged"
-#: The end of a file's name until it is whole; another process may write the same meanwhile.
-SCRATCH = ".new"
+#: Commits from one thinning of `commits.jsonl` to the next.
+THINNED_EVERY = 128
 
 
 class RunFolder:
@@ -56,6 +72,7 @@ class RunFolder:
         #: Whoever goes on with it takes what a result depends on as it is now.
         self.accepts_changes = False
         self._digests: dict[str, Any] = {}
+        self._number = -1  #: of the last commit
 
     @classmethod
     def create(cls, out: Path | None, name: str, runs: Path = Path("runs")) -> Self:
@@ -66,7 +83,7 @@ class RunFolder:
             UserError: `out` is in use (exists and is not an empty folder), or cannot be made.
         """
         try:
-            path = out if out is not None else _numbered(runs / folder_name(name))
+            path = out if out is not None else numbered(runs / folder_name(name))
             if out is not None:
                 _check_unused(path)
                 path.mkdir(parents=True, exist_ok=True)
@@ -132,19 +149,20 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write one of the folder's files in one step."""
-        _replace(self.path / name, text)
+        replace_text(self.path / name, text)
 
     def set_aside(self, *kept: str) -> Path:
         """Move all that was written into a folder beside, `set_aside`, numbered where that exists,
         but for the files named here; return it.
         """
-        aside = _numbered(self.path / "set_aside")
+        aside = numbered(self.path / "set_aside")
         files = [f for f in sorted(self.path.iterdir()) if f.is_file()]
         # first what makes the others count: a kill between leaves a job that begins again
         for file in sorted(files, key=lambda f: f.name not in (CHECKPOINT, COMMITS)):
             if file.name not in (*kept, LOCK, OWNER):
                 file.rename(aside / file.name)
         self._digests.clear()
+        self._number = -1
         return aside
 
     def config_values(self) -> dict[str, Any]:
@@ -168,23 +186,54 @@ class RunFolder:
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write one of the folder's JSON files in one step, with a checksum."""
-        _replace(self.path / name, _pretty(signed(content)))
+        replace_text(self.path / name, _pretty(signed(content)))
 
     def commit_lines(
         self, lines: Mapping[str, Sequence[Mapping[str, Any]]], content: Mapping[str, Any]
-    ) -> None:
-        """Append lines to files by name, then make them count by a commit of this content."""
-        sizes, digests = {}, {}
+    ) -> dict[str, list[Place]]:
+        """Append lines to files by name, then make them count by a commit of this content. Return
+        where each line is, by file.
+        """
+        sizes, digests, places = {}, {}, {}
         for name, rows in lines.items():
             if name not in self._digests:
-                self._digests[name] = _digest_of(self.path / name)
-            running = self._digests[name]
-            running.update(self._append(name, rows))
+                self._digests[name] = digest_of(self.path / name)
+            running, appended = self._digests[name], append_lines(self.path / name, rows)
+            running.update(b"".join(appended))
             sizes[name] = (self.path / name).stat().st_size
             digests[name] = running.hexdigest()
-        commit = signed({**content, "sizes": sizes, "digests": digests})
-        self._append(COMMITS, [commit])
-        _replace(self.path / CHECKPOINT, json.dumps(commit))
+            places[name] = places_before(sizes[name], appended)
+        self._number += 1
+        numbered = {**content, "number": self._number, "sizes": sizes, "digests": digests}
+        commit = signed(numbered)
+        append_lines(self.path / COMMITS, [commit])
+        replace_text(self.path / CHECKPOINT, json.dumps(commit))
+        if self._number and self._number % THINNED_EVERY == 0:
+            self._thin()
+        return places
+
+    def digests(self, sizes: Mapping[str, int]) -> dict[str, str | None]:
+        """Return the SHA-256 of the first bytes of files that are committed, so many of each, by
+        name; None of one that is shorter.
+        """
+        found: dict[str, str | None] = {}
+        for name, size in sizes.items():
+            file = self.path / name
+            if name in self._digests and file.stat().st_size == size:
+                found[name] = self._digests[name].hexdigest()
+            else:
+                running = prefix_digests(file, [size]).get(size)
+                found[name] = None if running is None else running.hexdigest()
+        return found
+
+    def _thin(self) -> None:
+        """Keep of the commits the last, and of the others fewer the older they are, so that they
+        are few however long the job is.
+        """
+        lines = (self.path / COMMITS).read_bytes().splitlines(keepends=True)
+        numbers = [json.loads(line).get("number", at) for at, line in enumerate(lines)]
+        kept = (line for line, n in zip(lines, numbers, strict=True) if is_kept(n, self._number))
+        replace_text(self.path / COMMITS, b"".join(kept).decode())
 
     def restore_lines(self, names: Sequence[str]) -> dict[str, Any] | None:
         """Cut off what these files have beyond the last commit that is whole; return its content,
@@ -194,7 +243,7 @@ class RunFolder:
             UserError: no commit is whole; everything stays as it is.
         """
         found = find_commits(self.path)
-        number, reason = best_commit(self.path, found.commits, names)
+        number, reason, digests = best_commit(self.path, found.commits, names)
         if number == len(found.commits):
             if found.is_begun:
                 why = reason or "; ".join(found.damaged)
@@ -210,8 +259,9 @@ class RunFolder:
             self._put_aside((*names, CHECKPOINT, COMMITS), why)
         for name in names:
             (self.path / name).touch()
-            os.truncate(self.path / name, commit["sizes"].get(name, 0))
-            self._digests[name] = _digest_of(self.path / name)
+            size = commit["sizes"].get(name, 0)
+            os.truncate(self.path / name, size)
+            self._digests[name] = digests[name][size]
         self._keep_commits(found.commits[number:], rewrite=bool(why))
         return commit
 
@@ -228,7 +278,7 @@ class RunFolder:
 
     def write_lines(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one of the folder's `.jsonl` files in one step."""
-        _replace(
+        replace_text(
             self.path / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         )
 
@@ -240,7 +290,7 @@ class RunFolder:
         """
         file = self.path / name
         rows = file.read_bytes().splitlines()
-        return [_line(row, f"{file}, line {number}") for number, row in enumerate(rows, 1)]
+        return [line_of(row, f"{file}, line {number}") for number, row in enumerate(rows, 1)]
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Return the lines of one of the `.jsonl` files, as far as they are committed: a kill may
@@ -266,7 +316,7 @@ class RunFolder:
                 raise UserError("; ".join(found.damaged))
             return
         if commit is not None:
-            number, reason = best_commit(self.path, [commit], [name])
+            number, reason, _ = best_commit(self.path, [commit], [name])
             if number:
                 commits = find_commits(self.path).commits
                 raise UserError(best_commit(self.path, commits, [name])[1] or reason)
@@ -279,22 +329,31 @@ class RunFolder:
                 if left < 0:
                     return
                 if line.strip():
-                    yield _line(line, f"{file}, line {number}")
+                    yield line_of(line, f"{file}, line {number}")
 
-    def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
-        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-        with (self.path / name).open("ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return content
+    def placed_lines(self, name: str, begin: int = 0) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """Yield the lines of a `.jsonl` file, and where each is, from a byte on at which one begins
+        up to the last commit: for whoever writes in the folder, since nothing is compared with the
+        digests.
+        """
+        return placed_lines(self.path / name, begin, self._committed_size(name))
+
+    def place_of(self, name: str, is_before: Callable[[Mapping[str, Any]], bool]) -> int:
+        """Return the byte at which the first committed line begins that is not before something,
+        where the lines are in that order; the end of them where all are. Few lines are read.
+        """
+        return place_of(self.path / name, self._committed_size(name), is_before)
+
+    def _committed_size(self, name: str) -> int:
+        commit = self.last_commit()
+        return int(commit["sizes"].get(name, 0)) if commit else 0
 
     def _put_aside(self, names: Sequence[str], why: str) -> None:
         """Copy files that have something into a folder for what is damaged, and say why."""
         files = [f for name in names if (f := self.path / name).exists() and f.stat().st_size]
         if not files:
             return
-        aside = _numbered(self.path / DAMAGED)
+        aside = numbered(self.path / DAMAGED)
         for file in files:
             shutil.copy2(file, aside)
         if CHECKPOINT not in names:
@@ -304,31 +363,12 @@ class RunFolder:
 
     def _keep_commits(self, commits: Sequence[Commit], *, rewrite: bool) -> None:
         """Have in the files these commits alone, the longest first here and last there."""
+        self._number = commits[0].get("number", len(commits) - 1)
         lines = [json.dumps(signed(commit), ensure_ascii=False) + "\n" for commit in commits]
         file = self.path / COMMITS
         if rewrite or not file.exists() or not file.read_bytes().endswith(b"\n"):
-            _replace(self.path / COMMITS, "".join(reversed(lines)))
-        _replace(self.path / CHECKPOINT, json.dumps(signed(commits[0])))
-
-
-def _line(text: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(text.decode())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg})") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error})") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: no JSON object")
-    return row
-
-
-def _digest_of(file: Path) -> Any:
-    """Return the running digest of a file, which may not exist yet."""
-    running = hashlib.sha256()
-    if file.exists():
-        running.update(file.read_bytes())
-    return running
+            replace_text(self.path / COMMITS, "".join(reversed(lines)))
+        replace_text(self.path / CHECKPOINT, json.dumps(signed(commits[0])))
 
 
 def _check_unused(path: Path) -> None:
@@ -350,29 +390,5 @@ def _leaves_unused(name: str) -> bool:
     return name in (LOCK, OWNER) or (name.startswith(".") and name.endswith(SCRATCH))
 
 
-def _numbered(path: Path) -> Path:
-    """Make a folder of this name, numbered where that exists; two processes never get one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    number, candidate = 1, path
-    while True:
-        try:
-            candidate.mkdir()
-        except FileExistsError:
-            number += 1
-            candidate = path.with_name(f"{path.name}-{number}")
-        else:
-            return candidate
-
-
 def _pretty(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file so that a kill at any moment leaves the old content or the new, never a part."""
-    scratch = file.with_name(f".{file.name}.{os.getpid()}{SCRATCH}")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(file)

@@ -39,3 +39,17 @@ def refuse_links(paths: Iterable[Path]) -> None:
                 f"{path} is a link, and what is written there would be written elsewhere; put the "
                 f"file itself there, or remove it"
             )
+
+
+def numbered(path: Path) -> Path:
+    """Make a folder of this name, numbered where that exists; two processes never get one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, candidate = 1, path
+    while True:
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            number += 1
+            candidate = path.with_name(f"{path.name}-{number}")
+        else:
+            return candidate

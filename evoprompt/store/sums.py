@@ -43,11 +43,13 @@ def unsigned(text: bytes, what: str) -> Any:
     return content
 
 
-def prefix_digests(file: Path, sizes: Iterable[int]) -> dict[int, str]:
-    """Return the SHA-256 of a file's first bytes, for each of these numbers that it has."""
+def prefix_digests(file: Path, sizes: Iterable[int]) -> dict[int, Any]:
+    """Return the SHA-256 of a file's first bytes, for each of these numbers that it has, as objects
+    of `hashlib` that more can be added to.
+    """
     digests, running, done = {}, hashlib.sha256(), 0
     if not file.exists():
-        return {0: running.hexdigest()}
+        return {0: running}
     with file.open("rb") as stream:
         for size in sorted(set(sizes)):
             while done < size and (piece := stream.read(min(_PIECE, size - done))):
@@ -55,5 +57,13 @@ def prefix_digests(file: Path, sizes: Iterable[int]) -> dict[int, str]:
                 done += len(piece)
             if done < size:
                 break
-            digests[size] = running.hexdigest()
+            digests[size] = running.copy()
     return digests
+
+
+def digest_of(file: Path) -> Any:
+    """Return the running digest of a file, which may not exist yet."""
+    running = hashlib.sha256()
+    if file.exists():
+        running.update(file.read_bytes())
+    return running

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,8 @@ PAUSES = (2.0, 30.0)
 #: Stores that did not answer this process when they were last asked: the next run of a sweep
 #: neither waits for them nor says so again.
 _DOWN: set[str] = set()
+#: Points that wait in memory, at most, where a spool has them too.
+MOST_WAITING = 64
 #: The tag that a run is found by where the answer to its beginning was lost.
 KEY = "evoprompt.key"
 
@@ -46,6 +48,15 @@ KEY = "evoprompt.key"
 @dataclass(frozen=True, slots=True)
 class _Item:
     call: Callable[[], Mapping[str, Any] | None]  #: returns what is kept in `tracking.json`
+    is_spool: bool = False  #: tells all points that the spool has, those that come meanwhile too
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Points of a run that are read when they are told, since they may be more than fit memory."""
+
+    last: int  #: step of the last that is committed; -1: there is none
+    after: Callable[[int], Iterator[Point]]  #: a step -> what is committed after it, in order
 
 
 @dataclass(slots=True)
@@ -78,6 +89,8 @@ class Courier:
         self._resumes = False
         self._address: str | None = None
         self._was_down = False
+        self._spool: Spool | None = None
+        self._latest = self._told = -1  # steps: of the last point, and of the last that was told
         self._thread: Thread | None = None
         self._condition = Condition()
         self._at = _Progress()
@@ -86,7 +99,7 @@ class Courier:
         self,
         folder: RunFolder | None,
         about: Callable[[], About],
-        points: Sequence[Point] = (),
+        points: Sequence[Point] | Spool = (),
         *,
         once: bool = False,
     ) -> None:
@@ -95,7 +108,8 @@ class Courier:
         Args:
             folder: has `tracking.json`; None keeps nothing.
             about: makes what the run begins with; not called where it began earlier.
-            points: all that are committed; those that were told are passed over.
+            points: all that are committed; those that were told are passed over. With a spool,
+                points that wait for long are read from there, and the memory stays as it is.
             once: whether the first call that nobody answers is the last.
         """
         known = (folder.read(TRACKING) if folder is not None else None) or {}
@@ -115,8 +129,14 @@ class Courier:
             told = About.from_dict(known["about"]) if "about" in known else _with_key(about())
             self._keep({**known, **address, "about": asdict(told)})
             self._put(_Item(partial(self._begin, told)))
+        self._told = known.get("told", -1)
+        if isinstance(points, Spool):
+            self._spool, self._latest = points, points.last
+            if points.last > self._told:
+                self._put(_Item(self._empty, is_spool=True))
+            points = ()
         for point in points:
-            if point.step > known.get("told", -1):
+            if point.step > self._told:
                 self.log(point)
         self._thread = Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
@@ -147,7 +167,12 @@ class Courier:
 
     def log(self, point: Point) -> None:
         """Tell metrics, later."""
-        self._put(_Item(partial(self._log, point)))
+        with self._condition:
+            self._latest, items = point.step, self._at.items
+            if self._spool is not None and items and items[-1].is_spool:
+                return  # it is told with the others
+        is_spool = self._spool is not None and len(items) >= MOST_WAITING
+        self._put(_Item(self._empty if is_spool else partial(self._log, point), is_spool))
 
     def finish(
         self, status: str, ending: Ending | None = None, seconds: float | None = None
@@ -207,11 +232,14 @@ class Courier:
             except Exception as error:  # noqa: BLE001 (kept, and reported by `finish`)
                 if self._failed(error):
                     break
+                if item.is_spool:  # it cannot be read
+                    self._told = self._latest
             else:
                 self._done(kept)
                 pause = PAUSES[0]
             with self._condition:
-                self._at.items.popleft()
+                if not item.is_spool or self._told >= self._latest:
+                    self._at.items.popleft()
         with self._condition:
             self._at.is_over = True
             self._condition.notify_all()
@@ -260,7 +288,26 @@ class Courier:
 
     def _log(self, point: Point, *, is_last: bool = False) -> dict[str, Any] | None:
         self._tracker.log(point.metrics, point.step, point.timestamp_ms)
-        return None if is_last else {**self._known, "told": point.step}
+        if is_last:
+            return None
+        self._told = point.step
+        return {**self._known, "told": point.step}
+
+    def _empty(self) -> None:
+        """Tell all that the spool has and that was not told."""
+        assert self._spool is not None, "nothing is put so without a spool"
+        latest = self._latest
+        for point in self._spool.after(self._told):
+            try:
+                kept = self._log(point)
+            except StoreDownError:
+                raise
+            except Exception as error:  # noqa: BLE001 (kept, and reported by `finish`)
+                self._told = point.step
+                self._failed(error)
+            else:
+                self._done(kept)
+        self._told = max(self._told, latest)
 
     def _call(self, name: str, argument: Any) -> None:
         getattr(self._tracker, name)(argument)

@@ -19,6 +19,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -37,7 +38,7 @@ from evoprompt.scoring.engine import TokenScores
 from evoprompt.scoring.gradient import Exchange
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
-_PARTS = re.compile(r"\n+|[^\s]+|[ \t]+")
+_PARTS = re.compile(r"\n| ?[^ \n]+| +")
 EXAMPLES = 4
 
 
@@ -52,7 +53,10 @@ class WordTokenizer:
         self, texts: Sequence[str], *, add_special_tokens: bool = True
     ) -> list[tuple[int, ...]]:
         """Return the token ids of each text."""
-        return [tuple(map(_token, _PARTS.findall(text))) for text in texts]
+        return [
+            tuple(token for line in text.splitlines(keepends=True) for token in _tokens(line))
+            for text in texts
+        ]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the numbers: nobody reads them."""
@@ -63,8 +67,11 @@ class WordTokenizer:
         return frozenset()
 
 
-def _token(part: str) -> int:
-    return 1 if part.startswith("\n") else 2 + crc32(part.encode()) % 50_000
+@lru_cache(4096)
+def _tokens(line: str) -> Tokens:
+    return tuple(
+        1 if part == "\n" else 2 + crc32(part.encode()) % 50_000 for part in _PARTS.findall(line)
+    )
 
 
 class InstantExecutor:
@@ -188,6 +195,7 @@ def settings(generations: int, further: Iterable[str] = ()) -> list[str]:
         "workers.backend=experiments.benchmarks.nights:InstantBackend",
         "fitness.calibration=off",
         "evolution.children=2",
+        "evolution.max_demonstrations=4",
         "evolution.examples.first=null",
         "evolution.racing.method=off",
         f"evolution.generations={generations}",

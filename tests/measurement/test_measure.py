@@ -20,8 +20,8 @@ from evoprompt.jobs.evolve.folder import (
     MEASUREMENTS,
     EvolveFolder,
     lineage_line,
-    measurement_line,
 )
+from evoprompt.jobs.evolve.measurement_lines import measurement_line
 from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.requests import tokenize

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from evoprompt.backends.local import LocalExecutor
 from evoprompt.examples import Example, Move
-from evoprompt.jobs.evolve.folder import measurement_line, measurement_of
+from evoprompt.jobs.evolve.measurement_lines import measurement_line, measurement_of
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.moves import Told, with_moves
 from evoprompt.measurement.units import Wanted

@@ -20,7 +20,8 @@ from evoprompt.fitness.self_evaluation import verdict_log_likelihood
 from evoprompt.fitness.traits import case_traits, evaluate
 from evoprompt.jobs.evolve.build import build
 from evoprompt.jobs.evolve.config import load_config
-from evoprompt.jobs.evolve.folder import EvolveFolder, measurement_line
+from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.jobs.evolve.measurement_lines import measurement_line
 from evoprompt.jobs.evolve.page import history_of
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.measurement.measure import Measurer

@@ -286,3 +286,27 @@ def test_tracking_that_is_off_leaves_what_is_known_of_an_earlier_part(folder: Ru
         assert courier.finish("FINISHED", ENDING) is None
         assert kept(folder) == content
     assert not caplog.records
+
+
+def test_a_store_that_is_down_for_long_costs_no_memory_and_is_told_all_in_the_end(
+    folder: RunFolder,
+):
+    """2,000 points come while nobody answers; at most `MOST_WAITING` of them wait in memory."""
+    store, made = Store(0), []
+    courier = Courier(store.tracker())
+
+    def after(step: int):
+        return (point for point in list(made) if point.step > step)
+
+    courier.open(folder, lambda: ABOUT, module.Spool(-1, after))
+    for step in range(2_000):
+        made.append(Point({"m": 1.0}, step, step))
+        courier.log(made[-1])
+        assert len(courier._at.items) <= module.MOST_WAITING + 2
+    store.left = float("inf")
+    for step in range(2_000, 2_100):
+        made.append(Point({"m": 1.0}, step, step))
+        courier.log(made[-1])
+    assert courier.finish("FINISHED", ENDING) is None
+    steps = [what[1] for what in store.heard if what[0] == "log" and what[3][0] == "m"]
+    assert steps == list(range(2_100))

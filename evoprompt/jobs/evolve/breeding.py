@@ -11,7 +11,6 @@ from evoprompt.evolution.adaptation import adapted
 from evoprompt.evolution.engine import Strategy, found
 from evoprompt.evolution.islands import ask, mating_chances, vary
 from evoprompt.evolution.knowledge import informed
-from evoprompt.evolution.novelty import known_as
 from evoprompt.evolution.racing import going_on
 from evoprompt.evolution.restart import fittest, newcomers, restarted
 from evoprompt.evolution.strategy_genes import mean_rates
@@ -20,7 +19,6 @@ from evoprompt.jobs.evolve.build import Parts
 from evoprompt.jobs.evolve.champion import finalists, pick_baseline
 from evoprompt.jobs.evolve.experience import experienced
 from evoprompt.jobs.evolve.journal import Journal
-from evoprompt.jobs.evolve.learning import longest_prompt
 from evoprompt.jobs.evolve.record import UNSTEERED, Steering
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Brood, State
@@ -71,7 +69,7 @@ def next_brood(
 def left_of(parts: Parts, journal: Journal, new: Sequence[Policy] = ()) -> int | None:
     """Return what the budget leaves to the search, where new policies may become finalists."""
     pool, baseline = [*finalists(parts, journal), *new], pick_baseline(parts, journal)
-    return parts.costs.left(journal.ledger, pool, baseline, longest_prompt(journal))
+    return parts.costs.left(journal.ledger, pool, baseline, journal.longest_prompt)
 
 
 def _bred(
@@ -88,12 +86,11 @@ def _bred(
     config = strategy.config
     chooses = surrogate is not None and surrogate.r_squared > config.surrogate.least_r2
     proposed = children * config.surrogate.pool if chooses else children
-    seen = {known_as(p, config.novelty) for p in journal.policies.values()}
     matings = ask(state, strategy, proposed)
     pick = None
     if surrogate is not None and chooses:
         pick = _picker(surrogate, journal, state, children)
-    brood = vary(state, matings, strategy, seen, parts.costs.fits, pick)
+    brood = vary(state, matings, strategy, journal.measured, parts.costs.fits, pick)
     chances = None if chooses else mating_chances(state, matings, strategy)
     rates = _rates(state, strategy)
     r_squared = None if surrogate is None else surrogate.r_squared

@@ -229,7 +229,8 @@ class Costs(Weights):
             further: of so many, how many go on at most; by default all.
             before: policies whose evaluators were asked already.
         """
-        asked = {evaluator_of(policy).policy_id for policy in before}
+        judges = self._measurer.wanted.verdicts
+        asked = {evaluator_of(policy).policy_id for policy in before} if judges else set()
         new = {e.policy_id: e for e in map(evaluator_of, policies) if e.policy_id not in asked}
         total, num = 0, len(policies)
         for end in rungs or (len(self._task.fitness),):

@@ -4,8 +4,10 @@ that neither the search nor the choice of the champion (`champion`) has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +43,18 @@ from evoprompt.records import Example, LabelScores, State
 from evoprompt.recurrence.evaluator import EvaluatorCounts
 from evoprompt.store.folder import TRACKING
 
+#: Policies that the search measured of which its luck is estimated, at most.
+TRUSTED = 4096
 RANKED = ("fitness", "accuracy")  #: traits by example whose ranks are compared
 
 
-def _searched(parts: Parts, journal: Journal) -> dict[str, tuple[LabelScores, ...]]:
-    """Return what the search measured, by policy id, where answers are calibrated by it."""
+def _searched(
+    parts: Parts, journal: Journal, policy_ids: Iterable[str]
+) -> dict[str, tuple[LabelScores, ...]]:
+    """Return what the search measured of policies, by id, where answers are calibrated by it."""
     if not parts.calibrator.is_used:
         return {}
-    return {policy_id: (s,) for policy_id, s in journal.scores.items()}
+    return {policy_id: (journal.scores[policy_id],) for policy_id in policy_ids}
 
 
 def summarize(
@@ -90,7 +96,7 @@ def summarize(
             kind=parts.fitness.name,
             first=max(starting),
             last=max(m.evaluation.fitness for m in state.members),
-            best=max(e.fitness for e in evaluations.values()),
+            best=journal.measured.best_fitness,
         ),
         test=found.test,
         evaluator=_evaluators(parts, both),
@@ -124,18 +130,32 @@ def _trust(parts: Parts, journal: Journal, champion: Policy, tested: LabelScores
     def measured(policy: Policy, cases: Sequence[float] | NDArray[np.float64]) -> Floats:
         return np.asarray(cases) + parts.handicap(policy, len(cases))
 
-    found = journal.evaluations.items()
-    searched = {p: measured(journal.policies[p], e.case_fitness).tolist() for p, e in found}
+    ids = _spread(journal, champion.policy_id)
+    found = {p: journal.evaluations[p] for p in ids}
+    searched = {p: measured(journal.policies[p], e.case_fitness) for p, e in found.items()}
     on_test = None if tested is None else measured(champion, case_fitness(parts, champion, tested))
-    ranks = fitness_ranks(*_ranked_cases(journal), parts.config.seed, parts.config.final.alpha)
-    return trust_of(searched, champion.policy_id, on_test, ranks)
+    cases = _ranked_cases(journal, ids)
+    ranks = fitness_ranks(*cases, parts.config.seed, parts.config.final.alpha)
+    trust = trust_of(searched, champion.policy_id, on_test, ranks)
+    return replace(trust, num_scored=len(journal.evaluations))
 
 
-def _ranked_cases(journal: Journal) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return fitness and accuracy by example of the policies that met at least as many examples as
-    half of all did, on so many: shape (policy, example) each.
+def _spread(journal: Journal, champion: str) -> list[str]:
+    """Return the ids of all policies, in order of measurement; of more than `TRUSTED` evenly spread
+    ones and the champion: what is estimated of the spread of many is known well by so many.
     """
-    met = {p: len(found.case_fitness) for p, found in journal.evaluations.items()}
+    step = ceil(len(journal.evaluations) / TRUSTED)
+    ids = list(islice(journal.evaluations, 0, None, step))
+    return ids if champion in ids else [*ids, champion]
+
+
+def _ranked_cases(
+    journal: Journal, ids: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return fitness and accuracy by example of those of these policies that met at least as many
+    examples as half of them did, on so many: shape (policy, example) each.
+    """
+    met = {p: len(journal.evaluations[p].case_fitness) for p in ids}
     num = sorted(met.values(), reverse=True)[(len(met) - 1) // 2]
     cases = [journal.cases_on(p, num) for p in met if met[p] >= num]
     fitness, accuracy = (np.stack([c[name] for c in cases]) for name in RANKED)
@@ -164,7 +184,8 @@ def held_out(
     """Return the test of two policies, by their ids and scores as they were measured; each is
     calibrated by what the search measured of it, and what was measured beside.
     """
-    calibrator, config, searched = parts.calibrator, parts.config, _searched(parts, journal)
+    calibrator, config = parts.calibrator, parts.config
+    searched = _searched(parts, journal, (first, last))
     learned = {p: (*searched.get(p, ()), *beside[p]) for p in (first, last)}
     scores = {p: calibrator.applied(learned[p], s) for p, s in raw.items()}
 

@@ -185,7 +185,7 @@ class Trust:
 
 
 def trust_of(
-    searched: Mapping[str, Sequence[float]],
+    searched: Mapping[str, Sequence[float] | Floats],
     champion: str,
     tested: Floats | None,
     ranks: RankCorrelation | None,

@@ -4,9 +4,9 @@ them count.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,13 +17,16 @@ from evoprompt.config.sections import with_absolute_paths
 from evoprompt.dynamics.population import Births, generations
 from evoprompt.dynamics.remeasured import with_parents
 from evoprompt.jobs.evolve.config import Config, check_config
+from evoprompt.jobs.evolve.measurement_lines import measurement_line, measurement_of
 from evoprompt.jobs.evolve.predictions import PREDICTIONS, Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.policy import Policy
 from evoprompt.records import Birth, Evaluation, LabelScores, LineageEntry, Member, Rung, State
+from evoprompt.selection.base import Expectation
 from evoprompt.store.folder import CONFIG, SUMMARY, RunFolder
 from evoprompt.store.form import in_form
 from evoprompt.store.ledger import Ledger
+from evoprompt.store.lines import Place
 
 LINEAGE, GENERATIONS, MEASUREMENTS = "lineage.jsonl", "generations.jsonl", "measurements.jsonl"
 
@@ -72,9 +75,9 @@ class EvolveFolder(RunFolder):
         measured: Iterable[LabelScores],
         ledger: Ledger,
         looked: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
-    ) -> None:
-        """Append a generation to the files, then make it count by replacing the checkpoint.
-        `looked` has what was measured beside the examples, by file.
+    ) -> list[Place]:
+        """Append a generation to the files, then make it count by replacing the checkpoint; return
+        where the measurements are. `looked` has what was measured beside the examples, by file.
         """
         lines: dict[str, Sequence[Mapping[str, Any]]] = {
             LINEAGE: [lineage_line(e) for e in entries],
@@ -89,7 +92,7 @@ class EvolveFolder(RunFolder):
             **state_dict(state),
             "ledger": ledger.to_dict(),
         }
-        self.commit_lines(lines, content)
+        return self.commit_lines(lines, content)[MEASUREMENTS]
 
     def restore(self) -> Checkpoint | None:
         """Cut off what was never committed; return the checkpoint, or None where no generation was
@@ -123,19 +126,66 @@ class EvolveFolder(RunFolder):
 
     def births(self) -> Iterator[Births]:
         """Yield each generation as arrays, with the chances that selection gave to each birth."""
-        chances = {
-            line["generation"] - 1: line.get("parent_selection") for line in self.lines(GENERATIONS)
-        }
-        before: Births | None = None
-        for births in generations(self.lines(LINEAGE)):
-            told = chances.get(births.generation - 1) or {}
-            if before is not None and told.get("remeasured"):
-                births = with_parents(before, births, told["remeasured"])
-            known, before = chances.get(births.generation), births
+        yield from told_births(
+            generations(self.committed(LINEAGE)), self.committed(GENERATIONS), None
+        )
+
+    def founders(self) -> list[str]:
+        """Return the policy ids of the births of generation 0, of a folder that was restored."""
+        rows = (row for _, row in self.placed_lines(LINEAGE))
+        return [row["policy_id"] for row in takewhile(lambda r: r["generation"] == 0, rows)]
+
+    def first_measurements(self, policy_ids: Iterable[str]) -> dict[str, LabelScores]:
+        """Return the first measurement of each of these policies, by id, of a folder that was
+        restored; they stand first in their file.
+        """
+        lacking, found = set(policy_ids), dict[str, LabelScores]()
+        for _, row in self.placed_lines(MEASUREMENTS) if lacking else ():
+            if row["policy_id"] in lacking:
+                lacking.remove(row["policy_id"])
+                found[row["policy_id"]] = measurement_of(row)
+            if not lacking:
+                break
+        return found
+
+    def measured_since(
+        self, begin: Mapping[str, int], known: Mapping[str, Policy]
+    ) -> Iterator[tuple[Policy, LabelScores, Place]]:
+        """Yield what was measured since the files had so many bytes, of a folder that was restored,
+        and where each line is. `known` has by id the policies that were measured before, and those
+        that were yielded.
+        """
+        births = (row for _, row in self.placed_lines(LINEAGE, begin[LINEAGE]))
+        born: dict[str, Mapping[str, Any]] = {}
+        for place, row in self.placed_lines(MEASUREMENTS, begin[MEASUREMENTS]):
+            name = row["policy_id"]
+            if name in known:
+                yield known[name], measurement_of(row), place
+                continue
+            while name not in born and (birth := next(births, None)) is not None:
+                if birth["policy_id"] not in known:
+                    born[birth["policy_id"]] = birth["policy"]
+            yield Policy.from_dict(born.pop(name)), measurement_of(row), place
+
+    def births_since(
+        self, begin: Mapping[str, int], parents: Mapping[str, int]
+    ) -> Iterator[tuple[Births, Expectation | None]]:
+        """Yield each generation since the files had so many bytes, of a folder that was restored,
+        and how likely each member of the one before was to be a parent, as `generations.jsonl` has
+        it. `parents` as of `generations`.
+        """
+        rows = (row for _, row in self.placed_lines(LINEAGE, begin[LINEAGE]))
+        lines = (line for _, line in self.placed_lines(GENERATIONS, begin[GENERATIONS]))
+        for births, line in zip(generations(rows, parents), lines, strict=True):
+            told = line.get("parent_selection") or {}
+            known = told.get("probability")
             yield (
-                births.with_chances(known["probability"], known["filling"], known["num_slots"])
-                if known
-                else births
+                births,
+                None
+                if known is None
+                else Expectation(
+                    np.array(known), told["how"], None, told["filling"], told["num_slots"]
+                ),
             )
 
     def generations(self) -> list[GenerationLine]:
@@ -181,6 +231,40 @@ class EvolveFolder(RunFolder):
             known = found.get(policy_id)
             found[policy_id] = scores if known is None else known.joined(scores)
         return found
+
+
+def told_births(
+    births: Iterable[Births], lines: Iterable[Mapping[str, Any]], before: Births | None
+) -> Iterator[Births]:
+    """Yield generations with what their lines tell of them: what parents are worth on the examples
+    that the next was measured on first, and the chances that selection gave to each birth, of which
+    the line of the next generation tells.
+
+    Args:
+        births: generation after generation.
+        lines: of `generations.jsonl` for the same, a line or several for each.
+        before: the generation before the first; None where there is none.
+    """
+    told: dict[int, Mapping[str, Any]] = {}
+    rest = iter(lines)
+    waiting: Births | None = None
+    for each in births:
+        while each.generation not in told and (line := next(rest, None)) is not None:
+            told[line["generation"]] = line.get("parent_selection") or {}
+        known = told.pop(each.generation, {})
+        if waiting is not None:
+            yield _with_told_chances(waiting, known)
+        if before is not None and known.get("remeasured"):
+            each = with_parents(before, each, known["remeasured"])
+        waiting = before = each
+    if waiting is not None:
+        yield waiting
+
+
+def _with_told_chances(births: Births, told: Mapping[str, Any]) -> Births:
+    if not told:
+        return births
+    return births.with_chances(told["probability"], told["filling"], told["num_slots"])
 
 
 def with_examples(config: Config, folder: Path, examples: Sequence[Mapping[str, Any]]) -> Config:
@@ -234,104 +318,6 @@ def lineage_line(entry: LineageEntry) -> dict[str, object]:
         "policy": birth.policy.to_dict(),
         "survival_probability": entry.survival_probability,
     }
-
-
-def measurement_line(scores: LabelScores) -> dict[str, object]:
-    """Return one policy's scores as `measurements.jsonl` has them; absent candidates have null for
-    -inf.
-    """
-
-    def plain(values: np.ndarray) -> list[list[float | None]]:
-        return [[float(v) if np.isfinite(v) else None for v in row] for row in values[0]]
-
-    [policy_id] = scores.policy_ids
-    return {
-        "policy_id": policy_id,
-        "example_ids": list(scores.example_ids),
-        "gold": scores.gold.tolist(),
-        "log_likelihood": plain(scores.log_likelihood),
-        "num_tokens": scores.num_tokens[0].tolist(),
-        "num_bytes": scores.num_bytes[0].tolist(),
-        "is_greedy": scores.is_greedy[0].tolist(),
-        "prior": plain(scores.prior) if scores.prior is not None else None,
-        "prompt_cross_entropy": scores.prompt_cross_entropy.tolist()
-        if scores.prompt_cross_entropy is not None
-        else None,
-        "verdict": scores.verdict[0].tolist() if scores.verdict is not None else None,
-        **({"features": _packed(scores.features)} if scores.features is not None else {}),
-        **({"moves": _moves_list(scores.moves[0])} if scores.moves is not None else {}),
-        **({"said": _moves_list(scores.said[0])} if scores.said is not None else {}),
-        **_written_dict(scores),
-    }
-
-
-def _moves_list(moves: np.ndarray) -> list[list[float]]:
-    """Return the log-likelihood of each move of each path."""
-    return [row[~np.isnan(row)].tolist() for row in moves]
-
-
-def _moves_array(rows: list[list[float]]) -> np.ndarray:
-    """Return the moves of `_moves_list`, shape (1, example, move)."""
-    moves = np.full((1, len(rows), max(map(len, rows))), np.nan)
-    for place, row in enumerate(rows):
-        moves[0, place, : len(row)] = row
-    return moves
-
-
-def _written_dict(scores: LabelScores) -> dict[str, object]:
-    """Return one policy's written answers with their grades, where there are any."""
-    if scores.written is None or scores.grade is None or scores.feedback is None:
-        return {}
-    values = {"written": scores.written[0].tolist(), "grade": scores.grade[0].tolist()}
-    feedback = scores.feedback[0].tolist()
-    return {**values, **({"feedback": feedback} if any(feedback) else {})}
-
-
-def measurement_of(row: Mapping[str, Any]) -> LabelScores:
-    """Return the scores of a line of `measurements.jsonl`."""
-
-    def array(values: list[list[float | None]]) -> np.ndarray:
-        return np.array([[[-np.inf if v is None else v for v in example] for example in values]])
-
-    return LabelScores(
-        policy_ids=(row["policy_id"],),
-        example_ids=tuple(row["example_ids"]),
-        gold=np.array(row["gold"]),
-        log_likelihood=array(row["log_likelihood"]),
-        num_tokens=np.array([row["num_tokens"]]),
-        num_bytes=np.array([row["num_bytes"]]),
-        is_greedy=np.array([row["is_greedy"]]),
-        prior=array(row["prior"]) if row["prior"] is not None else None,
-        prompt_cross_entropy=np.array(row["prompt_cross_entropy"])
-        if row.get("prompt_cross_entropy") is not None
-        else None,
-        verdict=np.array([row["verdict"]]) if row.get("verdict") is not None else None,
-        features=_unpacked(row["features"], len(row["gold"])) if "features" in row else None,
-        moves=_moves_array(row["moves"]) if "moves" in row else None,
-        said=_moves_array(row["said"]) if "said" in row else None,
-        written=_texts(row["written"]) if "written" in row else None,
-        grade=np.array([row["grade"]], dtype=np.float64) if "written" in row else None,
-        feedback=_texts(row.get("feedback") or [""] * len(row["gold"]))
-        if "written" in row
-        else None,
-    )
-
-
-def _texts(texts: Sequence[str]) -> np.ndarray:
-    return np.array([texts], dtype=object)
-
-
-def _packed(features: np.ndarray) -> str:
-    """Return one policy's features as text: little-endian numbers of 16 bits in base 64, example
-    after example.
-    """
-    return b64encode(features.astype("<f2").tobytes()).decode()
-
-
-def _unpacked(text: str, num_examples: int) -> np.ndarray:
-    """Return the features of `_packed`, shape (1, example, word)."""
-    values = np.frombuffer(b64decode(text, validate=True), "<f2").astype(np.float64)
-    return values.reshape(1, num_examples, -1)
 
 
 def _birth_dict(birth: Birth) -> dict[str, object]:

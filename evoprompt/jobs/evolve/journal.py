@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
 from evoprompt.config.evolution import SelectionConfig, StopConfig
 from evoprompt.dynamics.account import GenerationAccount, PriceAccount
 from evoprompt.dynamics.cases import Cases
-from evoprompt.dynamics.history import History
+from evoprompt.dynamics.follower import Follower
 from evoprompt.dynamics.population import Births
+from evoprompt.evolution.adaptation import LOOKED_BACK, RATES
 from evoprompt.evolution.headroom import has_ceased
-from evoprompt.jobs.evolve.folder import EvolveFolder
+from evoprompt.evolution.novelty import known_as
+from evoprompt.jobs.evolve.build import Parts
+from evoprompt.jobs.evolve.folder import APPENDED, EvolveFolder
+from evoprompt.jobs.evolve.measured import EVERY, LEAST_KEPT, Measured, View
 from evoprompt.jobs.evolve.record import ParentSelection
 from evoprompt.policy import Policy
+from evoprompt.recent import Recent
 from evoprompt.records import RESTART, Brood, Evaluation, LabelScores
 from evoprompt.selection.base import Expectation
 from evoprompt.selection.elites import Archive, archive_of
@@ -25,54 +33,94 @@ from evoprompt.store.ledger import Ledger
 RESIDUAL_LIMIT = 1e-12
 
 
-@dataclass(slots=True)
 class Journal:
-    """The run's memory. All of it can be read back from the run folder."""
+    """The run's memory. All of it can be read back from the run folder; what was used last is kept,
+    so a run may be longer than memory.
 
-    folder: EvolveFolder
-    ledger: Ledger
-    #: a policy, and its scores on the first examples -> what it is worth there
-    interpret: Callable[[Policy, LabelScores], tuple[Evaluation, Cases]]
-    policies: dict[str, Policy] = field(default_factory=dict)  #: by policy id
-    #: by policy id, in order of measurement, on the first examples: nothing is scored twice
-    scores: dict[str, LabelScores] = field(default_factory=dict)
-    #: by policy id, of all that was measured of it
-    evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    unwritten: list[LabelScores] = field(default_factory=list)  #: since the last commit
-    #: the fittest member after each generation, by policy id
-    bests: list[str] = field(default_factory=list)
-    begun: int = 0  #: the generation at which the population was begun, or begun anew
-    history: History = field(default_factory=History)  #: the dynamics so far
-    least: float | None = None  #: the fitness of the worst founder on the first examples
-    residual_max: float = 0.0  #: the greatest absolute residual of Price's parts so far
-    _worth: dict[tuple[str, int], tuple[Evaluation, Cases]] = field(default_factory=dict)
+    Args:
+        folder: of the run.
+        ledger: what it has cost so far.
+        interpret: a policy, and its scores on the first examples -> what it is worth there.
+        known_as: a policy -> what it is looked up as among those that were measured.
+        keep: policies that are kept in memory.
+        patience: generations that the run looks back to judge whether its best still gains.
+        gains: generations of which it remembers what births gained.
+    """
+
+    def __init__(
+        self,
+        folder: EvolveFolder,
+        ledger: Ledger,
+        interpret: Callable[[Policy, LabelScores], tuple[Evaluation, Cases]],
+        *,
+        known_as: Callable[[Policy], str] = attrgetter("policy_id"),
+        keep: int = LEAST_KEPT,
+        patience: int = 0,
+        gains: int = 0,
+    ) -> None:
+        self.folder = folder
+        self.ledger = ledger
+        self.interpret = interpret
+        self.known_as = known_as
+        self.measured = Measured(folder.path, keep)
+        self.policies = View(self.measured, self.measured.policy)  #: by policy id
+        #: by policy id, in order of measurement, on the first examples: nothing is scored twice
+        self.scores = View(self.measured, self.measured.scores)
+        #: by policy id, of all that was measured of it
+        self.evaluations = View(self.measured, self._evaluation)
+        #: the fittest member after each of the last generations, by policy id
+        self.bests: deque[str] = deque(maxlen=patience + 1)
+        self.since = 0  #: generations since the population was begun, or begun anew
+        self.history = Follower(gains)  #: the dynamics as they go
+        self.least: float | None = None  #: the fitness of the worst founder on the first examples
+        self.residual_max = 0.0  #: the greatest absolute residual of Price's parts so far
+        self.longest_prompt = 0  #: tokens of the longest prompt before an input that was measured
+        self.generation = -1  #: the last that is explained
+        self._worth: Recent[tuple[str, int], tuple[Evaluation, Cases]] = Recent(
+            4 * max(keep, LEAST_KEPT)
+        )
 
     def enter(self, policy: Policy, scores: LabelScores) -> None:
         """Remember the scores of a policy on the examples that follow those it was measured on."""
-        policy_id = policy.policy_id
-        known = self.scores.get(policy_id)
-        self.policies[policy_id] = policy
-        self.scores[policy_id] = scores if known is None else known.joined(scores)
-        self.unwritten.append(scores)
-        self.evaluations[policy_id] = self.worth(policy_id, self.num_measured(policy))[0]
+        self.measured.enter(policy, scores, self.known_as(policy))
+        evaluation = self._evaluation(policy.policy_id)
+        self.measured.rate(policy.policy_id, evaluation.fitness)
+        tokens = int(evaluation.traits.get("prompt_tokens", 0))
+        self.longest_prompt = max(self.longest_prompt, tokens)
+
+    @property
+    def unwritten(self) -> Sequence[LabelScores]:
+        """What was entered since the last commit."""
+        return self.measured.unwritten
+
+    def committed(self, places: Sequence[tuple[int, int]]) -> None:
+        """Hear that all so far is committed, and where the lines of the measurements are; every so
+        often, keep what a resume goes on from.
+        """
+        self.measured.written(places)
+        if self.generation % EVERY == 0:
+            self.keep()
+
+    def _evaluation(self, policy_id: str) -> Evaluation:
+        return self.worth(policy_id, self.measured.num_examples(policy_id))[0]
 
     def num_measured(self, policy: Policy) -> int:
         """Return on how many examples a policy was measured."""
-        known = self.scores.get(policy.policy_id)
-        return 0 if known is None else len(known.example_ids)
+        return self.measured.num_examples(policy.policy_id)
 
     def worth(self, policy_id: str, num: int) -> tuple[Evaluation, Cases]:
         """Return what a policy is worth on the first `num` examples, and by example."""
-        key = policy_id, num
-        if key not in self._worth:
+
+        def found() -> tuple[Evaluation, Cases]:
             policy, scores = self.policies[policy_id], self.scores[policy_id].first(num)
-            self._worth[key] = self.interpret(policy, scores)
-        return self._worth[key]
+            return self.interpret(policy, scores)
+
+        return self._worth.get((policy_id, num), found)
 
     def unscored(self, brood: Brood) -> list[Policy]:
         """Return the brood's policies that were never scored, each once."""
         policies = dict.fromkeys(birth.policy for birth in brood.births)
-        return [policy for policy in policies if policy.policy_id not in self.evaluations]
+        return [policy for policy in policies if policy.policy_id not in self.policies]
 
     def explain(
         self, births: Births, chances: Expectation | None = None
@@ -95,10 +143,12 @@ class Journal:
         self._check_price(births, account.price)
         fitness = np.where(births.selected, births.trait("fitness"), -np.inf)
         if births.is_operator(RESTART).any():
-            self.begun = len(self.bests)
+            self.since = 0
         if self.least is None:
             self.least = float(births.first.trait("fitness").min())
         self.bests.append(births.policy_ids[int(fitness.argmax())])
+        self.since += 1
+        self.generation = births.generation
         return account, how
 
     def archive(self, births: Births, survival: SelectionConfig) -> Archive | None:
@@ -116,7 +166,7 @@ class Journal:
         """Return whether the best member gains nothing more (`evolution.headroom.has_ceased`)."""
         if not stop.patience:
             return False
-        last = self.bests[-1 - stop.patience :]
+        last = list(self.bests)[-1 - stop.patience :]
         num = min((self.num_measured(self.policies[p]) for p in last), default=0)
         cases = [self.cases_on(p, num)["fitness"] for p in last]
         return has_ceased(cases, stop.patience, stop.smallest_gain)
@@ -125,9 +175,9 @@ class Journal:
         """Return whether the best member has gained nothing over so many generations of the
         population as it was begun, on the examples that both bests met; never with 0.
         """
-        last = self.bests[self.begun :][-1 - patience :]
-        if not patience or len(last) <= patience:
+        if not patience or self.since <= patience:
             return False
+        last = list(self.bests)[-1 - patience :]
         before, now = self.policies[last[0]], self.policies[last[-1]]
         return self.best_of([before, now]) is before
 
@@ -146,26 +196,20 @@ class Journal:
         """Return the traits of a policy that are means over examples, on the first `num`, shape
         (example,) each; None stands for all.
         """
-        known = len(self.scores[policy_id].example_ids)
-        return self.worth(policy_id, known if num is None else num)[1]
+        known = self.measured.num_examples(policy_id) if num is None else num
+        return self.worth(policy_id, known)[1]
 
-    def ranked(self) -> list[Policy]:
-        """Return every policy that was measured on the most examples, the fittest first; ties in
-        order of id.
+    def ranked(self, limit: int | None = None) -> list[Policy]:
+        """Return the policies that were measured on the most examples, the fittest first; ties in
+        order of id; no more than `limit`.
         """
-        most = max(map(self.num_measured, self.policies.values()), default=0)
-        found = {
-            p: self.evaluations[p].fitness
-            for p, policy in self.policies.items()
-            if self.num_measured(policy) == most
-        }
-        return [self.policies[p] for p in sorted(found, key=lambda p: (-found[p], p))]
+        return [self.policies[policy_id] for policy_id in self.measured.fittest(limit)]
 
     def compared(self) -> dict[Policy, float]:
         """Return the fitness of every policy that was scored, on the examples that all of them were
-        measured on.
+        measured on: for those who cannot do with less.
         """
-        num = min(map(self.num_measured, self.policies.values()))
+        num = self.measured.least_examples
         return {policy: self.worth(p, num)[0].fitness for p, policy in self.policies.items()}
 
     def best_of(self, policies: Sequence[Policy]) -> Policy:
@@ -184,3 +228,54 @@ class Journal:
                     f"{births.generation}; please report this"
                 )
             self.residual_max = max(self.residual_max, abs(terms.residual))
+
+    def _snapshot(self) -> dict[str, Any]:
+        sizes = {name: (self.folder.path / name).stat().st_size for name in APPENDED}
+        return {
+            "generation": self.generation,
+            "sizes": sizes,
+            "digests": self.folder.digests(sizes),
+            "bests": list(self.bests),
+            "since": self.since,
+            "least": self.least,
+            "residual_max": self.residual_max,
+            "longest_prompt": self.longest_prompt,
+            "history": self.history.to_dict(),
+        }
+
+    def recall(self, generation: int) -> Mapping[str, int]:
+        """Go on from the last snapshot, where it is of the lines of this folder; return how much of
+        each file it has, bytes. Else begin anew, at 0. `generation` is the last of the folder.
+        """
+        found = self.measured.recall()
+        if found is not None and self.folder.digests(found["sizes"]) == found["digests"]:
+            self.bests.extend(found["bests"])
+            self.since, self.least = found["since"], found["least"]
+            self.residual_max = found["residual_max"]
+            self.longest_prompt = found["longest_prompt"]
+            self.generation = found["generation"]
+            self.history.resume(found["history"])
+            sizes: dict[str, int] = found["sizes"]
+            return sizes
+        self.measured.begin_anew(on_disk=generation >= EVERY)
+        return dict.fromkeys(APPENDED, 0)
+
+    def keep(self) -> None:
+        """Keep all so far for a resume; nothing of a run that is soon read again."""
+        if self.generation >= EVERY:
+            self.measured.save(self._snapshot())
+
+
+def journal_of(parts: Parts, folder: EvolveFolder, ledger: Ledger) -> Journal:
+    """Return the empty journal of a run; what it keeps follows from the configuration."""
+    evolution = parts.config.evolution
+    looks_back = evolution.surrogate.pool > 1 or evolution.adaptation.method in RATES
+    return Journal(
+        folder,
+        ledger,
+        parts.interpret,
+        known_as=partial(known_as, novelty=evolution.novelty),
+        keep=4 * (evolution.population + evolution.children) * evolution.islands.count,
+        patience=max(evolution.stop.patience, evolution.restart.patience),
+        gains=LOOKED_BACK if looks_back else 0,
+    )

@@ -22,11 +22,6 @@ PHASE = "calibration"
 CHOICE = 0.5
 
 
-def longest_prompt(journal: Journal) -> int:
-    """Return the tokens of the longest prompt before an input that was measured."""
-    return max(int(e.traits["prompt_tokens"]) for e in journal.evaluations.values())
-
-
 def learn_more(
     parts: Parts,
     journal: Journal,
@@ -50,7 +45,7 @@ def learn_more(
     if not parts.calibrator.is_used:
         return found
     more = {p: _more(parts, journal, p, validated[p.policy_id]) for p in both}
-    room = parts.costs.unspent(journal.ledger, list(both), longest_prompt(journal))
+    room = parts.costs.unspent(journal.ledger, list(both), journal.longest_prompt)
     paid = [champion] if parts.costs.is_logical else list(both)
 
     def over(num: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
 from threading import Thread
@@ -39,8 +40,8 @@ from evoprompt.jobs.evolve.folder import (
     lineage_line,
 )
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
-from evoprompt.jobs.evolve.journal import Journal
-from evoprompt.jobs.evolve.learning import CHOICE, learn_more, longest_prompt
+from evoprompt.jobs.evolve.journal import Journal, journal_of
+from evoprompt.jobs.evolve.learning import CHOICE, learn_more
 from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.preferring import record_preference
@@ -120,8 +121,9 @@ def run(
         if state is None:
             parts.costs.check_founders()
             observer.forecast(parts.costs.check_budget())
-    state = search(parts, journal, state, observer)
-    summary = _check_held_out(parts, state, journal, observer, info)
+    with closing(journal.measured):
+        state = search(parts, journal, state, observer)
+        summary = _check_held_out(parts, state, journal, observer, info)
     Thread(target=parts.close).start()  # Ray takes a second to end
     with journal.ledger.timed("report"):
         write_page(folder, summary)
@@ -131,6 +133,7 @@ def run(
     seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
     summary = replace(summary, seconds=seconds | {"total": round(sum(seconds.values()), 3)})
     folder.write(SUMMARY, summary.to_dict())
+    journal.measured.remove()
     return summary
 
 
@@ -161,11 +164,11 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
                 line = replace(line, shaping=shaping_line(births, shaped.strategy.bonus))
         with ledger.timed("commit"):
             looked = {n: of.take_lines() for n, of in _looking(parts).items()}
-            journal.folder.commit(state, entries, line, journal.unwritten, ledger, looked)
-            journal.unwritten.clear()
+            written = journal.folder.commit(state, entries, line, journal.unwritten, ledger, looked)
+            journal.committed(written)
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(point_of(line, config.tracking.detail))
-        observer.best(journal.ranked()[0])
+        observer.best(journal.ranked(1)[0])
         if observer.generation(line) is False:
             break
     assert state is not None, "the founders are always measured"
@@ -224,27 +227,33 @@ def _goes_on(config: Config, state: State, seconds: float) -> bool:
 
 
 def restore(parts: Parts, folder: EvolveFolder) -> tuple[Journal, State | None]:
-    """Return what an earlier part of this run left, or an empty journal and no state."""
+    """Return what an earlier part of this run left, or an empty journal and no state: the last
+    snapshot, and what was committed after it.
+    """
     checkpoint = folder.restore()
-    journal = Journal(folder, checkpoint.ledger if checkpoint else Ledger(), parts.interpret)
+    journal = journal_of(parts, folder, checkpoint.ledger if checkpoint else Ledger())
     if checkpoint is None:
+        journal.measured.remove()
         return journal, None
-    lineage, measured = folder.lineage(), folder.measurements()
-    policies = {e.member.birth.policy.policy_id: e.member.birth.policy for e in lineage}
-    founders = [e.member.birth.policy.policy_id for e in lineage if e.generation == 0]
     numbers = rungs_of(parts, _num_examples(parts, journal, None))
-    parts.calibrator.settle([measured[p].first(numbers[0]) for p in dict.fromkeys(founders)])
+    founders = list(dict.fromkeys(folder.founders()))
+    begin = journal.recall(checkpoint.state.generation)
+    first = folder.first_measurements(founders)
+    parts.calibrator.settle([first[p].first(numbers[0]) for p in founders])
     for name, looking in _looking(parts).items():
         looking.recall(folder.lines(name))
     if parts.side_effects is not None:
         parts.side_effects.settle(parts.task.given_policies[0], founders, folder)
-    for policy_id, scores in measured.items():
-        policy = policies[policy_id]
+    if parts.measurer.wanted.verdicts:
+        for policy_id, policy in journal.policies.items():
+            parts.measurer.recall_verdicts(policy, journal.scores[policy_id])
+    for policy, scores, place in folder.measured_since(begin, journal.policies):
         parts.measurer.recall_verdicts(policy, scores)
         journal.enter(policy, scores)
-    journal.unwritten.clear()
-    for births in folder.births():
-        journal.explain(births)
+        journal.measured.written([place])
+    for births, chances in folder.births_since(begin, journal.history.index):
+        journal.explain(births, chances)
+    journal.keep()
     return journal, checkpoint.state
 
 
@@ -264,7 +273,7 @@ def _check_held_out(
     measurer, ledger = parts.measurer.final, journal.ledger
     _level(parts, journal, observer)
     fittest, baseline = finalists(parts, journal), pick_baseline(parts, journal)
-    longest, share = longest_prompt(journal), CHOICE if parts.calibrator.is_used else 1.0
+    longest, share = journal.longest_prompt, CHOICE if parts.calibrator.is_used else 1.0
     candidates, examples = parts.costs.rest(fittest, baseline, ledger, longest, share)
     _look_at_finalists(parts, journal, candidates)
     observer.phase("validation", len(candidates))
@@ -298,7 +307,7 @@ def _level(parts: Parts, journal: Journal, observer: Observer) -> None:
     """Measure the baseline on as many examples as the fittest policy, if the budget has room: so
     that its calibration is no worse for having met fewer.
     """
-    baseline, best = pick_baseline(parts, journal), journal.ranked()[0]
+    baseline, best = pick_baseline(parts, journal), journal.ranked(1)[0]
     begin, num = (journal.num_measured(policy) for policy in (baseline, best))
     left = left_of(parts, journal)
     if begin < num and (left is None or parts.costs.of([baseline], (num,), begin=begin) <= left):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +20,7 @@ from evoprompt.policy import Policy
 from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
 from evoprompt.tracking.base import KIND, About, Dataset, Detail, Ending, Point
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
+from evoprompt.tracking.courier import SYNC_SECONDS, Courier, Spool, is_told
 from evoprompt.tracking.names import digest, flat_parameters
 from evoprompt.tracking.open import open_tracker
 from evoprompt.tracking.prompts import RegisteredPrompt, registered
@@ -38,14 +39,23 @@ def open_tracking(
         config: of the run.
         task: None is read where it is needed, and nobody is waited for.
     """
-    with in_form(folder.path / GENERATIONS):
-        points = [point_of(line, config.tracking.detail) for line in folder.generations()]
+    commit = folder.last_commit()
+    with in_form(folder.path):
+        last = -1 if commit is None else int(commit["generation"])
     courier.open(
         folder,
         lambda: about(folder, config, task or check_task(config)[0]),
-        points,
+        Spool(last, partial(points_after, folder, config.tracking.detail)),
         once=task is None,
     )
+
+
+def points_after(folder: EvolveFolder, detail: Detail, step: int) -> Iterator[Point]:
+    """Yield what a tracker is told of the committed generations after one."""
+    with in_form(folder.path / GENERATIONS):
+        begin = folder.place_of(GENERATIONS, lambda line: line["generation"] <= step)
+        for _, line in folder.placed_lines(GENERATIONS, begin):
+            yield point_of(GenerationLine.from_dict(line), detail)
 
 
 def sync(config: Config, folder: EvolveFolder) -> Exception | None:

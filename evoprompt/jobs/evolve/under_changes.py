@@ -22,7 +22,7 @@ from evoprompt.config.robustness import UnderChangesConfig
 from evoprompt.errors import UserError, nearest
 from evoprompt.fitness.base import Fitness
 from evoprompt.fitness.under_changes import Apply, Drop, drop_of
-from evoprompt.jobs.evolve.folder import measurement_line, measurement_of
+from evoprompt.jobs.evolve.measurement_lines import measurement_line, measurement_of
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.units import ANSWERS_ALONE, Weight
 from evoprompt.policy import Policy

@@ -16,6 +16,7 @@ from evoprompt.jobs.evolve.config import Config
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.units import Weight
 from evoprompt.policy import Policy
+from evoprompt.recent import Recent
 from evoprompt.records import Example
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.judge import evaluator_of, judgements
@@ -43,6 +44,8 @@ class Beside:
 
 #: The splits that a child is weighed on.
 SEEN = ("fitness", "validation")
+#: Weights that are remembered: founders', and those of the policies that were weighed last.
+KEPT = 4096
 #: Examples that are shown of those that cannot be scored.
 SHOWN = 3
 
@@ -64,7 +67,7 @@ class Weights:
         self._config = config
         self._task = task
         self._measurer = measurer
-        self._known: dict[tuple[str, str, bool, int, int | None], Weight | None] = {}
+        self._known: Recent[tuple[str, str, bool, int, int | None], Weight | None] = Recent(KEPT)
         self.is_logical = config.budget.logical_tokens is not None
         #: ids of what stands before the search: its test is weighed too
         self._founders = {p.policy_id for f in task.starting_policies for p in (f, evaluator_of(f))}
@@ -197,10 +200,13 @@ class Weights:
         return weight.logical if self.is_logical else weight.rows
 
     def _scorable(self, policy: Policy, split: str) -> bool:
-        judged = policy.evaluator is not None or self._measurer.wanted.verdicts
-        return self._weigh(policy, split) is not None and (
-            not judged or self._weigh(evaluator_of(policy), split, judging=True) is not None
-        )
+        if self._weigh(policy, split) is None:
+            return False
+        judge = evaluator_of(policy) if self._is_judged(policy) else None
+        return judge is None or self._weigh(judge, split, judging=True) is not None
+
+    def _is_judged(self, policy: Policy) -> bool:
+        return policy.evaluator is not None or self._measurer.wanted.verdicts
 
     def _weigh(
         self, policy: Policy, split: str, part: Part = WHOLE, *, judging: bool = False
@@ -208,17 +214,15 @@ class Weights:
         """Return the weight of a policy on a part of a split, or of an evaluator; None where it
         cannot be scored there.
         """
-        key = (policy.policy_id, split, judging, *part)
-        if key not in self._known:
+
+        def weigh() -> Weight | None:
             examples = self._examples(split, part, judging=judging)
-            weight = Weight(0, 0)
             try:
-                weight = self._of(split).weigh(policy, examples) if examples else weight
+                return self._of(split).weigh(policy, examples) if examples else Weight(0, 0)
             except UserError:
-                self._known[key] = None
-            else:
-                self._known[key] = weight
-        return self._known[key]
+                return None
+
+        return self._known.get((policy.policy_id, split, judging, *part), weigh)
 
     def _of(self, split: str) -> Measurer:
         """Return what measures a split."""
@@ -233,7 +237,9 @@ class Weights:
     def _misfits(self, policy: Policy, split: str) -> Iterator[tuple[str, str]]:
         """Yield the place of each example that cannot be scored, and why."""
         for judging, asked in ((False, policy), (True, evaluator_of(policy))):
-            if self._known.get((asked.policy_id, split, judging, *WHOLE), 0) is not None:
+            if judging and not self._is_judged(policy):
+                continue
+            if self._weigh(asked, split, judging=judging) is not None:
                 continue
             for example in self._examples(split, judging=judging):
                 try:

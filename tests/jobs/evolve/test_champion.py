@@ -55,7 +55,7 @@ def ended(fitness: dict[Policy, float], *, candidates: int, penalty: float = 0.0
     best_of = lambda policies: max(policies, key=lambda p: fitness[p])  # noqa: E731
     measured = {p.policy_id: scores(p, f) for p, f in fitness.items()}
     journal = SimpleNamespace(
-        ranked=lambda: order, evaluations=evaluations, best_of=best_of, scores=measured
+        ranked=lambda num: order[:num], evaluations=evaluations, best_of=best_of, scores=measured
     )
     return parts, journal
 
@@ -88,7 +88,7 @@ def test_a_finalist_that_met_fewer_examples_gains_nothing_by_easy_ones():
     """
     parts, journal = ended({SHORT: -4.25, FOUNDER: -1.0}, candidates=2)
     journal.scores[SHORT.policy_id] = scores(SHORT, -0.5).joined(scores(SHORT, -8.0))
-    journal.ranked = lambda: [SHORT]
+    journal.ranked = lambda num: [SHORT]
     validated = {p.policy_id: scores(p, -2.0) for p in (SHORT, FOUNDER)}
     pooled = pooled_fitness(parts, journal, [SHORT, FOUNDER], validated)
     assert pooled[SHORT.policy_id] - pooled[FOUNDER.policy_id] == pytest.approx(0.25)

@@ -22,8 +22,8 @@ from evoprompt.jobs.evolve.folder import (
     LINEAGE,
     UNDER_CHANGES,
     EvolveFolder,
-    measurement_of,
 )
+from evoprompt.jobs.evolve.measurement_lines import measurement_of
 from evoprompt.jobs.evolve.metrics import generation_metrics
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.policy import Policy
