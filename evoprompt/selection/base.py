@@ -169,10 +169,7 @@ def draw_survivors(
     Raises:
         ValueError: as `draw_parents`, or fewer candidates than `num`.
     """
-    candidates.check()
-    size = len(candidates.fitness)
-    if num > size:
-        raise ValueError(f"select_survivors(num={num}): there are only {size} candidates")
+    size = check_survivors(candidates, num)
     with seeded(rng):
         if scheme.chooses_set:
             return sorted(scheme.draw(candidates, num, settings))
@@ -182,6 +179,19 @@ def draw_survivors(
             [index] = scheme.draw(candidates.take(left), 1, settings)
             chosen.append(left.pop(index))
         return sorted(chosen)
+
+
+def check_survivors(candidates: Candidates, num: int) -> int:
+    """Return how many candidates there are.
+
+    Raises:
+        ValueError: none, fewer than survivors, or a value is NaN or infinite.
+    """
+    candidates.check()
+    size = len(candidates.fitness)
+    if num > size:
+        raise ValueError(f"select_survivors(num={num}): there are only {size} candidates")
+    return size
 
 
 def simulated_survival(
@@ -201,9 +211,11 @@ def simulated_survival(
     return simulated(counts(survivors, candidates), draws, None, num)
 
 
-def affordable(draws: int, work: int) -> int:
-    """Return how many of these draws are made, each of which takes so many comparisons."""
-    return min(draws, max(LEAST_DRAWS, MOST_WORK // max(1, work)))
+def affordable(draws: int, work: int, most: int = MOST_WORK) -> int:
+    """Return how many of these draws are made, each of which takes so many comparisons, of which
+    there may be `most`.
+    """
+    return min(draws, max(LEAST_DRAWS, most // max(1, work)))
 
 
 def simulated(

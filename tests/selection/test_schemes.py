@@ -12,14 +12,27 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from deap import tools
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evoprompt.config.evolution import SelectionConfig
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.selection.base import LEAST_DRAWS, Candidates, affordable
-from evoprompt.selection.schemes import safe_weights
-from evoprompt.selection.select import select_parents, select_survivors
+from evoprompt.selection.lexicase import surviving
+from evoprompt.selection.schemes import (
+    EpsilonLexicase,
+    StochasticUniversalSampling,
+    _tickets,
+    safe_weights,
+)
+from evoprompt.selection.select import (
+    select_parents,
+    select_survivors,
+    survival_probabilities,
+)
 
 LOG_LIKELIHOODS = np.array([-4.0, -1.0, -3.0, -2.0])
 
@@ -170,3 +183,50 @@ def test_of_large_populations_fewer_survivals_are_simulated():
     assert affordable(50, 14 * 6 * 48) == 50
     assert affordable(50, 100 * 20 * 48) == 15  # 1,500,000 / 96,000
     assert affordable(50, 500 * 100 * 48) == LEAST_DRAWS
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 2), st.integers(0, 1000))
+def test_lexicase_and_sus_draw_as_deap_does(num: int, cases: int, digits: int, seed: int):
+    """The same winners by the same random numbers, on cases with many ties and with few."""
+    values = np.round(np.random.default_rng(seed).normal(size=(num, cases)), digits)
+    pool = candidates(values.mean(axis=1), values)
+    cold = SelectionConfig(method="sus", weights="boltzmann", temperature=0.1)
+    drawing = {
+        EpsilonLexicase: (cold, values, tools.selAutomaticEpsilonLexicase),
+        StochasticUniversalSampling: (
+            cold,
+            safe_weights(pool.fitness, cold)[:, None],
+            tools.selStochasticUniversalSampling,
+        ),
+    }
+    for scheme, (how, given_values, deap) in drawing.items():
+        random.seed(seed)
+        expected = [t.index for t in deap(_tickets(given_values), 5)]
+        random.seed(seed)
+        assert scheme().draw(pool, 5, how) == expected
+
+
+def test_survival_by_lexicase_among_three_is_as_worked_by_hand():
+    """Each case has one candidate that is alone at the top, and it comes first with 1/3; of two
+    survivors the first is that one. Without A, B wins cases 2 and 3 and C case 1: their medians
+    are in the middle, the deviation is half of the distance, and the better one alone stays.
+    A: 1/3 + (2/3: B is out; A against C: A wins case 1, C cases 2 and 3, which come first with
+    1/3, 2/3) 2/3 * 1/3 = 5/9. B: 2/3 + 1/3 * (against C: B wins 2 and 3) 2/3 = 8/9. C: the rest.
+    """
+    cases = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.1, 0.1, 0.1]])
+    found = surviving(cases, 2, 20_000, np.random.default_rng(0)) / 20_000
+    expected = np.array([5 / 9, 8 / 9, 5 / 9])
+    assert np.abs(found - expected).max() < 5 * np.sqrt(0.25 / 20_000)
+
+
+def test_survival_chances_of_large_populations_add_up():
+    rng = np.random.default_rng(1)
+    cases = rng.normal(size=(120, 20))
+    pool = candidates(cases.mean(axis=1), cases)
+    for method in ("epsilon_lexicase", "sus"):
+        how = SelectionConfig(method=method, weights="boltzmann", temperature=0.01)
+        found = survival_probabilities(pool, 60, how, np.random.default_rng(2))
+        assert found.probability.sum() == pytest.approx(60)
+        with pytest.raises(ValueError, match="only 120"):
+            survival_probabilities(pool, 121, how, np.random.default_rng(2))
