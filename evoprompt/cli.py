@@ -52,13 +52,17 @@ def run_command(
         Optional[str],
         typer.Option(help="Join a running Ray cluster, e.g. auto or ray://host:10001."),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Tell what each worker does, generation by generation."),
+    ] = False,
 ) -> None:
     """Evolve prompts as a config says."""
     from evoprompt.jobs.evolve.config import load_config
     from evoprompt.jobs.evolve.session import start
 
     extra = [f"workers.ray_address={ray_address}"] if ray_address else []
-    start(load_config(config, [*(overrides or []), *extra]), out)
+    start(load_config(config, [*(overrides or []), *extra]), out, verbose=verbose)
 
 
 @app.command("resume")

@@ -107,6 +107,10 @@ class RayCrew:
             self._places[worker] = found
             self._ready = [w for w in self._actors if w in self._places]
 
+    def places(self) -> dict[int, tuple[str, int]]:
+        """Return host and process of each worker that has loaded the model."""
+        return dict(self._places)
+
     def submit(self, worker: int, works: Sequence[tuple[Any, tuple[Any, ...]]]) -> Any:
         """Send work to a worker; it gets the arguments alone."""
         return self._actors[worker].do.remote(self.what, [arguments for _, arguments in works])

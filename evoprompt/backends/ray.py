@@ -19,6 +19,7 @@ from evoprompt.backends.base import Identity, ModelInfo, WorkUnit
 from evoprompt.backends.cluster import open_ray
 from evoprompt.backends.crew import RayCrew
 from evoprompt.backends.dispatch import Dispatcher, Task
+from evoprompt.backends.doing import Work
 from evoprompt.backends.local import folder_identity
 from evoprompt.backends.placement import Placement
 from evoprompt.backends.worker import Worker
@@ -227,6 +228,15 @@ class RayFleet:
         it.
         """
         self.crew.tell("pin", list(prompts))
+
+    def work_done(self) -> list[Work]:
+        """Return what each worker that is there has done so far."""
+        found = []
+        for worker, (host, pid) in self.crew.places().items():
+            known = [d.paces[worker] for d in self._dispatchers.values() if worker in d.paces]
+            busy, cost = sum(p.busy for p in known), sum(p.cost for p in known)
+            found.append(Work(worker, f"{host}:{pid}", busy, cost))
+        return found
 
     def worker_pids(self) -> list[int]:
         """Return the process id of each worker."""

@@ -166,11 +166,14 @@ class Births:
 
 
 def generations(
-    lines: Iterable[Mapping[str, Any]], parents: Mapping[str, int] = MappingProxyType({})
+    lines: Iterable[Mapping[str, Any]],
+    parents: Mapping[str, int] = MappingProxyType({}),
+    *,
+    checked: bool = False,
 ) -> Iterator[Births]:
     """Yield each generation of a lineage; `lines` are those of `lineage.jsonl`, generation after
     generation. `parents` has the place of each birth of the generation before the first, by birth
-    id.
+    id; `checked` says that all lines went through `check_line` already.
 
     Optional keys beside the documented ones: `selection_probability`, `survival_probability` and
     `remeasured` (a mapping as `traits`).
@@ -184,14 +187,15 @@ def generations(
     index = parents
     before: int | None = None
     known: dict[str, tuple[int | None, float]] = {}
-    for generation, group in groupby(map(_checked, lines), key=itemgetter("generation")):
+    sound = lines if checked else map(_checked, lines)
+    for generation, group in groupby(sound, key=itemgetter("generation")):
         if before is not None and generation <= before:
             raise ValueError(
                 f"the lineage has generation {generation} after generation {before}; lines must "
                 f"be in order of generation"
             )
         rows = list(group)
-        births = births_of(rows, index)
+        births = _births_of(rows, index)
         _check_survivors(rows, known)
         yield births
         known = {
@@ -215,6 +219,10 @@ def births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> 
     """
     for row in rows:
         check_line(row)
+    return _births_of(rows, parents)
+
+
+def _births_of(rows: Sequence[Mapping[str, Any]], parents: Mapping[str, int]) -> Births:
     traits = [_traits(row) for row in rows]
     names = tuple(name for name in traits[0] if all(name in of_birth for of_birth in traits))
     operators = {name: i for i, name in enumerate(dict.fromkeys(row["operator"] for row in rows))}

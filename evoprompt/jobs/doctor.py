@@ -18,8 +18,9 @@ from evoprompt.errors import UserError
 from evoprompt.masking import without_secrets
 from evoprompt.scoring.memo import describe_memo
 from evoprompt.scoring.models import EMBEDDED, cache_folder, is_fetched, memo_file
-from evoprompt.scoring.weights import devices
+from evoprompt.scoring.weights import default_threads, devices, has_bf16
 from evoprompt.tracking.base import StoreDownError
+from evoprompt.tracking.server import check_free
 from evoprompt.tracking.stores import beside, database_file, default_uri, probe
 
 Mark = Literal["ok", "note", "fails"]
@@ -32,6 +33,8 @@ OPTIONAL = {"lm-eval": "task.lm_eval", "optuna": "method: bayes", "rouge-score":
 LEAST_DISK = 2.0
 #: GB of memory that the embedded model takes in float32, and as much again.
 LEAST_MEMORY = 2.0
+#: Where `evoprompt ui` listens if nothing else is said.
+UI_PORT = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ def examine(runs: Path) -> Iterator[Finding]:
     yield from _packages()
     for what, look in (
         ("device", _device),
+        ("numbers", _numbers),
+        ("threads", _threads),
         ("memory", _memory),
         ("disk", _disk),
         ("model", _model),
@@ -57,6 +62,7 @@ def examine(runs: Path) -> Iterator[Finding]:
     ):
         yield _looked(what, look)
     yield _looked("MLflow", lambda: _tracking(runs))
+    yield _looked("port", _port)
     yield _looked("runs", lambda: _writable(runs))
 
 
@@ -97,6 +103,30 @@ def _device() -> tuple[Mark, str]:
     if gpus:
         return "ok", f"{', '.join(gpus)}; {cores} CPU cores"
     return "ok", f"CPU, {cores} cores, {arithmetic}; no GPU is seen"
+
+
+def _numbers() -> tuple[Mark, str]:
+    gpus, _ = devices()
+    where = "GPU" if gpus else "CPU"
+    if has_bf16("cuda" if gpus else "cpu"):
+        return "ok", f"float32, and bf16 at full speed on the {where}"
+    return "ok", f"float32; the {where} has no bf16 arithmetic, which would be emulated slowly"
+
+
+def _threads() -> tuple[Mark, str]:
+    given = os.environ.get("OMP_NUM_THREADS")
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    text = f"{default_threads()} for the model (OMP_NUM_THREADS {given or 'is not set'})"
+    text += f"; the load is {load:.1f} on {cores} cores"
+    return ("note", f"{text}: others work here") if load > cores else ("ok", text)
+
+
+def _port() -> tuple[Mark, str]:
+    try:
+        check_free("127.0.0.1", UI_PORT)
+    except UserError:
+        return "note", f"{UI_PORT} is in use; give evoprompt ui another: --port"
+    return "ok", f"{UI_PORT} is free for evoprompt ui; Ray takes free ones on loopback"
 
 
 def _memory() -> tuple[Mark, str]:
@@ -153,5 +183,6 @@ def _tracking(runs: Path) -> tuple[Mark, str]:
 def _writable(runs: Path) -> tuple[Mark, str]:
     there = next(p for p in (runs.absolute(), *runs.absolute().parents) if p.exists())
     if os.access(there, os.W_OK):
-        return "ok", f"{runs} can be written"
+        free = shutil.disk_usage(there).free / 1e9
+        return "ok", f"{runs} can be written; {free:.1f} GB are free there"
     return "fails", f"{there} cannot be written; give another folder with --out"

@@ -324,5 +324,21 @@ def _pick_dtype(config: Any, asked: str, device: Any) -> Any:
     own = getattr(config.get_text_config(), "dtype", None) or torch.float32
     if device.type == "cuda":
         return own if own != torch.bfloat16 or torch.cuda.is_bf16_supported() else torch.float16
-    native = own == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    native = own == torch.bfloat16 and has_bf16(device.type)
     return own if native else torch.float32  # emulated bf16 is 10 to 40 times slower than float32
+
+
+def default_threads() -> int:
+    """Return with how many threads the CPU computes where nothing else is said."""
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def has_bf16(device: str) -> bool:
+    """Return whether a kind of device computes with bf16 itself."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -63,7 +63,17 @@ GROUPS = (
     *("accuracy", "archive", "check", "cost", "diversity", "error_rate", "feedback"),
     *("fitness", "gradients"),
     *("judge", "population", "price_accuracy", "price_fitness", "price_fitness_by_operator"),
-    *("reward", "shaping", "side_effects", "steering", "sweep", "test", "traits", "trust"),
+    *(
+        "reward",
+        "shaping",
+        "side_effects",
+        "steering",
+        "sweep",
+        "test",
+        "traits",
+        "trust",
+        "workers",
+    ),
 )
 #: Operators whose transmission is drawn; others stand in their group below.
 OPERATORS = (

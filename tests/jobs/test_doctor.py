@@ -44,3 +44,13 @@ def test_a_look_that_the_machine_refuses_is_a_finding(
 
     monkeypatch.setattr(doctor, "cache_folder", refused)
     assert found(tmp_path)["disk"] == ("fails", "not permitted")
+
+
+def test_a_look_says_what_the_machine_computes_with_and_fits_a_screen(tmp_path: Path):
+    told = found(tmp_path)
+    assert "bf16" in told["numbers"][1]
+    assert "OMP_NUM_THREADS" in told["threads"][1]
+    assert str(doctor.UI_PORT) in told["port"][1]
+    assert "GB are free" in told["runs"][1]
+    # two columns before it: 80 columns leave 54 for the text
+    assert sum(-(-len(text) // 54) for _, text in told.values()) <= 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.backends.doing import WorkerPace
 from evoprompt.errors import printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
@@ -26,6 +27,19 @@ from evoprompt.terminal import clock, new_console, program, short_path
 
 #: Starting policies of a task that brings its own; for the forecast of the time left only.
 FOUNDERS = 4
+#: Generations whose best fitness the sparkline shows, at most.
+SHOWN = 500
+
+
+def worker_texts(paces: Sequence[WorkerPace]) -> Iterator[str]:
+    """Yield what each worker did, in the order of their numbers."""
+    for pace in sorted(paces, key=lambda p: p.worker):
+        yield (
+            f"  worker {pace.worker} on {pace.place}: {pace.tokens_per_second:,.0f} tokens/s, "
+            f"busy {pace.utilisation:.0%} of the time"
+        )
+    if not paces:
+        yield "  the model runs in this process: there are no workers to tell of"
 
 
 class QuietObserver:
@@ -51,6 +65,9 @@ class QuietObserver:
     def best(self, policy: Policy) -> None:
         """Nothing."""
 
+    def workers(self, paces: Sequence[WorkerPace]) -> None:
+        """Nothing."""
+
     def generation(self, line: GenerationLine) -> bool | None:
         """Return what the caller's own function says: False ends the search."""
         return self._on_generation(line.to_dict()) if self._on_generation is not None else None
@@ -67,7 +84,11 @@ class Display:
         config: Config,
         console: Console | None = None,
         on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
+        *,
+        verbose: bool = False,
     ) -> None:
+        self._verbose = verbose
+        self._paces: Sequence[WorkerPace] = ()
         self.console = console or new_console()
         self._config = config
         self._on_generation = on_generation
@@ -142,11 +163,17 @@ class Display:
         """Take note of the fittest policy so far."""
         self._prompt = " ".join(str(render_prompt(policy)).split())
 
+    def workers(self, paces: Sequence[WorkerPace]) -> None:
+        """Take note of what each worker did."""
+        self._paces = paces
+
     def generation(self, line: GenerationLine) -> bool | None:
         """Print the line of a generation that is done; return what the caller's function says."""
-        self._best.append(line.account.fitness.best)
+        self._best = [*self._best[-SHOWN:], line.account.fitness.best]
         self._operator = credit_text(line)
         self.console.print(generation_text(line, self._seconds_left(), self.console.width))
+        for text in worker_texts(self._paces) if self._verbose else ():
+            self.console.print(Text(printable(text), style="dim"))
         return self._on_generation(line.to_dict()) if self._on_generation is not None else None
 
     def inexact(self, found: Exception) -> None:

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Protocol
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.backends.doing import WorkerPace, doing_of
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
@@ -51,6 +52,7 @@ from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.start import with_start
 from evoprompt.jobs.evolve.tracked import open_tracking, point_of
 from evoprompt.jobs.evolve.under_changes import UnderChanges
+from evoprompt.jobs.evolve.watching import Watch
 from evoprompt.jobs.provenance import check_scoring
 from evoprompt.policy import Policy
 from evoprompt.records import LabelScores, State, TokenCount
@@ -76,6 +78,9 @@ class Observer(Protocol):
 
     def best(self, policy: Policy) -> None:
         """This policy is the fittest of all that were scored so far; said before `generation`."""
+
+    def workers(self, paces: Sequence[WorkerPace]) -> None:
+        """So each worker of a fleet worked in this generation; said before `generation`."""
 
     def generation(self, line: GenerationLine) -> bool | None:
         """A generation is committed; the line is that of `generations.jsonl`. False ends the
@@ -142,6 +147,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
     return the last state.
     """
     config, ledger = parts.config, journal.ledger
+    watch = Watch(parts.executor, journal.folder.path, machine=config.tracking.enabled)
     while state is None or _goes_on(config, state, sum(ledger.seconds.values())):
         raise_if_interrupted()
         if journal.has_ceased(config.evolution.stop) or _is_hopeless(parts, journal, state):
@@ -162,6 +168,8 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             line = replace(line, archive=archive, side_effects=effects)
             if config.evolution.shaping.weight:
                 line = replace(line, shaping=shaping_line(births, shaped.strategy.bonus))
+            paces = watch.workers()
+            line = replace(line, workers=doing_of(paces), system=watch.machine())
         with ledger.timed("commit"):
             looked = {n: of.take_lines() for n, of in _looking(parts).items()}
             written = journal.folder.commit(state, entries, line, journal.unwritten, ledger, looked)
@@ -169,6 +177,7 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
         parts.measurer.pin([m.birth.policy for m in state.members])
         parts.tracker.log(point_of(line, config.tracking.detail))
         observer.best(journal.ranked(1)[0])
+        observer.workers(paces)
         if observer.generation(line) is False:
             break
     assert state is not None, "the founders are always measured"

@@ -62,6 +62,10 @@ def generation_metrics(line: GenerationLine, detail: Detail = "brief") -> dict[s
     if line.shaping is not None:
         told = asdict(line.shaping).items()
         metrics |= {f"shaping/{name}": value for name, value in told if value is not None}
+    if line.workers is not None:
+        metrics |= {f"workers/{name}": value for name, value in line.workers.metrics().items()}
+    if line.system is not None:  # the tab of system metrics shows what begins so
+        metrics |= {f"system/{name}": value for name, value in line.system.items()}
     for trait in BRIEF_TRAITS:
         if trait in account.price:
             metrics |= price_metrics(trait, account.price[trait])

@@ -153,7 +153,7 @@ def write_lineage_page(folder: Path) -> Path:
     lineage = read_lineage(file)
     history = History()
     try:
-        for births in generations(lineage):
+        for births in generations(lineage, checked=True):
             history.add(births)
     except (ValueError, KeyError) as error:
         reason = f"a line has no {error}" if isinstance(error, KeyError) else str(error)

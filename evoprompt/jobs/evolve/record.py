@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from evoprompt.backends.doing import Doing
 from evoprompt.calibration import LabelCalibration
 from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Filling
@@ -101,6 +102,9 @@ class GenerationLine:
     archive: Archive | None = None  #: None where cells do not decide who survives
     side_effects: SideEffectsLine | None = None  #: None where nobody looks
     shaping: ShapingLine | None = None  #: None without a bonus
+    workers: Doing | None = None  #: since the generation before; None without a fleet
+    #: how busy the machine was, by MLflow's names; None where nobody is told
+    system: Mapping[str, float] | None = None
 
     @property
     def generation(self) -> int:
@@ -120,6 +124,8 @@ class GenerationLine:
             **({} if self.archive is None else {"archive": asdict(self.archive)}),
             **({} if self.side_effects is None else {"side_effects": asdict(self.side_effects)}),
             **({} if self.shaping is None else {"shaping": asdict(self.shaping)}),
+            **({} if self.workers is None else {"workers": asdict(self.workers)}),
+            **({} if self.system is None else {"system": dict(self.system)}),
         }
 
     @classmethod
@@ -137,6 +143,8 @@ class GenerationLine:
             archive=Archive(**values["archive"]) if "archive" in values else None,
             side_effects=SideEffectsLine(**effects) if effects else None,
             shaping=ShapingLine(**values["shaping"]) if "shaping" in values else None,
+            workers=Doing.from_dict(values["workers"]) if "workers" in values else None,
+            system=values.get("system"),
         )
 
 

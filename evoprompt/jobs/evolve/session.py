@@ -40,14 +40,15 @@ from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import warn_untold
 
 
-def start(config: Config, out: Path | None) -> Mapping[str, Any]:
-    """Run a configuration in a new folder; return the summary.
+def start(config: Config, out: Path | None, *, verbose: bool = False) -> Mapping[str, Any]:
+    """Run a configuration in a new folder; return the summary. `verbose` tells what each worker
+    does.
 
     Raises:
         UserError: before anything is written, where that can be known; a folder without a
             generation is taken away again.
     """
-    folder = conduct(config, out)
+    folder = conduct(config, out, verbose=verbose)
     summary: Mapping[str, Any] = folder.read(SUMMARY)
     return summary
 
@@ -59,6 +60,7 @@ def conduct(
     examples: Sequence[Mapping[str, Any]] = (),
     on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
     show: bool = True,
+    verbose: bool = False,
     parent: str | None = None,
 ) -> EvolveFolder:
     """Run a configuration in a new folder to its end; return the folder.
@@ -69,6 +71,7 @@ def conduct(
         examples: given in memory, lines of a task's file; they are kept in the folder.
         on_generation: is given each generation's line; where it returns False the search ends.
         show: in the terminal what happens.
+        verbose: show what each worker does, too.
         parent: the MLflow run that this one is shown under.
 
     Raises:
@@ -86,7 +89,7 @@ def conduct(
         cut = cut_short(settled, task, fitness, opened)
         tell_data(console, task.summary(), (*task.notes, *cut))
         if show:
-            _show(settled, folder, on_generation, parent)
+            _show(settled, folder, on_generation, parent, verbose=verbose)
         else:
             carry_out(settled, folder, QuietObserver(on_generation), parent=parent)
     return folder
@@ -188,8 +191,10 @@ def _show(
     folder: EvolveFolder,
     on_generation: Callable[[Mapping[str, Any]], bool | None] | None = None,
     parent: str | None = None,
+    *,
+    verbose: bool = False,
 ) -> None:
-    with Display(config, on_generation=on_generation) as display:
+    with Display(config, on_generation=on_generation, verbose=verbose) as display:
         try:
             summary, location = carry_out(config, folder, display, parent=parent)
         except KeyboardInterrupt:

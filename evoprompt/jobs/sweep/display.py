@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evoprompt.backends.base import ModelInfo
+from evoprompt.backends.doing import WorkerPace
 from evoprompt.errors import StoppedError, printable
 from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
@@ -97,6 +98,9 @@ class SweepDisplay:
 
     def best(self, policy: Policy) -> None:
         """Nothing: a table has no room for prompts."""
+
+    def workers(self, paces: Sequence[WorkerPace]) -> None:
+        """Nothing: workers are of all runs."""
 
     def generation(self, line: GenerationLine) -> None:
         """Show the best of the run so far.
