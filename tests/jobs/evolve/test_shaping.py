@@ -22,10 +22,11 @@ from evoprompt.evolution.schedule import bonus_at
 from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder, state_dict, state_of
 from evoprompt.jobs.evolve.metrics import generation_metrics
-from evoprompt.jobs.evolve.session import start
+from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.policy import Policy
 from evoprompt.records import FOUND, Birth, Evaluation, Member, State
 from evoprompt.selection.select import select_survivors
+from evoprompt.store.folder import SUMMARY
 
 CONFIG = """
 model: {name: instant, memo: false}
@@ -130,6 +131,22 @@ def test_the_fitness_is_what_counts_and_prices_parts_add_up(annealed: EvolveFold
         assert birth["traits"]["named_steps"] == pytest.approx(said, abs=2e-6)
     page = (annealed.path / "report.html").read_text("utf-8")
     assert ">Narrated steps<" in page
+
+
+def test_it_resumes_to_the_same_bytes(tmp_path: Path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "part").mkdir()
+    falling = "evolution.shaping={weight: 2.0, until: 0.7}"
+    whole = run(tmp_path / "whole", falling, "evolution.generations=3")
+    parted = run(tmp_path / "part", falling, "evolution.generations=1")
+    (parted.path / SUMMARY).unlink()
+    resume(parted.path, ["evolution.generations=3"])
+    lines = [line.shaping for line in whole.generations()]
+    # before the founders and generation 1 nothing is done, then 1/3 and 2/3
+    assert len({line.weight for line in lines if line is not None}) == 3
+    assert [line.shaping for line in parted.generations()] == lines
+    for name in (LINEAGE, "measurements.jsonl"):
+        assert (parted.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 
 #: What the page says, and what it is in full.
