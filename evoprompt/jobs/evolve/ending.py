@@ -33,6 +33,9 @@ from evoprompt.terminal import clock, program, short_path
 
 #: Lines of a difference that are shown.
 DIFF_LINES = 40
+#: Times the floor from which on it is said that beginnings were forwarded more than once, as by
+#: servers whose cache keeps whole blocks.
+AGAIN = 1.1
 #: How a terminal shows what went and what came, beside the marks.
 STYLES = {"gone": "red strike", "new": "green"}
 EMPHASIS: Mapping[str, Emphasis] = {"better": "good", "worse": "bad"}
@@ -187,6 +190,9 @@ def _cost(tokens: TokenSummary, seconds: Mapping[str, float]) -> Iterator[tuple[
         spared.append(f"{met} from the memo")
     if spared and tokens.floor > tokens.prefill:
         yield "tokens spared", f"{tokens.floor - tokens.prefill:,}  ({', '.join(spared)})"
+    if tokens.prefill > AGAIN * tokens.floor:
+        once = f"the budget counts each beginning once: {tokens.floor:,}"
+        yield "forwarded again", f"{tokens.prefill - tokens.floor:,}  ({once})"
     scoring = clock(seconds.get("scoring", 0))
     yield "time", f"{clock(seconds['total'])}  (of it scoring {scoring})"
 

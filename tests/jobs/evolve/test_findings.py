@@ -17,6 +17,7 @@ import pytest
 from evoprompt.jobs.evolve.advice import advice
 from evoprompt.jobs.evolve.champion_page import champion_section, verdict
 from evoprompt.jobs.evolve.config import load_config
+from evoprompt.jobs.evolve.ending import _cost
 from evoprompt.jobs.evolve.findings import (
     Trust,
     claim_of,
@@ -30,6 +31,7 @@ from evoprompt.jobs.evolve.metrics import summary_description, summary_metrics
 from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.held_out import HeldOut, Share, compare
 from evoprompt.stats.rank_correlation import spearman
+from evoprompt.store.ledger import TokenSummary
 
 
 def check(before: list[int], after: list[int]) -> HeldOut:
@@ -334,3 +336,12 @@ def test_a_run_says_what_it_shows_and_how_far_its_fitness_is_trusted(
     metrics = summary_metrics(summary)
     assert metrics["trust/optimism_est"] == report.optimism_est
     assert metrics["test/mcnemar_p"] == test.mcnemar.p_value
+
+
+@pytest.mark.parametrize(("prefill", "rows"), [(900, 0), (1_050, 0), (2_500, 1)])
+def test_what_a_server_forwards_again_is_told_beside_what_the_budget_counts(prefill, rows):
+    by_phase = {"search": prefill}
+    tokens = TokenSummary(prefill, 0, prefill, 1_000, 9, 9, 9, 0, 40, 0, 0, by_phase)
+    said = [text for title, text in _cost(tokens, {"total": 1.0}) if title == "forwarded again"]
+    assert len(said) == rows
+    assert all(text.startswith("1,500  (") and "1,000" in text for text in said)
