@@ -28,6 +28,7 @@ from evoprompt.optimizers.rows import Record, Rows, examples_of, rows_of
 from evoprompt.plugins import name_of
 from evoprompt.policy import Policy
 from evoprompt.store.folder import SUMMARY
+from evoprompt.tasks.base import Task as RunTask
 from evoprompt.tracking.mlflow import SILENCED
 from evoprompt.variation.catalog import OPERATORS
 
@@ -195,33 +196,41 @@ class _Search:
     def likelihood(
         self, evaluate: Evaluate, records: Sequence[Record], forms: Mapping[str, Form]
     ) -> _Found:
-        """Evolve each prompt by itself; compare all together on the rows that no run chose by."""
+        """Evolve each prompt by itself, its answers compared as they are: no calibration travels in
+        a text. Where there are scorers, a prompt that scores no more than the given one on the rows
+        that its run searched and chose by stays as it was; all together are compared on the rows
+        that no run chose by.
+        """
         before = {name: form.text(form.policy) for name, form in forms.items()}
+        has_scores = evaluate(before, [dict(records[0])])[0].score is not None
         after, held_out = dict(before), set(range(len(records)))
         for name, form in forms.items():
             task = Task.from_examples(examples_of(form, records))
             config = _likelihood_config(self, form, task, len(forms))
-            policy, tested = self._evolve(name, config, task.examples)
-            after[name] = form.text(policy)
-            held_out &= {int(place) for place in tested}
+            policy, run = self._evolve(name, config, task.examples)
+            held_out &= {int(example.example_id) for example in run.test}
+            found = after | {name: form.text(policy)}
+            met = (*run.fitness, *run.validation)
+            chosen_by = [dict(records[int(example.example_id)]) for example in met]
+            if not has_scores or _is_better(evaluate, found, after, chosen_by):
+                after = found
         asked = [dict(records[place]) for place in sorted(held_out)]
-        if not asked or evaluate(before, asked[:1])[0].score is None:
+        if not asked or not has_scores:
             return _Found(after)
         return _Found(after, _mean(evaluate(before, asked)), _mean(evaluate(after, asked)))
 
     def _evolve(
         self, name: str, config: Config, examples: Sequence[Mapping[str, Any]]
-    ) -> tuple[Policy, list[str]]:
-        """Return the champion of a run, and the ids of its test examples."""
+    ) -> tuple[Policy, RunTask]:
+        """Return the champion of a run, and its task."""
         active = mlflow.active_run() if self.is_tracked else None
         parent = None if active is None else active.info.run_id
         folder = conduct(
             config, self.place / name, examples=examples, show=self.given.show, parent=parent
         )
-        tested = check_task(EvolveFolder.open(folder.path).config())[0].test
+        task = check_task(EvolveFolder.open(folder.path).config())[0]
         summary: Mapping[str, Any] = folder.read(SUMMARY)
-        champion = Policy.from_dict(summary["champion"]["policy"])
-        return champion, [example.example_id for example in tested]
+        return Policy.from_dict(summary["champion"]["policy"]), task
 
     def config(self, name: str, task: Task, model: str, backend: Any, sections: Any) -> Config:
         """Return the configuration of a run."""
@@ -277,6 +286,7 @@ def _likelihood_config(search: _Search, form: Form, task: Task, num_prompts: int
     model = str(search.given.model)
     sections = {
         "model": {"name": model, "chat": form.policy.chat},
+        "fitness": {"calibration": "off"},
         "budget": {"prefill_tokens": None if tokens is None else tokens // num_prompts},
         "evolution": {"operators": _operators(form.has_place, search.given.writer)},
         **_writer(search.given.writer, charged=True),
@@ -312,6 +322,17 @@ def _operators(shows: bool, writer: str | None) -> dict[str, float]:
     fixed = (*FIXED_SLOTS, *(() if shows else ("demonstrations",)))
     weights = {operator.name: 0.0 for operator, _ in OPERATORS if operator.slot in fixed}
     return weights | ({} if writer is None else dict(WRITTEN))
+
+
+def _is_better(
+    evaluate: Evaluate,
+    found: Mapping[str, str],
+    before: Mapping[str, str],
+    rows: Sequence[Record],
+) -> bool:
+    """Return whether prompts score more than those before on rows, in the mean."""
+    scored = [_mean(evaluate(dict(prompts), list(rows)))[0] for prompts in (found, before)]
+    return scored[0] > scored[1]
 
 
 def _mean(results: Sequence[Any]) -> tuple[float, dict[str, float]]:

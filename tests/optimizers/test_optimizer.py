@@ -13,6 +13,8 @@ from toys.programs import CHAT, TEXT, Program, data
 
 import evoprompt as ep
 from evoprompt.errors import UserError
+from evoprompt.jobs.evolve.build import check_task
+from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.optimizers.black_box import MARK
 from evoprompt.optimizers.prompts import form_of
 from evoprompt.optimizers.rows import right_answer, rows_of
@@ -109,10 +111,25 @@ def test_a_model_is_searched_by_its_likelihoods(long_model, tmp_path):
     assert (policy.template, policy.label_words) == (form_of("p", TEXT).policy.template, ())
     assert found.initial_eval_score == 0.0
     assert found.final_eval_score == shows(found.optimized_prompts, {})
-    # the test's rows, twice, and one to see whether there are scorers
-    assert len(program.asked) == 2 * result.test["num_examples"] + 1
+    # the rows of all splits, twice, and one to see whether there are scorers
+    config = EvolveFolder.open(result.folder).config()
+    own = check_task(config)[0]
+    assert len(program.asked) == 2 * len([*own.fitness, *own.validation, *own.test]) + 1
+    assert config.fitness.calibration == "off", "a text carries none"
     tokens = result.summary["tokens"]
     assert 0 < tokens["floor"] <= 40_000
+
+
+@pytest.mark.slow
+def test_a_prompt_that_scores_no_more_by_the_users_own_program_stays_as_it_was(long_model):
+    settings: dict[str, Any] = {"evolution.generations": 1, "evolution.children": 2}
+    settings |= {"model.memo": False, "fitness.calibration": "head"}  # by raw likelihood none wins
+    optimizer = ep.EvoPromptOptimizer(model=str(long_model), settings=settings)
+    program = Program(lambda prompts, inputs: 1.0 - shows(prompts, inputs))
+    found = optimizer.optimize(program, data(60), {"p": TEXT}, enable_tracking=False)
+    assert any(prompts["p"] != TEXT for prompts, _ in program.asked), "another one was tried"
+    assert found.optimized_prompts == {"p": TEXT}
+    assert found.initial_eval_score == found.final_eval_score == 1.0
 
 
 @pytest.mark.slow
