@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from evoprompt.backends.base import WorkUnit
+from evoprompt.backends.doing import doing_of, paces_of
 from evoprompt.backends.local import LocalExecutor
 from evoprompt.backends.ray import RayFleet
 from evoprompt.config.sections import ModelConfig, WorkersConfig
@@ -227,3 +228,19 @@ def test_a_model_that_does_not_load_is_the_users_mistake_here_too(tmp_path: Path
 def test_more_workers_than_fit_are_refused_at_once(tiny_model: Path):
     with pytest.raises(UserError, match="at most 4 do"):
         RayFleet(ModelConfig(name=str(tiny_model)), WorkersConfig(count=9, gpus_per_worker=0))
+
+
+def test_a_fleet_tells_what_each_worker_did(fleet_of):
+    """Every worker's tokens and time are there, by the place that it works in; together they are
+    what was asked.
+    """
+    fleet = fleet_of(count=2)
+    fleet.info()  # waits for both
+    fleet.score(UNITS, lambda key, scores: None)
+    work = fleet.work_done()
+    assert [w.place.rpartition(":")[2] for w in work] == [str(pid) for pid in fleet.worker_pids()]
+    assert sum(w.tokens for w in work) > 0
+    assert all((w.seconds > 0) == (w.tokens > 0) for w in work)
+    doing = doing_of(paces_of((), work, 1e9))
+    assert doing is not None
+    assert doing.count == 2
