@@ -100,4 +100,9 @@ class Exported:
         lost = [] if self.champion.answered_by == "likelihood" else [self.champion.answered_by]
         if self.alone is not None:
             lost.append(calibration_text(self.alone))
-        return f"not in the prompt: {'; '.join(lost)} (--to python has it)" if lost else ""
+        if not lost:
+            return ""
+        return (
+            f"not in the prompt: {'; '.join(lost)} (--to python has it; a search with "
+            "fitness.calibration=off is for prompts that are used without)"
+        )
