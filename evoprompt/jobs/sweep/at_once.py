@@ -70,9 +70,11 @@ def do_at_once(progress: Progress, rows: Sequence[SweepRow], display: SweepDispl
     try:
         while waiting or any(helper.number for helper in helpers):
             for helper in helpers:
+                while waiting and progress.passes_over(waiting[0]):
+                    waiting.pop(0)
                 if waiting and not helper.number:
                     helper.give(progress, display, waiting.pop(0))
-            ready = wait([helper.pipe for helper in helpers if helper.number])
+            ready = wait([helper.pipe for helper in helpers if helper.number])  # none: at once
             for place, helper in enumerate(helpers):
                 if helper.pipe in ready and not _hear(helper, progress, display):
                     helper.process.join()

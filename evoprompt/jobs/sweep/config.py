@@ -138,7 +138,7 @@ class SweepConfig(Section):
                 f"axes vary '{other}', so {self.objective} of the runs cannot be compared; "
                 f"set objective to test.champion"
             )
-        self.stopping.check(other, self.method)
+        self.stopping.check(self.axes, other, self.method)
         if self.parallel > 1 and self.method == "bayes":
             raise ValueError(
                 f"parallel is {self.parallel}, but bayes learns from each run before the next; set "

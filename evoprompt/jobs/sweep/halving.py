@@ -4,18 +4,23 @@
 A run that has come as far as a rung, a share of its budget, goes on if its best fitness is among
 the best 1 in `keep` of the runs that have come there so far. So who is stopped depends on the order
 in which runs come to a rung. What was decided follows from the rows of `sweep.json`.
+
+Runs of other seeds have other examples, so runs are compared with those of their own seed. Founders
+are much alike, so a run is compared after its first generation at the earliest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.sweep.record import SweepRow
 from evoprompt.jobs.sweep.stopping import StoppingConfig
+from evoprompt.jobs.sweep.tables import REPLICATES
 
 #: Optuna counts in whole steps: shares of a run are told to it in these.
 STEPS = 1000
@@ -37,20 +42,28 @@ class Halving:
         self._pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=self._step(self._rungs[0]), reduction_factor=config.keep
         )
-        self._study = optuna.create_study(
-            direction="maximize", pruner=self._pruner, sampler=optuna.samplers.RandomSampler(seed=0)
+        self._new_study = partial(
+            optuna.create_study,
+            direction="maximize",
+            pruner=self._pruner,
+            sampler=optuna.samplers.RandomSampler(seed=0),
         )
-        self._trials: dict[int, Any] = {}
+        self._studies: dict[object, Any] = {}  # by seed
+        self._trials: dict[int, Any] = {}  # by number of the run
         for row in rows:
             for rung, value in zip(self._rungs, row.rungs, strict=False):
-                self._falls_behind(row.number, self._step(rung), value)
+                self._falls_behind(row, self._step(rung), value)
 
     def _step(self, rung: float) -> int:
         return round(rung * STEPS)
 
-    def _falls_behind(self, number: int, step: int, value: float) -> bool:
-        trial = self._trials.setdefault(number, None) or self._study.ask()
-        self._trials[number] = trial
+    def _falls_behind(self, row: SweepRow, step: int, value: float) -> bool:
+        seed = row.settings.get(REPLICATES)
+        if seed not in self._studies:
+            self._studies[seed] = self._new_study()
+        if row.number not in self._trials:
+            self._trials[row.number] = self._studies[seed].ask()
+        trial = self._trials[row.number]
         trial.report(value, step)
         return bool(trial.should_prune())
 
@@ -59,12 +72,14 @@ class Halving:
         and whether it is to be stopped.
         """
         done, best = share_done(line, config), line.account.fitness.best
+        if line.generation == 0:
+            return row, False
         falls = False
         for rung in self._rungs[len(row.rungs) :]:
             if done < rung or falls:
                 break
             row = replace(row, rungs=[*row.rungs, best])
-            falls = self._falls_behind(row.number, self._step(rung), best)
+            falls = self._falls_behind(row, self._step(rung), best)
         return row, falls
 
 

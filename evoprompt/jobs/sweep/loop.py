@@ -234,7 +234,8 @@ def _do(progress: Progress, tracker: _LateTracker, display: SweepDisplay) -> Non
         shared.open_model(first)
         _tell_of(progress, first, tracker)
         for row in _left(progress):
-            _run(progress, row, shared, display)
+            if not progress.passes_over(row):
+                _run(progress, row, shared, display)
     finally:
         shared.close()
 
@@ -278,9 +279,10 @@ def _left(progress: Progress) -> Iterator[SweepRow]:
     """
     config = progress.sweep.config
     if config.method != "bayes":
-        keys = [executor_key(settle(progress.sweep, row.settings, "x")) for row in progress.rows]
+        rows = progress.order()
+        keys = [executor_key(settle(progress.sweep, row.settings, "x")) for row in rows]
         order = sorted(range(len(keys)), key=lambda i: keys.index(keys[i]))
-        yield from [progress.rows[i] for i in order if progress.rows[i].is_left]
+        yield from [rows[i] for i in order if rows[i].is_left]
         return
     yield from [row for row in progress.rows if row.is_left]
     for number in range(len(progress.rows) + 1, progress.total + 1):

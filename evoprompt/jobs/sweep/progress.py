@@ -10,6 +10,7 @@ from evoprompt.jobs.base import SWEEP
 from evoprompt.jobs.evolve.record import GenerationLine
 from evoprompt.jobs.sweep.config import Sweep, settle
 from evoprompt.jobs.sweep.record import SweepRow, SweepState
+from evoprompt.jobs.sweep.tables import REPLICATES
 from evoprompt.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -56,11 +57,33 @@ class Progress:
         """How many runs the sweep has in the end."""
         return self.sweep.config.runs or len(self.rows)
 
+    def order(self) -> list[SweepRow]:
+        """Return the rows as they are to be done: where settings are compared by their first seed,
+        that comes first.
+        """
+        if self._halving is None:
+            return list(self.rows)
+        return sorted(self.rows, key=lambda row: self._first(row) is not row)
+
+    def passes_over(self, row: SweepRow) -> bool:
+        """Return whether a run is not begun, because its settings were stopped with another seed;
+        that is noted.
+        """
+        first = self._first(row)
+        if self._halving is None or first.status != "stopped" or not row.is_left:
+            return False
+        self.put(row.number, status="stopped", reason=f"its settings were, in {first.folder}")
+        return True
+
+    def _first(self, row: SweepRow) -> SweepRow:
+        """Return the run of the same settings with their first seed."""
+        return next(other for other in self.rows if _settings(other) == _settings(row))
+
     def judge(self, number: int, line: GenerationLine) -> str | None:
         """Return why a run is stopped after a generation; None where it goes on."""
-        if self._halving is None:
-            return None
         row = self.rows[number - 1]
+        if self._halving is None or self._first(row) is not row:
+            return None
         config = settle(self.sweep, row.settings, row.folder)
         judged, falls = self._halving.judge(row, line, config)
         if len(judged.rungs) > len(row.rungs):
@@ -72,3 +95,7 @@ class Progress:
             f"after {share:.0%} of it, its best fitness {judged.rungs[-1]:.4f} was not among the "
             f"best 1 in {self.sweep.config.stopping.keep}"
         )
+
+
+def _settings(row: SweepRow) -> dict[str, Any]:
+    return {key: value for key, value in row.settings.items() if key != REPLICATES}

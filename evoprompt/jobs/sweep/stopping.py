@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,8 +12,9 @@ from evoprompt.config.values import NUMBER, Section
 
 class StoppingConfig(Section):
     """Which runs of a sweep are stopped before their end: those whose best fitness is not among the
-    best 1 in `keep` of the runs that came as far before them (`halving`, needs optuna). What they
-    committed is kept, so they can be gone on with.
+    best 1 in `keep` of the runs that came as far before them (`halving`, needs optuna). Settings
+    are compared by their first seed; those that are stopped are not tried with the others. What was
+    committed is kept, so all of them can be gone on with.
     """
 
     method: Literal["off", "halving"] = "off"  #: off, or asynchronous successive halving
@@ -36,15 +38,21 @@ class StoppingConfig(Section):
             found.append(following)
         return found
 
-    def check(self, varied: str | None, method: str) -> None:
+    def check(self, axes: Collection[str], varied: str | None, method: str) -> None:
         """Raise ValueError where runs are to be stopped that cannot be compared by their fitness.
 
         Args:
-            varied: an axis that changes what fitness means, if there is one.
+            axes: the keys that vary.
+            varied: one of them that changes what fitness means, if there is one.
             method: of the sweep.
         """
         if self.method == "off":
             return
+        if set(axes) == {"seed"}:
+            raise ValueError(
+                "axes vary the seed alone, and runs of other seeds have other examples, so there "
+                "is nothing to compare; set stopping.method to off"
+            )
         if varied:
             raise ValueError(
                 f"axes vary '{varied}', so the fitness of runs cannot be compared, by which "

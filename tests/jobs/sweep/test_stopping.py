@@ -22,6 +22,7 @@ from evoprompt.jobs.sweep.record import SweepRow
 from evoprompt.jobs.sweep.stopping import StoppingConfig
 from evoprompt.jobs.sweep.tracked import ending_of
 
+CHILDREN = "evolution.children"
 STOPPING = StoppingConfig(method="halving", first=0.1, keep=3)
 
 
@@ -36,7 +37,7 @@ class Judge:
         row = self.rows[number - 1]
         step = round(STOPPING.rungs()[len(row.rungs)] * 1000)
         self.rows[number - 1] = replace(row, rungs=[*row.rungs, value])
-        return self.halving._falls_behind(number, step, value)
+        return self.halving._falls_behind(row, step, value)
 
 
 def test_one_in_three_goes_on_of_those_that_have_come_so_far():
@@ -83,13 +84,13 @@ def test_runs_are_compared_at_the_first_rung_and_keep_times_as_far():
 
 
 def write(folder: Path, config: str) -> Path:
-    """Write four seeds of two generations each, of which some are stopped after the first."""
+    """Write three settings with two seeds and three generations, compared after two."""
     (folder / "tiny.yaml").write_text(config)
     values = {
         "base": "tiny.yaml",
-        "set": {"evolution.generations": 2},
-        "axes": {"seed": [0, 1, 2, 3]},
-        "stopping": {"method": "halving", "first": 0.5, "keep": 2},
+        "set": {"evolution.generations": 3},
+        "axes": {"seed": [0, 1], CHILDREN: [12, 1, 2]},
+        "stopping": {"method": "halving", "first": 0.6, "keep": 2},
     }
     path = folder / "mood.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -117,8 +118,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, config_text: str) -> Path:
 
 
 def lineages(folder: Path) -> list[bytes]:
-    rows = read_state(folder).rows
-    return [(folder / row.folder / LINEAGE).read_bytes() for row in rows]
+    files = [folder / row.folder / LINEAGE for row in read_state(folder).rows]
+    return [file.read_bytes() if file.exists() else b"" for file in files]
 
 
 def results(folder: Path) -> list[tuple[str, float | None]]:
@@ -137,7 +138,13 @@ def test_a_stopped_run_is_the_beginning_of_the_whole_one_and_can_be_gone_on_with
     for row, first, all_of_it in zip(state.rows, lineages(halved), lineages(whole), strict=True):
         assert all_of_it.startswith(first)
         assert (first == all_of_it) == row.is_done
+    whole_groups = {row.settings[CHILDREN] for row in state.rows if row.is_done}
+    assert {(r.settings[CHILDREN] in whole_groups) for r in stopped} == {False}
     for row in stopped:
+        if row.settings["seed"]:
+            assert row.reason in [f"its settings were, in {first.folder}" for first in stopped]
+            assert not (halved / row.folder).exists()
+            continue
         assert "was not among the best 1 in 2" in str(row.reason)
         assert row.value("objective") is None
         assert (row.value("tokens") or 0) > 0
@@ -171,6 +178,7 @@ def test_several_runs_at_a_time_are_those_that_are_done_one_after_another(
     ("changed", "message"),
     [
         ({"axes": {"task.shots": [1, 2]}, "objective": "test.champion"}, "axes vary 'task.shots'"),
+        ({"axes": {"seed": [1, 2]}}, "axes vary the seed alone"),
         ({"method": "bayes", "runs": 3}, "bayes learns from runs that came to their end"),
         ({"stopping": {"method": "halving", "first": 0.9}}, "must not be more than last"),
         (
@@ -199,3 +207,11 @@ def test_each_process_takes_a_gpu_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_p
     for one in ("3", ""):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", one)
         assert at_once.gpu_of(1) is None
+
+
+def test_runs_are_compared_with_those_of_their_own_seed_alone():
+    """The examples of seed 1 are harder: its best run is worse than all of seed 0."""
+    rows = [SweepRow(n, f"r{n}", {"seed": n % 2, "x": n // 2}) for n in range(1, 5)]
+    judge = Judge(0, rows)
+    assert [judge.falls(2, 0.5), judge.falls(1, -2.0), judge.falls(4, 0.2)] == [False, False, True]
+    assert not judge.falls(3, -1.0)
