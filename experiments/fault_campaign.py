@@ -5,9 +5,10 @@
 A tiny run is carried out once without any fault. Then, for each seed, the same run meets one of
 `FAULTS`: it is killed at random moments, resumed twice at once or while it goes on, its files are
 cut, changed, exchanged, deleted, its inputs are other ones when it is resumed, its store of metrics
-is dead or silent. What may become of it: the same record to the byte, or a refusal in a sentence
-that loses nothing. Faults are: another record, a traceback, a hang, something lost. Results are
-appended to FILE, and what is in it already is not done again; exits with 1 where there is a fault.
+is dead or silent, its disk is full, its workers fail. What may become of it: the same record to the
+byte, or a refusal in a sentence that loses nothing. Faults are: another record, a traceback, a
+hang, something lost. Results are appended to FILE, and what is in it already is not done again;
+exits with 1 where there is a fault.
 
 Runs are forked from this process, which has imported everything, so one takes a second or two.
 """
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -35,7 +37,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import psutil
+
 import evoprompt.cli
+import evoprompt.jobs.evolve.loop
 import evoprompt.jobs.evolve.session
 import evoprompt.report.plots
 import evoprompt.scoring.lm
@@ -44,7 +49,7 @@ import evoprompt.scoring.lm
 RECORD = ("lineage.jsonl", "measurements.jsonl")
 RESULT = ("champion", "baseline", "fitness", "test", "policies_scored")
 #: Seconds after which a command hangs; with a store that does not answer it may take a minute more.
-PATIENCE, PATIENCE_WITH_STORE = 60.0, 150.0
+PATIENCE, PATIENCE_WITH_STORE, PATIENCE_WITH_RAY = 60.0, 150.0, 300.0
 #: Seconds that a run takes about; it is killed within these.
 LIFE = 4.0
 
@@ -90,10 +95,10 @@ class Site:
         """Go on with the run to its end."""
         return command(["resume", str(self.run), *options], self.folder, patience)
 
-    def begin(self, *options: str) -> int:
-        """Begin the run in a process of its own; return its id."""
+    def begin(self, *options: str, first: Callable[[], object] = bool) -> int:
+        """Begin the run in a process of its own, which does something else first; return its id."""
         arguments = ["run", str(self.folder / "config.yaml"), "--out", str(self.run), *options]
-        return fork(arguments, self.folder / "begun.log")
+        return fork(arguments, self.folder / "begun.log", first)
 
     def check_same(self) -> None:
         """Hold the record against that of the run without faults."""
@@ -106,8 +111,10 @@ class Site:
                 raise WrongError(f"another {name} in summary.json")
 
 
-def fork(arguments: Sequence[str], log: Path) -> int:
-    """Run a command in a process of its own that writes to a file; return the process's id."""
+def fork(arguments: Sequence[str], log: Path, first: Callable[[], object] = bool) -> int:
+    """Run a command in a process of its own that writes to a file, and does something else first;
+    return the process's id.
+    """
     child = os.fork()
     if child:
         return child
@@ -118,6 +125,7 @@ def fork(arguments: Sequence[str], log: Path) -> int:
         sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
         os.setsid()
         sys.argv = ["evoprompt", *arguments]
+        first()
         evoprompt.cli.main()
         status = 0
     except SystemExit as ended:
@@ -210,23 +218,123 @@ def half(site: Site, rng: random.Random) -> bool:
     return False
 
 
-def killed(site: Site, rng: random.Random) -> str:
-    child = site.begin()
+def killed(site: Site, rng: random.Random, *options: str) -> str:
+    child = site.begin(*options)
     for _ in range(rng.randrange(1, 4)):
         time.sleep(rng.random() * LIFE)
         kill(child)
         child = fork(["resume", str(site.run)], site.folder / "begun.log")
-    ended = wait(child, site.folder / "begun.log")
+    return brought_to_its_end(site, wait(child, site.folder / "begun.log"), *options)
+
+
+def brought_to_its_end(site: Site, ended: Ended, *options: str) -> str:
+    """Hold a run that was gone on with to the same record; one that had not begun is begun."""
     if ended.status == 2 and "is complete" in ended.said:
-        site.check_same()  # killed between the summary and its end
+        site.check_same()  # ended between the summary and its end
         return "same"
     if ended.status == 2 and not (site.run / "lineage.jsonl").exists():
-        shutil.rmtree(site.run, ignore_errors=True)  # killed before there was a run
-        ended = wait(site.begin(), site.folder / "begun.log")
+        shutil.rmtree(site.run, ignore_errors=True)  # ended before there was a run
+        ended = wait(site.begin(*options), site.folder / "begun.log")
     if ended.status:
         refused(ended, "never refused")
     site.check_same()
     return "same"
+
+
+def asked_to_end(site: Site, rng: random.Random) -> str:
+    """Ctrl-C, or a polite signal, at a random moment."""
+    child = site.begin()
+    time.sleep(rng.random() * LIFE)
+    done, _ = os.waitpid(child, os.WNOHANG)
+    if not done:
+        os.kill(child, rng.choice((signal.SIGINT, signal.SIGTERM)))
+        ended = wait(child, site.folder / "begun.log")
+        if ended.status not in (0, 130, -signal.SIGTERM):  # the last: before it could listen
+            raise WrongError(f"ended with {ended.status} and said {ended.said.strip()[-200:]!r}")
+    return brought_to_its_end(site, site.resume())
+
+
+def stopped(site: Site, rng: random.Random) -> str:
+    """Stopped for a while, in which somebody resumes it."""
+    child = site.begin()
+    time.sleep(rng.random() * LIFE)
+    done, _ = os.waitpid(child, os.WNOHANG)
+    if not done:
+        os.kill(child, signal.SIGSTOP)
+        refused(site.resume())
+        os.kill(child, signal.SIGCONT)
+        ended = wait(child, site.folder / "begun.log")
+        if ended.status:
+            refused(ended, "never refused")
+    site.check_same()
+    return "same"
+
+
+def disk_full(site: Site, rng: random.Random) -> str:
+    """No file can be longer than a limit: what goes beyond is refused in the middle of a write, as
+    where a disk is full; then there is room again.
+    """
+    most = int(10 ** rng.uniform(3.3, 5.3))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+    ended = wait(site.begin(first=limit), site.folder / "begun.log")
+    if ended.status:
+        refused(ended)
+    return brought_to_its_end(site, site.resume())
+
+
+def without_a_page() -> None:
+    evoprompt.jobs.evolve.loop.write_page = lambda *_: None  # type: ignore[assignment]
+
+
+def fleet_fails(site: Site, rng: random.Random) -> str:
+    """Simulated workers die, hang, are stopped, cut off and join."""
+    with environment(FAULTY_FLEET_SEED=str(rng.randrange(2**31))):
+        child = site.begin("--set", FAULTY, first=without_a_page)
+        ended = wait(child, site.folder / "begun.log")
+    if ended.status:
+        refused(ended, "never refused")
+    site.check_same()
+    return "same"
+
+
+def fleet_and_driver_fail(site: Site, rng: random.Random) -> str:
+    """The same, and the process that has the workers is killed and gone on with."""
+    with environment(FAULTY_FLEET_SEED=str(rng.randrange(2**31))):
+        return killed(site, rng, "--set", FAULTY)
+
+
+def ray_worker_fails(number: signal.Signals) -> Callable[..., str]:
+    """Return a fault that sends a worker on Ray a signal."""
+
+    def fault(site: Site, rng: random.Random) -> str:
+        child = site.begin("--set", SLOW, "--set", "workers.count=2")
+        wanted, lines = rng.randrange(1, 6), site.run / "generations.jsonl"
+        deadline = time.monotonic() + PATIENCE_WITH_RAY
+        while not (lines.exists() and lines.read_bytes().count(b"\n") >= wanted):
+            if time.monotonic() > deadline or os.waitpid(child, os.WNOHANG) != (0, 0):
+                raise WrongError("the run ended before its worker was hit")
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.3)
+        below = psutil.Process(child).children(recursive=True)
+        workers = [p for p in below if "SlowWorker" in " ".join(p.cmdline())]
+        os.kill(rng.choice(workers).pid, number)
+        ended = wait(child, site.folder / "begun.log", PATIENCE_WITH_RAY)
+        if ended.status:
+            refused(ended, "never refused")
+        site.check_same()
+        return "same"
+
+    return fault
+
+
+def ray_driver_killed(site: Site, rng: random.Random) -> str:
+    child = site.begin("--set", SLOW, "--set", "workers.count=2")
+    time.sleep(5 + rng.random() * 20)
+    kill(child)
+    return brought_to_its_end(site, site.resume(patience=PATIENCE_WITH_RAY))
 
 
 def resumed_twice(site: Site, rng: random.Random) -> str:
@@ -380,8 +488,12 @@ def silent_store(site: Site, rng: random.Random) -> str:
     return "same"
 
 
+#: Simulated workers that fail, and workers on Ray that take their time.
+FAULTY = "workers.backend=toys.faulty_fleet:FaultyBackend"
+SLOW = "workers.backend=toys.slow_fleet:SlowBackend"
 #: Each with how often it is drawn.
-FAULTS: Mapping[str, tuple[Callable[[Site, random.Random], str], int]] = {
+Faults = Mapping[str, tuple[Callable[..., str], int]]
+FAULTS: Faults = {
     "killed": (killed, 8),
     "resumed twice at once": (resumed_twice, 3),
     "resumed while it goes on": (resumed_alive, 2),
@@ -396,6 +508,17 @@ FAULTS: Mapping[str, tuple[Callable[[Site, random.Random], str], int]] = {
     "another input": (other_input, 5),
     "a dead store": (dead_store, 1),
     "a silent store": (silent_store, 1),
+    "asked to end": (asked_to_end, 3),
+    "stopped for a while": (stopped, 2),
+    "a full disk": (disk_full, 4),
+    "simulated workers fail": (fleet_fails, 8),
+    "simulated workers fail, the driver is killed": (fleet_and_driver_fail, 4),
+}
+#: Those on Ray, which take half a minute: drawn with `--ray` alone.
+RAY_FAULTS: Faults = {
+    "a worker on Ray is killed": (ray_worker_fails(signal.SIGKILL), 3),
+    "a worker on Ray is stopped": (ray_worker_fails(signal.SIGSTOP), 2),
+    "the driver of workers on Ray is killed": (ray_driver_killed, 2),
 }
 
 
@@ -452,11 +575,12 @@ class Outcome:
     seconds: float
 
 
-def meet(site: Site, seed: int, scratch: Path) -> Outcome:
+def meet(site: Site, seed: int, scratch: Path, faults: Faults | None = None) -> Outcome:
     """Let the run of a site meet the fault of a seed; what went wrong is kept."""
+    faults = FAULTS if faults is None else faults
     rng = random.Random(seed)
-    names = list(FAULTS)
-    [name] = rng.choices(names, [FAULTS[n][1] for n in names])
+    names = list(faults)
+    [name] = rng.choices(names, [faults[n][1] for n in names])
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(site.folder, scratch)
     own = Site(scratch, site.record, site.result)
@@ -464,7 +588,7 @@ def meet(site: Site, seed: int, scratch: Path) -> Outcome:
     config.write_text(config.read_text().replace(str(site.folder), str(scratch)))
     begun = time.monotonic()
     try:
-        end, is_right = FAULTS[name][0](own, rng), True
+        end, is_right = faults[name][0](own, rng), True
     except WrongError as error:
         end, is_right = str(error), False
     seconds = round(time.monotonic() - begun, 2)
@@ -479,7 +603,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--number", type=int, default=200)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=Path("faults.jsonl"))
+    parser.add_argument("--ray", action="store_true", help="only faults of workers on Ray")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after")
     options = parser.parse_args(arguments)
+    begun = time.monotonic()
     done = []
     if options.results.exists():
         done = [Outcome(**json.loads(x)) for x in options.results.read_text().splitlines()]
@@ -489,7 +616,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     site = prepare(scratch / "site") if left else None
     for seed in left:
         assert site is not None
-        outcome = meet(site, seed, scratch / f"seed-{seed}")
+        if time.monotonic() - begun > options.seconds:
+            break
+        faults = RAY_FAULTS if options.ray else FAULTS
+        outcome = meet(site, seed, scratch / f"seed-{seed}", faults)
         done.append(outcome)
         with options.results.open("a") as stream:
             stream.write(json.dumps(asdict(outcome)) + "\n")

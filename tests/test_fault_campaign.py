@@ -1,5 +1,5 @@
-"""Thirty faults lead to the same record or to a refusal that loses nothing, and what is neither is
-seen.
+"""Sixty faults, half of them of simulated workers, lead to the same record or to a refusal that
+loses nothing, and what is neither is seen.
 """
 
 from __future__ import annotations
@@ -26,6 +26,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def test_a_fault_changes_nothing_and_loses_nothing(site: Site, seed: int, tmp_path: Path):
     outcome = meet(site, seed, tmp_path / "scratch")
     assert outcome.is_right, outcome
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_workers_that_fail_change_nothing(site: Site, seed: int, tmp_path: Path):
+    fleet = "simulated workers fail"
+    outcome = meet(site, seed, tmp_path / "scratch", {fleet: fault_campaign.FAULTS[fleet]})
+    assert outcome.is_right, outcome
+
+
+def test_answers_that_are_lost_or_given_twice_are_seen(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Power twin: a driver that takes the answer of another call for a lost one."""
+    from toys import faulty_fleet
+
+    def mixed(self: faulty_fleet.FaultyCrew, calls: list[int]) -> list[object]:
+        return [self._collect(call) for call in calls][::-1]
+
+    monkeypatch.setattr(faulty_fleet.FaultyCrew, "collect", mixed)
+    fleet = "simulated workers fail"
+    faults = {fleet: fault_campaign.FAULTS[fleet]}
+    outcomes = [meet(site, seed, tmp_path / "scratch", faults) for seed in range(4)]
+    assert not all(outcome.is_right for outcome in outcomes)
 
 
 def test_another_record_something_lost_and_silence_are_seen(
