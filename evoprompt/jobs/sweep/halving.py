@@ -5,8 +5,9 @@ A run that has come as far as a rung, a share of its budget, goes on if its best
 the best 1 in `keep` of the runs that have come there so far. So who is stopped depends on the order
 in which runs come to a rung. What was decided follows from the rows of `sweep.json`.
 
-Runs of other seeds have other examples, so runs are compared with those of their own seed. Founders
-are much alike, so a run is compared after its first generation at the earliest.
+Runs of other seeds have other examples, and fitness on few examples is the higher by luck, so runs
+are compared with those of their own seed on as many examples. Founders are much alike, so a run is
+compared after its first generation at the earliest.
 """
 
 from __future__ import annotations
@@ -48,22 +49,22 @@ class Halving:
             pruner=self._pruner,
             sampler=optuna.samplers.RandomSampler(seed=0),
         )
-        self._studies: dict[object, Any] = {}  # by seed
-        self._trials: dict[int, Any] = {}  # by number of the run
+        self._studies: dict[object, Any] = {}  # by seed and number of examples
+        self._trials: dict[object, Any] = {}  # by run and number of examples
         for row in rows:
-            for rung, value in zip(self._rungs, row.rungs, strict=False):
-                self._falls_behind(row, self._step(rung), value)
+            for rung, (examples, value) in zip(self._rungs, row.rungs, strict=False):
+                self._falls_behind(row, self._step(rung), examples, value)
 
     def _step(self, rung: float) -> int:
         return round(rung * STEPS)
 
-    def _falls_behind(self, row: SweepRow, step: int, value: float) -> bool:
-        seed = row.settings.get(REPLICATES)
-        if seed not in self._studies:
-            self._studies[seed] = self._new_study()
-        if row.number not in self._trials:
-            self._trials[row.number] = self._studies[seed].ask()
-        trial = self._trials[row.number]
+    def _falls_behind(self, row: SweepRow, step: int, examples: int | None, value: float) -> bool:
+        alike, own = (row.settings.get(REPLICATES), examples), (row.number, examples)
+        if alike not in self._studies:
+            self._studies[alike] = self._new_study()
+        if own not in self._trials:
+            self._trials[own] = self._studies[alike].ask()
+        trial = self._trials[own]
         trial.report(value, step)
         return bool(trial.should_prune())
 
@@ -72,14 +73,15 @@ class Halving:
         and whether it is to be stopped.
         """
         done, best = share_done(line, config), line.account.fitness.best
+        examples = line.account.examples
         if line.generation == 0:
             return row, False
         falls = False
         for rung in self._rungs[len(row.rungs) :]:
             if done < rung or falls:
                 break
-            row = replace(row, rungs=[*row.rungs, best])
-            falls = self._falls_behind(row, self._step(rung), best)
+            row = replace(row, rungs=[*row.rungs, (examples, best)])
+            falls = self._falls_behind(row, self._step(rung), examples, best)
         return row, falls
 
 

@@ -92,8 +92,8 @@ class Progress:
             return None
         share = self.sweep.config.stopping.rungs()[len(judged.rungs) - 1]
         return (
-            f"after {share:.0%} of it, its best fitness {judged.rungs[-1]:.4f} was not among the "
-            f"best 1 in {self.sweep.config.stopping.keep}"
+            f"after {share:.0%} of it, its best fitness {judged.rungs[-1][1]:.4f} was not among "
+            f"the best 1 in {self.sweep.config.stopping.keep}"
         )
 
 

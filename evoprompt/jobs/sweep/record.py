@@ -28,7 +28,8 @@ class SweepRow:
     #: by the names of `tables.RESULTS`, `objective` and `memo_share`; None until the run is done,
     #: without objective and accuracies where it was stopped
     result: Result | None = None
-    rungs: Sequence[float] = ()  #: its best fitness where it was compared with others
+    #: its best fitness where it was compared with others, after the number of examples
+    rungs: Sequence[tuple[int | None, float]] = ()
 
     @property
     def is_done(self) -> bool:
@@ -53,7 +54,7 @@ class SweepRow:
             "status": self.status,
             "reason": self.reason,
             "result": None if self.result is None else dict(self.result),
-            **({"rungs": list(self.rungs)} if self.rungs else {}),
+            **({"rungs": [list(rung) for rung in self.rungs]} if self.rungs else {}),
         }
 
     @classmethod
@@ -75,7 +76,7 @@ class SweepRow:
             cast("Status", values["status"]),
             values["reason"],
             values["result"],
-            values.get("rungs", ()),
+            [(examples, value) for examples, value in values.get("rungs", ())],
         )
 
 

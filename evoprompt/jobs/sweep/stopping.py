@@ -18,8 +18,9 @@ class StoppingConfig(Section):
     """
 
     method: Literal["off", "halving"] = "off"  #: off, or asynchronous successive halving
-    #: share of a run after which it is first compared, then `keep` times as far, and so on
-    first: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.15
+    #: share of a run after which it is first compared, then `keep` times as far, and so on: of its
+    #: generations, or of its budget with what is kept for the test, whichever is further
+    first: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2
     #: one run of so many goes on
     keep: Annotated[int, NUMBER, Field(ge=2, le=100)] = 3
     #: share of a run after which it is not stopped any more

@@ -33,11 +33,11 @@ class Judge:
         self.rows = list(rows or (SweepRow(n, f"r{n}", {}) for n in range(1, num + 1)))
         self.halving = Halving(STOPPING, self.rows)
 
-    def falls(self, number: int, value: float) -> bool:
+    def falls(self, number: int, value: float, examples: int = 8) -> bool:
         row = self.rows[number - 1]
         step = round(STOPPING.rungs()[len(row.rungs)] * 1000)
-        self.rows[number - 1] = replace(row, rungs=[*row.rungs, value])
-        return self.halving._falls_behind(row, step, value)
+        self.rows[number - 1] = replace(row, rungs=[*row.rungs, (examples, value)])
+        return self.halving._falls_behind(row, step, examples, value)
 
 
 def test_one_in_three_goes_on_of_those_that_have_come_so_far():
@@ -215,3 +215,10 @@ def test_runs_are_compared_with_those_of_their_own_seed_alone():
     judge = Judge(0, rows)
     assert [judge.falls(2, 0.5), judge.falls(1, -2.0), judge.falls(4, 0.2)] == [False, False, True]
     assert not judge.falls(3, -1.0)
+
+
+def test_runs_are_compared_with_those_on_as_many_examples_alone():
+    """On 16 examples fitness is lower; the best there goes on, whatever was reached on 8."""
+    judge = Judge(4)
+    assert [judge.falls(1, -0.5, 8), judge.falls(2, -0.9, 16)] == [False, False]
+    assert [judge.falls(3, -1.0, 16), judge.falls(4, -0.4, 8)] == [True, False]
