@@ -123,14 +123,15 @@ def meet(
     scratch.mkdir(parents=True)
     run = begin(site.folder / "config.yaml", out, nodes, log, KEYS)
     begun = time.monotonic()
-    wait_for_generation(out, run, AFTER)
-    happened = time.monotonic()
-    EVENTS[event](nodes)
     try:
+        wait_for_generation(out, run, AFTER)
+        happened = time.monotonic()
+        EVENTS[event](nodes)
         status: int | str = run.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        run.kill()
         status = f"hangs for {PATIENCE:.0f} s"
+    finally:
+        run.kill()
     said = [line for line in log.read_text(errors="replace").splitlines() if "worker" in line]
     is_same = status == 0 and all(
         (out / name).read_bytes() == content for name, content in site.record.items()
@@ -152,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--events", nargs="*", choices=EVENTS, default=list(EVENTS))
     parser.add_argument("--patient", action="store_true", help="give nodes up as Ray does: late")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are ended
     scratch = Path(tempfile.mkdtemp(prefix="clusters-"))
     keys = [part for key in KEYS for part in ("--set", key)]
     site = fault_campaign.prepare(scratch / "site", keys)

@@ -163,6 +163,8 @@ class RayNodes:
             )
             command = ["unshare", "--net", "--uts", "sh", "-c", script, "sh", *command]
             command.append(f"--node-ip-address={own}")
+        if with_parent := shutil.which("setpriv"):  # whoever kills this process ends them too
+            command = [with_parent, "--pdeathsig", "TERM", *command]
         with (folder / "said.log").open("wb") as log:
             process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, start_new_session=True
