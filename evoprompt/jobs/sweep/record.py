@@ -76,7 +76,7 @@ class SweepRow:
             cast("Status", values["status"]),
             values["reason"],
             values["result"],
-            [(examples, value) for examples, value in values.get("rungs", ())],
+            tuple((examples, value) for examples, value in values.get("rungs", ())),
         )
 
 
