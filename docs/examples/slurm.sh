@@ -16,6 +16,6 @@ command=(evoprompt run "$CONFIG" --out "$RUN" --ray-address auto)
 if [ -e "$RUN/config.yaml" ]; then # a job that was ended, by its time for one
   command=(evoprompt resume "$RUN" --set workers.ray_address=auto)
 fi
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)  # not head, which would end the pipe
 srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-gpus "$SLURM_GPUS_ON_NODE" -- "${command[@]}"
