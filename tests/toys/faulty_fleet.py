@@ -47,6 +47,9 @@ class FaultyCrew:
     def ready(self) -> list[int]:
         return list(self.workers)
 
+    def places(self) -> dict[int, tuple[str, int]]:
+        return {worker: ("here", os.getpid()) for worker in self.workers}
+
     def grow(self) -> None:
         """A machine may have joined."""
         if len(self.workers) < MOST_WORKERS and self._rng.random() < 0.3:
