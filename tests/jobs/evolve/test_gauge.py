@@ -210,6 +210,7 @@ def test_a_certified_race_goes_by_what_is_measured_without_the_prior(racing: str
         task=SimpleNamespace(fitness=()),
         handicap=lambda policy, num: 3.0 / num,
         is_plain=True,
+        strategy=SimpleNamespace(bonus=0.0),
     )
     worth = {"fitness": np.full(4, -1.25)}
     journal = SimpleNamespace(worth=lambda policy_id, num: (None, worth), policies={"a": Policy()})

@@ -41,7 +41,6 @@ def test_a_champion_that_has_met_all_leaves_labels_to_the_baseline(monkeypatch):
         return {policies[0].policy_id: "more"}
 
     monkeypatch.setattr(learning, "measure", measure)
-    monkeypatch.setattr(learning, "longest_prompt", lambda journal: 10)
     parts = SimpleNamespace(
         calibrator=SimpleNamespace(is_used=True),
         costs=Left(),
@@ -52,7 +51,7 @@ def test_a_champion_that_has_met_all_leaves_labels_to_the_baseline(monkeypatch):
         config=SimpleNamespace(final=SimpleNamespace(labels=100)),
     )
     met = {CHAMPION: 4, BASELINE: 2}
-    journal = SimpleNamespace(num_measured=met.__getitem__, ledger=None)
+    journal = SimpleNamespace(num_measured=met.__getitem__, ledger=None, longest_prompt=10)
     none = SimpleNamespace(gold=np.zeros(0, dtype=np.int64))
     validated = {p.policy_id: none for p in met}
     watcher = SimpleNamespace(phase=lambda name, num: None)
