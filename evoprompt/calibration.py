@@ -132,12 +132,20 @@ def by_label(
     return LabelCalibration(calibration.way, calibration.temperature, offsets, examples, head)
 
 
-def fitted(measured: Sequence[LabelScores], way: Way) -> Calibration:
+def fitted(
+    measured: Sequence[LabelScores], way: Way, changed: Sequence[LabelScores] = ()
+) -> Calibration:
     """Return the calibration of one policy, from all that was measured of it together.
+
+    A head that knows one wording alone takes what that wording does to the words for what the
+    answer does; one that is fitted on others too does not. Offsets and factors are those of the
+    policy as it is.
 
     Args:
         measured: its scores, a row each, on different examples that all share their choices.
         way: of fitting.
+        changed: its scores on some of these examples under changes that leave their meaning, for a
+            head alone.
 
     Raises:
         ValueError: the prior, or words, are needed, and they were not measured.
@@ -146,7 +154,8 @@ def fitted(measured: Sequence[LabelScores], way: Way) -> Calibration:
     gold = np.concatenate([scores.gold for scores in measured])
     words = [_words(scores, 0, way) for scores in measured]
     joined = np.concatenate([w for w in words if w is not None]) if way == "head" else None
-    return fit(values, gold, way, _prior(measured[0], 0, way), joined)
+    beside = _wordings(measured, changed) if way == "head" and changed else None
+    return fit(values, gold, way, _prior(measured[0], 0, way), joined, beside)
 
 
 def calibrated_out(scores: LabelScores, way: Way) -> LabelScores:
@@ -202,12 +211,35 @@ def _words(scores: LabelScores, policy: int, way: Way) -> Floats | None:
     return words
 
 
+def _wordings(measured: Sequence[LabelScores], changed: Sequence[LabelScores]) -> Wordings:
+    """Return what a head learns from the examples under changes."""
+    numbers: dict[str, int] = {}
+    every = [
+        np.array([numbers.setdefault(e, len(numbers)) for e in scores.example_ids], dtype=np.int64)
+        for scores in (*measured, *changed)
+    ]
+    words = [w for scores in changed if (w := _words(scores, 0, "head")) is not None]
+    gold = np.concatenate([scores.gold for scores in changed])
+    return Wordings(np.concatenate(words), gold, np.concatenate(every))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wordings:
+    """Examples under changes that leave their meaning, for a head."""
+
+    words: Floats  #: log-probabilities of words, shape (changed example, word)
+    gold: NDArray[np.int64]  #: index of the right choice, shape (changed example,)
+    #: a number for each example as it is and then for these, the same for one example
+    groups: NDArray[np.int64]
+
+
 def fit(
     values: Floats,
     gold: NDArray[np.int64],
     way: Way,
     prior: Floats | None = None,
     words: Floats | None = None,
+    beside: Wordings | None = None,
 ) -> Calibration:
     """Return the calibration of one prompt.
 
@@ -237,12 +269,14 @@ def fit(
             `contextual` alone.
         words: log-probabilities of other words, shape (example, word), for `head` alone; with fewer
             than two examples there is no head.
+        beside: examples under changes, for `head` alone: h is fitted on these too, and an example's
+            is left out of its own in every wording.
 
     Source: Zhou et al. 2023 (batch calibration), Platt 1999 (labelled offsets and temperature),
     Zhao et al. 2021 (contextual calibration), Wolpert 1992 (stacking of left-out outputs).
     """
     everything = np.ones((1, len(values)))
-    head, sets = _sets(values, gold, way, words)
+    head, sets = _sets(values, gold, way, words, beside)
     offsets, factors = _fit(sets, gold, everything, way, prior)
     temperature, *others = factors[0].tolist()
     return Calibration(way, temperature, tuple(offsets[0].tolist()), head, *others)
@@ -275,7 +309,11 @@ def leave_one_out(
 
 
 def _sets(
-    values: Floats, gold: NDArray[np.int64], way: Way, words: Floats | None
+    values: Floats,
+    gold: NDArray[np.int64],
+    way: Way,
+    words: Floats | None,
+    beside: Wordings | None = None,
 ) -> tuple[Head | None, Floats]:
     """Return the head, and what is added up: the log-probabilities of the choices, then the head's
     outputs, shape (set, example, choice).
@@ -285,8 +323,12 @@ def _sets(
         return None, logs[None]
     if words is None:
         raise ValueError("a head needs the log-probabilities of words")
-    head, left_out = fit_head(words, gold, values.shape[1])
-    return head, np.stack([logs, left_out])
+    if beside is None:
+        head, left_out = fit_head(words, gold, values.shape[1])
+    else:
+        joined = np.concatenate([words, beside.words]), np.concatenate([gold, beside.gold])
+        head, left_out = fit_head(*joined, values.shape[1], beside.groups)
+    return head, np.stack([logs, left_out[: len(values)]])
 
 
 def worth_of_ways(

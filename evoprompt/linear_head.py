@@ -38,7 +38,12 @@ class Head:
         return found
 
 
-def fit_head(words: Floats, gold: NDArray[np.int64], num_choices: int) -> tuple[Head, Floats]:
+def fit_head(
+    words: Floats,
+    gold: NDArray[np.int64],
+    num_choices: int,
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[Head, Floats]:
     """Return the head of one prompt, and its outputs for these very examples, each by the head that
     is fitted on the others, shape (example, choice).
 
@@ -48,13 +53,16 @@ def fit_head(words: Floats, gold: NDArray[np.int64], num_choices: int) -> tuple[
 
         weights = X' H Y,  outputs by the others = Y_i - (Y - K H Y)_i / (1 - (K H)_ii)
 
-    both times GAIN. Means and deviations are of all examples, and know no label.
+    both times GAIN; of a group g that is left out together, Y_g - (I - (K H)_gg)^-1 (Y - K H Y)_g.
+    Means and deviations are of all examples, and know no label.
 
     Args:
         words: log-probabilities of words, nats, shape (example, word); which words is chosen
             without the labels of these examples.
         gold: index of the right choice, shape (example,).
         num_choices: that there are.
+        groups: a number for each example, shape (example,): those of one number are one example in
+            several wordings, and left out together; by default each is alone.
     """
     mean = words.mean(axis=0)
     scale = 1 / (words.std(axis=0) + LEAST_SPREAD) / np.sqrt(words.shape[1])
@@ -63,5 +71,12 @@ def fit_head(words: Floats, gold: NDArray[np.int64], num_choices: int) -> tuple[
     kernel = x @ x.T
     inverse = np.linalg.inv(kernel + RIDGE * np.eye(len(x)))
     smoother = kernel @ inverse
-    left_out = y - (y - smoother @ y) / (1 - np.diag(smoother))[:, None]
+    off = y - smoother @ y
+    if groups is None:
+        left_out = y - off / (1 - np.diag(smoother))[:, None]
+    else:
+        left_out = np.empty_like(y)
+        for own in (groups == g for g in np.unique(groups)):
+            rest = np.eye(int(own.sum())) - smoother[np.ix_(own, own)]
+            left_out[own] = y[own] - np.linalg.solve(rest, off[own])
     return Head(mean, GAIN * scale[:, None] * (x.T @ inverse @ y)), GAIN * left_out

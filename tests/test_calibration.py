@@ -241,6 +241,37 @@ def test_a_calibration_is_fitted_on_all_that_was_measured_and_applied_to_the_res
     assert apply(fitted([first], "off"), rest) is rest
 
 
+def wordings(seed: int, num: int, shift: float) -> LabelScores:
+    """Words of which the first half is swayed by wording and in one wording tells of the choice,
+    and the second half tells of it in all.
+    """
+    rng = np.random.default_rng(seed)
+    gold, swayed = np.arange(num) % 2, shift if shift else 0.0
+    words = rng.normal(size=(num, 40)) - 5
+    words[:, :20] += (2.0 * gold - 1)[:, None] * (1.0 if not shift else -1.0) + swayed
+    words[:, 20:] += (2.0 * gold - 1)[:, None]
+    own = measured(rng.normal(size=(num, 2)) - 3, gold)
+    ids = tuple(str(i) for i in range(num))
+    return replace(own, example_ids=ids, features=words[None])
+
+
+def test_a_head_that_met_other_wordings_bears_them():
+    learned, rest = wordings(0, 60, 0.0), wordings(2, 300, 0.0)
+    changed, asked = wordings(1, 30, 0.7), wordings(3, 300, 0.7)
+    alone, beside = fitted([learned], "head"), fitted([learned], "head", [changed])
+    assert correct(apply(alone, asked)).mean() < 0.8
+    assert correct(apply(beside, asked)).mean() > 0.95
+    assert correct(apply(beside, rest)).mean() > 0.95
+    # what is learned of an example in another wording is no news of it
+    assert beside.factor < fitted([learned], "head", [replace(changed, example_ids=NEW)]).factor
+    offsets = [fitted([learned], "labelled", c).offsets for c in ((), (changed,))]
+    assert offsets[0] == offsets[1]
+
+
+#: Examples that were not met.
+NEW = tuple(f"new {i}" for i in range(30))
+
+
 def test_rare_labels_stay_rare_under_labelled_offsets():
     """80:20 data, split in proportion: held-out answers keep the shares, and gain accuracy."""
     shares = {way: [] for way in ("labelled", "batch")}

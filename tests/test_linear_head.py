@@ -36,6 +36,21 @@ def test_left_out_is_what_a_head_that_is_fitted_on_the_others_gives():
     np.testing.assert_allclose(head.outputs(words), GAIN * (x @ whole), atol=1e-9)
 
 
+def test_an_example_in_several_wordings_is_left_out_in_all_of_them():
+    words, _, gold = drawn(4, 12, 1.0)
+    groups = np.array([0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 6, 7])
+    head, left_out = fit_head(words, gold, 3, groups)
+    x = (words - words.mean(axis=0)) / (words.std(axis=0) + LEAST_SPREAD) / np.sqrt(40)
+    y = np.eye(3)[gold] - 1 / 3
+    for i in range(12):
+        a = x[groups != groups[i]]
+        weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(40), a.T @ y[groups != groups[i]])
+        np.testing.assert_allclose(left_out[i], GAIN * (x[i] @ weights), atol=1e-9)
+    plain, alone = fit_head(words, gold, 3), fit_head(words, gold, 3, np.arange(12))
+    np.testing.assert_allclose(plain[1], alone[1], atol=1e-9)
+    np.testing.assert_array_equal(plain[0].weights, head.weights, "the head itself is of all")
+
+
 def test_one_word_and_two_examples_by_hand():
     """The word is a nat likelier after the first: x = +-1/2 / 0.8, y = (1/2, -1/2) and back."""
     words, gold = np.array([[-1.0], [-2.0]]), np.array([0, 1])

@@ -5,10 +5,12 @@
 For each task and seed one run without the section `robustness` and others with it, all within the
 same tokens: `raced` measures those under changes that a race left with 16 examples, with half the
 weight in the fitness; `finalists` measures the last five alone; `pareto` measures each policy when
-it is new, as second objective of NSGA-II and with half the weight. Each champion then meets changes
-that the search did not draw, on the test examples: the same for all. SST-2 is the second task where
-a folder has sst2.train.jsonl and sst2.test.jsonl. What is complete is not made again, so the
-command goes on where it was stopped; --pieces ends it after so many.
+it is new, as second objective of NSGA-II and with half the weight; `fitted` fits the head of the
+champion's answers on 24 validation examples under changes too, and `both` does with finalists.
+Each champion then meets changes that the search did not draw, on the test examples: the same for
+all. SST-2 is the second task where a folder has sst2.train.jsonl and sst2.test.jsonl. What is
+complete is not made again, so the command goes on where it was stopped; --pieces ends it after so
+many.
 """
 
 from __future__ import annotations
@@ -35,12 +37,15 @@ SOURCES = ("format", "input_distractor", "paraphrase", "input_casing", "order")
 #: What is measured of each champion.
 MEASURED = "under.json"
 LOOKS: dict[str, Any] = {"sources": SOURCES, "draws": 5, "examples": 8, "weight": 0.5}
+LEARNS = {**LOOKS, "after": 1000, "calibration_examples": 24}
 PARETO = {"survival_selection": {"method": "nsga2", "objectives": ["fitness", "under_changes"]}}
 PLAIN = "without"
 ARMS: dict[str, dict[str, Any]] = {
     PLAIN: {},
     "raced": {"robustness": {**LOOKS, "after": 16}},
     "finalists": {"robustness": {**LOOKS, "after": 1000}, "final": {"candidates": 5}},
+    "fitted": {"robustness": {**LEARNS, "examples": 0, "weight": 0.0}},
+    "both": {"robustness": LEARNS, "final": {"candidates": 5}},
     "pareto": {"robustness": LOOKS, "evolution": PARETO},
 }
 

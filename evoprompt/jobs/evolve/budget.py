@@ -258,9 +258,11 @@ class Costs(Weights):
         return held + self._beyond(pool, baseline, prompt_tokens)
 
     def _beyond(self, pool: Sequence[Policy], baseline: Policy | None, prompt_tokens: int) -> int:
-        """Return what of a reserve is for test and checks."""
+        """Return what of a reserve is for test and checks, and for the last measurements beside
+        them; those of the baseline, and test and checks, are free with a budget in logical tokens.
+        """
         if self.is_logical:
-            return 0
+            return max(map(self._last, pool), default=0)
         fixed = 0 if baseline is None else 1
         policies = [*([] if baseline is None else [baseline]), *pool]
         checks = self._checks(list(dict.fromkeys(policies)), prompt_tokens)
@@ -276,8 +278,8 @@ class Costs(Weights):
         others = [p for p in dict.fromkeys(pool) if p not in fixed]
 
         def tokens(policy: Policy) -> int:
-            late = self._late(policy) if split == "validation" else 0
-            return self._tokens(policy, split, part) + late
+            beside = self._late(policy) if split == "validation" else self._last(policy)
+            return self._tokens(policy, split, part) + beside
 
         total = sum(map(tokens, fixed)) + sum(nlargest(num, map(tokens, others)))
         evaluators = dict.fromkeys(map(evaluator_of, [*fixed, *others]))

@@ -33,13 +33,14 @@ from evoprompt.jobs.evolve.calibrator import (
     Calibrator,
     calibrator_of,
     reads_words,
+    why_no_head,
     why_not,
 )
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.preferring import check_feedback, features_in, preference_of
 from evoprompt.jobs.evolve.side_effects import SideEffects
 from evoprompt.jobs.evolve.under_changes import UnderChanges, check_changes
-from evoprompt.jobs.evolve.weights import Beside
+from evoprompt.jobs.evolve.weights import LAST, Beside
 from evoprompt.jobs.evolve.writers import OPERATORS_KEY, Writers, drawn_of, with_writers
 from evoprompt.measurement.features import feature_words
 from evoprompt.measurement.measure import Measurer
@@ -80,6 +81,7 @@ class Parts:
     side_effects: SideEffects | None = None  #: None where nobody looks
     preference: Preference | None = None  #: by remarks of before; None: there are none
     under_changes: UnderChanges | None = None  #: None where nobody looks
+    learned_changes: UnderChanges | None = None  #: that heads are fitted on too; None where none is
 
     @property
     def metric(self) -> str | None:
@@ -176,6 +178,13 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
     check_feedback(config)
     task.check_chat(config.model.chat)
     reason = why_not(task, fitness)
+    if config.robustness is not None and config.robustness.calibration_examples:
+        why = why_no_head(config.fitness.calibration, task, fitness)
+        if why is not None:
+            raise UserError(
+                "robustness.calibration_examples fits a head of words under changes, and there is "
+                f"none: {why}; set fitness.calibration=head, or leave it out"
+            )
     if config.fitness.calibration != "off" and reason is not None:
         note = f"answers are not calibrated: {reason}"
         task = replace(task, notes=(*task.notes, note))
@@ -246,13 +255,14 @@ def build(
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     effects = side_effects_of(config, task, measurer)
     changes = under_changes_of(config, task, measurer, fitness, calibrator)
+    learned = learned_changes_of(config, task, measurer, fitness, calibrator)
     return Parts(
         config,
         task,
         model.identity,
         strategy,
         measurer,
-        Costs(config, task, measurer, beside=beside_examples(effects, changes)),
+        Costs(config, task, measurer, beside=beside_examples(effects, changes, learned)),
         model.executor,
         tracker,
         fitness,
@@ -262,6 +272,7 @@ def build(
         effects,
         preference_of(config, task, measurer),
         changes,
+        learned,
     )
 
 
@@ -269,19 +280,36 @@ def under_changes_of(
     config: Config, task: Task, measurer: Measurer, fitness: Fitness, calibrator: Calibrator
 ) -> UnderChanges | None:
     """Return what measures policies under changes; None where nobody looks."""
-    if config.robustness is None:
+    if config.robustness is None or not config.robustness.examples:
         return None
     apply, seed = calibrator.applied, config.seed
     return UnderChanges(config.robustness, task, measurer, fitness, apply, seed)
 
 
+def learned_changes_of(
+    config: Config, task: Task, measurer: Measurer, fitness: Fitness, calibrator: Calibrator
+) -> UnderChanges | None:
+    """Return what measures champion and baseline under changes for their heads; None where these
+    are fitted on prompts as they are.
+    """
+    if config.robustness is None or not config.robustness.calibration_examples:
+        return None
+    examples = task.validation[: config.robustness.calibration_examples]
+    apply, seed = calibrator.applied, config.seed
+    return UnderChanges(config.robustness, task, measurer, fitness, apply, seed, examples)
+
+
 def beside_examples(
-    effects: SideEffects | None, changes: UnderChanges | None
+    effects: SideEffects | None,
+    changes: UnderChanges | None,
+    learned: UnderChanges | None = None,
 ) -> tuple[Beside, ...]:
     """Return what is measured of a policy beside its examples, and when."""
     found = [] if effects is None else [Beside(effects.weigh)]
     if changes is not None:
         found.append(Beside(changes.weigh, changes.config.after, changes.is_measured))
+    if learned is not None:
+        found.append(Beside(learned.weigh, LAST))
     return tuple(found)
 
 

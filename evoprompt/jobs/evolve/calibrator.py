@@ -104,21 +104,28 @@ class Calibrator:
         return calibrated_out(scores, self.way)
 
     def applied(
-        self, learned: Sequence[LabelScores], scores: LabelScores, way: Way | None = None
+        self,
+        learned: Sequence[LabelScores],
+        scores: LabelScores,
+        way: Way | None = None,
+        changed: Sequence[LabelScores] = (),
     ) -> LabelScores:
         """Return one policy's scores on examples that nothing was fitted on, calibrated by what was
-        measured of it on others; in another way than the run's, if one is given.
+        measured of it on others, and of some of these under changes; in another way than the run's,
+        if one is given.
         """
         way = way or self.way
-        return scores if way == "off" else apply(fitted(learned, way), scores)
+        return scores if way == "off" else apply(fitted(learned, way, changed), scores)
 
-    def of_policy(self, learned: Sequence[LabelScores]) -> LabelCalibration | None:
-        """Return one policy's calibration by what was measured of it; None where nothing is
-        calibrated in this run.
+    def of_policy(
+        self, learned: Sequence[LabelScores], changed: Sequence[LabelScores] = ()
+    ) -> LabelCalibration | None:
+        """Return one policy's calibration by what was measured of it, and under changes; None where
+        nothing is calibrated in this run.
         """
         if not self.is_used:
             return None
-        return self._by_label(learned, self.way)
+        return self._by_label(learned, self.way, changed)
 
     def by_offsets(self, learned: Sequence[LabelScores]) -> LabelCalibration | None:
         """Return the same without a head, for those who have no words to read; None where this run
@@ -127,9 +134,11 @@ class Calibrator:
         has_head = self.is_used and self.way == "head"
         return self._by_label(learned, "labelled") if has_head else None
 
-    def _by_label(self, learned: Sequence[LabelScores], way: Way) -> LabelCalibration:
+    def _by_label(
+        self, learned: Sequence[LabelScores], way: Way, changed: Sequence[LabelScores] = ()
+    ) -> LabelCalibration:
         num = sum(len(scores.gold) for scores in learned)
-        return by_label(fitted(learned, way), self._labels, num, self.words)
+        return by_label(fitted(learned, way, changed), self._labels, num, self.words)
 
 
 def calibrator_of(
@@ -155,6 +164,12 @@ def why_not(task: Task, fitness: Fitness) -> str | None:
     if fitness.compared_by != "likelihood":
         return f"fitness.kind '{fitness.name}' compares choices by '{fitness.compared_by}'"
     return None
+
+
+def why_no_head(asked: CalibrationConfig, task: Task, fitness: Fitness) -> str | None:
+    """Return why no head of words is fitted, or None where one may be."""
+    reason = why_not(task, fitness)
+    return reason or (None if reads_words(asked) else f"fitness.calibration is '{asked}'")
 
 
 def way_of(folder: RunFolder) -> Way:

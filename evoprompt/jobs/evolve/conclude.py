@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,14 +181,17 @@ def held_out(
     last: str,
     beside: Mapping[str, tuple[LabelScores, ...]],
     raw: Mapping[str, LabelScores],
+    changed: Mapping[str, Sequence[LabelScores]] = MappingProxyType({}),
 ) -> Tested:
     """Return the test of two policies, by their ids and scores as they were measured; each is
-    calibrated by what the search measured of it, and what was measured beside.
+    calibrated by what the search measured of it, and what was measured beside and under changes.
     """
     calibrator, config = parts.calibrator, parts.config
     searched = _searched(parts, journal, (first, last))
     learned = {p: (*searched.get(p, ()), *beside[p]) for p in (first, last)}
-    scores = {p: calibrator.applied(learned[p], s) for p, s in raw.items()}
+    scores = {
+        p: calibrator.applied(learned[p], s, changed=changed.get(p, ())) for p, s in raw.items()
+    }
 
     def right(policy_id: str, by_policy: Mapping[str, LabelScores]) -> Graded:
         if parts.metric is not None:
@@ -203,7 +207,7 @@ def held_out(
         alone = right(first, by), right(last, by)
     title = parts.metric or "accuracy"
     test = compare(before, after, config.seed, config.final.alpha, plain, alone, title)
-    used = {p: calibrator.of_policy(known) for p, known in learned.items()}
+    used = {p: calibrator.of_policy(known, changed.get(p, ())) for p, known in learned.items()}
     return Tested(test, scores, used, offsets, _labels(learned[last]))
 
 

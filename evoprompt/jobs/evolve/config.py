@@ -61,7 +61,7 @@ class Config(JobConfig):
         wanted = {name for selection in chosen for name in selection.objectives}
         if "fluency" in wanted and not self.traits.prompt_cross_entropy:
             raise ValueError("the objective fluency needs traits.prompt_cross_entropy=true")
-        if "under_changes" in wanted and self.robustness is None:
+        if "under_changes" in wanted and not (self.robustness and self.robustness.examples):
             raise ValueError(
                 "the objective under_changes needs the section robustness; robustness: {} takes "
                 "its defaults"

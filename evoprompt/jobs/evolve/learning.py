@@ -62,6 +62,21 @@ def learn_more(
     return found
 
 
+def learn_under_changes(
+    parts: Parts, journal: Journal, champion: Policy, baseline: Policy
+) -> dict[str, tuple[LabelScores, ...]]:
+    """Measure champion and baseline under changes, where their heads are fitted on these too;
+    return the scores, by policy id.
+    """
+    looked, calibrator = parts.learned_changes, parts.calibrator
+    if looked is None or not calibrator.is_used or calibrator.way != "head":
+        return {}
+    return {
+        p.policy_id: looked.learned(p, journal.ledger, PHASE if p == champion else REPORT)
+        for p in dict.fromkeys((champion, baseline))
+    }
+
+
 def _more(parts: Parts, journal: Journal, policy: Policy, validated: LabelScores) -> list[Example]:
     """Return the labelled examples that a policy was not measured on, does not show and can be
     scored on: of validation and fitness, of no split, and of the pool; as many as may be used.

@@ -42,7 +42,7 @@ from evoprompt.jobs.evolve.folder import (
 )
 from evoprompt.jobs.evolve.gauge import Gauge, measure, rungs_of
 from evoprompt.jobs.evolve.journal import Journal, journal_of
-from evoprompt.jobs.evolve.learning import CHOICE, learn_more
+from evoprompt.jobs.evolve.learning import CHOICE, learn_more, learn_under_changes
 from evoprompt.jobs.evolve.outlook import outlook
 from evoprompt.jobs.evolve.page import write_page
 from evoprompt.jobs.evolve.preferring import record_preference
@@ -289,6 +289,7 @@ def _check_held_out(
     validated = measure(measurer, candidates, examples, ledger, "validation", observer)
     champion = pick_champion(parts, journal, candidates, validated)
     learned = learn_more(parts, journal, champion, baseline, validated, observer)
+    changed = learn_under_changes(parts, journal, champion, baseline)
     compared = list(dict.fromkeys([baseline, champion]))
     observer.phase("test", len(compared))
     tested: dict[str, LabelScores] = {}
@@ -298,7 +299,7 @@ def _check_held_out(
         if test:
             tested |= measure(measurer, asked, test, ledger, "test", observer)
     ids = (baseline.policy_id, champion.policy_id)
-    found = held_out(parts, journal, *ids, learned, tested)
+    found = held_out(parts, journal, *ids, learned, tested, changed)
     told = calibrated_validation(parts, journal, validated)
     journal.folder.write_predictions(held_out_predictions(parts, told, found.scores, compared))
     metric = by_metric(parts, candidates, validated)

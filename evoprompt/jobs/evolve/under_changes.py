@@ -58,6 +58,7 @@ class UnderChanges:
         apply: calibrates as the run does.
         seed: of the run; draw 3 is the same change for all its policies, as far as their texts
             allow it.
+        examples: that are asked; by default the first fitness examples.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class UnderChanges:
         fitness: Fitness,
         apply: Apply,
         seed: int,
+        examples: Sequence[Example] | None = None,
     ) -> None:
         self.config = config
-        self._examples = task.fitness[: config.examples]
+        self._examples = task.fitness[: config.examples] if examples is None else tuple(examples)
         self._fitness, self._apply, self._seed = fitness, apply, seed
         self._sources = sources_of(config, task)
         self._measurer = copy(measurer)  # which shares all else
@@ -113,15 +115,15 @@ class UnderChanges:
         """Return whether changes count of a policy on so many examples."""
         return num_examples >= self.config.after
 
-    def measure(self, policies: Sequence[Policy], ledger: Ledger) -> None:
+    def measure(self, policies: Sequence[Policy], ledger: Ledger, phase: str = PHASE) -> None:
         """Measure the policies that were not measured yet."""
         new = [p for p in dict.fromkeys(policies) if p.policy_id not in self._measured]
         if not new:
             return
         changed = [p for own in new for p in self.asked(own).prompts.values()]
-        scores = self._scored(list(dict.fromkeys(changed)), self._examples, ledger)
+        scores = self._scored(list(dict.fromkeys(changed)), self._examples, ledger, phase)
         inputs = next((i for own in new if (i := self.asked(own).inputs)), ())
-        scores_of_inputs = self._scored(new, inputs, ledger) if inputs else {}
+        scores_of_inputs = self._scored(new, inputs, ledger, phase) if inputs else {}
         num = len(self._examples)
         for policy in new:
             asked = self.asked(policy)
@@ -133,11 +135,11 @@ class UnderChanges:
             self._unwritten.append(policy.policy_id)
 
     def _scored(
-        self, policies: Sequence[Policy], examples: Sequence[Example], ledger: Ledger
+        self, policies: Sequence[Policy], examples: Sequence[Example], ledger: Ledger, phase: str
     ) -> dict[str, LabelScores]:
         found = self._measurer.measure(policies, examples, lambda _: None, ledger.timed)
         for _, count in found.values():
-            ledger.count(PHASE, count)
+            ledger.count(phase, count)
         return {policy_id: scores for policy_id, (scores, _) in found.items()}
 
     def drop(self, policy_id: str, scores: LabelScores) -> Drop:
@@ -208,6 +210,15 @@ class UnderChanges:
             rounded = {k: round(v, FITNESS_DIGITS) for k, v in values.items()}
             found.append({"policy_id": policy_id, "draws": self.config.draws, **rounded})
         return found
+
+    def learned(self, policy: Policy, ledger: Ledger, phase: str) -> tuple[LabelScores, ...]:
+        """Measure a policy, unless it was; return its scores under each draw that changes something
+        of it, with the examples' own ids.
+        """
+        self.measure([policy], ledger, phase)
+        ids = tuple(e.example_id for e in self._examples)
+        found = self._measured[policy.policy_id].values()
+        return tuple(replace(scores, example_ids=ids) for scores in found)
 
     def take_lines(self) -> list[dict[str, Any]]:
         """Return what was measured since the last time, as `under_changes.jsonl` has it."""

@@ -24,6 +24,8 @@ from evoprompt.tasks.judge import evaluator_of, judgements
 #: Of a split: from which example to which; None is the last.
 Part = tuple[int, int | None]
 WHOLE: Part = (0, None)
+#: Of what is measured beside the examples: of champion and baseline alone.
+LAST = 0
 #: Of a policy, what it takes once beside its examples; `UserError` where it cannot be scored.
 Weigh = Callable[[Policy], Weight]
 
@@ -33,7 +35,8 @@ class Beside:
     """What is measured of a policy once, beside its examples."""
 
     weigh: Weigh
-    #: with which of its fitness examples, from 1; finalists that had fewer are measured at the end
+    #: with which of its fitness examples, from 1; finalists that had fewer are measured at the end.
+    #: `LAST`: champion and baseline alone are, before the test
     after: int = 1
     is_measured: Callable[[Policy], bool] = lambda _: False
 
@@ -195,6 +198,12 @@ class Weights:
     def _late(self, policy: Policy) -> int:
         """Return what is measured of a policy at the end, should it be a finalist, tokens."""
         return sum(self._charged(e.weigh(policy)) for e in self._beside if e.is_late(policy))
+
+    def _last(self, policy: Policy) -> int:
+        """Return what is measured of a policy at the end, should it be champion or baseline,
+        tokens.
+        """
+        return sum(self._charged(e.weigh(policy)) for e in self._beside if e.after == LAST)
 
     def _charged(self, weight: Weight) -> int:
         return weight.logical if self.is_logical else weight.rows

@@ -107,15 +107,18 @@ class Forecaster:
                 return tuple(found)
 
             looked, num_before = _side_effects(config, task, tokenizer)
-            changed, num_changed = _under_changes(config, task, tokenizer)
+            section = config.robustness
+            num, num_last = (section.examples, section.calibration_examples) if section else (0, 0)
+            changed, num_changed = _under_changes(config, task, tokenizer, task.fitness[:num])
+            last, _ = _under_changes(config, task, tokenizer, task.validation[:num_last])
             own = count(task.fitness, written=is_written)
             chosen, late = count(task.validation, written=True), (0,) * len(changed)
-            if config.robustness and config.robustness.after > len(task.fitness):
+            if section is not None and section.after > len(task.fitness):
                 changed, late = late, changed
             self._founders[key] = Founders(
                 tuple(map(sum, zip(own, looked, changed, strict=True))),
                 tuple(map(sum, zip(chosen, late, strict=True))),
-                count(task.test, written=True),
+                tuple(map(sum, zip(count(task.test, written=True), last, strict=True))),
                 longest_demonstration(task, tokenizer),
                 num_before + num_changed,
             )
@@ -146,15 +149,15 @@ def _side_effects(
 
 
 def _under_changes(
-    config: Config, task: Task, tokenizer: TextTokenizer
+    config: Config, task: Task, tokenizer: TextTokenizer, examples: tuple[Example, ...]
 ) -> tuple[tuple[int, ...], int]:
-    """Return what measuring each starting policy under changes takes, tokens, and how many times
-    its prompt is forwarded for it at most.
+    """Return what measuring each starting policy on these examples under changes takes, tokens, and
+    how many times its prompt is forwarded for it at most.
     """
     policies, section = task.starting_policies, config.robustness
-    if section is None:
+    if section is None or not examples:
         return (0,) * len(policies), 0
-    sources, examples = sources_of(section, task), task.fitness[: section.examples]
+    sources = sources_of(section, task)
 
     def rows(policy: Policy) -> int:
         asked = asked_of(policy, examples, section, sources, config.seed)

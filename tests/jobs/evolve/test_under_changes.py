@@ -233,10 +233,39 @@ def test_a_budget_keeps_room_for_changes_of_finalists(config_file: Path, tmp_pat
     assert max(most) <= more <= sum(most)
 
 
+def test_the_head_is_fitted_under_changes_too(config_file: Path, tmp_path: Path):
+    """The search stays as it is, and so do the offsets' examples; the head is another."""
+    heads = [*RACE, "fitness.calibration=head", "evolution.generations=1"]
+    learns = [*heads, "robustness={draws: 4, examples: 0, calibration_examples: 6}"]
+    start(load_config(config_file, heads), tmp_path / "plain")
+    start(load_config(config_file, learns), tmp_path / "learned")
+    plain, learned = (EvolveFolder.open(tmp_path / name) for name in ("plain", "learned"))
+    assert rows(plain.path, LINEAGE) == rows(learned.path, LINEAGE)
+    assert not (learned.path / UNDER_CHANGES).exists()
+    own, other = (f.read(SUMMARY)["champion"]["calibration"] for f in (plain, learned))
+    assert own["examples"] == other["examples"]
+    assert own["head"]["mean"] != other["head"]["mean"]
+    # its tokens are those that the budget keeps
+    before, tokens = (f.read(SUMMARY)["tokens"]["by_phase"] for f in (plain, learned))
+    assert "robustness" not in tokens
+    parts = build(load_config(config_file, learns), tmp_path)
+    bare = build(load_config(config_file, heads), tmp_path)
+    champion = Policy.from_dict(learned.read(SUMMARY)["champion"]["policy"])
+    weight = parts.learned_changes.weigh(champion).rows
+    both = [champion, parts.task.starting_policies[0]]
+    more = parts.costs.reserve(both) - bare.costs.reserve(both)
+    assert more >= weight + parts.learned_changes.weigh(both[1]).rows > weight > 0
+    assert 0 < tokens["calibration"] - before["calibration"] <= weight
+    with pytest.raises(UserError, match="there is none: fitness.calibration is 'labelled'"):
+        check_task(load_config(config_file, [*learns, "fitness.calibration=labelled"]))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ("{sources: [format, format]}", "name twice"),
+        ("{examples: 0}", "calibration_examples is 0 too"),
+        ("{examples: 0, calibration_examples: 8, weight: 0.5}", "weight counts"),
         ("{weight: 2}", "weight"),
         ("{draws: 0}", "draws"),
     ],
