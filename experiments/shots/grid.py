@@ -9,10 +9,10 @@ lu/{sst2,trec}.{train,test}.jsonl, lines {"input", "target", "choices"}. WSC273 
 show, so those of WinoGrande are; a choice inside a sentence begins with a small letter where its
 first word is an article or a pronoun.
 
-The check prints the accuracies, also of a folder that is not complete. It takes 40 of the
-log-likelihoods that the folder has, at random for each model, and forwards prompt and answer again
-by transformers alone; and it compares the tokens that were forwarded with the floor, each distinct
-beginning of all prompts of a model and task once.
+The check prints the accuracies, and what demonstrations add to the prompt without any, also of a
+folder that is not complete. It takes 40 of the log-likelihoods that the folder has, at random for
+each model, and forwards prompt and answer again by transformers alone; and it compares the tokens
+that were forwarded with the floor, each distinct beginning of all prompts of a model and task once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ from evoprompt.jobs.shots.analysis import curves_of
 from evoprompt.jobs.shots.folder import ShotsFolder
 from evoprompt.jobs.shots.loop import TEST, key_of
 from evoprompt.jobs.shots.plan import Planner, Series, load_series, window_in
+from evoprompt.jobs.shots.record import Cell
 from evoprompt.jobs.shots.tables import curve_table, settings_table
 from evoprompt.measurement.requests import requests_of
 from evoprompt.policy import Demonstration, Policy
-from evoprompt.report.table import to_markdown
+from evoprompt.report.table import Table, new_table, to_markdown
 from evoprompt.scoring.models import resolve_model
 from evoprompt.scoring.trie import TokenRequest, count_rows
+from evoprompt.stats.clustered import clustered_mean
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import render_queries
 
@@ -119,6 +122,7 @@ def check(path: Path) -> None:
         settings_table(curves),
     ):
         print(to_markdown(table))
+    print(to_markdown(gain_table(cells)))
     floor = 0
     for own in config.by_model:
         name = own.model.name
@@ -154,6 +158,29 @@ def check(path: Path) -> None:
     ledger = Ledger.from_dict(commit["ledger"])
     forwarded = ledger.tokens[TEST].body_tokens
     print(f"{forwarded:,} tokens forwarded, the floor is {floor:,}: {forwarded / floor:.4f}")
+
+
+def gain_table(cells: Sequence[Cell]) -> Table:
+    """Return what demonstrations add to the prompt without, points of accuracy, calibrated where
+    that is possible: paired by examples, with standard errors by examples and draws.
+    """
+    bare = {(c.model, c.task): c for c in cells if c.number == 0}
+    rows = []
+    for key, zero in bare.items():
+        own, row = [c for c in cells if (c.model, c.task) == key and c.number], list(key)
+        for number in NUMBERS[1:]:
+            changes = [answered(c) - answered(zero) for c in own if c.number == number]
+            found = clustered_mean(np.array(changes)) if changes else None
+            error = None if found is None else found.error
+            row.append("" if error is None else f"{100 * found.value:+.1f} ±{100 * error:.1f}")
+        rows.append(row)
+    return new_table(("model", "task", *map(str, NUMBERS[1:])), rows, align="ll")
+
+
+def answered(cell: Cell) -> np.ndarray:
+    """Return which examples are answered right, shape (example,)."""
+    right = cell.right if cell.calibrated_right is None else cell.calibrated_right
+    return np.array(right, dtype=np.float64)
 
 
 def shown(series: Series, demonstrations: tuple[tuple[str, str], ...]) -> Policy:
