@@ -51,19 +51,33 @@ def changes_sections(
         ]
         heads = ("prompt", "taken from its fitness", "right under all")
         table = to_html(new_table(heads, rows, align="lrr"))
-    told = f"{_drawn(config)} {_course(lines, config)} {NOTE}"
-    return [section("Under changes", table, told)]
+    told = [_drawn(config), _course(lines, config), NOTE] if config.examples else []
+    if config.calibration_examples:
+        told.append(_learned(config))
+    return [section("Under changes", table if config.examples else "", " ".join(told))]
+
+
+def _learned(config: UnderChangesConfig) -> str:
+    """Return what the answers of champion and baseline are fitted on."""
+    return (
+        f"What other words tell of the answers of champion and starting prompt is fitted on "
+        f"{config.calibration_examples} validation examples under {config.draws} changes too "
+        f"({_named(config)})."
+    )
+
+
+def _named(config: UnderChangesConfig) -> str:
+    return ", ".join(s.replace("_", " ") for s in config.sources)
 
 
 def _drawn(config: UnderChangesConfig) -> str:
     """Return which changes, of whom, and what they count."""
-    sources = ", ".join(s.replace("_", " ") for s in config.sources)
     whom = "" if config.after == 1 else f", of policies that met {config.after} examples or more"
     whom += "" if config.after == 1 else ", and of the finalists"
     counts = f"{config.weight:g} of it counts" if config.weight else "nothing of it counts"
     return (
-        f"{config.draws} changes ({sources}) on {config.examples} examples{whom}; {counts} in the "
-        "fitness."
+        f"{config.draws} changes ({_named(config)}) on {config.examples} examples{whom}; {counts} "
+        "in the fitness."
     )
 
 

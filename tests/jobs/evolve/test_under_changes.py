@@ -245,6 +245,9 @@ def test_the_head_is_fitted_under_changes_too(config_file: Path, tmp_path: Path)
     own, other = (f.read(SUMMARY)["champion"]["calibration"] for f in (plain, learned))
     assert own["examples"] == other["examples"]
     assert own["head"]["mean"] != other["head"]["mean"]
+    page = (learned.path / "report.html").read_text()
+    assert "is fitted on 6 validation examples under 4 changes too" in page
+    assert "counts in the fitness" not in page
     # its tokens are those that the budget keeps
     before, tokens = (f.read(SUMMARY)["tokens"]["by_phase"] for f in (plain, learned))
     assert "robustness" not in tokens
