@@ -255,14 +255,13 @@ def build(
     strategy, writers = with_writers(strategy, config, task, fitness, writer, measuring)
     effects = side_effects_of(config, task, measurer)
     changes = under_changes_of(config, task, measurer, fitness, calibrator)
-    learned = learned_changes_of(config, task, measurer, fitness, calibrator)
     return Parts(
         config,
         task,
         model.identity,
         strategy,
         measurer,
-        Costs(config, task, measurer, beside=beside_examples(effects, changes, learned)),
+        Costs(config, task, measurer, beside=beside_examples(effects, *changes)),
         model.executor,
         tracker,
         fitness,
@@ -271,32 +270,25 @@ def build(
         calibrator,
         effects,
         preference_of(config, task, measurer),
-        changes,
-        learned,
+        *changes,
     )
 
 
 def under_changes_of(
     config: Config, task: Task, measurer: Measurer, fitness: Fitness, calibrator: Calibrator
-) -> UnderChanges | None:
-    """Return what measures policies under changes; None where nobody looks."""
-    if config.robustness is None or not config.robustness.examples:
-        return None
-    apply, seed = calibrator.applied, config.seed
-    return UnderChanges(config.robustness, task, measurer, fitness, apply, seed)
-
-
-def learned_changes_of(
-    config: Config, task: Task, measurer: Measurer, fitness: Fitness, calibrator: Calibrator
-) -> UnderChanges | None:
-    """Return what measures champion and baseline under changes for their heads; None where these
-    are fitted on prompts as they are.
+) -> tuple[UnderChanges | None, UnderChanges | None]:
+    """Return what measures policies under changes, and what measures champion and baseline so for
+    their heads; None where nobody looks, and where heads are fitted on prompts as they are.
     """
-    if config.robustness is None or not config.robustness.calibration_examples:
-        return None
-    examples = task.validation[: config.robustness.calibration_examples]
-    apply, seed = calibrator.applied, config.seed
-    return UnderChanges(config.robustness, task, measurer, fitness, apply, seed, examples)
+    section = config.robustness
+    if section is None:
+        return None, None
+    given = section, task, measurer, fitness, calibrator.applied, config.seed
+    examples = task.validation[: section.calibration_examples]
+    return (
+        UnderChanges(*given) if section.examples else None,
+        UnderChanges(*given, examples) if examples else None,
+    )
 
 
 def beside_examples(
