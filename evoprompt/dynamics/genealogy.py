@@ -100,8 +100,8 @@ class Genealogy:
         self._descent = Descent()
         self._diversity: list[Diversity] = []
 
-    def add(self, births: Births) -> None:
-        """Add the next generation.
+    def add(self, births: Births) -> Diversity:
+        """Add the next generation; return its diversity.
 
         Raises:
             ValueError: it is not after the one before, it names parents that are not among those,
@@ -144,6 +144,7 @@ class Genealogy:
             )
         )
         self._diversity.append(self._descent.add(births, parent))
+        return self._diversity[-1]
 
     def diversity(self) -> tuple[Diversity, ...]:
         """Return diversity and effective size by generation: see `Diversity`."""

@@ -19,7 +19,6 @@ import numpy as np
 from evoprompt.arrays import Floats
 from evoprompt.dynamics.account import (
     GenerationAccount,
-    PriceAccount,
     example_degrees,
     example_errors,
 )
@@ -30,6 +29,7 @@ from evoprompt.dynamics.evolvability import EvolvabilityCounts
 from evoprompt.dynamics.follower import Follower
 from evoprompt.dynamics.genealogy import Genealogy
 from evoprompt.dynamics.inheritance import (
+    OperatorResponse,
     Regressions,
     Response,
     Slope,
@@ -44,28 +44,52 @@ from evoprompt.dynamics.pool import Pool
 from evoprompt.dynamics.population import Births, Filling
 from evoprompt.dynamics.price import GenerationTerms
 from evoprompt.dynamics.remeasured import on_one_measurement
+from evoprompt.records import RESTART, SURVIVE
 
 
 class History(Follower):
-    """Follows a run, and adds all of it up."""
+    """Follows a run, and adds all of it up.
 
-    def __init__(self) -> None:
-        super().__init__(None)
+    Args:
+        most: generations whose accounts are kept at least, evenly spread, of twice as many or more;
+            None keeps all, and what each birth gained.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__(0 if most else None)
         self.genealogy = Genealogy()
-        self.lines: list[GenerationAccount] = []  #: by generation: what `add` returned
+        self.num_generations = 0  #: that were added
+        self.num_births = 0  #: survivors left out
+        self.restarts: list[int] = []  #: generations in which a population was begun anew
+        #: generations from which on births were measured on more examples than before, and how many
+        self.growth: list[tuple[int, int]] = []
+        #: mean effective population size, over the generations in which it is known
+        self.effective_size: float | None = None
+        self._most, self._every = most, 1
+        self._kept: list[GenerationAccount] = []
+        self._last: GenerationAccount | None = None
+        self._examples: int | None = None  # of the last generation that tells of them
+        self._sizes = (0.0, 0)  # sum and number of known effective sizes
+        self._price: dict[str, dict[str, float]] = {}  # sums of terms, by trait
         self._totals: dict[str, dict[str, Floats]] = {}
-        self._responses: list[Response] = []
+        self._responses: dict[tuple[str, ...], Response] = {}  # sums, by the traits that they have
         self._regressions, self._evolvability = Regressions(), EvolvabilityCounts()
-        self._operator_responses: list[Any] = []
+        self._operators: dict[str, _OperatorSums] = {}
         self._drift: list[tuple[float, float]] = []
         self._numbers: dict[str, set[int]] = {}  # of examples that each trait was a mean over
         self._differentials: dict[str, Floats] = {}  # S by trait and example, of all responses
         self._chance: dict[str, float] = {}  # variance of all S by trait, by who was drawn
         self._pool = Pool()
 
+    @property
+    def lines(self) -> list[GenerationAccount]:
+        """What `add` returned, by generation: of those that are kept, and of the last."""
+        if self._last is None or self._kept[-1] is self._last:
+            return self._kept
+        return [*self._kept, self._last]
+
     def _descend(self, births: Births) -> Diversity:
-        self.genealogy.add(births)
-        return self.genealogy.diversity()[-1]
+        return self.genealogy.add(births)
 
     def add(
         self,
@@ -78,8 +102,32 @@ class History(Follower):
     ) -> GenerationAccount:
         """Return a generation's account, as `Follower.add`, and keep it."""
         account = super().add(births, cases, chances, filling=filling, num_slots=num_slots)
-        self.lines.append(account)
+        self.num_births += int((~births.is_operator(SURVIVE)).sum())
+        if births.is_operator(RESTART).any() and account.generation not in self.restarts[-1:]:
+            self.restarts.append(account.generation)
+        self._count(account)
+        for name, price in account.price.items():
+            total = self._price.setdefault(name, {})
+            for term, value in price.terms().items():
+                total[term] = total.get(term, 0.0) + value
         return account
+
+    def _count(self, account: GenerationAccount) -> None:
+        """Keep a generation's account, if it is one of those, and what is told of all of them."""
+        if account.examples is not None:
+            if self._examples is not None and account.examples > self._examples:
+                self.growth.append((account.generation, account.examples))
+            self._examples = account.examples
+        if size := account.diversity["effective_size"]:
+            total, number = self._sizes
+            self._sizes = total + size, number + 1
+            self.effective_size = self._sizes[0] / self._sizes[1]
+        if self.num_generations % self._every == 0:
+            self._kept.append(account)
+            if self._most and len(self._kept) > 2 * self._most:
+                self._kept, self._every = self._kept[::2], 2 * self._every
+        self._last = account
+        self.num_generations += 1
 
     def _keep(
         self,
@@ -110,8 +158,11 @@ class History(Follower):
         """Compare births with their parents, both on one measurement: all births on the first
         examples that they were measured on, so that operators are not judged by who went on.
         """
-        self._responses.append(response(before, births))
-        self._operator_responses.append(operator_responses(before, births))
+        found = response(before, births)
+        known = self._responses.get(found.trait_names)
+        self._responses[found.trait_names] = found if known is None else known + found
+        for name, part in operator_responses(before, births).items():
+            self._operators.setdefault(name, _OperatorSums()).add(part)
         self._regressions.add(before, births)
         self._evolvability.add(before, births)
 
@@ -128,12 +179,10 @@ class History(Follower):
         the parents as they were selected.
         """
         slopes = self._regressions.result()
-        steps = [line.price for line in self.lines if line.price]
+        last = self._last.price if self._last else {}
         return {
-            "price": {
-                name: self._price_total(name, steps) for name in (steps[-1] if steps else {})
-            },
-            "heritability": _heritability(self._responses, self._selection_error),
+            "price": {name: self._price_total(name) for name in last},
+            "heritability": _heritability(list(self._responses.values()), self._selection_error),
             "operators": {
                 name: self._operator(name, value, slopes)
                 for name, value in self._evolvability.result().items()
@@ -153,13 +202,8 @@ class History(Follower):
             by_example = example_errors({name: total}, self._numbers.get(name, ()))[name]
         return float(np.sqrt(by_example**2 + self._chance.get(name, 0.0)))
 
-    def _price_total(
-        self, name: str, steps: Sequence[Mapping[str, PriceAccount]]
-    ) -> dict[str, object]:
-        total: dict[str, float] = {}
-        for price in steps:
-            for term, value in (price[name].terms() if name in price else {}).items():
-                total[term] = total.get(term, 0.0) + value
+    def _price_total(self, name: str) -> dict[str, object]:
+        total = self._price[name]
         if name not in self._totals:
             return {**total}
         by_example, numbers = self._totals[name], self._numbers[name]
@@ -178,24 +222,8 @@ class History(Follower):
             "share_better": found.share_better,
             "share_better_ci": found.confidence_interval(),
             "slopes": {trait: _slope(slope) for trait, slope in own.items()},
-            "bias": self._bias(name, slopes),
+            "bias": self._operators[name].bias(name, slopes) if name in self._operators else {},
         }
-
-    def _bias(
-        self, name: str, slopes: Mapping[tuple[str, str], Slope | Undefined]
-    ) -> dict[str, float]:
-        """Return where an operator moves each trait whoever was selected: the mean bias of the
-        breeder's equation, weighted by births.
-        """
-        sums: dict[str, float] = {}
-        weight = 0.0
-        for parts in self._operator_responses:
-            if name in parts:
-                weight += parts[name].share
-                for (_, trait), found in breeders_equation({name: parts[name]}, slopes).items():
-                    if not isinstance(found, Undefined):
-                        sums[trait] = sums.get(trait, 0.0) + parts[name].share * found.bias
-        return {trait: value / weight for trait, value in sums.items()}
 
     def _coalescence(self) -> dict[str, object]:
         found = self.genealogy.coalescence()
@@ -203,6 +231,36 @@ class History(Follower):
             "common_ancestor": plain(found.common_ancestor),
             "mean_pair_time": plain(found.mean_pair_time),
             "num_lineages": found.num_lineages.tolist(),
+        }
+
+
+class _OperatorSums:
+    """Sums over generations of what one operator's children were expected and found to be."""
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._sums: dict[str, Floats] = {}  # by trait: of the share times S_o, and times R_o
+
+    def add(self, part: OperatorResponse) -> None:
+        """Add a generation."""
+        self._weight += part.share
+        both = part.share * np.stack([part.selection_differential, part.response], axis=1)
+        for name, row in zip(part.trait_names, both, strict=True):
+            known = self._sums.get(name)
+            self._sums[name] = row if known is None else known + row
+
+    def bias(
+        self, name: str, slopes: Mapping[tuple[str, str], Slope | Undefined]
+    ) -> dict[str, float]:
+        """Return where the operator moves each trait whoever was selected: the mean bias of the
+        breeder's equation, weighted by births.
+        """
+        selected, gained = np.stack(list(self._sums.values()), axis=1) / self._weight
+        mean = OperatorResponse(tuple(self._sums), self._weight, selected, gained)
+        return {
+            trait: found.bias
+            for (_, trait), found in breeders_equation({name: mean}, slopes).items()
+            if not isinstance(found, Undefined)
         }
 
 

@@ -57,6 +57,15 @@ class Response:
     response: Floats  #: R: the children's mean minus the parents'
     rounding: Floats  #: a difference as small as this is none
 
+    def __add__(self, other: Response) -> Response:
+        """Return the sums over both, which have the same traits."""
+        return Response(
+            self.trait_names,
+            self.selection_differential + other.selection_differential,
+            self.response + other.response,
+            self.rounding + other.rounding,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorResponse:

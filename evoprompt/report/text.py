@@ -25,9 +25,12 @@ def thinned(rows: Sequence[T], most: int) -> Sequence[T]:
     return [rows[round(place * step)] for place in range(most)]
 
 
-def thinned_note(num: int, most: int, what: str) -> str:
-    """Return what a page says of rows that are not all shown; nothing where they are."""
-    return f"Shown are {most:,} of {num:,} {what}, evenly spread." if num > most else ""
+def thinned_note(num: int, most: int, what: str, known: int | None = None) -> str:
+    """Return what a page says of rows that are not all shown; nothing where they are. `known` is
+    how many of all `num` were at hand; None is all.
+    """
+    shown = min(most, num if known is None else known)
+    return f"Shown are {shown:,} of {num:,} {what}, evenly spread." if num > shown else ""
 
 
 class Measured(Protocol):

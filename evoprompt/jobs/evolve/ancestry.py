@@ -79,6 +79,8 @@ def what_changed(parent: Mapping[str, Any], child: Mapping[str, Any]) -> str:
 
 def _gain(birth: Line, by_id: Mapping[str, Line], trait: str) -> float | None:
     own = _by_number(birth, trait)
+    if not all(name in by_id for name in birth["parent_ids"]):
+        return None  # of a long run not all births are shown
     parents = [_by_number(by_id[name], trait) for name in birth["parent_ids"]]
     shared = [number for number in own if all(number in each for each in parents)]
     if not parents or not shared:

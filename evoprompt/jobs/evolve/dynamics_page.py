@@ -42,7 +42,7 @@ def dynamics_sections(history: History, summary: Mapping[str, Any]) -> list[str]
         return []
     drawn = [trait for trait in DRAWN if trait in steps[-1].price]
     shown, lines = thinned(steps, POINTS), thinned(history.lines, POINTS)
-    note = thinned_note(len(steps), POINTS, "generations")
+    note = thinned_note(history.num_generations, POINTS, "generations")
     exact = (
         "Every bar is a term of Price's equation; together they are the change, exactly. "
         "Transmission is over all births, survivors or not."
@@ -190,10 +190,9 @@ def _descent(history: History, summary: Mapping[str, Any]) -> str:
         if isinstance(ancestor, Mapping)
         else f"their last common ancestor is {ancestor[1]} of generation {ancestor[0]}"
     )
-    sizes = [s for line in history.lines if (s := line.diversity["effective_size"])]
     size = (
-        f"; the effective population size is {sum(sizes) / len(sizes):.1f} in the mean"
-        if sizes
+        f"; the effective population size is {history.effective_size:.1f} in the mean"
+        if history.effective_size
         else ""
     )
     tree = history.genealogy.tree(MAX_NODES)

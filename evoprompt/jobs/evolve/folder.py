@@ -4,7 +4,8 @@ them count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -39,6 +40,8 @@ UNDER_CHANGES = "under_changes.jsonl"
 #: What changes take from the finalists; only of runs that look.
 FINALISTS_UNDER_CHANGES = "finalists_under_changes.jsonl"
 LOOKED = (SIDE_EFFECTS, UNDER_CHANGES)
+#: Every generation that there may be.
+ALL = range(sys.maxsize)
 #: What remarks of before told a run of the traits that are wanted.
 FEEDBACK = "feedback.json"
 #: Examples that were given in memory.
@@ -188,10 +191,14 @@ class EvolveFolder(RunFolder):
                 ),
             )
 
-    def generations(self) -> list[GenerationLine]:
-        """Return the lines of the generations that are committed."""
+    def generations(self, chosen: Container[int] = ALL) -> list[GenerationLine]:
+        """Return the lines of the generations that are committed, or of those chosen of them."""
         with in_form(self.path / GENERATIONS):
-            return [GenerationLine.from_dict(line) for line in self.lines(GENERATIONS)]
+            return [
+                GenerationLine.from_dict(line)
+                for line in self.committed(GENERATIONS)
+                if line["generation"] in chosen
+            ]
 
     def summary(self) -> Summary | None:
         """Return what the run came to, or None where it is not complete."""

@@ -36,17 +36,19 @@ from evoprompt.jobs.evolve.champion_page import (
 )
 from evoprompt.jobs.evolve.cost_page import cost_section
 from evoprompt.jobs.evolve.feedback_page import feedback_sections
-from evoprompt.jobs.evolve.folder import DYNAMICS, FEEDBACK, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.folder import DYNAMICS, FEEDBACK, LINEAGE, MEASUREMENTS, EvolveFolder
 from evoprompt.jobs.evolve.glossary import TERMS
+from evoprompt.jobs.evolve.measurement_lines import measurement_of
 from evoprompt.jobs.evolve.paths_page import paths_sections
 from evoprompt.jobs.evolve.predictions import Prediction
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.shaping import shaping_sections
 from evoprompt.jobs.evolve.showcase import CHAMPION, showcase_of, showcase_text
+from evoprompt.jobs.evolve.shown import WHOLE, Shown, shown_of
 from evoprompt.jobs.evolve.side_effects_page import side_effects_sections
 from evoprompt.jobs.evolve.steering_page import steering_sections
 from evoprompt.jobs.evolve.under_changes_page import changes_sections
-from evoprompt.records import FOUND, RESTART, SURVIVE
+from evoprompt.records import FOUND, SURVIVE
 from evoprompt.report.markup import contents, glossary, page, paragraph, section
 from evoprompt.report.table import Table, new_table, to_html
 from evoprompt.report.text import DOTS, POINTS, thinned, thinned_note
@@ -78,9 +80,10 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
     from evoprompt.jobs.evolve.dynamics_page import dynamics_sections
 
     summary = summary if summary is not None else folder.summary()
-    lines, lineage = folder.generations(), folder.lines(LINEAGE)
+    shown = shown_of(folder, summary.champion.policy_id if summary else None)
+    lines, lineage = shown.lines, shown.lineage
     fitness = run_fitness(folder, summary)
-    history = history_of(folder, fitness)
+    history = history_of(folder, fitness) if shown.is_whole else sums_of(folder)
     found = history.summary()
     folder.write(DYNAMICS, found)
     rows, told = folder.predictions(), advice(summary, found)
@@ -94,6 +97,7 @@ def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
         *([cost_section(folder, summary)] if summary else []),
         _advice(told),
         "<h2>For specialists</h2>",
+        *([] if shown.is_whole else [paragraph(_long(shown))]),
         *dynamics_sections(history, found),
         *steering_sections(lines),
         *feedback_sections(folder.read(FEEDBACK), lines),
@@ -160,7 +164,7 @@ def write_lineage_page(folder: Path) -> Path:
         raise UserError(f"{file}: {reason}") from None
     head = (
         f'<h1>{escape(folder.resolve().name)}</h1><p class="muted">A lineage of '
-        f"{len(lineage):,} births in {len(history.lines)} generations.</p>"
+        f"{len(lineage):,} births in {history.num_generations} generations.</p>"
     )
     lines = [
         {**row, "fitness": row.get("fitness", row["traits"].get("fitness"))} for row in lineage
@@ -223,6 +227,16 @@ def history_of(folder: EvolveFolder, fitness: Fitness) -> History:
     return history
 
 
+def sums_of(folder: EvolveFolder) -> History:
+    """Return the dynamics of a long run, in memory that hardly grows with it; without standard
+    errors over the examples.
+    """
+    history = History(WHOLE // 2)
+    for births in folder.births():
+        history.add(births)
+    return history
+
+
 def run_fitness(folder: EvolveFolder, summary: Summary | None) -> Fitness:
     """Return the fitness of a run, also where its configuration leaves that to the task.
 
@@ -232,7 +246,9 @@ def run_fitness(folder: EvolveFolder, summary: Summary | None) -> Fitness:
     config = folder.config().fitness
     if summary:
         config = config.model_copy(update={"kind": summary.fitness.kind})
-    offered = config.kind == AUTO and all(has_choices(m) for m in folder.measurements().values())
+    offered = config.kind == AUTO and all(
+        has_choices(measurement_of(row)) for row in folder.committed(MEASUREMENTS)
+    )
     return fitness_of(config, has_choices=offered)
 
 
@@ -245,39 +261,43 @@ def _fitness(history: History, lineage: Sequence[Mapping[str, Any]], kind: str) 
     outside = sum(not low <= birth["fitness"] <= high for birth in births)
     notes = (
         _growth(history),
-        _restarts(lineage),
+        _restarts(history),
         f"Drawn is where the selected are; {outside:,} of {len(births):,} births are outside."
         if outside
         else "",
-        thinned_note(len(births), DOTS, "births"),
-        thinned_note(len(history.lines), POINTS, "generations"),
+        thinned_note(history.num_births, DOTS, "births", len(births)),
+        thinned_note(history.num_generations, POINTS, "generations"),
     )
     return section("Fitness", figure, " ".join(note for note in notes if note))
 
 
 def _growth(history: History) -> str:
     """Return where policies were measured on more examples than before, which moves all fitness."""
-    told, before = [], None
-    for line in history.lines:
-        if line.examples is not None and before is not None and line.examples > before:
-            told.append(f"{line.examples} from generation {line.generation}")
-        before = line.examples if line.examples is not None else before
-    if not told:
+    if not history.growth:
         return ""
+    told = ", ".join(f"{number} from generation {at}" for at, number in history.growth)
     return (
-        f"Policies are measured on more examples as the search goes on ({', '.join(told)}); "
+        f"Policies are measured on more examples as the search goes on ({told}); "
         "fitness on others is another number, so a step there is no loss or gain."
     )
 
 
-def _restarts(lineage: Sequence[Mapping[str, Any]]) -> str:
+def _restarts(history: History) -> str:
     """Return where the population was begun anew."""
-    again = dict.fromkeys(b["generation"] for b in lineage if b["operator"] == RESTART)
-    if not again:
+    if not history.restarts:
         return ""
     return (
         f"The best gained nothing more, and the population was begun anew in generation "
-        f"{', '.join(map(str, again))}; who came then is immigration in Price's equation."
+        f"{', '.join(map(str, history.restarts))}; who came then is immigration in Price's "
+        "equation."
+    )
+
+
+def _long(shown: Shown) -> str:
+    """Return what the page of a long run leaves out."""
+    return (
+        f"Of {shown.num_generations:,} generations, sums and tables are over all, without errors "
+        "over the examples; drawn are evenly spread ones."
     )
 
 

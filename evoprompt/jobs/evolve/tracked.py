@@ -12,10 +12,11 @@ from evoprompt.jobs.base import home, parent_run
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.feedback_page import feedback_metrics
-from evoprompt.jobs.evolve.folder import FEEDBACK, GENERATIONS, LINEAGE, EvolveFolder
+from evoprompt.jobs.evolve.folder import FEEDBACK, GENERATIONS, EvolveFolder
 from evoprompt.jobs.evolve.metrics import generation_metrics, summary_description, summary_metrics
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION
+from evoprompt.jobs.evolve.shown import shown_of
 from evoprompt.policy import Policy
 from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
@@ -92,7 +93,8 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
     summary = folder.summary()
     if summary is None:
         return None
-    last, config = folder.generations()[-1], folder.config()
+    shown, config = shown_of(folder, summary.champion.policy_id), folder.config()
+    last = shown.lines[-1]
     metrics = summary_metrics(summary, detail) | feedback_metrics(folder.read(FEEDBACK))
     point = Point(metrics, last.generation, last.time_ms)
     file = folder.path / CHAMPION
@@ -108,7 +110,7 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
         return told  # 10 MB of pages are too much for each run of a sweep
     from evoprompt.jobs.evolve.interactive import population_columns, run_pages
 
-    accounts, lineage = [line.account for line in folder.generations()], folder.lines(LINEAGE)
+    accounts, lineage = [line.account for line in shown.lines], shown.lineage
     pages = run_pages(accounts, lineage, summary.champion.policy_id)
     return replace(
         told,
