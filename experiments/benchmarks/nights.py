@@ -95,7 +95,8 @@ class InstantExecutor:
 
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
         """Return a number in (-3, 0) for each request."""
-        values = [-3 * (crc32(repr(r.fed).encode()) + 1) / (2**32 + 1) for r in requests]
+        texts = [repr((*r.context, *r.continuation)).encode() for r in requests]
+        values = [-3 * (crc32(text) + 1) / (2**32 + 1) for text in texts]
         tokens = sum(len(r.context) + len(r.continuation) for r in requests)
         count = TokenCount(body_tokens=tokens, floor_body_tokens=tokens, requests=len(requests))
         return TokenScores(np.array(values), np.array([v > -0.3 for v in values]), count)

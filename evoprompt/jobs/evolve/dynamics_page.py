@@ -43,6 +43,7 @@ def dynamics_sections(history: History, summary: Mapping[str, Any]) -> list[str]
     drawn = [trait for trait in DRAWN if trait in steps[-1].price]
     shown, lines = thinned(steps, POINTS), thinned(history.lines, POINTS)
     note = thinned_note(history.num_generations, POINTS, "generations")
+    has_errors = any("standard_error" in summary["price"][trait] for trait in drawn)
     exact = (
         "Every bar is a term of Price's equation; together they are the change, exactly. "
         "Transmission is over all births, survivors or not."
@@ -56,7 +57,7 @@ def dynamics_sections(history: History, summary: Mapping[str, Any]) -> list[str]
         section(
             "The whole run",
             "".join(figures.totals_figure(summary["price"][t], t) for t in drawn),
-            "Bars: 95 % intervals over the examples.",
+            "Bars: 95 % intervals over the examples." if has_errors else "",
         ),
         section(
             "Every trait",

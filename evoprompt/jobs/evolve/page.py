@@ -56,7 +56,7 @@ from evoprompt.store.names import refuse_links
 from evoprompt.text_files import read_lines
 
 UNFINISHED = "This run has not ended; what follows is what it has committed."
-#: Sections that the page of a complete run links to; the last of any.
+#: Sections that the page of a complete run links to.
 CONTENTS = (
     "Verdict",
     "Champion",
@@ -67,6 +67,8 @@ CONTENTS = (
     "Why the population changed",
     "Glossary",
 )
+#: Those of them that any page has.
+ALWAYS = ("Fitness", "Why the population changed", "Glossary")
 
 
 def write_page(folder: EvolveFolder, summary: Summary | None = None) -> Path:
@@ -328,7 +330,7 @@ def _head(
     )
     return (
         f'<header><h1>{escape(folder.path.name)}</h1><p class="muted">{escape(where)}, seed '
-        f"{config.seed}; {scored}.</p></header>{contents(CONTENTS if summary else CONTENTS[-3:])}"
+        f"{config.seed}; {scored}.</p></header>{contents(CONTENTS if summary else ALWAYS)}"
     )
 
 
