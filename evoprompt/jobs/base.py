@@ -280,10 +280,12 @@ def going_on(folder: RunFolder, *, accept_changes: bool) -> Iterator[None]:
     """Be the one that goes on with a folder; two that begin at once do not both end it.
 
     Raises:
-        UserError: another process writes in it, or it is complete.
+        UserError: another process writes in it, it is complete, or what was told to MLflow is
+            damaged; nothing is changed then.
     """
     folder.accepts_changes = accept_changes
     with folder.owned():
+        folder.read(TRACKING)
         if folder.is_complete:
             raise UserError(
                 f"the run in {folder.path} is complete; its result is in {SUMMARY}, and evoprompt "

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evoprompt.errors import UserError
 from evoprompt.jobs.evolve import measured as module
 from evoprompt.jobs.evolve.config import Config, load_config
 from evoprompt.jobs.evolve.folder import LINEAGE, MEASUREMENTS, EvolveFolder
@@ -109,6 +110,21 @@ def test_a_resume_reads_the_snapshot_or_all_lines_and_leads_to_the_same_bytes(
     ]
     assert accounts[0] == accounts[1]
     assert not (tmp_path / "run" / INDEX).exists()  # what is complete needs it no more
+
+
+def test_a_refusal_leaves_also_what_was_never_committed(runs: Path, tmp_path: Path):
+    """A run that was killed between its lines and their commit; its tracking.json is damaged."""
+    place = tmp_path / "run"
+    shutil.copytree(runs / "killed", place)
+    (place / "tracking.json").write_text('{"checksum": "0"}')
+    with (place / LINEAGE).open("ab") as stream:
+        stream.write(b'{"generation": 99}')
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    with pytest.raises(UserError, match=r"tracking\.json is damaged"):
+        resume(place)
+    assert {n: (place / n).read_bytes() for n in before if not n.startswith(".")} == {
+        n: content for n, content in before.items() if not n.startswith(".")
+    }
 
 
 def test_a_run_keeps_few_policies_in_memory_and_asks_the_disk_for_the_others(
