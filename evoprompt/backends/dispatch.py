@@ -27,6 +27,8 @@ LOOK_SECONDS = 10.0
 #: A call that takes so many times what it should, by the measured speed, and at least so many
 #: seconds, will not come back.
 TIMES_EXPECTED, LEAST_SECONDS = 30.0, 120.0
+#: The same where nobody has done anything yet, so that no speed is known.
+UNKNOWN_SECONDS = 14_400.0
 
 
 class LostWorkerError(Exception):
@@ -111,12 +113,14 @@ class Dispatcher:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self.paces: dict[Any, Pace] = {}
+        self._lost = Pace()  # of all that were lost
 
     def seconds_per_cost(self, workers: Iterable[Any]) -> dict[Any, float]:
         """Return how long each worker takes for a cost of 1, as measured; for those that have done
-        nothing yet, the mean of the others, and 1 where nothing was measured.
+        nothing yet, the mean of the others, the lost ones among them, and 1 where nothing was
+        measured.
         """
-        known = [p for p in self.paces.values() if p.cost]
+        known = [p for p in (*self.paces.values(), self._lost) if p.cost]
         usual = sum(p.busy for p in known) / sum(p.cost for p in known) if known else 1.0
         own = {w: self.paces[w] for w in workers if w in self.paces and self.paces[w].cost}
         return {w: own[w].busy / own[w].cost if w in own else usual for w in workers}
@@ -228,16 +232,17 @@ class Dispatcher:
         job.returned.extend(job.queues.pop(worker, ()))
         job.ahead.pop(worker, None)
         job.since.pop(worker, None)
-        self.paces.pop(worker, None)
+        if (pace := self.paces.pop(worker, None)) is not None:
+            self._lost.busy += pace.busy
+            self._lost.cost += pace.cost
 
     def _end_late(self, job: _Job[Work]) -> None:
         """End the workers whose first call should have come back long ago."""
-        if not any(pace.cost for pace in self.paces.values()):
-            return
+        is_known = any(pace.cost for pace in (*self.paces.values(), self._lost))
         first = {call.worker: call for call in reversed(job.calls.values())}
         each = self.seconds_per_cost(first)
         for worker, call in first.items():
             expected = sum(task.cost for task in call.tasks) * each[worker]
-            limit = max(LEAST_SECONDS, TIMES_EXPECTED * expected)
+            limit = max(LEAST_SECONDS, TIMES_EXPECTED * expected) if is_known else UNKNOWN_SECONDS
             if time.monotonic() - job.since[worker] > limit:
                 self._crew.end(worker)

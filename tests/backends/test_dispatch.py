@@ -85,6 +85,32 @@ def test_who_does_not_come_back_is_ended_and_the_work_done_by_another(
     assert found == [1]
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["a lost one's speed", "no speed"])
+def test_the_only_worker_left_is_ended_where_its_first_call_does_not_come_back(
+    is_known: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """The first worker, which takes 1 s a piece, is lost after 3.5 s; the second never answers. By
+    what is known of the lost one it is late after two minutes; without that, after four hours.
+    """
+    lost = {1: 3.5 if is_known else 0.5}
+    crew = SimulatedCrew({1: 1.0}, lambda piece: 1.0, fails=lost)
+    monkeypatch.setattr(
+        "evoprompt.backends.dispatch.time", SimpleNamespace(monotonic=lambda: crew.now)
+    )
+    found: list[int] = []
+
+    def replaced(worker: int, error: Exception) -> None:
+        crew.speeds.pop(worker)
+        crew.speeds[worker + 1] = 1e-9 if worker == 1 else 1.0
+
+    monkeypatch.setattr(crew, "replace", replaced)
+    tasks = {1: [Task(piece, 1.0) for piece in range(6)]}
+    Dispatcher(crew).run(tasks, lambda piece, result: found.append(piece))
+    assert sorted(found) == list(range(6))
+    limit = 120 if is_known else 14_400
+    assert limit < crew.now < limit + 60
+
+
 def test_a_mistake_in_the_work_ends_it():
     crew = SimulatedCrew({1: 1.0}, lambda piece: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -26,7 +26,7 @@ SEED = "FAULTY_FLEET_SEED"
 FATES = {"answers": 80, "dies": 8, "hangs": 3, "is stopped": 4, "is cut off": 5}
 MOST_WORKERS = 5
 #: Instead of `dispatch`'s: seconds here are short.
-LOOK_SECONDS, LEAST_SECONDS, TIMES_EXPECTED = 0.02, 0.3, 3.0
+LOOK_SECONDS, LEAST_SECONDS, TIMES_EXPECTED, UNKNOWN_SECONDS = 0.02, 0.3, 3.0, 2.0
 
 
 class FaultyCrew:
@@ -115,6 +115,7 @@ class FaultyFleet(RayFleet):
     def __init__(self, model: ModelConfig, workers: WorkersConfig) -> None:
         dispatch.LOOK_SECONDS = LOOK_SECONDS
         dispatch.LEAST_SECONDS, dispatch.TIMES_EXPECTED = LEAST_SECONDS, TIMES_EXPECTED
+        dispatch.UNKNOWN_SECONDS = UNKNOWN_SECONDS
         from threading import Lock
 
         self._closing, self._owns_ray, self._ray = Lock(), False, None
