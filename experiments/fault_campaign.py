@@ -606,6 +606,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ray", action="store_true", help="only faults of workers on Ray")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after")
     options = parser.parse_args(arguments)
+    # workers on Ray are processes of their own, and need tests/ too
+    os.environ["PYTHONPATH"] = os.pathsep.join((sys.path[0], os.getenv("PYTHONPATH", "")))
     begun = time.monotonic()
     done = []
     if options.results.exists():
