@@ -42,7 +42,7 @@ def dynamics_sections(history: History, summary: Mapping[str, Any]) -> list[str]
         return []
     drawn = [trait for trait in DRAWN if trait in steps[-1].price]
     shown, lines = thinned(steps, POINTS), thinned(history.lines, POINTS)
-    note = thinned_note(history.num_generations, POINTS, "generations")
+    note = thinned_note(history.num_generations - 1, POINTS, "generations")
     has_errors = any("standard_error" in summary["price"][trait] for trait in drawn)
     exact = (
         "Every bar is a term of Price's equation; together they are the change, exactly. "
