@@ -607,7 +607,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after")
     options = parser.parse_args(arguments)
     # workers on Ray are processes of their own, and need tests/ too
-    os.environ["PYTHONPATH"] = os.pathsep.join((sys.path[0], os.getenv("PYTHONPATH", "")))
+    places = str(Path(__file__).parent.parent / "tests"), os.getenv("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     begun = time.monotonic()
     done = []
     if options.results.exists():

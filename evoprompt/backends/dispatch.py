@@ -27,7 +27,7 @@ LOOK_SECONDS = 10.0
 #: A call that takes so many times what it should, by the measured speed, and at least so many
 #: seconds, will not come back.
 TIMES_EXPECTED, LEAST_SECONDS = 30.0, 120.0
-#: The same where nobody has done anything yet, so that no speed is known.
+#: Seconds after which a call will not come back where nobody has done anything yet.
 UNKNOWN_SECONDS = 14_400.0
 
 
@@ -120,10 +120,13 @@ class Dispatcher:
         nothing yet, the mean of the others, the lost ones among them, and 1 where nothing was
         measured.
         """
-        known = [p for p in (*self.paces.values(), self._lost) if p.cost]
+        known = self._known()
         usual = sum(p.busy for p in known) / sum(p.cost for p in known) if known else 1.0
         own = {w: self.paces[w] for w in workers if w in self.paces and self.paces[w].cost}
         return {w: own[w].busy / own[w].cost if w in own else usual for w in workers}
+
+    def _known(self) -> list[Pace]:
+        return [pace for pace in (*self.paces.values(), self._lost) if pace.cost]
 
     def run(
         self,
@@ -238,7 +241,7 @@ class Dispatcher:
 
     def _end_late(self, job: _Job[Work]) -> None:
         """End the workers whose first call should have come back long ago."""
-        is_known = any(pace.cost for pace in (*self.paces.values(), self._lost))
+        is_known = bool(self._known())
         first = {call.worker: call for call in reversed(job.calls.values())}
         each = self.seconds_per_cost(first)
         for worker, call in first.items():

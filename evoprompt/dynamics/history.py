@@ -51,8 +51,8 @@ class History(Follower):
     """Follows a run, and adds all of it up.
 
     Args:
-        most: generations whose accounts are kept at least, evenly spread, of twice as many or more;
-            None keeps all, and what each birth gained.
+        most: generations whose accounts are kept, evenly spread, up to twice as many and the last;
+            None keeps all of them, and what each birth gained.
     """
 
     def __init__(self, most: int | None = None) -> None:

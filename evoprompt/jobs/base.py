@@ -285,7 +285,7 @@ def going_on(folder: RunFolder, *, accept_changes: bool) -> Iterator[None]:
     """
     folder.accepts_changes = accept_changes
     with folder.owned():
-        folder.read(TRACKING)
+        folder.read(TRACKING)  # before lines that were never committed are cut off
         if folder.is_complete:
             raise UserError(
                 f"the run in {folder.path} is complete; its result is in {SUMMARY}, and evoprompt "

@@ -16,6 +16,17 @@ from evoprompt.scoring.gradient import Exchange
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 WINDOW = 8192
+#: Overrides of a run that is small but for its generations.
+SMALL = (
+    "model={name: instant, memo: false}",
+    "workers.backend=toys.instant:InstantBackend",
+    "task.fitness_examples=4",
+    "task.validation_examples=4",
+    "task.test_examples=4",
+    "evolution.children=2",
+    "evolution.max_demonstrations=2",
+    "tracking.enabled=false",
+)
 
 
 class ByteTokenizer:

@@ -4,7 +4,6 @@ them count.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -40,8 +39,6 @@ UNDER_CHANGES = "under_changes.jsonl"
 #: What changes take from the finalists; only of runs that look.
 FINALISTS_UNDER_CHANGES = "finalists_under_changes.jsonl"
 LOOKED = (SIDE_EFFECTS, UNDER_CHANGES)
-#: Every generation that there may be.
-ALL = range(sys.maxsize)
 #: What remarks of before told a run of the traits that are wanted.
 FEEDBACK = "feedback.json"
 #: Examples that were given in memory.
@@ -191,13 +188,13 @@ class EvolveFolder(RunFolder):
                 ),
             )
 
-    def generations(self, chosen: Container[int] = ALL) -> list[GenerationLine]:
+    def generations(self, chosen: Container[int] | None = None) -> list[GenerationLine]:
         """Return the lines of the generations that are committed, or of those chosen of them."""
         with in_form(self.path / GENERATIONS):
             return [
                 GenerationLine.from_dict(line)
                 for line in self.committed(GENERATIONS)
-                if line["generation"] in chosen
+                if chosen is None or line["generation"] in chosen
             ]
 
     def summary(self) -> Summary | None:

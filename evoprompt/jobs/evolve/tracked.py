@@ -93,8 +93,7 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
     summary = folder.summary()
     if summary is None:
         return None
-    shown, config = shown_of(folder, summary.champion.policy_id), folder.config()
-    last = shown.lines[-1]
+    last, config = folder.generations({summary.generations})[-1], folder.config()
     metrics = summary_metrics(summary, detail) | feedback_metrics(folder.read(FEEDBACK))
     point = Point(metrics, last.generation, last.time_ms)
     file = folder.path / CHAMPION
@@ -110,6 +109,7 @@ def ending_of(folder: EvolveFolder, detail: Detail) -> Ending | None:
         return told  # 10 MB of pages are too much for each run of a sweep
     from evoprompt.jobs.evolve.interactive import population_columns, run_pages
 
+    shown = shown_of(folder, summary.champion.policy_id)
     accounts, lineage = [line.account for line in shown.lines], shown.lineage
     pages = run_pages(accounts, lineage, summary.champion.policy_id)
     return replace(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys.instant import SMALL
 
 from evoprompt.errors import UserError
 from evoprompt.jobs.evolve import measured as module
@@ -25,18 +26,11 @@ from evoprompt.store.commits import is_kept
 from evoprompt.store.folder import RunFolder
 
 SETTINGS = (
-    "model={name: instant, memo: false}",
-    "workers.backend=toys.instant:InstantBackend",
-    "task.fitness_examples=4",
-    "task.validation_examples=4",
-    "task.test_examples=4",
-    "evolution.children=2",
-    "evolution.max_demonstrations=2",
+    *SMALL,
     "evolution.generations=44",
     "evolution.restart.patience=9",
     "evolution.adaptation.method=matching",
     "fitness.calibration=batch",
-    "tracking.enabled=false",
 )
 #: After how many generations the run is killed: eight after a snapshot.
 KILLED = 2 * EVERY + 8

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys.instant import SMALL
 
 from evoprompt.dynamics.history import History
 from evoprompt.dynamics.population import generations
@@ -23,17 +24,10 @@ from evoprompt.jobs.evolve.shown import WHOLE, shown_of, spread_births
 from evoprompt.jobs.evolve.tracked import ending_of
 
 SETTINGS = (
-    "model={name: instant, memo: false}",
-    "workers.backend=toys.instant:InstantBackend",
-    "task.fitness_examples=4",
-    "task.validation_examples=4",
-    "task.test_examples=4",
-    "evolution.children=2",
-    "evolution.max_demonstrations=2",
+    *SMALL,
     "evolution.generations=40",
     "evolution.restart.patience=9",
     "fitness.calibration=batch",
-    "tracking.enabled=false",
 )
 
 
