@@ -1,15 +1,18 @@
 """Does a curriculum by regret do better on held-out levels than other ways to draw examples?
 
-    python experiments/curriculum/study.py runs/curriculum --seeds 2 --tokens 30000
+    python experiments/curriculum/study.py runs/curriculum --seeds 3 --tokens 300000
 
-At equal tokens, on arithmetic of three difficulties, a region that shows its answers and one that
-nobody can solve. A run that is complete is not made again, and one that was stopped goes on. Prints
-means over seeds with Student's intervals, and the differences from uniform sampling by seed.
+At equal tokens, on three regions that compete for the four demonstrations of a prompt (sums,
+scrambled words, messages to sort), one that every prompt can solve, since the wrong answers are no
+words, and one that nobody can. A run that is complete is not made again, and one that was stopped
+goes on. Prints means over seeds with Student's intervals, and the differences from uniform sampling
+by seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,26 +25,39 @@ from evoprompt.stats.significance import mean_interval
 from evoprompt.store.folder import SUMMARY, RunFolder
 
 ARMS = ("regret", "uniform", "random", "minimax")
-SOLVABLE = ("sums", "differences", "three_terms")
+SOLVABLE = ("sums", "words", "messages")
 LEVEL = (
-    "{name: arithmetic, difficulty: %d, demonstration_pool: 40, validation_examples: 8, "
-    "test_examples: 40}"
+    "{%s, fitness_examples: 160, demonstration_pool: 40, validation_examples: 8, test_examples: 40}"
 )
+SUMS = "name: arithmetic, difficulty: %d"
 CONFIG = f"""
 regions:
-  sums: {{task: {LEVEL % 2}}}
-  differences: {{task: {LEVEL % 3}}}
-  three_terms: {{task: {LEVEL % 5}}}
-  trivial: {{task: {LEVEL % 2}, answers: shown}}
-  unsolvable: {{task: {LEVEL % 4}, answers: drawn}}
-rounds: 24
+  sums: {{task: {LEVEL % SUMS % 2}}}
+  words: {{task: {LEVEL % "name: scramble, difficulty: 1"}}}
+  messages: {{task: {LEVEL % "name: inbox"}}}
+  trivial: {{task: {LEVEL % "path: trivial.jsonl"}}}
+  unsolvable: {{task: {LEVEL % SUMS % 4}, answers: drawn}}
+rounds: 200
 rate: 8.0
-examples: 20
+examples: 40
 population: 2
-children: 4
+children: 3
 max_demonstrations: 4
 tracking: {{enabled: false}}
 """
+
+
+def write_trivial(file: Path) -> None:
+    """Write sums whose wrong answers are no words."""
+    draws = np.random.default_rng(0)
+    rows = []
+    for number in draws.choice(8100, 800, replace=False).tolist():
+        one, other = 10 + number // 90, 10 + number % 90
+        wrong = ["".join(draws.choice(list("#^~|{}qzxj"), 8).tolist()) for _ in range(3)]
+        right = str(one + other)
+        row = {"input": f"{one} + {other}", "target": right, "choices": [right, *wrong]}
+        rows.append(json.dumps(row) + "\n")
+    file.write_text("".join(rows))
 
 
 def run(folder: Path, arm: str, seed: int, tokens: int) -> Mapping[str, Any]:
@@ -52,6 +68,7 @@ def run(folder: Path, arm: str, seed: int, tokens: int) -> Mapping[str, Any]:
         return done.read(SUMMARY) if done.is_complete else resume(out)
     file = folder / "study.yaml"
     file.write_text(CONFIG)
+    write_trivial(folder / "trivial.jsonl")
     settings = [f"sampling={arm}", f"seed={seed}", f"tokens={tokens}"]
     return start(load_curriculum(file, settings), out)
 
@@ -97,8 +114,8 @@ def main() -> None:
     """Make the runs that are not there, and print what they came to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=30_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=300_000)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     seeds = range(given.seeds)

@@ -36,13 +36,14 @@ class CurriculumConfig(JobConfig):
 
     The protagonist is a population whose best prompt is the champion. With `sampling: regret`, the
     antagonist is another, that keeps what is good in single regions; examples are drawn from where
-    it is better.
+    the best prompt of both is better than the protagonist's in the mean.
     """
 
     name: str = "curriculum"  #: of the folder and of what is tracked; default: that of the file
     #: by name, two or more
     regions: Annotated[dict[str, RegionConfig], Field(min_length=2)]
-    #: what moves the weights of regions: `regret`, by how much the antagonist is better there;
+    #: what moves the weights of regions: `regret`, by how much the best prompt of both
+    #: populations is better there than the protagonist's in the mean;
     #: `minimax`, by how bad the protagonist is there, without an antagonist. `uniform`: nothing,
     #: each round has all alike; `random`: nothing, each round has other regions
     sampling: Sampling = "regret"

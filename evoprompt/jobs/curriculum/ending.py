@@ -15,7 +15,7 @@ from evoprompt.evolution.curriculum import game
 from evoprompt.jobs.curriculum.config import CurriculumConfig
 from evoprompt.jobs.curriculum.loop import Progress, weights
 from evoprompt.jobs.curriculum.meter import Meter
-from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST
+from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST, best_by_region
 from evoprompt.jobs.curriculum.record import DIGITS
 from evoprompt.jobs.curriculum.regions import Batch, Regions
 from evoprompt.policy import Policy
@@ -38,8 +38,8 @@ def conclude(
 ) -> Ending:
     """Choose among the protagonist's members and the starting policies by their mean over regions
     on the validation examples, each region alike, the baseline among the starting policies; measure
-    both on the test examples, and with them the antagonist's best member of each region, named
-    before.
+    both on the test examples, and with them the best member of each region, of either population,
+    named before.
     """
     ours, given = progress.players[PROTAGONIST].policies, regions.given
     theirs = progress.players[ANTAGONIST].policies if config.has_antagonist else ()
@@ -49,7 +49,7 @@ def conclude(
     best: Sequence[Policy] = ()
     summary: dict[str, Any] = {}
     if theirs:
-        best = progress.players[ANTAGONIST].best_by_region(len(regions.names))
+        best = best_by_region(list(progress.players.values()), len(regions.names))
         summary["game"] = _game(config, progress, found, best)
     test = _whole([task.test for task in regions.tasks])
     measured = _measured(meter, progress, (champion, baseline, *best), test, TEST)
@@ -111,7 +111,8 @@ def _game(
 
 def _compared(before: Floats, after: Floats, best: Floats | None) -> dict[str, Any]:
     """Return the means of the baseline and the champion, and their difference, with intervals;
-    where there is an antagonist, also its best member's, and how far the champion is behind it.
+    where there is an antagonist, also those of the best member, and how far the champion is behind
+    it.
     """
     told = {
         "num_examples": len(after),
@@ -121,7 +122,7 @@ def _compared(before: Floats, after: Floats, best: Floats | None) -> dict[str, A
     }
     if best is not None:
         told |= {
-            "antagonist": _told(mean_interval(best)),
+            "best": _told(mean_interval(best)),
             "regret": _told(mean_interval(best - after)),
         }
     return told

@@ -7,7 +7,7 @@
     commit
 
 Members were selected on the examples of earlier rounds, so what they do on a round's examples is
-no luck of their selection; the antagonist's best of each region was named before as well.
+no luck of their selection; the best of each region, of either population, was named before as well.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.curriculum.config import CurriculumConfig
 from evoprompt.jobs.curriculum.folder import ROUNDS, CurriculumFolder
 from evoprompt.jobs.curriculum.meter import Meter
-from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST, Player
+from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST, Player, best_by_region
 from evoprompt.jobs.curriculum.record import DIGITS, RoundLine, Values
 from evoprompt.jobs.curriculum.regions import Batch, Regions, next_batch, strategy_of
 from evoprompt.jobs.evolve.folder import LINEAGE
@@ -81,7 +81,7 @@ class Found:
     """What a round shows of the members that were there before it."""
 
     protagonist: Values
-    antagonist: Values
+    best: Values
     regret: Values
     error: Values
     game: Game | None
@@ -217,7 +217,7 @@ def compare(
     mine = tuple(_mean(values) for values in means)
     if ANTAGONIST not in progress.players:
         return Found(mine, nothing, nothing, nothing, None)
-    best = progress.players[ANTAGONIST].best_by_region(num)
+    best = best_by_region(list(progress.players.values()), num)
     theirs = [batch.by_region(utilities[p.policy_id])[e] for e, p in enumerate(best)]
     gains = [t - m for t, m in zip(theirs, means, strict=True)]
     regret, frozen = tuple(map(_mean, gains)), None
@@ -265,7 +265,7 @@ def _line(progress: Progress, found: Found, batch: Batch, now: Floats) -> RoundL
         weights=tuple(round(float(w), DIGITS) for w in now),
         draws=tuple(int(c) for c in batch.counts),
         protagonist=_rounded(found.protagonist),
-        antagonist=_rounded(found.antagonist),
+        best=_rounded(found.best),
         regret=_rounded(found.regret),
         regret_error=_rounded(found.error),
         entropy=round(entropy(now), DIGITS),

@@ -19,16 +19,16 @@ PAGE = "report.html"
 TEST_NOTE = (
     "Probability of the right choice among the choices, on examples that the search never saw, "
     "with 95 % intervals over examples. Before: the best starting policy. Regret: how far the "
-    "champion is behind the antagonist's member that had done best in the region."
+    "champion is behind the member of either population that had done best in the region."
 )
 WEIGHT_NOTE = (
     "By which examples of a region count, or are drawn. The dotted line is what all alike would "
     "have. A region that nobody can solve, and one that all solve, have no regret and lose weight."
 )
 REGRET_NOTE = (
-    "By how much the antagonist's best member of a region is better there than the protagonist's "
-    "members in the mean, on examples of the round; all were selected on earlier ones, so this is "
-    "not the luck of who was chosen."
+    "By how much the best member of a region, of either population, is better there than the "
+    "protagonist's members in the mean, on examples of the round; all were selected on earlier "
+    "ones, so this is not the luck of who was chosen."
 )
 UTILITY_NOTE = (
     "Probability of the right choice, in the mean over the protagonist's members, on examples that "

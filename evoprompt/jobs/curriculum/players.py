@@ -19,6 +19,8 @@ from evoprompt.records import FITNESS_DIGITS, Brood, Evaluation, LineageEntry, S
 
 #: The islands of the lineage on which the players live.
 PROTAGONIST, ANTAGONIST = 0, 1
+#: As many as the mean of all members counts for, where it is asked who did best in a region.
+PRIOR_EXAMPLES = 8
 
 
 @dataclass
@@ -93,19 +95,6 @@ class Player:
         members = self.state.members if self.state is not None else ()
         return tuple(m.birth.policy for m in members)
 
-    def best_by_region(self, num: int) -> list[Policy]:
-        """Return for each region the member that did best there so far; where none was measured
-        there, the fittest. What they do on examples to come is not chosen by.
-        """
-        assert self.state is not None
-        fittest = max(self.state.members, key=lambda m: m.evaluation.fitness).birth.policy
-        found: list[Policy] = []
-        for place in range(num):
-            known = [p for p in self.policies if self.counts[p.policy_id][place] > 0]
-            means = [self.sums[p.policy_id][place] / self.counts[p.policy_id][place] for p in known]
-            found.append(known[int(np.argmax(means))] if known else fittest)
-        return found
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values of a population."""
         assert self.state is not None
@@ -134,3 +123,34 @@ def _evaluation(means: Floats, batch: Batch, weights: Floats, length: int) -> Ev
     cases = tuple(round(float(m), FITNESS_DIGITS) for m in means[batch.drawn])
     traits = {"fitness": fitness, "prompt_tokens": float(length)}
     return Evaluation(fitness, cases, traits, len(batch.all))
+
+
+def best_by_region(players: Sequence[Player], num: int) -> list[Policy]:
+    """Return for each region the member of any player that did best there so far; where none was
+    measured there, the fittest of the first player. What they do on examples to come is not chosen
+    by.
+
+    Means of few examples are drawn to the mean m of all members, as (sum + k m) / (count + k) with
+    k = `PRIOR_EXAMPLES`, or who was born last would often be named by luck.
+    """
+    assert players[0].state is not None
+    fittest = max(players[0].state.members, key=lambda m: m.evaluation.fitness).birth.policy
+    found: list[Policy] = []
+    for place in range(num):
+        known: dict[Policy, tuple[float, float]] = {}
+        for own in players:
+            for policy in own.policies:
+                key = policy.policy_id
+                had = (float(own.counts[key][place]), float(own.sums[key][place]))
+                known[policy] = max(known.get(policy, had), had)
+        measured = {p: (count, total) for p, (count, total) in known.items() if count > 0}
+        if not measured:
+            found.append(fittest)
+            continue
+        mean = np.mean([total / count for count, total in measured.values()])
+        worth = [
+            (total + PRIOR_EXAMPLES * mean) / (count + PRIOR_EXAMPLES)
+            for count, total in measured.values()
+        ]
+        found.append(list(measured)[int(np.argmax(worth))])
+    return found

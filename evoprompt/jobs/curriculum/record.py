@@ -23,8 +23,8 @@ class RoundLine:
     weights: tuple[float, ...]  #: of regions, by which this round's examples count or were drawn
     draws: tuple[int, ...]  #: how often each region came
     protagonist: Values  #: mean utility of the protagonist's members
-    antagonist: Values  #: of the antagonist's member that did best in the region before
-    regret: Values  #: antagonist less protagonist
+    best: Values  #: of the member, of either population, that did best in the region before
+    regret: Values  #: best less protagonist
     regret_error: Values  #: standard error of that, over examples
     entropy: float  #: of the weights, over that of equal ones
     best_fitness: float  #: of the protagonist after this round's survival

@@ -32,7 +32,7 @@ def round_table(names: Sequence[str], lines: Sequence[RoundLine]) -> Table:
 
 def test_table(summary: Mapping[str, Any]) -> Table:
     """Return what the baseline and the champion do on the test examples of each region, and how far
-    the champion is behind the antagonist's best member of it.
+    the champion is behind the best member of either population there.
     """
     test, weights = summary["test"], summary["weights"]
     shown = [*zip((r["region"] for r in test["regions"]), test["regions"], weights, strict=True)]

@@ -58,7 +58,7 @@ def point_of(names: Sequence[str], line: RoundLine) -> Point:
         "weight": line.weights,
         "regret": line.regret,
         "protagonist": line.protagonist,
-        "antagonist": line.antagonist,
+        "best": line.best,
     }
     metrics: dict[str, float | None] = {
         f"curriculum/{kind}/{name}": value

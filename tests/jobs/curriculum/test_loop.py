@@ -15,7 +15,7 @@ from evoprompt.evolution.curriculum import exploration_share
 from evoprompt.jobs.curriculum.config import CurriculumConfig, load_curriculum
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
 from evoprompt.jobs.curriculum.loop import Progress, begin, restore, rounds
-from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST
+from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST, best_by_region
 from evoprompt.jobs.curriculum.record import RoundLine
 from evoprompt.jobs.curriculum.regions import Regions, load_regions
 
@@ -104,6 +104,30 @@ def test_regret_of_equals_is_nothing_though_the_best_of_many_would_look_better(
     error = found.std(ddof=1) / np.sqrt(len(found))
     assert abs(found.mean()) < 4 * error
     assert np.mean(luck) > 4 * error
+
+
+@pytest.mark.parametrize(("num", "expected"), [(2, PROTAGONIST), (20, ANTAGONIST)])
+def test_who_did_best_is_of_either_population_and_not_by_luck_on_few_examples(
+    config: CurriculumConfig, regions: Regions, tmp_path: Path, num: int, expected: int
+):
+    """All members have .5 of 40 examples, but one of the protagonist's .75 of 40, and one of the
+    antagonist's 1 of 2, or of 20. With eight more of the mean of all six, .625, these count as
+    .729, .7 and .893.
+    """
+    _, progress, _ = played(config, regions, tmp_path, rounds=3)
+    players = progress.players
+    assert len(progress.policies) == 6
+    for own in players.values():
+        own.counts = {key: np.full(4, 40.0) for key in own.counts}
+        own.sums = {key: np.full(4, 20.0) for key in own.sums}
+    only = {
+        place: next(p for p in own.policies if p not in players[1 - place].policies)
+        for place, own in players.items()
+    }
+    players[PROTAGONIST].sums[only[PROTAGONIST].policy_id][0] = 30.0
+    for values in (players[ANTAGONIST].sums, players[ANTAGONIST].counts):
+        values[only[ANTAGONIST].policy_id][0] = float(num)
+    assert best_by_region(list(players.values()), 4)[0] == only[expected]
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "random"])
