@@ -34,9 +34,9 @@ class RegionConfig(Section):
 class CurriculumConfig(JobConfig):
     """Prompts for several regions, with examples from where there is something to learn.
 
-    The protagonist is a population whose best prompt is the champion. With `sampling: regret`, the
-    antagonist is another, that keeps what is good in single regions; examples are drawn from where
-    the best prompt of both is better than the protagonist's in the mean.
+    The protagonist is a population. With `sampling: regret`, the antagonist is another, that keeps
+    what is good in single regions; examples are drawn from where the best prompt of both is better
+    than the protagonist's in the mean. The champion is the best prompt of both over all regions.
     """
 
     name: str = "curriculum"  #: of the folder and of what is tracked; default: that of the file

@@ -36,16 +36,16 @@ class Ending:
 def conclude(
     config: CurriculumConfig, regions: Regions, meter: Meter, progress: Progress
 ) -> Ending:
-    """Choose among the protagonist's members and the starting policies by their mean over regions
-    on the validation examples, each region alike, the baseline among the starting policies; measure
-    both on the test examples, and with them the best member of each region, of either population,
-    named before.
+    """Choose among the members of both players and the starting policies by their mean over
+    regions on the validation examples, each region alike, the baseline among the starting policies;
+    measure both on the test examples, and with them the best member of each region, of either
+    population, named before.
     """
     ours, given = progress.players[PROTAGONIST].policies, regions.given
     theirs = progress.players[ANTAGONIST].policies if config.has_antagonist else ()
     validation = _whole([task.validation for task in regions.tasks])
     found = _measured(meter, progress, (*ours, *theirs, *given), validation, VALIDATION)
-    champion, baseline = _best((*given, *ours), found), _best(given, found)
+    champion, baseline = _best((*given, *ours, *theirs), found), _best(given, found)
     best: Sequence[Policy] = ()
     summary: dict[str, Any] = {}
     if theirs:

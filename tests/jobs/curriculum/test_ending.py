@@ -11,8 +11,24 @@ from evoprompt.jobs.curriculum.config import load_curriculum
 from evoprompt.jobs.curriculum.ending import conclude
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
 from evoprompt.jobs.curriculum.loop import begin, rounds
+from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST
 from evoprompt.jobs.curriculum.regions import load_regions
 from evoprompt.policy import Policy
+
+
+def test_the_champion_is_the_best_of_either_population(tmp_path: Path):
+    """A member that the antagonist alone has is worth .9 everywhere, all others .5."""
+    path = tmp_path / "toy.yaml"
+    path.write_text(f"regions: {REGIONS}\nrounds: 3\nmax_demonstrations: 4\n")
+    config = load_curriculum(path)
+    regions = load_regions(config)
+    meter = StandIn({d.input: t.name for t in regions.tasks for d in t.demonstrations})
+    progress = begin(config, regions)
+    list(rounds(config, regions, meter, progress, CurriculumFolder(tmp_path)))
+    ours, theirs = (progress.players[place].policies for place in (PROTAGONIST, ANTAGONIST))
+    own = next(p for p in theirs if p not in ours and p not in regions.given)
+    meter.worth = lambda policy, region: 0.9 if policy == own else 0.5  # type: ignore[method-assign]
+    assert conclude(config, regions, meter, progress).champion == own
 
 
 @pytest.mark.parametrize("harm", [0.0, 0.3])
