@@ -1,17 +1,17 @@
 """When does a model learn from its own answers? Loops on five tasks, two models, three seeds, with
-four judges.
+five judges.
 
     python experiments/self_evaluation/run.py --out runs/self-evaluation [--models smollm2-135m]
     [--tasks questions inbox] [--seeds 0 1 2]
 
 The judges: the naive evaluator, the same shown labelled verdicts that were drawn at random, an
-evolved one, and the confidence of the answer itself. For each model and task an evaluator is
-evolved once on the judging task (`configs/evaluator.yaml`), with labels; the shown one is the best
-on the validation examples of those that a search from 16 demonstrations starts with. Then the loop
-of `configs/boost/study.yaml` runs for each seed with each judge. It asks the demonstrations and
-fitness examples that the evaluators have not seen, and measures on the test examples, which they
-have not seen either. Whatever is complete is not done again, and what was stopped goes on: the
-script can be ended and started at any time.
+evolved one, one evolved on the model's own wrong answers, and the confidence of the answer itself.
+For each model and task an evaluator is evolved once on the judging task (`configs/evaluator.yaml`),
+with labels; the shown one is the best on the validation examples of those that a search from 16
+demonstrations starts with. Then the loop of `configs/boost/study.yaml` runs for each seed with
+each judge. It asks the demonstrations and fitness examples that the evaluators have not seen, and
+measures on the test examples, which they have not seen either. Whatever is complete is not done
+again, and what was stopped goes on: the script can be ended and started at any time.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ TASKS: dict[str, list[str]] = {
     "arithmetic": ["task.difficulty=2"],
     "scramble": ["task.difficulty=1"],
 }
-KINDS = ("naive", "shown", "evolved", "confidence")
+KINDS = ("naive", "shown", "evolved", "own", "confidence")
 #: Settings of the evaluators that have to be made first; a budget of one token leaves the search
 #: its starting policies.
 EVALUATORS: dict[str, list[str]] = {
     "shown": ["task.starting_demonstrations=[16]", "budget.prefill_tokens=1"],
     "evolved": [],
+    "own": ["task.own_answers={folder}/answers/own_answers.jsonl"],
 }
+#: Of the loop that writes the model's own answers down.
+ANSWERS = ["loop.own_answers=true", "loop.rounds=1", "loop.go_on=false", "seed=0"]
 #: Of its loops. Arithmetic's first policy is a bare "a + b =", in a list of which the model loses
 #: its way even where all of it is right; this is the second.
 LOOPS: dict[str, list[str]] = {
@@ -110,14 +113,13 @@ def main() -> None:
             folder = (arguments.out / model / task).resolve()
             folder.mkdir(parents=True, exist_ok=True)
             judges = {"naive": [], "confidence": ["loop.judge=confidence"]}
+            if "own" in arguments.kinds:
+                answering = [*settings, *LOOPS.get(task, []), *ANSWERS]
+                evoprompt("boost", CONFIGS / "study.yaml", folder / "answers", answering)
             for kind in (k for k in EVALUATORS if k in arguments.kinds):
                 evaluator = folder / f"evaluator-{kind}"
-                evoprompt(
-                    "run",
-                    CONFIGS.parent / "evaluator.yaml",
-                    evaluator,
-                    [*settings, *EVALUATORS[kind]],
-                )
+                own = [words.format(folder=folder) for words in EVALUATORS[kind]]
+                evoprompt("run", CONFIGS.parent / "evaluator.yaml", evaluator, [*settings, *own])
                 judges[kind] = [f"evaluator_run={evaluator}"]
             write_questions(folder / "questions.jsonl", settings)
             for seed in arguments.seeds:

@@ -28,10 +28,18 @@ from evoprompt.recurrence.imitation import ImitationFit, fit_imitation, fixed_po
 from evoprompt.report.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, plain, svg
 from evoprompt.stats.significance import Estimate, mean_interval
 
-KINDS = ("naive", "shown", "evolved", "confidence")
-COLORS = dict(zip(KINDS, (BLUE, PURPLE, ORANGE, GREEN), strict=True))
+KINDS = ("naive", "shown", "evolved", "own", "confidence")
+SKY = "#56B4E9"
+COLORS = dict(zip(KINDS, (BLUE, PURPLE, ORANGE, SKY, GREEN), strict=True))
 #: Judges whose loops are compared.
-PAIRS = (("evolved", "naive"), ("evolved", "shown"), ("shown", "naive"), ("confidence", "naive"))
+PAIRS = (
+    ("evolved", "naive"),
+    ("evolved", "shown"),
+    ("own", "evolved"),
+    ("own", "naive"),
+    ("shown", "naive"),
+    ("confidence", "naive"),
+)
 Imitations = dict[tuple[str, str], ImitationFit]
 Loops = dict[tuple[str, str, str], list[dict[str, Any]]]
 
