@@ -2,6 +2,7 @@
 
     python experiments/gridworld/study.py runs/gridworld --seeds 3 --levels 20
     python experiments/gridworld/study.py runs/gridworld --seeds 1 --levels 20 --evolve 60000
+    python experiments/gridworld/study.py runs/gridworld_gemma --model gemma3-270m
 
 For each seed a prompt of demonstrations from the gridworld, the same moves with and without their
 instructions, is scored on paths whose goals are among those shown, and on paths whose goals combine
@@ -74,6 +75,7 @@ def evolved_policy(mode: str, seed: int, given: argparse.Namespace) -> Policy:
         "seed": seed,
         "task": {**task, **sizes, "starting_demonstrations": [given.shots]},
         "budget": {"prefill_tokens": given.evolve},
+        "model": {"name": given.model},
         "workers": WORKERS,
         "tracking": {"enabled": False},
     }
@@ -115,7 +117,7 @@ def all_rows(given: argparse.Namespace) -> Iterator[Row]:
     known = [json.loads(x) for x in file.read_text().splitlines()] if file.exists() else []
     yield from known
     done = {json.dumps(row["key"]) for row in known}
-    config = JobConfig.model_validate({"workers": WORKERS})
+    config = JobConfig.model_validate({"workers": WORKERS, "model": {"name": given.model}})
     model = measurer = None
     for seed in range(given.seeds):
         for mode in given.modes:
@@ -184,6 +186,7 @@ def main() -> None:
     """Measure what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--model", default="smollm2-135m", help="one for each OUT")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--levels", type=int, default=20, help="of each test")
     parser.add_argument("--shots", type=int, default=8, help="demonstrations, a move each")
