@@ -28,6 +28,9 @@ class SideEffectsConfig(Section):
     variant: Variant = "both"
     #: taken off the fitness for a change of one scale; 0: followed as a trait alone
     coefficient: Share = 0.0
+    #: the share of the search over which what selection takes off rises from 0 to that, in a line;
+    #: fitness, finalists and champion have all of it. None: it does not rise
+    until: Annotated[float, NUMBER, Field(gt=0, le=1)] | None = None
     #: nats that count as a change of 1; None: of each auxiliary how much the starting prompts
     #: differ there, their standard deviation
     scale: Extent | None = None
@@ -36,6 +39,8 @@ class SideEffectsConfig(Section):
     def _has_auxiliaries(self) -> Self:
         if not self.tasks and not self.random:
             raise ValueError("give auxiliary tasks (tasks: [sentiment]), or random: 4")
+        if self.until is not None and not self.coefficient:
+            raise ValueError("until says how a coefficient rises; give coefficient, e.g. 0.2")
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"an auxiliary task is there twice: {', '.join(self.tasks)}")
         return self

@@ -51,6 +51,7 @@ PAIRS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         ("trec", "agnews"),
     ),
     "sst2-two": ("sst2", {"tasks": ["arithmetic", "agnews"]}, ("arithmetic", "agnews")),
+    "sst2-short": ("sst2", {"tasks": ["arithmetic", "questions"]}, ("arithmetic", "questions")),
 }
 WORKERS = {"backend": "local", "threads": 1}
 #: What has nothing to do with the search.

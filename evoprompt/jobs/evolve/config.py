@@ -69,6 +69,16 @@ class Config(JobConfig):
         return self
 
     @model_validator(mode="after")
+    def _one_weight_moves(self) -> Self:
+        rises = self.side_effects is not None and self.side_effects.until is not None
+        if rises and self.evolution.shaping.weight:
+            raise ValueError(
+                "side_effects.until and evolution.shaping both change what selection adds in the "
+                "course of a search; leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _steps_are_said(self) -> Self:
         said = self.task.instructions
         if self.evolution.shaping.weight and said not in ("joint", "marginal"):

@@ -20,7 +20,7 @@ from evoprompt.dynamics.account import GenerationAccount
 from evoprompt.dynamics.population import Births, births_of
 from evoprompt.errors import InexactScoringError
 from evoprompt.evolution.islands import tell
-from evoprompt.evolution.schedule import bonus_at, examples_at
+from evoprompt.evolution.schedule import bonus_at, examples_at, relief_at
 from evoprompt.interrupt import raise_if_interrupted
 from evoprompt.jobs.evolve.breeding import left_of, next_brood
 from evoprompt.jobs.evolve.build import Parts
@@ -164,7 +164,11 @@ def search(parts: Parts, journal: Journal, state: State | None, observer: Observ
             births = births_of([lineage_line(e) for e in entries], journal.history.index)
             line = _line(*journal.explain(births, bred.chances), births, ledger, bred.steering)
             archive = journal.archive(births, config.evolution.survival_selection)
-            effects = None if parts.side_effects is None else parts.side_effects.line(births)
+            effects = (
+                None
+                if parts.side_effects is None
+                else parts.side_effects.line(births, shaped.strategy.bonus)
+            )
             line = replace(line, archive=archive, side_effects=effects)
             if config.evolution.shaping.weight:
                 line = replace(line, shaping=shaping_line(births, shaped.strategy.bonus))
@@ -221,11 +225,16 @@ def _progress(parts: Parts, journal: Journal, state: State | None) -> float:
 
 
 def _shaped(parts: Parts, journal: Journal, state: State | None) -> Parts:
-    """Return the parts with what a bonus for named steps counts in the next generation."""
-    shaping = parts.config.evolution.shaping
-    if not shaping.weight:
+    """Return the parts with what a bonus counts in the next generation: for named steps, or what is
+    given back of the penalty for side effects.
+    """
+    shaping, effects = parts.config.evolution.shaping, parts.config.side_effects
+    if shaping.weight:
+        bonus = bonus_at(_progress(parts, journal, state), shaping)
+    elif effects is not None and effects.until is not None:
+        bonus = relief_at(_progress(parts, journal, state), effects)
+    else:
         return parts
-    bonus = bonus_at(_progress(parts, journal, state), shaping)
     return replace(parts, strategy=replace(parts.strategy, bonus=bonus))
 
 

@@ -63,7 +63,7 @@ class Steering:
 class SideEffectsLine:
     """What the selected of a generation do to auxiliary tasks, in scales; of `Change` the means."""
 
-    coefficient: float  #: by which it was taken off their fitness
+    coefficient: float  #: by which selection took it off their fitness
     best: float  #: the penalty of the fittest member
     penalty: float
     decrease: float

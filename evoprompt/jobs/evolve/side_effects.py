@@ -186,15 +186,23 @@ class SideEffects:
         return self.config.coefficient * self.penalty(policy_id)
 
     def counted(self, policy_id: str, evaluation: Evaluation) -> Evaluation:
-        """Return what a policy is worth with its side effects: as a trait, and off its fitness."""
+        """Return what a policy is worth with its side effects: as a trait, and off its fitness.
+        Where the coefficient rises, the penalty is the bonus of which selection gives back a part.
+        """
         taken = self.taken(policy_id)
         fitness = round(evaluation.fitness - taken, FITNESS_DIGITS)
         cases = tuple(round(c - taken, FITNESS_DIGITS) for c in evaluation.case_fitness)
         traits = {**evaluation.traits, "fitness": fitness, KEY: self.penalty(policy_id)}
-        return replace(evaluation, fitness=fitness, case_fitness=cases, traits=traits)
+        found = replace(evaluation, fitness=fitness, case_fitness=cases, traits=traits)
+        if self.config.until is None:
+            return found
+        return replace(found, case_bonus=(self.penalty(policy_id),) * len(cases))
 
-    def line(self, births: Births) -> SideEffectsLine:
-        """Return what is written down of a generation."""
+    def line(self, births: Births, bonus: float) -> SideEffectsLine:
+        """Return what is written down of a generation, in which selection added a unit of the bonus
+        so often.
+        """
+        relief = 0.0 if self.config.until is None else bonus
         selected = [p for p, kept in zip(births.policy_ids, births.selected, strict=True) if kept]
         fitness = births.trait("fitness")[births.selected]
         mean = mean_change([self.change_of(p) for p in selected])
@@ -202,7 +210,10 @@ class SideEffects:
         told = {name: round(value, FITNESS_DIGITS) for name, value in asdict(mean).items()}
         average = round(float(np.mean(penalties)), FITNESS_DIGITS)
         return SideEffectsLine(
-            self.config.coefficient, penalties[int(fitness.argmax())], average, **told
+            round(self.config.coefficient - relief, FITNESS_DIGITS),
+            penalties[int(fitness.argmax())],
+            average,
+            **told,
         )
 
     def take_lines(self) -> list[dict[str, Any]]:

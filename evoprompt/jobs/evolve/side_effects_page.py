@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from evoprompt.config.side_effects import SideEffectsConfig
 from evoprompt.fitness.side_effects import Change, attainable, mean_change
 from evoprompt.jobs.evolve.folder import SIDE_EFFECTS, EvolveFolder
 from evoprompt.jobs.evolve.record import GenerationLine, SideEffectsLine
@@ -36,15 +37,22 @@ def side_effects_sections(
     reference = Reference(known["baseline"], known["scales"])
     measured = measured_of(folder.lines(SIDE_EFFECTS))
     table = "" if champion is None else to_html(effects_table(reference, measured, champion))
-    return [section("Side effects", table, f"{_course(told)} {NOTE}")]
+    config = folder.config().side_effects
+    assert config is not None, "who wrote the lines looked"
+    return [section("Side effects", table, f"{_course(told, config)} {NOTE}")]
 
 
-def _course(told: Sequence[SideEffectsLine]) -> str:
-    coefficient = told[-1].coefficient
-    off = f"{coefficient:g} times it" if coefficient else "nothing of it"
-    return (
+def _course(told: Sequence[SideEffectsLine], config: SideEffectsConfig) -> str:
+    off = f"{config.coefficient:g} times it" if config.coefficient else "nothing of it"
+    course = (
         f"The penalty of the fittest is {told[0].best:.3f} among the starting prompts and "
         f"{told[-1].best:.3f} in the last generation; {off} is taken off the fitness."
+    )
+    if config.until is None:
+        return course
+    return (
+        f"{course} Selection took {told[0].coefficient:g} times it off among the starting prompts "
+        f"and {told[-1].coefficient:g} times it in the last generation."
     )
 
 

@@ -114,6 +114,47 @@ def test_page_metrics_and_costs_tell_of_it(finished: Path):
     assert "0.5 times it is taken off the fitness" in page
 
 
+def test_a_coefficient_that_rises_counts_in_selection_and_whole_in_the_fitness(
+    config_file: Path, tmp_path: Path
+):
+    """Over 4 generations that rise until the end selection takes off 0, 0, a third and two thirds
+    of .5. Policies that both runs have are worth the same. With a coefficient that outweighs all
+    else, who survives the first generation is who does without one.
+    """
+    short = [*INSTANT, "evolution.generations=3"]
+    rises = [*short, *PENALISED, "side_effects.until=1"]
+    start(load_config(config_file, rises), tmp_path / "rises")
+    told = [line.side_effects for line in EvolveFolder.open(tmp_path / "rises").generations()]
+    assert [round(each.coefficient, 6) for each in told] == [0.0, 0.0, 0.166667, 0.333333]
+    assert check(tmp_path / "rises")[0] < 1e-12
+    page = (tmp_path / "rises" / "report.html").read_text()
+    assert "Selection took 0 times it off among the starting prompts and 0.333333 times" in page
+    for name, more in (
+        ("without", []),
+        ("at once", [*LOOKS, "side_effects.coefficient=1000"]),
+        ("later", [*LOOKS, "side_effects.coefficient=1000", "side_effects.until=1"]),
+    ):
+        few = ["evolution.generations=1", "evolution.population=2"]
+        start(load_config(config_file, [*short, *few, *more]), tmp_path / name)
+    kept = {
+        name: {
+            b["policy_id"]
+            for b in rows(tmp_path / name, LINEAGE)
+            if b["generation"] == 1 and b["selected"]
+        }
+        for name in ("without", "at once", "later")
+    }
+    assert kept["later"] == kept["without"]
+    assert kept["at once"] != kept["without"]
+    worth = [
+        {b["policy_id"]: b["fitness"] for b in rows(tmp_path / name, LINEAGE)}
+        for name in ("at once", "later")
+    ]
+    shared = worth[0].keys() & worth[1].keys()
+    assert len(shared) >= 3
+    assert all(worth[0][key] == worth[1][key] for key in shared)
+
+
 def test_without_a_coefficient_the_search_is_the_same_and_the_trait_is_there(
     config_file: Path, tmp_path: Path
 ):
