@@ -7,8 +7,8 @@ The first prints for each pair of tasks what six sets of demonstrations of the o
 so that pairs can be chosen where there is harm to spare. The second makes, for each pair, seed and
 coefficient, a run that evolves for the first and looks at the others, and then scores what it
 started from and its champion on examples of the others that no run saw. Harm is by how much right
-answers become unlikelier, in nats. FOLDER has sst2, trec and
-agnews.train.jsonl. What is complete is not made again, so the command goes on where it was stopped.
+answers become unlikelier, in nats. FOLDER has sst2, trec and agnews.train.jsonl. What is complete
+is not made again, so the command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -228,6 +228,8 @@ def main() -> None:
     )
     parser.add_argument("--pairs", nargs="*", default=list(PAIRS), choices=list(PAIRS))
     given = parser.parse_args()
+    if given.what == "compare" and given.data is None:
+        parser.error("compare needs --data, a folder with sst2, trec and agnews.train.jsonl")
     if given.what == "look":
         look(given)
     else:
