@@ -116,14 +116,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=300_000)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     given = parser.parse_args()
+    arms = [arm for arm in ARMS if arm in {"uniform", *given.arms}]
     given.out.mkdir(parents=True, exist_ok=True)
     seeds = range(given.seeds)
     summaries = {
-        (arm, seed): run(given.out, arm, seed, given.tokens) for seed in seeds for arm in ARMS
+        (arm, seed): run(given.out, arm, seed, given.tokens) for seed in seeds for arm in arms
     }
     worst = regrets(summaries)
-    for arm in ARMS:
+    for arm in arms:
         own = [summaries[arm, seed] for seed in seeds]
         print(
             f"{arm}: rounds {[s['rounds'] for s in own]}, tokens "

@@ -351,6 +351,7 @@ def main() -> None:
     loops = loops_of(arguments.root)
     imitations = imitations_of(arguments.root)
     lines = table(loops, imitations) + evaluators_of(arguments.root)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (arguments.out / "errors.svg").write_text(figure(loops, imitations), encoding="utf-8")
     print("\n".join(lines))

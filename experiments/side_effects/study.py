@@ -135,7 +135,7 @@ def held_out(
     """Return by how much the right answer to each test example of the auxiliaries is likelier
     after the first starting prompt than after the champion, nats; kept in a file of the folder.
     """
-    file = folder.path / "held_out.json"
+    file = folder.path / f"held_out_{given.test}.json"
     if file.exists():
         kept: dict[str, list[float]] = json.loads(file.read_text())
         return kept

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from toys.curricula import REGIONS, StandIn
 
-from evoprompt.jobs.curriculum.config import load_curriculum
+from evoprompt.jobs.curriculum.config import CurriculumConfig, load_curriculum
 from evoprompt.jobs.curriculum.ending import conclude
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
-from evoprompt.jobs.curriculum.loop import begin, rounds
+from evoprompt.jobs.curriculum.loop import Progress, begin, rounds
 from evoprompt.jobs.curriculum.players import ANTAGONIST, PROTAGONIST
-from evoprompt.jobs.curriculum.regions import load_regions
+from evoprompt.jobs.curriculum.regions import Regions, load_regions
 from evoprompt.policy import Policy
 
 
-def test_the_champion_is_the_best_of_either_population(tmp_path: Path):
-    """A member that the antagonist alone has is worth .9 everywhere, all others .5."""
+def played(tmp_path: Path) -> tuple[CurriculumConfig, Regions, StandIn, Progress]:
+    """Return a curriculum after three rounds, and what gives its policies their worth."""
     path = tmp_path / "toy.yaml"
     path.write_text(f"regions: {REGIONS}\nrounds: 3\nmax_demonstrations: 4\n")
     config = load_curriculum(path)
@@ -25,6 +25,12 @@ def test_the_champion_is_the_best_of_either_population(tmp_path: Path):
     meter = StandIn({d.input: t.name for t in regions.tasks for d in t.demonstrations})
     progress = begin(config, regions)
     list(rounds(config, regions, meter, progress, CurriculumFolder(tmp_path)))
+    return config, regions, meter, progress
+
+
+def test_the_champion_is_the_best_of_either_population(tmp_path: Path):
+    """A member that the antagonist alone has is worth .9 everywhere, all others .5."""
+    config, regions, meter, progress = played(tmp_path)
     ours, theirs = (progress.players[place].policies for place in (PROTAGONIST, ANTAGONIST))
     own = next(p for p in theirs if p not in ours and p not in regions.given)
     meter.worth = lambda policy, region: 0.9 if policy == own else 0.5  # type: ignore[method-assign]
@@ -34,14 +40,8 @@ def test_the_champion_is_the_best_of_either_population(tmp_path: Path):
 @pytest.mark.parametrize("harm", [0.0, 0.3])
 def test_a_starting_policy_stays_champion_where_no_member_is_better(tmp_path: Path, harm: float):
     """Demonstrations are worth up to .6 in a region; then they do harm of .3 everywhere."""
-    path = tmp_path / "toy.yaml"
-    path.write_text(f"regions: {REGIONS}\nrounds: 3\nmax_demonstrations: 4\n")
-    config = load_curriculum(path)
-    regions = load_regions(config)
-    meter = StandIn({d.input: t.name for t in regions.tasks for d in t.demonstrations})
+    config, regions, meter, progress = played(tmp_path)
     worth = meter.worth
-    progress = begin(config, regions)
-    list(rounds(config, regions, meter, progress, CurriculumFolder(tmp_path)))
 
     def harmed(policy: Policy, region: str) -> float:
         return worth(policy, region) if not harm else 0.8 - harm * (policy not in regions.given)
