@@ -19,25 +19,11 @@ from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.scoring.trie import TokenRequest, Tokens
 
 
-class LocalExecutor:
-    """Scores and writes in this process."""
+class Loaded:
+    """What a loaded model does in one process, here or in a worker's."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-
-    def info(self) -> ModelInfo:
-        """Return what is known of the model."""
-        return describe(self._scorer, num_workers=1, placement="this process")
-
-    def score(
-        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
-    ) -> dict[Hashable, TokenScores]:
-        """Return the scores by key, unit after unit."""
-        results = {}
-        for unit in units:
-            results[unit.key] = self._scorer.score(unit.requests, unit.cuts, unit.features)
-            on_result(unit.key, results[unit.key])
-        return results
 
     def score_plain(self, requests: Sequence[TokenRequest]) -> TokenScores:
         """Return the scores of requests, in order, each sequence forwarded by itself."""
@@ -59,6 +45,24 @@ class LocalExecutor:
         """Prefer to keep what was computed for the beginnings of these prompts."""
         if self._scorer.store is not None:
             self._scorer.store.pin(prompts)
+
+
+class LocalExecutor(Loaded):
+    """Scores and writes in this process."""
+
+    def info(self) -> ModelInfo:
+        """Return what is known of the model."""
+        return describe(self._scorer, num_workers=1, placement="this process")
+
+    def score(
+        self, units: Sequence[WorkUnit], on_result: Callable[[Hashable, TokenScores], None]
+    ) -> dict[Hashable, TokenScores]:
+        """Return the scores by key, unit after unit."""
+        results = {}
+        for unit in units:
+            results[unit.key] = self._scorer.score(unit.requests, unit.cuts, unit.features)
+            on_result(unit.key, results[unit.key])
+        return results
 
     def close(self) -> None:
         """Nothing is held but memory."""
