@@ -10,6 +10,7 @@ import typer
 
 from evoprompt.commands import (
     Commands,
+    OutOption,
     SetOption,
     UrlOption,
     curriculum_command,
@@ -43,10 +44,7 @@ app = typer.Typer(
 @app.command("run")
 def run_command(
     config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: quickstart.")],
-    out: Annotated[
-        Optional[Path],
-        typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
-    ] = None,
+    out: OutOption = None,
     overrides: SetOption = None,
     ray_address: Annotated[
         Optional[str],

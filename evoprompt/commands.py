@@ -1,4 +1,4 @@
-"""The commands of installed plug-ins beside the package's own, and the option that many share."""
+"""The commands of installed plug-ins beside the package's own, and the options that many share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from typer.core import TyperGroup
 
 from evoprompt.errors import UserError, printable
 
+OutOption = Annotated[
+    Optional[Path],
+    typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
+]
+PlanOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="List what would be measured, with its tokens, and stop."),
+]
 SetOption = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -118,15 +126,9 @@ def _makes_folder(out: Path | None, *, dry_run: bool) -> bool:
 
 def shots_command(
     config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: quick.")],
-    out: Annotated[
-        Optional[Path],
-        typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
-    ] = None,
+    out: OutOption = None,
     overrides: SetOption = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="List what would be measured, with its tokens, and stop."),
-    ] = False,
+    dry_run: PlanOption = False,
 ) -> None:
     """Measure models on tasks by the number of demonstrations, drawn, chosen or evolved."""
     from evoprompt.jobs.shots.config import load_shots
@@ -146,10 +148,7 @@ def robustness_command(
         typer.Option(help="The folder; default runs/robustness-<run>, numbered where it exists."),
     ] = None,
     overrides: SetOption = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="List what would be measured, with its tokens, and stop."),
-    ] = False,
+    dry_run: PlanOption = False,
 ) -> None:
     """Measure a run's champion and baseline under changes that leave the meaning as it is, and
     search the change that does most harm.
@@ -164,10 +163,7 @@ def robustness_command(
 
 def curriculum_command(
     config: Annotated[Path, typer.Argument(help="A YAML config, or the name of one: levels.")],
-    out: Annotated[
-        Optional[Path],
-        typer.Option(help="The folder; default runs/<config name>, numbered where it exists."),
-    ] = None,
+    out: OutOption = None,
     overrides: SetOption = None,
     dry_run: Annotated[
         bool,

@@ -5,7 +5,7 @@ champion.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from evoprompt.plugins import find, may_import, names
 from evoprompt.policy import Policy
 from evoprompt.scoring.models import fetching, is_fetched
 from evoprompt.store.folder import CONFIG, PROVENANCE, SUMMARY, TRACKING, RunFolder
+from evoprompt.store.form import in_form
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import sync_hint
 
@@ -192,6 +193,32 @@ def complete_summary(folder: RunFolder) -> Mapping[str, Any]:
             f"it: evoprompt resume {folder.path}"
         )
     return summary
+
+
+def told_rest(folder: F, config: C, sync: Callable[[C, F], Exception | None]) -> list[Exception]:
+    """Tell the tracker all that it was not told of a folder; return why that was not possible,
+    nothing where it knows all.
+
+    Raises:
+        UserError: nobody is told of it, or another process writes in it.
+    """
+    if not config.tracking.enabled:
+        raise UserError(f"nobody is told of {folder.path}: its tracking.enabled is false")
+    with folder.owned():
+        reason = sync(config, folder)
+    return [] if reason is None else [reason]
+
+
+def page_of(folder: F, write: Callable[[F], Path]) -> Path:
+    """Write the page of a folder, complete or not, from what is in it alone; return its path.
+
+    Raises:
+        UserError: nothing is committed in it, or it is damaged.
+    """
+    if not folder.has_commit:
+        raise UserError(f"nothing is committed in {folder.path} yet; there is nothing to report")
+    with in_form(folder.path):
+        return write(folder)
 
 
 def begin(

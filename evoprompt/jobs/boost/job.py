@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprompt.errors import UserError
-from evoprompt.jobs.base import Champion, complete_summary
+from evoprompt.jobs.base import Champion, complete_summary, page_of, told_rest
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, RunFolder
 from evoprompt.store.form import in_form
@@ -69,26 +68,14 @@ class BoostJob:
         from evoprompt.jobs.boost.tracked import sync
 
         loop = BoostFolder.open(folder)
-        config = loop.config()
-        if not config.tracking.enabled:
-            raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
-        with loop.owned():
-            reason = sync(config, loop)
-        return [] if reason is None else [reason]
+        return told_rest(loop, loop.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a loop."""
         from evoprompt.jobs.boost.folder import BoostFolder
         from evoprompt.jobs.boost.page import write_boost_page
 
-        loop = BoostFolder.open(folder)
-        if not loop.has_commit:
-            raise UserError(
-                f"the run in {folder} has not committed a generation yet; there is nothing to "
-                f"report"
-            )
-        with in_form(folder):
-            return write_boost_page(loop)
+        return page_of(BoostFolder.open(folder), write_boost_page)
 
     def champion(self, folder: Path) -> Champion:
         """Return the policy with the context that the loop ended with, and what judged its answers,

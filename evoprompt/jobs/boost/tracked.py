@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from evoprompt.jobs.base import home
 from evoprompt.jobs.boost.build import check_boost
 from evoprompt.jobs.boost.config import BoostConfig
 from evoprompt.jobs.boost.folder import RECURRENCE, BoostFolder
 from evoprompt.jobs.boost.metrics import boost_description, recurrence_metrics
 from evoprompt.jobs.boost.questions import Asked
 from evoprompt.jobs.boost.record import RoundLine
+from evoprompt.jobs.telling import tell_rest
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
 from evoprompt.tracking.base import KIND, About, Dataset, Ending, Point
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
+from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.names import digest, flat_parameters
-from evoprompt.tracking.open import open_tracker
 
 
 def open_tracking(
@@ -42,12 +41,9 @@ def sync(config: BoostConfig, folder: BoostFolder) -> Exception | None:
     """Tell the tracker all that it was not told of a loop; return why that was not possible, None
     where it knows all.
     """
-    courier = open_tracker(config, home(folder.path))
-    if is_told(folder):
-        return None
-    open_tracking(courier, folder, config)
-    ending = ending_of(folder)
-    return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
+    return tell_rest(
+        config, folder, lambda courier: open_tracking(courier, folder, config), ending_of
+    )
 
 
 def about(folder: BoostFolder, config: BoostConfig, asked: Asked) -> About:

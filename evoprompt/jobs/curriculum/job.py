@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evoprompt.errors import UserError
-from evoprompt.jobs.base import Champion, complete_summary
+from evoprompt.jobs.base import Champion, complete_summary, page_of, told_rest
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, SUMMARY, RunFolder
 from evoprompt.store.form import in_form
@@ -44,23 +43,14 @@ class CurriculumJob:
         from evoprompt.jobs.curriculum.tracked import sync
 
         opened = CurriculumFolder.open(folder)
-        config = opened.config()
-        if not config.tracking.enabled:
-            raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
-        with opened.owned():
-            reason = sync(config, opened)
-        return [] if reason is None else [reason]
+        return told_rest(opened, opened.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a curriculum, finished or not."""
         from evoprompt.jobs.curriculum.folder import CurriculumFolder
         from evoprompt.jobs.curriculum.page import write_curriculum_page
 
-        opened = CurriculumFolder.open(folder)
-        if not opened.has_commit:
-            raise UserError(f"no round is committed in {folder} yet; there is nothing to report")
-        with in_form(folder):
-            return write_curriculum_page(opened)
+        return page_of(CurriculumFolder.open(folder), write_curriculum_page)
 
     def champion(self, folder: Path) -> Champion:
         """Return the protagonist's best, which answers by the likeliest choice; inputs are read and

@@ -32,12 +32,12 @@ from evoprompt.jobs.curriculum.regions import Regions, load_regions
 from evoprompt.jobs.curriculum.tables import test_table
 from evoprompt.jobs.curriculum.tracked import ending_of, open_tracking, point_of
 from evoprompt.jobs.provenance import check_scoring, check_unchanged, provenance, with_settings
-from evoprompt.jobs.telling import telling
+from evoprompt.jobs.telling import print_end, telling
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import chats_of, memo_opener
 from evoprompt.report.table import to_rich
 from evoprompt.store.folder import SUMMARY, TRACKING
-from evoprompt.terminal import clock, new_console
+from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import opener_of
 
@@ -129,12 +129,7 @@ def _told(
         open_tracking(tracker, folder, config)
         summary = _play(config, folder, regions, console, tracker)
     console.print(to_rich(test_table(summary), padding=1))
-    tokens, seconds = summary["tokens"], summary["seconds"]["total"]
-    console.print(
-        f"{tokens['prefill']:,} tokens forwarded in {clock(seconds)}; MLflow: {tracker.location()}",
-        soft_wrap=True,
-    )
-    console.print(f"page {folder.path / PAGE}", soft_wrap=True)
+    print_end(console, summary, tracker.location(), folder.path / PAGE)
     return summary
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evoprompt.jobs.base import home
 from evoprompt.jobs.curriculum.config import CurriculumConfig
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
 from evoprompt.jobs.curriculum.record import RoundLine
 from evoprompt.jobs.curriculum.tables import test_table
+from evoprompt.jobs.telling import tell_rest
 from evoprompt.report.table import to_markdown
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
 from evoprompt.tracking.base import KIND, About, Ending, Point
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
+from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.names import flat_parameters
-from evoprompt.tracking.open import open_tracker
 
 
 def open_tracking(
@@ -33,12 +32,9 @@ def sync(config: CurriculumConfig, folder: CurriculumFolder) -> Exception | None
     """Tell the tracker all that it was not told; return why that was not possible, None where it
     knows all.
     """
-    courier = open_tracker(config, home(folder.path))
-    if is_told(folder):
-        return None
-    open_tracking(courier, folder, config, once=True)
-    ending = ending_of(folder)
-    return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
+    return tell_rest(
+        config, folder, lambda courier: open_tracking(courier, folder, config, once=True), ending_of
+    )
 
 
 def about(folder: CurriculumFolder, config: CurriculumConfig) -> About:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprompt.errors import UserError
-from evoprompt.jobs.base import Champion, complete_summary
+from evoprompt.jobs.base import Champion, complete_summary, page_of, told_rest
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, SUMMARY
 from evoprompt.store.form import in_form
@@ -47,12 +46,7 @@ class EvolveJob:
         from evoprompt.jobs.evolve.tracked import sync
 
         run = EvolveFolder.open(folder)
-        config = run.config()
-        if not config.tracking.enabled:
-            raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
-        with run.owned():
-            reason = sync(config, run)
-        return [] if reason is None else [reason]
+        return told_rest(run, run.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a run, or of a lineage that another program wrote."""
@@ -61,14 +55,7 @@ class EvolveJob:
 
         if not (folder / CONFIG).exists():
             return write_lineage_page(folder)
-        run = EvolveFolder.open(folder)
-        if not run.has_commit:
-            raise UserError(
-                f"the run in {folder} has not committed a generation yet; there is nothing to "
-                f"report"
-            )
-        with in_form(folder):
-            return write_page(run)
+        return page_of(EvolveFolder.open(folder), write_page)
 
     def champion(self, folder: Path) -> Champion:
         """Return the champion of a run, which answers as its fitness compared choices, calibrated

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import home, parent_run
+from evoprompt.jobs.base import parent_run
 from evoprompt.jobs.evolve.build import check_task
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.feedback_page import feedback_metrics
@@ -17,13 +17,13 @@ from evoprompt.jobs.evolve.metrics import generation_metrics, summary_descriptio
 from evoprompt.jobs.evolve.record import GenerationLine, Summary
 from evoprompt.jobs.evolve.showcase import CHAMPION
 from evoprompt.jobs.evolve.shown import shown_of
+from evoprompt.jobs.telling import tell_rest
 from evoprompt.policy import Policy
 from evoprompt.store.form import in_form
 from evoprompt.tasks.base import Task
 from evoprompt.tracking.base import KIND, About, Dataset, Detail, Ending, Point
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, Spool, is_told
+from evoprompt.tracking.courier import Courier, Spool
 from evoprompt.tracking.names import digest, flat_parameters
-from evoprompt.tracking.open import open_tracker
 from evoprompt.tracking.prompts import RegisteredPrompt, registered
 
 logger = logging.getLogger(__name__)
@@ -63,12 +63,13 @@ def sync(config: Config, folder: EvolveFolder) -> Exception | None:
     """Tell the tracker all that it was not told of a run; return why that was not possible, None
     where it knows all.
     """
-    courier = open_tracker(config, home(folder.path), parent_run(folder.path))
-    if is_told(folder):
-        return None
-    open_tracking(courier, folder, config)
-    ending = ending_of(folder, config.tracking.detail)
-    return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
+    return tell_rest(
+        config,
+        folder,
+        lambda courier: open_tracking(courier, folder, config),
+        lambda run: ending_of(run, config.tracking.detail),
+        parent_run(folder.path),
+    )
 
 
 def about(folder: EvolveFolder, config: Config, task: Task) -> About:

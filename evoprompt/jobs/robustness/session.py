@@ -38,10 +38,10 @@ from evoprompt.jobs.robustness.tables import (
     words_of,
 )
 from evoprompt.jobs.robustness.tracked import ending_of, open_tracking, points_of
-from evoprompt.jobs.telling import telling
+from evoprompt.jobs.telling import print_end, telling
 from evoprompt.report.table import new_table, to_rich
 from evoprompt.store.folder import SUMMARY
-from evoprompt.terminal import clock, new_console
+from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import opener_of
 
@@ -206,9 +206,4 @@ def _show(
         console.print(to_rich(table, padding=1))
     for note in summary["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
-    tokens, seconds = summary["tokens"], summary["seconds"]["total"]
-    console.print(
-        f"{tokens['prefill']:,} tokens forwarded in {clock(seconds)}; MLflow: {location}",
-        soft_wrap=True,
-    )
-    console.print(f"page {folder.path / PAGE}", soft_wrap=True)
+    print_end(console, summary, location, folder.path / PAGE)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import Champion
+from evoprompt.jobs.base import Champion, page_of, told_rest
 from evoprompt.store.folder import CONFIG, RunFolder
-from evoprompt.store.form import in_form
 
 
 class ShotsJob:
@@ -43,23 +42,14 @@ class ShotsJob:
         from evoprompt.jobs.shots.tracked import sync
 
         opened = ShotsFolder.open(folder)
-        config = opened.config()
-        if not config.tracking.enabled:
-            raise UserError(f"nobody is told of {folder}: its tracking.enabled is false")
-        with opened.owned():
-            reason = sync(config, opened)
-        return [] if reason is None else [reason]
+        return told_rest(opened, opened.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a measurement, finished or not."""
         from evoprompt.jobs.shots.folder import ShotsFolder
         from evoprompt.jobs.shots.page import write_shots_page
 
-        opened = ShotsFolder.open(folder)
-        if not opened.has_commit:
-            raise UserError(f"nothing is committed in {folder} yet; there is nothing to report")
-        with in_form(folder):
-            return write_shots_page(opened)
+        return page_of(ShotsFolder.open(folder), write_shots_page)
 
     def champion(self, folder: Path) -> Champion:
         """Refuse: nothing is searched here."""

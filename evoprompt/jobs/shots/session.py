@@ -32,14 +32,14 @@ from evoprompt.jobs.shots.plan import Chain, Planner, Series, load_series, windo
 from evoprompt.jobs.shots.record import Cell
 from evoprompt.jobs.shots.tables import curve_table, name_of, percent, settings_table, words_of
 from evoprompt.jobs.shots.tracked import ending_of, open_tracking, points_of
-from evoprompt.jobs.telling import telling
+from evoprompt.jobs.telling import print_end, telling
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.together import JointMeasurer
 from evoprompt.report.table import new_table, to_rich
 from evoprompt.scoring.models import is_fetched
 from evoprompt.scoring.trie import count_rows
 from evoprompt.store.folder import SUMMARY
-from evoprompt.terminal import clock, new_console
+from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.open import opener_of
 
@@ -263,9 +263,4 @@ def _show(console: Console, folder: ShotsFolder, summary: Mapping[str, Any], loc
         console.print(to_rich(shown, padding=1))
     console.print(to_rich(curve_table(curves, "accuracy", title), padding=1))
     console.print(to_rich(settings_table(curves), padding=1))
-    tokens, seconds = summary["tokens"], summary["seconds"]["total"]
-    console.print(
-        f"{tokens['prefill']:,} tokens forwarded in {clock(seconds)}; MLflow: {location}",
-        soft_wrap=True,
-    )
-    console.print(f"page {folder.path / PAGE}", soft_wrap=True)
+    print_end(console, summary, location, folder.path / PAGE)

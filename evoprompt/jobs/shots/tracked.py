@@ -6,18 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evoprompt.jobs.base import home
 from evoprompt.jobs.shots.analysis import Curve, curves_of
 from evoprompt.jobs.shots.config import ShotsConfig
 from evoprompt.jobs.shots.folder import ShotsFolder
 from evoprompt.jobs.shots.tables import name_of, settings_table
+from evoprompt.jobs.telling import tell_rest
 from evoprompt.report.table import to_markdown
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.form import in_form
 from evoprompt.tracking.base import KIND, About, Ending, Point
-from evoprompt.tracking.courier import SYNC_SECONDS, Courier, is_told
+from evoprompt.tracking.courier import Courier
 from evoprompt.tracking.names import flat_parameters
-from evoprompt.tracking.open import open_tracker
 
 
 def open_tracking(courier: Courier, folder: ShotsFolder, config: ShotsConfig) -> None:
@@ -32,12 +31,9 @@ def sync(config: ShotsConfig, folder: ShotsFolder) -> Exception | None:
     """Tell the tracker all that it was not told; return why that was not possible, None where it
     knows all.
     """
-    courier = open_tracker(config, home(folder.path))
-    if is_told(folder):
-        return None
-    open_tracking(courier, folder, config)
-    ending = ending_of(folder)
-    return courier.finish("KILLED" if ending is None else "FINISHED", ending, SYNC_SECONDS)
+    return tell_rest(
+        config, folder, lambda courier: open_tracking(courier, folder, config), ending_of
+    )
 
 
 def about(folder: ShotsFolder, config: ShotsConfig) -> About:
