@@ -108,21 +108,20 @@ class AnswerLaws:
 
     def __init__(self, answers: JudgedAnswers, num_draws: int, rng: Generator) -> None:
         self.answers = answers
-        self._right, self._wrong = (
+        laws = [
             _cumulative(np.where(answers.is_right == kind, answers.count, 0.0), num_draws, rng)
             for kind in (True, False)
-        )
+        ]
+        self._num_draws = num_draws
+        self._laws = np.concatenate([laws[0], laws[1] + num_draws])  # one ascending array
 
     def draw(self, wrong: Bools, rng: Generator) -> Integers:
         """Return an entry for each answer, of the law of wrong answers where `wrong` says so; shape
         (draw, answer), as `wrong`.
         """
-        draw = np.arange(len(wrong))[:, None]
-        place = draw + rng.random(wrong.shape)
-        found = np.where(
-            wrong, np.searchsorted(self._wrong, place), np.searchsorted(self._right, place)
-        )
-        return np.asarray(found - draw * self.answers.num, dtype=np.int64)
+        law = np.arange(len(wrong))[:, None] + self._num_draws * wrong
+        found = np.searchsorted(self._laws, law + rng.random(wrong.shape))
+        return np.asarray(found - law * self.answers.num, dtype=np.int64)
 
 
 def _cumulative(count: Floats, num_draws: int, rng: Generator) -> Floats:
