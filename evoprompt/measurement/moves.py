@@ -95,17 +95,13 @@ def _move(move: Move, spans: _Spans) -> _Scored:
     for index, actions in spans.actions.items():
         value, is_first = _first(actions)
         if move.sayings:
-            place = move.sayings.index(move.scored[index])
-            said = {place: spans.said[place]} | (spans.said if move.offered else {})
-            before, is_said = _first(said, place)
+            before, is_said = _said(move, spans, move.scored[index])
             value, is_first = value + before, is_first and is_said
         values.append(value)
         greedy.append(is_first)
     own = np.nan
     if move.instruction in move.sayings:
-        place = move.sayings.index(move.instruction)
-        told = {place: spans.said[place]} | (spans.said if move.offered else {})
-        own = _first(told, place)[0]
+        own, _ = _said(move, spans, move.instruction)
     counted = [spans.actions[0][0]]
     if move.is_joint:
         counted.append(spans.said[move.sayings.index(move.instruction)])
@@ -116,6 +112,16 @@ def _move(move: Move, spans: _Spans) -> _Scored:
         sum(len(each.query.continuation.encode()) for each in counted),
         own,
     )
+
+
+def _said(move: Move, spans: _Spans, instruction: str) -> tuple[float, bool]:
+    """Return the log-likelihood of one of a move's sayings, and whether it is the first choice; the
+    only one that may be said is certain.
+    """
+    place = move.sayings.index(instruction)
+    if not move.offered:
+        return _first({place: spans.said[place]}, place)
+    return _first(spans.said, place) if len(move.offered) > 1 else (0.0, True)
 
 
 def _first(told: Mapping[int, Told], place: int = 0) -> tuple[float, bool]:

@@ -29,6 +29,14 @@ from evoprompt.text_files import check_choices, check_keys, in_quotes, refuse
 #: What a line is, for errors.
 FORM = '{"steps": [{"input": text, "target": text, "instruction": text}, ...]}'
 
+#: What a step has, each with what others call it.
+KEYS = {
+    "input": ("state", "observation"),
+    "target": ("action",),
+    "choices": ("options", "actions"),
+    "instruction": ("goal", "subgoal"),
+}
+
 
 def path_of(example_id: str, moves: Iterable[Move], origin: str = "") -> Example:
     """Return the example of a path."""
@@ -62,7 +70,7 @@ def read_path(row: dict[str, Any], where: str, origin: str = "") -> Example:
 
 
 def _read_move(step: object, where: str) -> Move:
-    row = check_keys(step, where, FORM, {"input": (), "target": ()}, ("input", "target"))
+    row = check_keys(step, where, FORM, KEYS, ("input", "target"))
     texts = [row["input"], row["target"], row.get("instruction") or ""]
     for name, text in zip(("input", "target", "instruction"), texts, strict=True):
         if not isinstance(text, str):
@@ -109,7 +117,7 @@ def _instructed(path: Example, config: TaskConfig) -> Example:
     if not all(move.instruction for move in path.path):
         raise UserError(
             f"task.instructions={config.instructions} takes paths whose steps have an instruction, "
-            f"and example {path.example_id!r} has none; give each step one, or leave it off"
+            f"and {_named(path)} has none; give each step one, or leave it off"
         )
     if config.instructions == "written":
         told = tuple(
@@ -150,8 +158,8 @@ def in_stages(paths: Sequence[Example]) -> tuple[Example, ...]:
         told = [move.instruction for move in path.path]
         if not all(told) or not told:
             raise UserError(
-                f"task.stages takes paths whose steps have an instruction, and example "
-                f"{path.example_id!r} is none; leave it out"
+                f"task.stages takes paths whose steps have an instruction, and {_named(path)} is "
+                f"none; leave it out"
             )
         begin = 0
         for number, (_, moves) in enumerate(groupby(told)):
@@ -161,6 +169,11 @@ def in_stages(paths: Sequence[Example]) -> tuple[Example, ...]:
             stages.append(path_of(f"{path.example_id}/{number}", stage, path.origin))
             begin = end
     return tuple(stages)
+
+
+def _named(example: Example) -> str:
+    """Return where an example is, for errors."""
+    return example.origin or f"example {example.example_id!r}"
 
 
 def _moves_alone(examples: Sequence[Example]) -> list[Example]:
@@ -185,8 +198,8 @@ def _check(examples: Sequence[Example], config: TaskConfig) -> None:
         return
     if other is not None:
         raise UserError(
-            f"example {paths[0].example_id!r} is a path and example {other.example_id!r} is not; "
-            "give each kind a file of its own"
+            f"{_named(paths[0])} is a path and {_named(other)} is not; give each kind a file of "
+            "its own"
         )
     asked = ("blank", "steps", "label_words")
     given = [f"task.{key}" for key in asked if getattr(config, key)]

@@ -219,6 +219,16 @@ def test_an_instruction_is_likely_among_those_that_may_be_said():
     assert scores_of([scored_after(first, "use", "use")], values).said is None
 
 
+def test_the_only_instruction_that_may_be_said_is_certain():
+    """Among one there is no doubt, so such a path is on the scale of those with several."""
+    [first, *_] = PATH.path
+    only = replace(first, scored=("get",), offered=("get",))
+    scores = scores_of([replace(PATH, path=(only,))], {(0, "get", ""): 1e-9, (0, "get", "up"): 0.8})
+    assert scores.log_likelihood[0, 0, 0] == pytest.approx(log(0.8))
+    assert scores.said[0, 0, 0] == 0.0
+    assert scores.is_greedy[0, 0, 0]
+
+
 def expected_bound(values: Mapping[tuple[int, str, str], float], num: int) -> float:
     """The mean, over all draws of so many instructions of the first move, of its likelihood."""
     first = replace(PATH, path=PATH.path[:1])
