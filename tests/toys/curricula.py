@@ -33,11 +33,13 @@ class StandIn:
         homes: the region of each demonstration's input.
         noise: what examples differ by, at most.
         cost: tokens of a policy on an example.
+        by_length: whether that is for each demonstration and what stands beside them.
     """
 
     homes: Mapping[str, str]
     noise: float = 0.1
     cost: int = 10
+    by_length: bool = False
     asked: list[tuple[str, ...]] = field(default_factory=list)  #: ids of examples, by call
 
     def worth(self, policy: Policy, region: str) -> float:
@@ -54,7 +56,7 @@ class StandIn:
         found = {
             p.policy_id: np.array([self._one(p, e.example_id) for e in examples]) for p in policies
         }
-        tokens = self.cost * len(policies) * len(examples)
+        tokens = self.logical(policies, examples)
         return found, TokenCount(body_tokens=tokens, logical_tokens=tokens)
 
     def _one(self, policy: Policy, example_id: str) -> float:
@@ -62,7 +64,8 @@ class StandIn:
         return self.worth(policy, example_id.partition("/")[0]) + self.noise * luck
 
     def logical(self, policies: Sequence[Policy], examples: Sequence[Example]) -> int:
-        return self.cost * len(policies) * len(examples)
+        lengths = [self.length(policy) if self.by_length else 1 for policy in policies]
+        return self.cost * sum(lengths) * len(examples)
 
     def fits(self, policy: Policy) -> bool:
         return True

@@ -24,7 +24,8 @@ class Forecast:
     those of children with more demonstrations are longer.
     """
 
-    a_round: int  #: after the founders'
+    founding: int  #: the founders' round
+    a_round: int  #: after it
     search: int  #: all rounds
     choice: int  #: of the champion, on the validation examples
     test: int
@@ -32,12 +33,15 @@ class Forecast:
     def told(self, config: CurriculumConfig) -> str:
         """Return it in words."""
         players = "two populations" if config.has_antagonist else "one population"
-        limit = (
-            f"; search and choice end by {config.tokens:,} tokens, after about "
-            f"{max(0, (config.tokens - self.choice) // self.a_round)} rounds of {config.rounds}"
-            if config.tokens
-            else ""
-        )
+        limit = ""
+        if config.tokens:
+            # one brood of founders beside the rounds
+            num = (config.tokens - self.choice - self.founding) // self.a_round
+            limit = f"; search and choice end by {config.tokens:,} tokens, " + (
+                f"after about {min(num, config.rounds)} rounds of {config.rounds}"
+                if num >= 0
+                else "which do not suffice for the founders and the choice"
+            )
         return (
             f"{players}, {config.rounds} rounds: about {self.a_round:,} tokens a round, "
             f"{self.search:,} in all, {self.choice:,} to choose the champion and {self.test:,} to "
@@ -67,9 +71,11 @@ def forecast(config: CurriculumConfig, regions: Regions, tokenizer: TextTokenize
     a_round = round(per * each * born)
     choosers = players * config.population + len(given)
     finalists = 2 + (min(config.population, len(regions.names)) if config.has_antagonist else 0)
+    founding = round(per * each * len(founders))
     return Forecast(
+        founding,
         a_round,
-        a_round * config.rounds + round(per * each * len(founders)),
+        a_round * config.rounds + founding,
         round(mean(founders, validation) * size(validation) * choosers),
         round(mean(given, tests) * size(tests) * finalists),
     )

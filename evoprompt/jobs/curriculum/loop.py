@@ -15,11 +15,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
 
 from evoprompt.arrays import Floats
+from evoprompt.errors import UserError
 from evoprompt.evolution.curriculum import (
     SPAN,
     Game,
@@ -133,12 +135,23 @@ def rounds(
 ) -> Iterator[RoundLine]:
     """Yield each further round as it is committed, until all are done, or the tokens do not suffice
     for another and for the choice of the champion after it.
+
+    Raises:
+        UserError: they do not suffice for the founders.
     """
     while progress.round <= config.rounds:
         raise_if_interrupted()
         batch, broods = ask(config, regions, meter, progress)
-        if not affords(config, regions, meter, progress, batch, broods):
-            return
+        if config.tokens is not None:
+            end = ends_by(config, regions, meter, progress, batch, broods)
+            if end > config.tokens and progress.round == 0:
+                raise UserError(
+                    f"tokens is {config.tokens:,}, and the founders and the choice of a champion "
+                    f"take up to {end:,}; give tokens at least that, fewer validation examples of "
+                    f"the regions, or a smaller population"
+                )
+            if end > config.tokens:
+                return
         line, entries = tell(config, regions, meter, progress, batch, broods)
         folder.commit(line, entries, progress.to_dict())
         yield line
@@ -153,27 +166,28 @@ def ask(
     return batch, {place: own.ask(meter.fits) for place, own in progress.players.items()}
 
 
-def affords(
+def ends_by(
     config: CurriculumConfig,
     regions: Regions,
     meter: Meter,
     progress: Progress,
     batch: Batch,
     broods: Mapping[int, Brood],
-) -> bool:
-    """Return whether the tokens suffice for a round, and after it for a choice as dear as one
-    between those who are there now. The founders are measured in any case.
+) -> int:
+    """Return how many tokens all will have taken at most if this round is the last: with the choice
+    of a champion among the dearest that may be members after it.
     """
-    if config.tokens is None or progress.round == 0:
-        return True
-    examples = [e for task in regions.tasks for e in task.validation]
-    chosen = dict.fromkeys((*progress.policies, *regions.given))
-    for policy in chosen:
+    examples, born = [e for task in regions.tasks for e in task.validation], _born(broods)
+    others = [p for p in dict.fromkeys((*progress.policies, *born)) if p not in regions.given]
+    for policy in (*regions.given, *others):
         if policy.policy_id not in progress.choosing:
             progress.choosing[policy.policy_id] = meter.logical([policy], examples)
-    reserve = sum(progress.choosing[policy.policy_id] for policy in chosen)
-    next_ = meter.logical(_born(broods), batch.all)
-    return progress.ledger.logical + next_ + reserve <= config.tokens
+    given, costs = (
+        [progress.choosing[policy.policy_id] for policy in each]
+        for each in (dict.fromkeys(regions.given), others)
+    )
+    reserve = sum(given) + sum(nlargest(config.population * len(progress.players), costs))
+    return progress.ledger.logical + meter.logical(born, batch.all) + reserve
 
 
 def tell(

@@ -18,13 +18,25 @@ from evoprompt.store.folder import SUMMARY
 PAGE = "report.html"
 TEST_NOTE = (
     "Probability of the right choice among the choices, on examples that the search never saw, "
-    "with 95 % intervals over examples. Before: the best starting policy. Regret: how far the "
-    "champion is behind the member of either population that had done best in the region."
+    "with 95 % intervals over examples. Before: the best starting policy."
+)
+TEST_REGRET_NOTE = (
+    " Regret: how far the champion is behind the member of either population that had done best in "
+    "the region."
 )
 WEIGHT_NOTE = (
     "By which examples of a region count, or are drawn. The dotted line is what all alike would "
-    "have. A region that nobody can solve, and one that all solve, have no regret and lose weight."
+    "have."
 )
+#: What the weights of a sampling follow.
+FOLLOWED: Mapping[str, str] = {
+    "regret": " A region that nobody can solve, and one that all solve, have no regret and lose "
+    "weight.",
+    "minimax": " Weight goes to where the population does worst, so a region that nobody can solve "
+    "gains the most.",
+    "random": " Each round draws regions at random, all as likely.",
+    "uniform": "",
+}
 REGRET_NOTE = (
     "By how much the best member of a region, of either population, is better there than the "
     "protagonist's members in the mean, on examples of the round; all were selected on earlier "
@@ -82,19 +94,21 @@ def _sections(
         for note in summary["notes"]:
             yield paragraph(f"Note: {note}.", "muted")
         table = test_table(summary)
-        yield section(table.title, to_html(table), TEST_NOTE)
+        note = TEST_NOTE + (TEST_REGRET_NOTE if config.has_antagonist else "")
+        yield section(table.title, to_html(table), note)
         prompt = f"<pre>{escape(summary['champion']['prompt'])}</pre>"
         yield section("The champion", prompt)
-    yield from _figures(names, lines)
+    yield from _figures(config, lines)
     table = round_table(names, lines)
     yield section(table.title, folded("show", to_html(table)))
 
 
-def _figures(names: Sequence[str], lines: Sequence[RoundLine]) -> Iterator[str]:
+def _figures(config: CurriculumConfig, lines: Sequence[RoundLine]) -> Iterator[str]:
     from evoprompt.jobs.curriculum.figures import gap_figure, region_figure
 
+    names, weight_note = list(config.regions), WEIGHT_NOTE + FOLLOWED[config.sampling]
     for title, note, label, read, level in (
-        ("Weights of regions", WEIGHT_NOTE, "weight", _weights, 1 / len(names)),
+        ("Weights of regions", weight_note, "weight", _weights, 1 / len(names)),
         ("Regret by region", REGRET_NOTE, "regret", _regret, 0.0),
         ("The protagonist by region", UTILITY_NOTE, "probability", _protagonist, None),
     ):

@@ -129,6 +129,8 @@ def _told(
         open_tracking(tracker, folder, config)
         summary = _play(config, folder, regions, console, tracker)
     console.print(to_rich(test_table(summary), padding=1))
+    for note in summary["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
     print_end(console, summary, tracker.location(), folder.path / PAGE)
     return summary
 
@@ -204,7 +206,7 @@ def _summary(folder: CurriculumFolder, progress: Progress, regions: Regions) -> 
         if used > len(task.fitness)
     ]
     ended = lines[-1].round < config.rounds
-    stopped = [f"the tokens sufficed for {lines[-1].round} rounds of {config.rounds}"]
+    stopped = [f"of {config.rounds} rounds, the tokens sufficed for {lines[-1].round}"]
     return {
         "name": folder.path.name,
         "seed": config.seed,

@@ -10,23 +10,20 @@ from evoprompt.report.table import Cell, Table, new_table
 
 
 def round_table(names: Sequence[str], lines: Sequence[RoundLine]) -> Table:
-    """Return the weight and the regret of each region by round."""
+    """Return the weight of each region by round, and its regret where there are two populations."""
+    is_played = any(r is not None for line in lines for r in line.regret)
+    regrets = [f"regret: {name}" for name in names] if is_played else []
     heads = (
-        *("round", *(f"weight: {name}" for name in names)),
-        *(f"regret: {name}" for name in names),
-        *("duality gap", "fitness", "tokens"),
+        *("round", *(f"weight: {name}" for name in names), *regrets),
+        *(["duality gap"] if is_played else []),
+        *("fitness", "tokens"),
     )
-    rows: list[list[Cell | str]] = [
-        [
-            str(line.round),
-            *(f"{weight:.3f}" for weight in line.weights),
-            *(_number(r, e) for r, e in zip(line.regret, line.regret_error, strict=True)),
-            _number(line.duality_gap),
-            f"{line.best_fitness:.3f}",
-            f"{line.logical_tokens:,}",
-        ]
-        for line in lines
-    ]
+    rows: list[list[Cell | str]] = []
+    for line in lines:
+        regret = [_number(r, e) for r, e in zip(line.regret, line.regret_error, strict=True)]
+        played = [*regret, _number(line.duality_gap)] if is_played else []
+        shown = [str(line.round), *(f"{weight:.3f}" for weight in line.weights), *played]
+        rows.append([*shown, f"{line.best_fitness:.3f}", f"{line.logical_tokens:,}"])
     return new_table(heads, rows, title="Rounds")
 
 
@@ -42,7 +39,7 @@ def test_table(summary: Mapping[str, Any]) -> Table:
         cells = [_estimate(row[key]) for key in ("baseline", "champion", "difference")]
         regret = [_estimate(row["regret"]) if "regret" in row else Cell("")] if is_played else []
         rows.append([name, "" if weight is None else f"{weight:.3f}", *cells, *regret])
-    heads = ("region", "last weight", "before", "after", "difference")
+    heads = ("region", "weight", "before", "after", "difference")
     return new_table(
         (*heads, *(["regret"] if is_played else [])), rows, align="l", title="Test examples"
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from toys.curricula import REGIONS, StandIn
 
+from evoprompt.errors import UserError
 from evoprompt.evolution.curriculum import exploration_share
 from evoprompt.jobs.curriculum.config import CurriculumConfig, load_curriculum
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
@@ -199,6 +200,29 @@ def test_the_tokens_of_both_players_and_of_the_choice_are_kept(
     born = [e for e in entries if e["generation"] == lines[-1].round]
     assert {e["island"] for e in born} == {PROTAGONIST, ANTAGONIST}
     assert rounds_of[-1] == 10 * 40 * len({e["policy_id"] for e in born})
+
+
+def test_no_choice_is_dearer_than_what_was_kept_for_it(
+    config: CurriculumConfig, regions: Regions, tmp_path: Path
+):
+    """Children that take more tokens than those whose places they take."""
+    meter = replace(stand_in(regions), by_length=True)
+    for tokens in range(60_000, 160_000, 10_000):
+        own, out = config.model_copy(update={"tokens": tokens}), tmp_path / str(tokens)
+        out.mkdir()
+        progress = begin(own, regions)
+        [*_, last] = rounds(own, regions, meter, progress, CurriculumFolder(out))
+        chosen = tuple({*progress.policies, *regions.given})
+        examples = [e for task in regions.tasks for e in task.validation]
+        assert last.logical_tokens + meter.logical(chosen, examples) <= tokens
+
+
+def test_tokens_that_do_not_suffice_for_the_founders_are_refused(
+    config: CurriculumConfig, regions: Regions, tmp_path: Path
+):
+    with pytest.raises(UserError, match=r"tokens is 100, and the founders .* take up to 1?\d,\d+;"):
+        played(config, regions, tmp_path, tokens=100)
+    assert not CurriculumFolder(tmp_path).has_commit
 
 
 def test_what_was_committed_is_gone_on_with(
