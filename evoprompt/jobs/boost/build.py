@@ -167,6 +167,23 @@ def check_boost(config: BoostConfig) -> tuple[Asked, Policy, Policy]:
     return asked, *_policies(config, asked)
 
 
+def _evaluator_of(run: Path) -> Policy:
+    """Return the champion of a run on a judging task.
+
+    Raises:
+        UserError: it has no champion, or was on another task.
+    """
+    champion = job_of(run).champion(run)
+    task = champion.config.task
+    if task is None or not task.judge:
+        name = "several tasks" if task is None else f"the task '{task.title}'"
+        raise UserError(
+            f"evaluator_run takes a run on a judging task, and {run} is one on {name}; give one "
+            f"that was made with task.judge=true, as configs/evaluator.yaml says"
+        )
+    return champion.policy
+
+
 def _policies(config: BoostConfig, asked: Asked) -> tuple[Policy, Policy]:
     """Return what answers and what judges; the champion of a run is rendered as it was there,
     another one as `model.chat` says, a text where that is auto.
@@ -189,7 +206,7 @@ def _policies(config: BoostConfig, asked: Asked) -> tuple[Policy, Policy]:
         )
         [policy] = rendered(first, chats)
     if config.evaluator_run is not None:
-        evaluator = champion_policy(config.evaluator_run)
+        evaluator = _evaluator_of(config.evaluator_run)
     elif config.evaluator is not None:
         [evaluator] = rendered(policy_of(config.evaluator), chats)
     else:

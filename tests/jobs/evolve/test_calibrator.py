@@ -400,3 +400,16 @@ def test_a_loop_judges_with_the_calibration_of_the_run_that_made_its_judge(
     expected = known.temperature * found["plain"] + offset
     np.testing.assert_allclose(found["calibrated"], expected, atol=1e-4)
     assert abs(found["calibrated"] - found["plain"]).max() > 0.01
+
+
+def test_a_loop_takes_no_judge_from_a_run_on_another_task(
+    config_file: Path, boost_file: Path, tmp_path: Path
+):
+    """Its champion sorts, and its calibration is of other labels."""
+    other = run(config_file, tmp_path / "sorts", "labelled")
+    settings = {"evaluator": None, "evaluator_run": str(other.path)}
+    with pytest.raises(
+        ep.UserError, match=r"evaluator_run takes a run on a judging task.*judge=true"
+    ):
+        ep.boost(boost_file, out=tmp_path / "loop", settings=settings)
+    assert not (tmp_path / "loop").exists()
