@@ -2,14 +2,18 @@
 no model.
 
 Lengths go to the prompt's tokens, or to the instruction's words where that is named; quantities to
-the demonstrations. `no`, `not`, `don't` and their like turn the direction, and so does `too` in a
-demand. Words in quotes are label words where the task has them, else words of the instruction.
+the demonstrations. `not`, `don't` and their like turn the directions of their clause, and in a
+demand so does `too`; `less`, `no`, `remove` turn what stands just after them. Words in quotes are
+label words where the task has them, else words of the instruction; what stands after `instead of`
+is not wanted.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import count
 
 from evoprompt.fitness.preference import LABEL, WORD, words_of
 from evoprompt.fitness.remarks import Kind
@@ -38,10 +42,46 @@ BALANCE: Mapping[str, float] = {
 }
 EXAMPLES = frozenset(("example", "examples", "demonstration", "demonstrations", "shots", "demos"))
 INSTRUCTION = frozenset(("instruction", "instructions", "explanation", "guidance"))
-TURNS = frozenset(("don't", "do not", "not", "never", "stop", "avoid", "isn't", "aren't"))
-#: Also before a word in quotes.
-AGAINST = TURNS | {"without", "no", "remove", "drop", "omit", "delete"}
+#: Turn all of their clause, as every word that ends in n't does.
+TURNS = frozenset(("not", "never", "stop", "avoid", "cannot"))
+#: Turn what stands at most `NEAR` words after them.
+LESSENS = frozenset(
+    (
+        *("less", "fewer", "reduce", "cut", "rid", "no", "without"),
+        *("remove", "drop", "omit", "delete"),
+    )
+)
+NEAR = 3
 _QUOTED = re.compile(r"[\"“”«»`]([^\"“”«»`]+)[\"“”«»`]|(?<!\w)'([^']+)'(?!\w)")
+_CLAUSE_ENDS = re.compile(r"[,;:.!?\n]+|\bbut\b", re.IGNORECASE)
+_CONTRAST = re.compile(r"\b(?:instead of|rather than)\b", re.IGNORECASE)
+#: Stands for a text in quotes.
+_PLACE = "\ue000"
+
+
+@dataclass(slots=True)
+class _Clause:
+    """A part of a remark, up to a comma or the like."""
+
+    words: list[str]  #: in small letters; a text in quotes is `_PLACE` and its number
+    is_turned: bool
+    is_demand: bool  #: that says `too`
+    is_unwanted: bool  #: stands after `instead of`
+
+    def sign(self, at: int) -> float:
+        """Return 1 or -1 for the word at a place."""
+        turns = self.is_turned or self.is_demand
+        return -1.0 if turns ^ self.is_unwanted ^ (self.lessened(at) is not None) else 1.0
+
+    def lessened(self, at: int) -> int | None:
+        """Return the place of what lessens the word at a place; None where nothing does."""
+        near = range(at - 1, max(-1, at - 1 - NEAR), -1)
+        return next((n for n in near if self.words[n] in LESSENS), None)
+
+    def named(self, directions: Mapping[str, float], beside: Collection[int] = ()) -> int | None:
+        """Return the place of the first word that names a direction; None where none does."""
+        places = (n for n, word in enumerate(self.words) if word in directions and n not in beside)
+        return next(places, None)
 
 
 def features_named(
@@ -56,35 +96,61 @@ def features_named(
         vocabulary: words that tell the run's instructions apart, in small letters; each counts
             without quotes too.
     """
-    quoted = [a or b for a, b in _QUOTED.findall(text)]
-    said = words_of(_QUOTED.sub(" ", text.replace("’", "'")))  # noqa: RUF001
-    sign = -1.0 if TURNS.intersection(said) else 1.0
-    sign *= -1.0 if kind == "imperative" and "too" in said else 1.0
+    quoted = [(a or b).strip().lower() for a, b in _QUOTED.findall(text)]
+    clauses = _clauses(text, kind)
+    said = {word for clause in clauses for word in clause.words}
+    has_examples, has_instruction = bool(EXAMPLES & said), bool(INSTRUCTION & said)
+    length = "instruction_words" if has_instruction else "prompt_tokens"
     found: dict[str, float] = {}
-    if length := _first(said, LENGTH):
-        place = "instruction_words" if INSTRUCTION.intersection(said) else "prompt_tokens"
-        found[place] = sign * length
-    has_examples = bool(EXAMPLES.intersection(said))
-    if variety := _first(said, VARIETY) if has_examples else 0.0:
-        found["demonstration_diversity"] = sign * variety
-    if balance := _first(said, BALANCE):
-        found["demonstration_balance"] = sign * balance
-    quantity = _first(said, QUANTITY)
-    if has_examples and (quantity or not found):
-        found["num_demonstrations"] = sign * (quantity or 1.0)
-    elif quantity and INSTRUCTION.intersection(said) and not found:
-        found["instruction_words"] = sign * quantity
-    against = -1.0 if AGAINST.intersection(said) else 1.0
-    for word in (part.strip().lower() for part in quoted):
-        if word in labels:
-            found[f"{LABEL}{word}"] = against
-        else:
-            found |= {f"{WORD}{each}": against for each in words_of(word)}
+    for clause in clauses:
+        used: set[int] = set()
+        for name, directions in (
+            (length, LENGTH),
+            ("demonstration_diversity", VARIETY if has_examples else {}),
+            ("demonstration_balance", BALANCE),
+        ):
+            if (at := clause.named(directions)) is not None:
+                found.setdefault(name, clause.sign(at) * directions[clause.words[at]])
+                used.add(-1 if (lessens := clause.lessened(at)) is None else lessens)
+        if (at := clause.named(QUANTITY, used)) is not None:
+            # no, less and their like have a direction of their own
+            sign = -1.0 if (clause.is_turned or clause.is_demand) ^ clause.is_unwanted else 1.0
+            found.setdefault("quantity", sign * QUANTITY[clause.words[at]])
+    quantity, others = found.pop("quantity", 0.0), len(found)
+    if has_examples and (quantity or not others):
+        turned = any(clause.is_turned for clause in clauses)
+        found["num_demonstrations"] = quantity or (-1.0 if turned else 1.0)
+    elif quantity and has_instruction and not others:
+        found["instruction_words"] = quantity
     known = {*LENGTH, *QUANTITY, *VARIETY, *BALANCE, *EXAMPLES, *INSTRUCTION}
-    named = (w for w in said if w in vocabulary and w not in known and f"{WORD}{w}" not in found)
-    return found | {f"{WORD}{word}": against for word in named}
+    words: dict[str, float] = {}
+    for clause in clauses:
+        for at, word in enumerate(clause.words):
+            before = LESSENS.intersection(clause.words[:at])
+            against = -1.0 if clause.is_turned or clause.is_unwanted or before else 1.0
+            if word.startswith(_PLACE):
+                text = quoted[int(word.removeprefix(_PLACE))]
+                names = [f"{LABEL}{text}"] if text in labels else _words_named(text)
+            else:
+                names = [f"{WORD}{word}"] if word in vocabulary and word not in known else []
+            words |= dict.fromkeys((name for name in names if name not in words), against)
+    return found | words
 
 
-def _first(said: Collection[str], directions: Mapping[str, float]) -> float:
-    """Return the direction of the first word that names one; 0 where none does."""
-    return next((directions[word] for word in said if word in directions), 0.0)
+def _words_named(text: str) -> list[str]:
+    return [f"{WORD}{each}" for each in words_of(text)]
+
+
+def _clauses(text: str, kind: Kind) -> list[_Clause]:
+    """Return the clauses of a remark, in order."""
+    numbers = count()
+    plain = _QUOTED.sub(lambda _: f" {_PLACE}{next(numbers)} ", text.replace("’", "'"))  # noqa: RUF001
+    found = []
+    for part in _CLAUSE_ENDS.split(plain):
+        for place, half in enumerate(_CONTRAST.split(part)):
+            words = re.findall(rf"{_PLACE}\d+|[^\W_]+(?:['-][^\W_]+)*", half.lower())
+            turned = any(word in TURNS or word.endswith("n't") for word in words)
+            too = kind == "imperative" and "too" in words and not turned
+            if words:
+                found.append(_Clause(words, turned, too, place > 0))
+    return found
