@@ -120,6 +120,15 @@ class ShapingConfig(Section):
     #: the share of the search over which the weight falls to 0, in a line; None: it does not fall
     until: Annotated[float, NUMBER, Field(gt=0, le=1)] | None = None
 
+    @model_validator(mode="after")
+    def _has_a_weight_to_fall(self) -> Self:
+        if self.until is not None and not self.weight:
+            raise ValueError(
+                f"until={self.until:g} says over which share of the search the weight falls, and "
+                f"weight is 0; give a weight, or leave until out"
+            )
+        return self
+
 
 class SurrogateConfig(Section):
     """Whether more children are proposed than are born, and a regression of fitness on what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,14 +82,30 @@ def _of_task(name: str, config: SideEffectsConfig, task: Task) -> Auxiliary:
     )
 
 
+def shortfalls(found: Sequence[Auxiliary], config: SideEffectsConfig) -> list[str]:
+    """Return which auxiliaries have fewer examples or prompts than were asked for, in words."""
+    told = []
+    for each in found[: len(config.tasks)]:
+        for what, have, asked in (
+            ("examples", len(each.examples), config.examples),
+            ("prompts", len(each.prompts), config.suffixes),
+        ):
+            if have < asked:
+                told.append(f"the auxiliary task '{each.name}' has {have} {what} of {asked}")
+    return told
+
+
 def _right_alone(task: Task, num: int) -> tuple[Example, ...]:
-    """Return the first examples with their right answers alone."""
-    if len(task.fitness) < 2:
+    """Return the first examples with their right answers alone; of all splits, since nothing is
+    searched on them.
+    """
+    examples = (*task.fitness, *task.spare, *task.validation, *task.test, *task.pool)[:num]
+    if len(examples) < 2:
         raise UserError(
-            f"the auxiliary task '{task.name}' has {len(task.fitness)} examples to score; it takes "
-            "at least 2, half of them for the direction of a change"
+            f"the auxiliary task '{task.name}' has {len(examples)} examples to score; it takes at "
+            "least 2, half of them for the direction of a change"
         )
-    return tuple(replace(e, choices=(e.target,)) for e in task.fitness[:num])
+    return tuple(replace(e, choices=(e.target,)) for e in examples)
 
 
 def _random(number: int, num: int) -> Auxiliary:

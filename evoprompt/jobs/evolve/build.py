@@ -27,6 +27,7 @@ from evoprompt.fitness.traits import (
     extra_traits,
     lacks_labels,
 )
+from evoprompt.fitness.written import WrittenMetric
 from evoprompt.jobs.evolve.answering import answering_of, check_metric, metric_of
 from evoprompt.jobs.evolve.budget import Costs
 from evoprompt.jobs.evolve.calibrator import (
@@ -50,7 +51,7 @@ from evoprompt.measurement.writer import Writer
 from evoprompt.policy import Chat, Policy
 from evoprompt.records import FITNESS_DIGITS, Evaluation, LabelScores
 from evoprompt.selection.select import scheme_of
-from evoprompt.tasks.auxiliary import auxiliaries_of
+from evoprompt.tasks.auxiliary import auxiliaries_of, shortfalls
 from evoprompt.tasks.base import Task
 from evoprompt.tasks.blank import refuse_blank
 from evoprompt.tasks.judge import check_judgements, judge_task
@@ -160,9 +161,11 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
     extra_traits(config.traits.extra)
     fitness = fitness_of(config.fitness, has_choices=task.has_choices)
     if fitness.needs_choices and not task.has_choices:
+        what = "is of paths" if task.has_paths else "has examples without"
+        kinds = [k for k in without_choices() if not (task.has_paths and k == WrittenMetric.name)]
         raise UserError(
-            f"fitness.kind '{fitness.name}' compares choices, and task '{task.name}' has examples "
-            f"without; use one of {', '.join(without_choices())}"
+            f"fitness.kind '{fitness.name}' compares the choices of an answer, and task "
+            f"'{task.name}' {what}; use one of {', '.join(kinds)}"
         )
     if fitness.needs_verdicts:
         if config.task.judge:
@@ -176,6 +179,9 @@ def check_task(config: Config) -> tuple[Task, Fitness]:
         check_changes(config.robustness, task, fitness, config.task)
     check_metric(config, task, fitness)
     check_feedback(config)
+    if config.side_effects is not None:
+        missing = shortfalls(auxiliaries_of(config.side_effects, task), config.side_effects)
+        task = replace(task, notes=(*task.notes, *missing))
     task.check_chat(config.model.chat)
     reason = why_not(task, fitness)
     if config.robustness is not None and config.robustness.calibration_examples:

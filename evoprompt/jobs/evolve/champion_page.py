@@ -238,7 +238,8 @@ def _answer(found: Prediction) -> str:
     if not found.fits:
         return "no answer (too long)"
     if found.answer is None:
-        return "right" if found.is_right else "another text"
+        other = "another text" if found.moves is None else "other moves"
+        return "right" if found.is_right else other
     return found.answer
 
 

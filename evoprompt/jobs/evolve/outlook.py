@@ -17,7 +17,8 @@ LEAST_SETS = 2
 def outlook(parts: Parts, journal: Journal) -> Headroom | None:
     """Return what a search can win here (`evolution.headroom.headroom`): of the best given prompt
     raw and calibrated, and of the sets of demonstrations that the search starts from, all on the
-    first examples that all of them met. None where nothing is calibrated or there are no sets.
+    first examples that all of them met, with nothing taken off for side effects or changes. None
+    where nothing is calibrated or there are no sets.
     """
     task = parts.task
     sets = [p for p in task.starting_policies if p in task.added]
@@ -28,7 +29,8 @@ def outlook(parts: Parts, journal: Journal) -> Headroom | None:
     scores = journal.scores[start.policy_id].first(num)
 
     def measured(policy: Policy) -> Floats:
-        return journal.cases_on(policy.policy_id, num)["fitness"] + parts.handicap(policy, num)
+        added = parts.handicap(policy, num) + parts.taken(policy)
+        return journal.cases_on(policy.policy_id, num)["fitness"] + added
 
     return headroom(
         parts.fitness.cases(scores, parts.measurer.prompt_tokens(start))[0],

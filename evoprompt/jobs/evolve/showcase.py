@@ -162,10 +162,10 @@ def _choices(policy: Policy, summary: Summary, own: Sequence[Prediction]) -> tup
 
 
 def _example(policy: Policy, prompt: str, own: Sequence[Prediction]) -> Shown | None:
-    """Return the first test example that is answered right, else the first of all; `prompt` has a
-    placeholder for its input.
+    """Return the first test example that is answered right, else the first of all, and none of
+    paths, whose moves are asked one by one; `prompt` has a placeholder for its input.
     """
-    tested = [r for r in own if r.split == "test"]
+    tested = [r for r in own if r.split == "test" and r.moves is None]
     found = next((r for r in tested if r.is_right), tested[0] if tested else None)
     if found is None:
         return None

@@ -197,3 +197,8 @@ def test_a_bonus_goes_with_the_checkpoint():
 def test_what_has_no_steps_in_words_is_refused(settings: list[str], message: str):
     with pytest.raises(UserError, match=message):
         load_config(Path("gridworld"), ["evolution.shaping.weight=1", *settings])
+
+
+def test_a_bonus_that_falls_has_a_weight_to_fall_from():
+    with pytest.raises(ValueError, match=r"until=0.5 .* and weight is 0; give a weight"):
+        ShapingConfig(until=0.5)

@@ -248,6 +248,25 @@ def test_auxiliaries_that_cannot_be_are_refused(config_file: Path, task_file: Pa
     assert found == auxiliaries_of(SideEffectsConfig(random=2, examples=3), task)
 
 
+def test_a_small_file_gives_all_its_examples_and_that_is_said(config_file: Path, tmp_path: Path):
+    """14 lines, of which a task would search on two."""
+    words = ("ash", "beech", "cedar", "elm", "fir", "gum", "hazel", "ivy", "kauri", "larch")
+    words = (*words, "maple", "nut", "oak", "pine")
+    lines = [{"input": f"a {word} by the road", "target": word} for word in words]
+    (tmp_path / "small.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    section = "side_effects={tasks: [small.jsonl], examples: 16, suffixes: 9}"
+    task, _ = check_task(config := load_config(config_file, [section]))
+    [small] = auxiliaries_of(config.side_effects, task)
+    assert sorted(e.input for e in small.examples) == sorted(line["input"] for line in lines)
+    assert "the auxiliary task 'small' has 14 examples of 16" in task.notes
+    assert f"the auxiliary task 'small' has {len(small.prompts)} prompts of 9" in task.notes
+
+
+def test_an_auxiliary_that_is_nowhere_is_found_out_before_anything_starts(config_file: Path):
+    with pytest.raises(UserError, match="nosuch' is neither a file nor a task"):
+        check_task(load_config(config_file, ["side_effects={tasks: [nosuch]}"]))
+
+
 def test_a_path_is_seen_from_the_configurations_folder(config_file: Path, tmp_path: Path):
     config = load_config(config_file, ["side_effects={tasks: [sense, other.jsonl]}"])
     assert config.side_effects.tasks == ("sense", str((tmp_path / "other.jsonl").resolve()))
