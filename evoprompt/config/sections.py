@@ -76,7 +76,7 @@ class FitnessConfig(Section):
     metric: MetricConfig | None = None  #: of `kind: metric`; exact where it is left out
     #: nats against prompts that do not show each label, spread over the examples that they are
     #: measured on: what is known of such prompts beforehand. Only where answers are calibrated
-    demonstrations_prior: Share = 3.0
+    demonstrations_prior: Share = 6.0
 
 
 class FeedbackConfig(Section):

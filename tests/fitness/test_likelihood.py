@@ -246,9 +246,9 @@ def test_a_trait_of_your_own_has_a_name_of_its_own(name: str):
 
 def test_nats_against_what_lacks_a_label_are_shared_among_the_examples():
     kind = fitness("label_normalized")
-    assert kind.demonstrations_prior == 3.0
+    assert kind.demonstrations_prior == 6.0
     plain = kind.cases(scores())
-    np.testing.assert_allclose(kind.cases(scores(), lacks_labels=True), plain - 3 / 2, atol=1e-15)
+    np.testing.assert_allclose(kind.cases(scores(), lacks_labels=True), plain - 6 / 2, atol=1e-15)
     np.testing.assert_array_equal(kind.cases(scores(), lacks_labels=[False]), plain)
     both = Policy(demonstrations=(Demonstration("a", "no"), Demonstration("b", "yes")))
     one = Policy(demonstrations=(Demonstration("a", "no"), Demonstration("b", "no")))
@@ -257,7 +257,7 @@ def test_nats_against_what_lacks_a_label_are_shared_among_the_examples():
         for policy in (both, one, Policy())
     }
     assert [e.fitness for e in found.values()] == pytest.approx(
-        [plain.mean(), plain.mean() - 1.5, plain.mean() - 1.5], abs=1e-6
+        [plain.mean(), plain.mean() - 3, plain.mean() - 3], abs=1e-6
     )
     assert found[both].fitness == pytest.approx(np.mean(found[both].case_fitness), abs=1e-6)
 
