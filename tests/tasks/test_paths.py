@@ -72,7 +72,13 @@ def test_choices_of_a_step_are_what_else_can_be_done(tmp_path: Path):
     [
         ([], {}, "'steps' must be a list of steps"),
         ([{"input": "a"}], {}, r"line 1, step 1: .*'target' is missing"),
-        ([{"state": "a", "target": "b"}], {}, r"step 1: .*'input' is missing"),
+        ([{"place": "a", "target": "b"}], {}, r"step 1: .*'input' is missing"),
+        ([{"state": "a", "target": "b"}], {}, r"step 1: .*'state'.* did you mean 'input'"),
+        (
+            [{"input": "a", "target": "b", "chioces": ["b", "c"]}],
+            {},
+            r"step 1: .*'chioces'.* did you mean 'choices'",
+        ),
         ([{"input": "a", "target": " "}], {}, "the target is blank"),
         ([{"input": 3, "target": "b"}], {}, "'input' must be a text"),
         (
@@ -180,5 +186,5 @@ def test_what_takes_one_answer_does_not_go_with_paths(file: Path):
         load_task(TaskConfig(path=file, judge=True))
     with file.open("a") as more:
         more.write('{"input": "a", "target": "b"}\n')
-    with pytest.raises(UserError, match="is a path and example .* is not"):
+    with pytest.raises(UserError, match=r"tea.jsonl:\d+ is a path and .*tea.jsonl:\d+ is not"):
         load_task(TaskConfig(path=file))
