@@ -64,14 +64,18 @@ class _Clause:
     """A part of a remark, up to a comma or the like."""
 
     words: list[str]  #: in small letters; a text in quotes is `_PLACE` and its number
-    is_turned: bool
-    is_demand: bool  #: that says `too`
+    is_denied: bool  #: says `not` or the like
+    is_too_much: bool  #: is a demand that says `too`
     is_unwanted: bool  #: stands after `instead of`
+
+    @property
+    def direction(self) -> float:
+        """Which way its words point: 1, or -1 where they are turned."""
+        return -1.0 if (self.is_denied or self.is_too_much) ^ self.is_unwanted else 1.0
 
     def sign(self, at: int) -> float:
         """Return 1 or -1 for the word at a place."""
-        turns = self.is_turned or self.is_demand
-        return -1.0 if turns ^ self.is_unwanted ^ (self.lessened(at) is not None) else 1.0
+        return self.direction if self.lessened(at) is None else -self.direction
 
     def lessened(self, at: int) -> int | None:
         """Return the place of what lessens the word at a place; None where nothing does."""
@@ -111,15 +115,14 @@ def features_named(
         ):
             if (at := clause.named(directions)) is not None:
                 found.setdefault(name, clause.sign(at) * directions[clause.words[at]])
-                used.add(-1 if (lessens := clause.lessened(at)) is None else lessens)
+                used |= {n for n in [clause.lessened(at)] if n is not None}
         if (at := clause.named(QUANTITY, used)) is not None:
             # no, less and their like have a direction of their own
-            sign = -1.0 if (clause.is_turned or clause.is_demand) ^ clause.is_unwanted else 1.0
-            found.setdefault("quantity", sign * QUANTITY[clause.words[at]])
+            found.setdefault("quantity", clause.direction * QUANTITY[clause.words[at]])
     quantity, others = found.pop("quantity", 0.0), len(found)
     if has_examples and (quantity or not others):
-        turned = any(clause.is_turned for clause in clauses)
-        found["num_demonstrations"] = quantity or (-1.0 if turned else 1.0)
+        is_denied = any(clause.is_denied for clause in clauses)
+        found["num_demonstrations"] = quantity or (-1.0 if is_denied else 1.0)
     elif quantity and has_instruction and not others:
         found["instruction_words"] = quantity
     known = {*LENGTH, *QUANTITY, *VARIETY, *BALANCE, *EXAMPLES, *INSTRUCTION}
@@ -127,18 +130,15 @@ def features_named(
     for clause in clauses:
         for at, word in enumerate(clause.words):
             before = LESSENS.intersection(clause.words[:at])
-            against = -1.0 if clause.is_turned or clause.is_unwanted or before else 1.0
+            against = -1.0 if clause.is_denied or clause.is_unwanted or before else 1.0
             if word.startswith(_PLACE):
-                text = quoted[int(word.removeprefix(_PLACE))]
-                names = [f"{LABEL}{text}"] if text in labels else _words_named(text)
+                told = quoted[int(word.removeprefix(_PLACE))]
+                each = [f"{WORD}{part}" for part in words_of(told)]
+                names = [f"{LABEL}{told}"] if told in labels else each
             else:
                 names = [f"{WORD}{word}"] if word in vocabulary and word not in known else []
             words |= dict.fromkeys((name for name in names if name not in words), against)
     return found | words
-
-
-def _words_named(text: str) -> list[str]:
-    return [f"{WORD}{each}" for each in words_of(text)]
 
 
 def _clauses(text: str, kind: Kind) -> list[_Clause]:
@@ -149,8 +149,8 @@ def _clauses(text: str, kind: Kind) -> list[_Clause]:
     for part in _CLAUSE_ENDS.split(plain):
         for place, half in enumerate(_CONTRAST.split(part)):
             words = re.findall(rf"{_PLACE}\d+|[^\W_]+(?:['-][^\W_]+)*", half.lower())
-            turned = any(word in TURNS or word.endswith("n't") for word in words)
-            too = kind == "imperative" and "too" in words and not turned
+            is_denied = any(word in TURNS or word.endswith("n't") for word in words)
+            is_too_much = kind == "imperative" and "too" in words
             if words:
-                found.append(_Clause(words, turned, too, place > 0))
+                found.append(_Clause(words, is_denied, is_too_much, place > 0))
     return found
