@@ -52,9 +52,7 @@ class Worker(Loaded):
         return describe(self._scorer, num_workers=1, placement="")
 
     def do(self, what: str, works: Sequence[Sequence[Any]]) -> Done:
-        """Return what one of the methods gives for each list of arguments, and the time that
-        it took.
-        """
+        """Return what one of the methods gives for each list of arguments, and the time it took."""
         method: Callable[..., Any] = getattr(self, what)
         begun = time.perf_counter()
         results = [method(*arguments) for arguments in works]

@@ -195,9 +195,9 @@ def complete_summary(folder: RunFolder) -> Mapping[str, Any]:
     return summary
 
 
-def told_rest(folder: F, config: C, sync: Callable[[C, F], Exception | None]) -> list[Exception]:
-    """Tell the tracker all that it was not told of a folder; return why that was not possible,
-    nothing where it knows all.
+def sync_owned(folder: F, config: C, sync: Callable[[C, F], Exception | None]) -> list[Exception]:
+    """Tell the tracker all that it was not told of a folder, while nobody else writes in it; return
+    why that was not possible, nothing where it knows all.
 
     Raises:
         UserError: nobody is told of it, or another process writes in it.

@@ -116,7 +116,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=300_000)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument(
+        "--arms", nargs="+", default=list(ARMS), choices=ARMS, help="beside uniform"
+    )
     given = parser.parse_args()
     arms = [arm for arm in ARMS if arm in {"uniform", *given.arms}]
     given.out.mkdir(parents=True, exist_ok=True)

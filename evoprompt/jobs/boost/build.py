@@ -179,7 +179,7 @@ def _evaluator_of(run: Path) -> Policy:
         name = "several tasks" if task is None else f"the task '{task.title}'"
         raise UserError(
             f"evaluator_run takes a run on a judging task, and {run} is one on {name}; give one "
-            f"that was made with task.judge=true, as configs/evaluator.yaml says"
+            f"that was made with task.judge=true, as evoprompt run evaluator makes it"
         )
     return champion.policy
 

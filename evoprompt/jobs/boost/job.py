@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprompt.jobs.base import Champion, complete_summary, page_of, told_rest
+from evoprompt.jobs.base import Champion, complete_summary, page_of, sync_owned
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, RunFolder
 from evoprompt.store.form import in_form
@@ -68,7 +68,7 @@ class BoostJob:
         from evoprompt.jobs.boost.tracked import sync
 
         loop = BoostFolder.open(folder)
-        return told_rest(loop, loop.config(), sync)
+        return sync_owned(loop, loop.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a loop."""

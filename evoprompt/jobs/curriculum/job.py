@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evoprompt.jobs.base import Champion, complete_summary, page_of, told_rest
+from evoprompt.jobs.base import Champion, complete_summary, page_of, sync_owned
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, SUMMARY, RunFolder
 from evoprompt.store.form import in_form
@@ -43,7 +43,7 @@ class CurriculumJob:
         from evoprompt.jobs.curriculum.tracked import sync
 
         opened = CurriculumFolder.open(folder)
-        return told_rest(opened, opened.config(), sync)
+        return sync_owned(opened, opened.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a curriculum, finished or not."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprompt.jobs.base import Champion, complete_summary, page_of, told_rest
+from evoprompt.jobs.base import Champion, complete_summary, page_of, sync_owned
 from evoprompt.policy import Policy
 from evoprompt.store.folder import CONFIG, SUMMARY
 from evoprompt.store.form import in_form
@@ -46,7 +46,7 @@ class EvolveJob:
         from evoprompt.jobs.evolve.tracked import sync
 
         run = EvolveFolder.open(folder)
-        return told_rest(run, run.config(), sync)
+        return sync_owned(run, run.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a run, or of a lineage that another program wrote."""

@@ -11,9 +11,8 @@ is not wanted.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from evoprompt.fitness.preference import LABEL, WORD, words_of
 from evoprompt.fitness.remarks import Kind
@@ -82,7 +81,9 @@ class _Clause:
         near = range(at - 1, max(-1, at - 1 - NEAR), -1)
         return next((n for n in near if self.words[n] in LESSENS), None)
 
-    def named(self, directions: Mapping[str, float], beside: Collection[int] = ()) -> int | None:
+    def named(
+        self, directions: Mapping[str, float], beside: Collection[int | None] = ()
+    ) -> int | None:
         """Return the place of the first word that names a direction; None where none does."""
         places = (n for n, word in enumerate(self.words) if word in directions and n not in beside)
         return next(places, None)
@@ -100,14 +101,13 @@ def features_named(
         vocabulary: words that tell the run's instructions apart, in small letters; each counts
             without quotes too.
     """
-    quoted = [(a or b).strip().lower() for a, b in _QUOTED.findall(text)]
-    clauses = _clauses(text, kind)
+    clauses, quoted = _clauses(text, kind)
     said = {word for clause in clauses for word in clause.words}
     has_examples, has_instruction = bool(EXAMPLES & said), bool(INSTRUCTION & said)
     length = "instruction_words" if has_instruction else "prompt_tokens"
     found: dict[str, float] = {}
     for clause in clauses:
-        used: set[int] = set()
+        used: set[int | None] = set()
         for name, directions in (
             (length, LENGTH),
             ("demonstration_diversity", VARIETY if has_examples else {}),
@@ -115,7 +115,7 @@ def features_named(
         ):
             if (at := clause.named(directions)) is not None:
                 found.setdefault(name, clause.sign(at) * directions[clause.words[at]])
-                used |= {n for n in [clause.lessened(at)] if n is not None}
+                used.add(clause.lessened(at))
         if (at := clause.named(QUANTITY, used)) is not None:
             # no, less and their like have a direction of their own
             found.setdefault("quantity", clause.direction * QUANTITY[clause.words[at]])
@@ -125,26 +125,42 @@ def features_named(
         found["num_demonstrations"] = quantity or (-1.0 if is_denied else 1.0)
     elif quantity and has_instruction and not others:
         found["instruction_words"] = quantity
+    return found | _words_named(clauses, quoted, labels, vocabulary)
+
+
+def _words_named(
+    clauses: Sequence[_Clause],
+    quoted: Sequence[str],
+    labels: Collection[str],
+    vocabulary: Collection[str],
+) -> dict[str, float]:
+    """Return the label words and words of instructions that clauses name, each 1 or -1."""
     known = {*LENGTH, *QUANTITY, *VARIETY, *BALANCE, *EXAMPLES, *INSTRUCTION}
-    words: dict[str, float] = {}
+    found: dict[str, float] = {}
     for clause in clauses:
         for at, word in enumerate(clause.words):
-            before = LESSENS.intersection(clause.words[:at])
-            against = -1.0 if clause.is_denied or clause.is_unwanted or before else 1.0
             if word.startswith(_PLACE):
                 told = quoted[int(word.removeprefix(_PLACE))]
-                each = [f"{WORD}{part}" for part in words_of(told)]
-                names = [f"{LABEL}{told}"] if told in labels else each
+                parts = [f"{WORD}{part}" for part in words_of(told)]
+                names = [f"{LABEL}{told}"] if told in labels else parts
             else:
                 names = [f"{WORD}{word}"] if word in vocabulary and word not in known else []
-            words |= dict.fromkeys((name for name in names if name not in words), against)
-    return found | words
+            lessened = LESSENS.intersection(clause.words[:at])
+            wanted = not (clause.is_denied or clause.is_unwanted or lessened)
+            for name in names:
+                found.setdefault(name, 1.0 if wanted else -1.0)
+    return found
 
 
-def _clauses(text: str, kind: Kind) -> list[_Clause]:
-    """Return the clauses of a remark, in order."""
-    numbers = count()
-    plain = _QUOTED.sub(lambda _: f" {_PLACE}{next(numbers)} ", text.replace("’", "'"))  # noqa: RUF001
+def _clauses(text: str, kind: Kind) -> tuple[list[_Clause], list[str]]:
+    """Return the clauses of a remark, in order, and the texts in quotes, in small letters."""
+    quoted: list[str] = []
+
+    def taken_out(match: re.Match[str]) -> str:
+        quoted.append((match[1] or match[2]).strip().lower())
+        return f" {_PLACE}{len(quoted) - 1} "
+
+    plain = _QUOTED.sub(taken_out, text.replace("’", "'").replace(_PLACE, " "))  # noqa: RUF001
     found = []
     for part in _CLAUSE_ENDS.split(plain):
         for place, half in enumerate(_CONTRAST.split(part)):
@@ -153,4 +169,4 @@ def _clauses(text: str, kind: Kind) -> list[_Clause]:
             is_too_much = kind == "imperative" and "too" in words
             if words:
                 found.append(_Clause(words, is_denied, is_too_much, place > 0))
-    return found
+    return found, quoted

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import Champion, page_of, told_rest
+from evoprompt.jobs.base import Champion, page_of, sync_owned
 from evoprompt.store.folder import CONFIG, RunFolder
 
 
@@ -41,7 +41,7 @@ class RobustnessJob:
         from evoprompt.jobs.robustness.tracked import sync
 
         opened = RobustnessFolder.open(folder)
-        return told_rest(opened, opened.config(), sync)
+        return sync_owned(opened, opened.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a measurement, finished or not."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evoprompt.errors import UserError
-from evoprompt.jobs.base import Champion, page_of, told_rest
+from evoprompt.jobs.base import Champion, page_of, sync_owned
 from evoprompt.store.folder import CONFIG, RunFolder
 
 
@@ -42,7 +42,7 @@ class ShotsJob:
         from evoprompt.jobs.shots.tracked import sync
 
         opened = ShotsFolder.open(folder)
-        return told_rest(opened, opened.config(), sync)
+        return sync_owned(opened, opened.config(), sync)
 
     def report(self, folder: Path) -> Path:
         """Write the page of a measurement, finished or not."""

@@ -155,6 +155,8 @@ def test_nothing_said_or_nothing_told_is_refused(config_file: Path, tmp_path: Pa
         ('Call it "good", not "bad".', "imperative", {"label:good": 1, "label:bad": -1}),
         ('Say "mail" instead of "text".', "imperative", {"word:mail": 1, "word:text": -1}),
         ('Instead of "text", say "mail".', "imperative", {"word:mail": 1, "word:text": -1}),
+        ("Say ’mail’, not ’text’.", "imperative", {"word:mail": 1, "word:text": -1}),  # noqa: RUF001
+        ('Say \ue0007 and "mail".', "imperative", {"word:mail": 1}),
         ('Don\'t say "text", say "mail".', "imperative", {"word:mail": 1, "word:text": -1}),
     ],
 )
