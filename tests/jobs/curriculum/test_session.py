@@ -147,6 +147,27 @@ def _check_shown(folder: CurriculumFolder) -> None:
     assert champion.config.task == folder.config().regions["own"].task
 
 
+def test_a_page_tells_what_its_sampling_does(
+    curriculum_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Adversarial sampling has one population: no regret, and weight where nobody gets on."""
+    values = ["sampling=minimax", "rounds=9", "tokens=20000"]
+    summary = session.start(load_curriculum(curriculum_file, values), tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "nobody can solve gains the most" in page
+    assert "Regret" not in page
+    assert "regret: " not in page
+    assert 0 < summary["rounds"] < 9
+    assert f"of 9 rounds, the tokens sufficed for {summary['rounds']}" in capsys.readouterr().out
+
+
+def test_a_forecast_says_where_tokens_do_not_suffice(curriculum_file: Path):
+    out = StringIO()
+    few = load_curriculum(curriculum_file, ["tokens=10"])
+    session.show_forecast(few, Console(file=out, width=600))
+    assert "which do not suffice for the founders and the choice" in out.getvalue()
+
+
 def test_a_forecast_counts_what_is_forwarded(curriculum_file: Path):
     config, out = load_curriculum(curriculum_file, ["max_demonstrations=0"]), StringIO()
     found = session.show_forecast(config, Console(file=out, width=400))

@@ -167,6 +167,21 @@ def test_a_run_tells_what_a_search_could_win_by_its_founders(config_file: Path, 
     assert found["calibrated"] == pytest.approx(others + handicap, abs=1e-6)
 
 
+def test_what_side_effects_take_is_not_in_what_a_search_could_win(
+    config_file: Path, tmp_path: Path
+):
+    found = []
+    for name, coefficient in (("without", 0), ("with", 5)):
+        section = f"side_effects={{random: 2, examples: 4, coefficient: {coefficient}}}"
+        start(load_config(config_file, [*SETS, section]), tmp_path / name)
+        summary = json.loads((tmp_path / name / SUMMARY).read_text())
+        found.append([summary["headroom"][key] for key in ("best_of_sets", "optimism")])
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    births = [b for b in lines(tmp_path / "with", LINEAGE) if b["generation"] == 0]
+    shown = [b["traits"]["side_effects"] for b in births if b["policy"].get("demonstrations")]
+    assert max(shown) > 0.5, "a set is penalized"
+
+
 def test_a_search_ends_at_its_founders_where_they_show_little_to_win(
     config_file: Path, tmp_path: Path
 ):

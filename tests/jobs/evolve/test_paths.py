@@ -93,6 +93,7 @@ def test_the_lines_are_as_the_schema_says(folder: EvolveFolder):
 
 def test_the_page_shows_the_moves_of_some_paths(folder: EvolveFolder):
     page = (folder.path / "report.html").read_text("utf-8")
+    assert "as the model gets it" not in page, "each move is asked by itself"
     begin = page.index(">Moves<")
     section = page[begin : page.index(">Fitness<", begin)]
     first = next(row for row in predictions(folder) if row["split"] == "test")
