@@ -350,6 +350,20 @@ def test_the_package_s_own_search_spends_as_the_ledger_counts(
     assert (folder / "lineage.jsonl").stat().st_mtime_ns == changed
 
 
+def test_forwarded_tokens_are_the_package_s_own_budget_alone(
+    task: BenchTask, tiny_model: Path, tmp_path: Path
+):
+    from experiments.benchmarks.search.contenders import contender
+
+    arguments = SimpleNamespace(forwarded=True, out=tmp_path / "results.jsonl")
+    bench = ledger.open_bench(task, str(tiny_model))
+    bench.begin(20_000)
+    contender("evoprompt", arguments)(bench, 1)  # type: ignore[arg-type]
+    assert 0 < bench.ledger.prefill <= 20_000 < bench.ledger.total
+    with pytest.raises(SystemExit, match="evoprompt's own searches, not zero_shot: leave it out"):
+        contender("zero_shot", arguments)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["evoprompt_ga", "evoprompt_de", "opro", "capo", "gepa"])
 def test_a_peer_keeps_to_the_ledger_and_improves_on_nothing_it_did_not_measure(
@@ -360,7 +374,9 @@ def test_a_peer_keeps_to_the_ledger_and_improves_on_nothing_it_did_not_measure(
 
     template = tmp_path / "de.txt"
     template.write_text("<prompt1> <prompt2> <prompt3> <prompt0>")
-    arguments = SimpleNamespace(de_template=template, out=tmp_path / "results.jsonl")
+    arguments = SimpleNamespace(
+        de_template=template, forwarded=False, out=tmp_path / "results.jsonl"
+    )
     found = []
     for _ in range(2):
         bench = bench_of(task, InstantExecutor(), budget=40_000)

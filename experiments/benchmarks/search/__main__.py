@@ -36,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs.add_argument("--contenders", nargs="+", default=["random_demonstrations"])
     runs.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     runs.add_argument("--budget", type=float, default=20_000, help="logical tokens")
+    runs.add_argument(
+        "--forwarded",
+        action="store_true",
+        help="let the budget be of forwarded tokens: many generations; for evoprompt's own alone",
+    )
     runs.add_argument("--model", default="smollm2-135m")
     runs.add_argument("--revision")
     runs.add_argument("--test-examples", type=int, default=TEST)

@@ -23,16 +23,19 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 
 def contender(name: str, arguments: argparse.Namespace) -> Contender:
     """Return a contender: called with a bench and a seed, it returns the policy it would use."""
-    if name in OURS:
-        return OURS[name]
     if name.partition(":")[0] == PRODUCT:
         from experiments.benchmarks.search.product import Product
 
         config = name.partition(":")[2]
         file = CONFIGS / f"{config}.yaml" if config else None
-        return Product(arguments.out.parent / "runs", file, name)
+        unit = "prefill_tokens" if arguments.forwarded else "logical_tokens"
+        return Product(arguments.out.parent / "runs", file, name, unit)
     if name not in NAMES:
         raise SystemExit(f"no contender {name!r}; there are {', '.join(NAMES)}")
+    if arguments.forwarded:
+        raise SystemExit(f"--forwarded is for evoprompt's own searches, not {name}: leave it out")
+    if name in OURS:
+        return OURS[name]
     base, calibrated = name.removesuffix("_calibrated"), name.endswith("_calibrated")
     if base == "gepa":
         from experiments.benchmarks.search.reflective import Gepa

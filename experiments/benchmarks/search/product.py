@@ -1,5 +1,5 @@
-"""The package's own search, by configuration: as `evoprompt run` does it, with the budget in
-logical tokens, on the examples and from the starting prompts that all contenders get.
+"""The package's own search, by configuration: as `evoprompt run` does it, on the examples and
+from the starting prompts that all contenders get.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Product:
     folder: Path  #: where runs are kept; those that are complete are not done again
     config: Path | None = None  #: what differs from the defaults
     name: str = "evoprompt"
+    unit: str = "logical_tokens"  #: what the budget counts
 
     def __call__(self, bench: Bench, seed: int) -> Policy:
         """Return the champion. What it cost is taken from the run's own account."""
@@ -61,7 +62,7 @@ class Product:
             "seed": seed,
             "task": {**search, **task, "starting_policies": starting},
             "model": values.get("model", {}) | {"name": bench.name},
-            "budget": {"logical_tokens": int(bench.ledger.budget)},
+            "budget": {self.unit: int(bench.ledger.budget)},
             "workers": {"backend": "local"},
             "tracking": {"enabled": False},
             # no labels but those of the examples that all contenders may measure on
