@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from evoprompt.backends.base import ModelInfo
 from evoprompt.config.sections import JobConfig
 from evoprompt.jobs.base import home
 from evoprompt.store.folder import RunFolder
@@ -48,6 +49,11 @@ def telling(
     finally:
         found = ending(folder) if status == "FINISHED" else None
         warn_untold(folder.path, tracker.finish(status, found))
+
+
+def model_line(name: str, info: ModelInfo) -> str:
+    """Return what a model is, and how it is scored."""
+    return f"{name} ({info.dtype}) on {info.placement}; scoring path: {info.path} ({info.reason})"
 
 
 def print_end(console: Console, summary: Mapping[str, Any], location: str, page: Path) -> None:

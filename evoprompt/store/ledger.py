@@ -91,6 +91,11 @@ class Ledger:
         """Add time to a phase."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
+    def rounded_seconds(self) -> dict[str, float]:
+        """Return the seconds by phase to milliseconds, and as `total` the sum of these."""
+        seconds = {name: round(value, 3) for name, value in self.seconds.items()}
+        return seconds | {"total": round(sum(seconds.values()), 3)}
+
     @property
     def total(self) -> TokenCount:
         """All phases together."""

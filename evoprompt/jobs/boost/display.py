@@ -15,6 +15,7 @@ from evoprompt.jobs.boost.conclude import advice_text
 from evoprompt.jobs.boost.config import BoostConfig, LoopConfig
 from evoprompt.jobs.boost.record import Ends, RoundLine
 from evoprompt.jobs.held_out import HeldOut
+from evoprompt.jobs.telling import model_line
 from evoprompt.records import TokenCount
 from evoprompt.report.table import Cell, pairs_table, to_rich
 from evoprompt.report.text import interval
@@ -56,10 +57,7 @@ class BoostDisplay:
     def loaded(self, info: ModelInfo, config: BoostConfig) -> None:
         """Say what the model is and how it is scored."""
         self._loop = config.loop
-        self.console.print(
-            f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
-            f"({info.reason})"
-        )
+        self.console.print(model_line(config.model.name, info))
 
     def phase(self, name: str) -> None:
         """Say what is being done."""

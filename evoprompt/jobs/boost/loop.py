@@ -349,8 +349,7 @@ def _conclude(
     }
     with asker.ledger.timed("report"):
         write_boost_page(folder, summary)
-    seconds = {name: round(value, 3) for name, value in asker.ledger.seconds.items()}
-    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
+    summary["seconds"] = asker.ledger.rounded_seconds()
     folder.write(SUMMARY, summary)
     return summary
 

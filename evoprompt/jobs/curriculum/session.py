@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from evoprompt.backends.open import backend_of, open_model
-from evoprompt.errors import InexactScoringError
-from evoprompt.jobs.base import (
-    begin_again,
-    begun_again,
-    going_on,
-    identify,
-    taken_away,
-    tell_data,
-)
+from evoprompt.jobs.base import identify
 from evoprompt.jobs.curriculum.config import CurriculumConfig
 from evoprompt.jobs.curriculum.ending import conclude
 from evoprompt.jobs.curriculum.folder import CurriculumFolder
@@ -31,15 +21,15 @@ from evoprompt.jobs.curriculum.record import DIGITS, RoundLine
 from evoprompt.jobs.curriculum.regions import Regions, load_regions
 from evoprompt.jobs.curriculum.tables import test_table
 from evoprompt.jobs.curriculum.tracked import ending_of, open_tracking, point_of
-from evoprompt.jobs.provenance import check_scoring, check_unchanged, provenance, with_settings
-from evoprompt.jobs.telling import print_end, telling
+from evoprompt.jobs.lifecycle import Lifecycle, write_end
+from evoprompt.jobs.provenance import check_scoring, provenance
+from evoprompt.jobs.telling import model_line, print_end
 from evoprompt.measurement.measure import Measurer
 from evoprompt.measurement.model import chats_of, memo_opener
 from evoprompt.report.table import to_rich
-from evoprompt.store.folder import SUMMARY, TRACKING
+from evoprompt.store.folder import TRACKING
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import Courier
-from evoprompt.tracking.open import opener_of
 
 
 def show_forecast(config: CurriculumConfig, console: Console | None = None) -> Forecast:
@@ -49,8 +39,7 @@ def show_forecast(config: CurriculumConfig, console: Console | None = None) -> F
         UserError: anything the user gave does not go together.
     """
     console = console or new_console()
-    regions = load_regions(config)
-    begin(config, regions)
+    regions = _read(config)
     identity = identify(config, console)
     found = forecast(config, regions, backend_of(config).tokenizer(identity))
     for task in regions.tasks:
@@ -59,45 +48,18 @@ def show_forecast(config: CurriculumConfig, console: Console | None = None) -> F
     return found
 
 
-def start(config: CurriculumConfig, out: Path | None) -> Mapping[str, Any]:
-    """Play in a new folder; return the summary.
-
-    Raises:
-        UserError: before anything is written, where that can be known; a folder without a commit
-            is taken away again.
-    """
-    opener_of(config)
-    regions, console = load_regions(config), new_console()
+def _read(config: CurriculumConfig) -> Regions:
+    """Return the regions, which all founders can be shown."""
+    regions = load_regions(config)
     begin(config, regions)
-    now = _provenance(config, regions, console)
-    folder = CurriculumFolder.create(out, config.name)
-    with taken_away(folder):
-        folder.begin(config, now)
-        for task in regions.tasks:
-            console.print(task.name)
-            tell_data(console, task.summary(), task.notes)
-        return _carry_out(config, folder, regions, console)
+    return regions
 
 
-def resume(
-    path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
-) -> Mapping[str, Any]:
-    """Go on with a curriculum after the last round that it committed; return the summary.
-
-    Args:
-        path: of its folder.
-        overrides: `key=value` of what changes no result.
-        accept_changes: go on, and record it, where what the result depends on has changed.
-
-    Raises:
-        UserError: it is complete, or its folder is damaged.
-    """
-    folder, console = CurriculumFolder.open(path), new_console()
-    with going_on(folder, accept_changes=accept_changes):
-        settings = with_settings(folder, CurriculumConfig, overrides)
-        regions = load_regions(settings.config)
-        check_unchanged(folder, _provenance(settings.config, regions, console), settings)
-        return _carry_out(settings.config, folder, regions, console)
+def _data(regions: Regions) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each region's name, and what it has."""
+    for task in regions.tasks:
+        yield task.name, ()
+        yield task.summary(), task.notes
 
 
 def _provenance(config: CurriculumConfig, regions: Regions, console: Console) -> dict[str, object]:
@@ -109,36 +71,9 @@ def _provenance(config: CurriculumConfig, regions: Regions, console: Console) ->
 
 
 def _carry_out(
-    config: CurriculumConfig, folder: CurriculumFolder, regions: Regions, console: Console
-) -> Mapping[str, Any]:
-    """Play to the end; where scores turn out to be wrong, begin again and forward every sequence by
-    itself.
-    """
-    try:
-        return _told(config, folder, regions, console)
-    except InexactScoringError as found:
-        config = begin_again(folder, config, found)
-        console.print(begun_again(found), soft_wrap=True)
-    return _told(config, folder, regions, console)
-
-
-def _told(
-    config: CurriculumConfig, folder: CurriculumFolder, regions: Regions, console: Console
-) -> Mapping[str, Any]:
-    with telling(config, folder, console, ending_of) as tracker:
-        open_tracking(tracker, folder, config)
-        summary = _play(config, folder, regions, console, tracker)
-    console.print(to_rich(test_table(summary), padding=1))
-    for note in summary["notes"]:
-        console.print(f"note: {note}", soft_wrap=True)
-    print_end(console, summary, tracker.location(), folder.path / PAGE)
-    return summary
-
-
-def _play(
     config: CurriculumConfig,
-    folder: CurriculumFolder,
     regions: Regions,
+    folder: CurriculumFolder,
     console: Console,
     tracker: Courier,
 ) -> Mapping[str, Any]:
@@ -152,23 +87,14 @@ def _play(
             info = model.executor.info()
         check_scoring(folder, info, config.workers.threads, config.model.name)
         tracker.ready()
-        console.print(
-            f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
-            f"({info.reason})",
-            soft_wrap=True,
-        )
+        console.print(model_line(config.model.name, info), soft_wrap=True)
         measurer.watch(config.seed, progress.ledger)
         found = _searched(config, folder, regions, measurer, progress, console, tracker)
     finally:
         measurer.close()
     told = {"name": config.model.name, "dtype": info.dtype, "path": info.path}
     summary = _summary(folder, progress, regions) | {"model": told} | found
-    with progress.ledger.timed("report"):
-        write_curriculum_page(folder, summary)
-    seconds = {name: round(value, 3) for name, value in progress.ledger.seconds.items()}
-    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
-    folder.write(SUMMARY, summary)
-    return summary
+    return write_end(folder, summary, progress.ledger, write_curriculum_page)
 
 
 def _searched(
@@ -219,7 +145,6 @@ def _summary(folder: CurriculumFolder, progress: Progress, regions: Regions) -> 
         "tokens": asdict(progress.ledger.token_summary()),
         "checked": asdict(progress.ledger.checked),
         "mlflow_run_id": (folder.read(TRACKING) or {}).get("run_id"),
-        "time_ms": int(time.time() * 1000),
     }
 
 
@@ -232,3 +157,26 @@ def _line(names: Sequence[str], line: RoundLine, config: CurriculumConfig) -> st
     return (
         f"round {line.round}  fitness {line.best_fitness:.3f}{told}  ({weights})  {tokens} tokens"
     )
+
+
+def _show(
+    console: Console, folder: CurriculumFolder, summary: Mapping[str, Any], location: str
+) -> None:
+    console.print(to_rich(test_table(summary), padding=1))
+    for note in summary["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
+    print_end(console, summary, location, folder.path / PAGE)
+
+
+LIFECYCLE = Lifecycle(
+    config=CurriculumConfig,
+    folder=CurriculumFolder,
+    read=_read,
+    data=_data,
+    provenance=_provenance,
+    open_tracking=open_tracking,
+    carry_out=_carry_out,
+    ending=ending_of,
+    show=_show,
+)
+start, resume = LIFECYCLE.start, LIFECYCLE.resume

@@ -20,6 +20,7 @@ from evoprompt.jobs.base import begun_again
 from evoprompt.jobs.evolve.config import Config
 from evoprompt.jobs.evolve.live import credit_text, fitted, generation_text, sparkline, starting
 from evoprompt.jobs.evolve.record import GenerationLine
+from evoprompt.jobs.telling import model_line
 from evoprompt.policy import Policy
 from evoprompt.records import TokenCount
 from evoprompt.tasks.render import render_prompt
@@ -129,10 +130,7 @@ class Display:
     def loaded(self, info: ModelInfo, config: Config) -> None:
         """Say what the model is and how it is scored."""
         self._begun = time.monotonic()
-        self.console.print(
-            f"{config.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
-            f"({info.reason})"
-        )
+        self.console.print(model_line(config.model.name, info))
 
     def forecast(self, tokens: int) -> None:
         """Say what is needed and what there is."""

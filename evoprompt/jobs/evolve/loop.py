@@ -135,8 +135,7 @@ def run(
     journal.ledger.seconds["other"] = max(
         0.0, before + time.perf_counter() - begun - sum(journal.ledger.seconds.values())
     )
-    seconds = {name: round(value, 3) for name, value in journal.ledger.seconds.items()}
-    summary = replace(summary, seconds=seconds | {"total": round(sum(seconds.values()), 3)})
+    summary = replace(summary, seconds=journal.ledger.rounded_seconds())
     folder.write(SUMMARY, summary.to_dict())
     journal.measured.remove()
     return summary

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from evoprompt.backends.open import backend_of
-from evoprompt.errors import InexactScoringError
-from evoprompt.jobs.base import (
-    begin_again,
-    begun_again,
-    going_on,
-    identify,
-    job_of,
-    taken_away,
-    tell_data,
-)
+from evoprompt.jobs.base import identify, job_of
+from evoprompt.jobs.lifecycle import Lifecycle, write_end
 from evoprompt.jobs.play.session import asker_of
-from evoprompt.jobs.provenance import check_scoring, check_unchanged, provenance, with_settings
+from evoprompt.jobs.provenance import check_scoring, provenance
 from evoprompt.jobs.robustness.analysis import findings_of
 from evoprompt.jobs.robustness.config import RobustnessConfig, config_of
 from evoprompt.jobs.robustness.folder import RobustnessFolder
@@ -38,12 +29,10 @@ from evoprompt.jobs.robustness.tables import (
     words_of,
 )
 from evoprompt.jobs.robustness.tracked import ending_of, open_tracking, points_of
-from evoprompt.jobs.telling import print_end, telling
+from evoprompt.jobs.telling import model_line, print_end
 from evoprompt.report.table import new_table, to_rich
-from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import Courier
-from evoprompt.tracking.open import opener_of
 
 
 def planned(run: Path, overrides: Sequence[str]) -> RobustnessConfig:
@@ -94,72 +83,29 @@ def start(run: Path, overrides: Sequence[str] = (), out: Path | None = None) -> 
         UserError: before anything is written, where that can be known; a folder without a commit
             is taken away again.
     """
-    config, console = planned(run, overrides), new_console()
-    opener_of(config)
-    study = load_study(config)
-    now = _provenance(study, console)
-    folder = RobustnessFolder.create(out, config.name)
-    with taken_away(folder):
-        folder.begin(config, now)
-        told = f"{study.task.name}: {len(study.test)} test examples, {config.draws} draws a change"
-        tell_data(console, told, study.notes)
-        return _carry_out(study, folder, console)
+    return LIFECYCLE.start(planned(run, overrides), out)
 
 
-def resume(
-    path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
-) -> Mapping[str, Any]:
-    """Go on with a measurement after what it committed; return the summary.
-
-    Args:
-        path: of its folder.
-        overrides: `key=value` of what changes no result.
-        accept_changes: go on, and record it, where what the result depends on has changed.
-
-    Raises:
-        UserError: it is complete, or its folder is damaged.
-    """
-    folder, console = RobustnessFolder.open(path), new_console()
-    with going_on(folder, accept_changes=accept_changes):
-        settings = with_settings(folder, RobustnessConfig, overrides)
-        study = load_study(settings.config)
-        check_unchanged(folder, _provenance(study, console), settings)
-        return _carry_out(study, folder, console)
+def _data(study: Study) -> Iterator[tuple[str, Sequence[str]]]:
+    draws = study.config.draws
+    yield f"{study.task.name}: {len(study.test)} test examples, {draws} draws a change", study.notes
 
 
-def _provenance(study: Study, console: Console) -> dict[str, object]:
+def _provenance(config: RobustnessConfig, study: Study, console: Console) -> dict[str, object]:
     """Return what the result depends on: the task, the model, and both policies."""
     data: dict[str, object] = {k: v for k, v in study.task.account().items() if k != "notes"}
     data["policies"] = {s.name: s.policy.policy_id for s in study.subjects}
-    return provenance(study.config, identify(study.config, console), data)
+    return provenance(config, identify(config, console), data)
 
 
-def _carry_out(study: Study, folder: RobustnessFolder, console: Console) -> Mapping[str, Any]:
-    """Measure to the end; where scores turn out to be wrong, begin again and forward every sequence
-    by itself.
-    """
-    try:
-        return _told(study, folder, console)
-    except InexactScoringError as found:
-        config = begin_again(folder, study.config, found)
-        console.print(begun_again(found), soft_wrap=True)
-    return _told(load_study(config), folder, console)
-
-
-def _told(study: Study, folder: RobustnessFolder, console: Console) -> Mapping[str, Any]:
-    with telling(study.config, folder, console, ending_of) as tracker:
-        open_tracking(tracker, folder, study.config)
-        summary = _measure(study, folder, console, tracker)
-        for point in points_of(folder):
-            tracker.log(point)
-    _show(console, folder, summary, tracker.location())
-    return summary
-
-
-def _measure(
-    study: Study, folder: RobustnessFolder, console: Console, tracker: Courier
+def _carry_out(
+    config: RobustnessConfig,
+    study: Study,
+    folder: RobustnessFolder,
+    console: Console,
+    tracker: Courier,
 ) -> Mapping[str, Any]:
-    progress, config = restore(folder), study.config
+    progress = restore(folder)
     if progress.done:
         console.print(f"going on: {len(progress.done)} of {len(study.units)} are committed")
     with progress.ledger.timed("model_load"):
@@ -170,7 +116,7 @@ def _measure(
         asker.measurer.watch(config.seed, progress.ledger)
         check_scoring(folder, info, config.workers.threads, config.model.name)
         tracker.ready()
-        console.print(f"{config.model.name} ({info.dtype}) on {info.placement}", soft_wrap=True)
+        console.print(model_line(config.model.name, info), soft_wrap=True)
 
         def told(subject: Subject, source: str, cells: Sequence[Cell]) -> None:
             at = f"{len(progress.done)} of {len(study.units)}"
@@ -180,13 +126,10 @@ def _measure(
     finally:
         asker.measurer.close()
     summary = summary_of(folder, study, progress, info)
-    with progress.ledger.timed("report"):
-        write_robustness_page(folder, summary)
-    seconds = {name: round(value, 3) for name, value in progress.ledger.seconds.items()}
-    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
-    summary["time_ms"] = int(time.time() * 1000)
-    folder.write(SUMMARY, summary)
-    return summary
+    ended = write_end(folder, summary, progress.ledger, write_robustness_page)
+    for point in points_of(folder):
+        tracker.log(point)
+    return ended
 
 
 def _line(subject: Subject, source: str, cells: Sequence[Cell], at: str) -> str:
@@ -207,3 +150,17 @@ def _show(
     for note in summary["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
     print_end(console, summary, location, folder.path / PAGE)
+
+
+LIFECYCLE = Lifecycle(
+    config=RobustnessConfig,
+    folder=RobustnessFolder,
+    read=load_study,
+    data=_data,
+    provenance=_provenance,
+    open_tracking=open_tracking,
+    carry_out=_carry_out,
+    ending=ending_of,
+    show=_show,
+)
+resume = LIFECYCLE.resume

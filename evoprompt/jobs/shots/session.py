@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,16 +11,9 @@ from rich.console import Console
 from evoprompt.backends.base import Identity, ModelInfo
 from evoprompt.backends.open import backend_of
 from evoprompt.backends.shared import SharedModels
-from evoprompt.errors import InexactScoringError
-from evoprompt.jobs.base import (
-    begin_again,
-    begun_again,
-    going_on,
-    identify,
-    taken_away,
-    tell_data,
-)
-from evoprompt.jobs.provenance import check_scoring, check_unchanged, provenance, with_settings
+from evoprompt.jobs.base import identify
+from evoprompt.jobs.lifecycle import Lifecycle, write_end
+from evoprompt.jobs.provenance import check_scoring, provenance
 from evoprompt.jobs.shots.analysis import curves_of
 from evoprompt.jobs.shots.config import ShotsConfig
 from evoprompt.jobs.shots.folder import ShotsFolder
@@ -32,16 +23,14 @@ from evoprompt.jobs.shots.plan import Chain, Planner, Series, load_series, windo
 from evoprompt.jobs.shots.record import Cell
 from evoprompt.jobs.shots.tables import curve_table, name_of, percent, settings_table, words_of
 from evoprompt.jobs.shots.tracked import ending_of, open_tracking, points_of
-from evoprompt.jobs.telling import print_end, telling
+from evoprompt.jobs.telling import model_line, print_end
 from evoprompt.measurement.model import memo_opener
 from evoprompt.measurement.together import JointMeasurer
 from evoprompt.report.table import new_table, to_rich
 from evoprompt.scoring.models import is_fetched
 from evoprompt.scoring.trie import count_rows
-from evoprompt.store.folder import SUMMARY
 from evoprompt.terminal import new_console
 from evoprompt.tracking.courier import Courier
-from evoprompt.tracking.open import opener_of
 
 
 def show_plan(config: ShotsConfig, console: Console | None = None) -> int:
@@ -86,44 +75,11 @@ def show_plan(config: ShotsConfig, console: Console | None = None) -> int:
     return total
 
 
-def start(config: ShotsConfig, out: Path | None) -> Mapping[str, Any]:
-    """Measure in a new folder; return the summary.
-
-    Raises:
-        UserError: before anything is written, where that can be known; a folder without a commit
-            is taken away again.
-    """
-    opener_of(config)
-    series, console = load_series(config), new_console()
-    now = _provenance(config, series, console)
-    folder = ShotsFolder.create(out, config.name)
-    with taken_away(folder):
-        folder.begin(config, now)
-        for task in {s.name: s.task for s in series}.values():
-            console.print(task.name)
-            tell_data(console, task.summary(), task.notes)
-        return _carry_out(config, folder, series, console)
-
-
-def resume(
-    path: Path, overrides: Sequence[str] = (), *, accept_changes: bool = False
-) -> Mapping[str, Any]:
-    """Go on with a measurement after what it committed; return the summary.
-
-    Args:
-        path: of its folder.
-        overrides: `key=value` of what changes no result.
-        accept_changes: go on, and record it, where what the result depends on has changed.
-
-    Raises:
-        UserError: it is complete, or its folder is damaged.
-    """
-    folder, console = ShotsFolder.open(path), new_console()
-    with going_on(folder, accept_changes=accept_changes):
-        settings = with_settings(folder, ShotsConfig, overrides)
-        series = load_series(settings.config)
-        check_unchanged(folder, _provenance(settings.config, series, console), settings)
-        return _carry_out(settings.config, folder, series, console)
+def _data(series: Sequence[Series]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each task's name, and what it has."""
+    for task in {s.name: s.task for s in series}.values():
+        yield task.name, ()
+        yield task.summary(), task.notes
 
 
 def _provenance(
@@ -143,35 +99,9 @@ def _provenance(
 
 
 def _carry_out(
-    config: ShotsConfig, folder: ShotsFolder, series: Sequence[Series], console: Console
-) -> Mapping[str, Any]:
-    """Measure to the end; where scores turn out to be wrong, begin again and forward every sequence
-    by itself.
-    """
-    try:
-        return _told(config, folder, series, console)
-    except InexactScoringError as found:
-        config = begin_again(folder, config, found)
-        console.print(begun_again(found), soft_wrap=True)
-    return _told(config, folder, load_series(config), console)
-
-
-def _told(
-    config: ShotsConfig, folder: ShotsFolder, series: Sequence[Series], console: Console
-) -> Mapping[str, Any]:
-    with telling(config, folder, console, ending_of) as tracker:
-        open_tracking(tracker, folder, config)
-        summary = _measure(config, folder, series, console, tracker)
-        for point in points_of(folder):
-            tracker.log(point)
-    _show(console, folder, summary, tracker.location())
-    return summary
-
-
-def _measure(
     config: ShotsConfig,
-    folder: ShotsFolder,
     series: Sequence[Series],
+    folder: ShotsFolder,
     console: Console,
     tracker: Courier,
 ) -> Mapping[str, Any]:
@@ -182,22 +112,15 @@ def _measure(
         with _opened(own, folder, progress) as (measurer, info):
             infos[own.model.name] = info
             tracker.ready()
-            console.print(
-                f"{own.model.name} ({info.dtype}) on {info.placement}; scoring path: {info.path} "
-                f"({info.reason})",
-                soft_wrap=True,
-            )
+            console.print(model_line(own.model.name, info), soft_wrap=True)
             for each in (s for s in series if s.model == own.model.name):
                 planner = Planner(each, measurer.tokenizer, info.window)
                 notes += _measure_series(each, planner, measurer, folder, progress, console)
     summary = summary_of(folder, progress, notes, infos)
-    with progress.ledger.timed("report"):
-        write_shots_page(folder, summary)
-    seconds = {name: round(value, 3) for name, value in progress.ledger.seconds.items()}
-    summary["seconds"] = seconds | {"total": round(sum(seconds.values()), 3)}
-    summary["time_ms"] = int(time.time() * 1000)
-    folder.write(SUMMARY, summary)
-    return summary
+    ended = write_end(folder, summary, progress.ledger, write_shots_page)
+    for point in points_of(folder):
+        tracker.log(point)
+    return ended
 
 
 def _measure_series(
@@ -264,3 +187,17 @@ def _show(console: Console, folder: ShotsFolder, summary: Mapping[str, Any], loc
     console.print(to_rich(curve_table(curves, "accuracy", title), padding=1))
     console.print(to_rich(settings_table(curves), padding=1))
     print_end(console, summary, location, folder.path / PAGE)
+
+
+LIFECYCLE = Lifecycle(
+    config=ShotsConfig,
+    folder=ShotsFolder,
+    read=load_series,
+    data=_data,
+    provenance=_provenance,
+    open_tracking=open_tracking,
+    carry_out=_carry_out,
+    ending=ending_of,
+    show=_show,
+)
+start, resume = LIFECYCLE.start, LIFECYCLE.resume
