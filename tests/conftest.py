@@ -138,7 +138,7 @@ def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config_text(tiny_model: Path, task_file: Path) -> str:
     """A config that runs in a second or two, in this process, without tracking."""
     return f"""
-model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
+model: {{name: "{tiny_model}", chunk_tokens: 256, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20,
   starting_demonstrations: [0], demonstration_inputs: all,
   label_words: {{bad: [poor, sad], good: [great, fine]}}}}
@@ -172,7 +172,7 @@ def boost_file(tmp_path: Path, tiny_model: Path, task_file: Path) -> Path:
     path = tmp_path / "boost.yaml"
     path.write_text(
         f"""
-model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
+model: {{name: "{tiny_model}", chunk_tokens: 256, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20}}
 policy: {{instruction: "Mood?", input_prefix: "", output_prefix: ":", separator: "\\n"}}
 evaluator: {{input_prefix: "", output_prefix: "?", separator: "\\n"}}
@@ -183,6 +183,15 @@ tracking: {{enabled: false}}
 """
     )
     return path
+
+
+@pytest.fixture
+def no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run draws its report, which takes as long as a tiny run, but in tests marked `pages`."""
+    if request.node.get_closest_marker("pages"):
+        return
+    monkeypatch.setattr("evoprompt.jobs.evolve.loop.write_page", lambda *_: None)
+    monkeypatch.setattr("evoprompt.jobs.boost.loop.write_boost_page", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from evoprompt.jobs.evolve.page import run_fitness, write_page
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.testing.fitness import check_fitness, drawn_scores
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 OWN = '''
 from dataclasses import dataclass
 

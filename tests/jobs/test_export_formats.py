@@ -42,7 +42,7 @@ def run(tiny_model: Path, task_file: Path, tmp_path_factory: pytest.TempPathFact
     place = tmp_path_factory.mktemp("exports")
     (place / "run.yaml").write_text(
         f"""
-model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
+model: {{name: "{tiny_model}", chunk_tokens: 256, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 6, validation_examples: 6, test_examples: 20,
   starting_demonstrations: [0]}}
 fitness: {{calibration: labelled}}

@@ -36,7 +36,7 @@ def old(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, task_file: P
     config = folder / "tiny.yaml"
     config.write_text(
         f"""
-model: {{name: "{tiny_model}", chunk_tokens: 64, memo: false}}
+model: {{name: "{tiny_model}", chunk_tokens: 256, memo: false}}
 task: {{path: "{task_file}", fitness_examples: 8, validation_examples: 8, test_examples: 20}}
 evolution: {{population: 4, children: 4, generations: 2, max_demonstrations: 3}}
 workers: {{backend: local}}

@@ -24,6 +24,8 @@ from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.init import budget, init, scalar
 from evoprompt.tasks.load import load_task
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 LABELS = ("refund", "login", "other thing")
 
 

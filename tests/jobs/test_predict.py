@@ -17,6 +17,8 @@ from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.predict import predict, read_inputs
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 TEXTS = ["film was good", "meal, not fine", 'a "sad" book']
 
 

@@ -16,6 +16,8 @@ from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.jobs.provenance import differences
 from evoprompt.store.folder import CHECKPOINT, SUMMARY
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 
 def provenance(run: Path) -> dict:
     return json.loads((run / "provenance.json").read_text())
@@ -100,10 +102,10 @@ def test_more_generations_and_other_workers_are_set_and_recorded(unfinished: Pat
 def test_another_way_of_scoring_is_named_once_the_model_is_loaded(
     unfinished: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A pass of 32 tokens for one of 64, and two threads for one, move the last bits of scores."""
+    """A pass of 32 tokens for one of 256, and two threads for one, move the last bits of scores."""
     before = (unfinished / CHECKPOINT).read_bytes()
     kept = provenance(unfinished)["scoring"]
-    assert (kept["chunk_tokens"], kept["path"], kept["threads"]) == (64, "packed", 1)
+    assert (kept["chunk_tokens"], kept["path"], kept["threads"]) == (256, "packed", 1)
     own_info = LocalExecutor.info
     monkeypatch.setattr(LocalExecutor, "info", lambda self: replace(own_info(self), path="plain"))
     with pytest.raises(UserError, match=r"scoring\.path was 'packed' and is 'plain'"):

@@ -19,6 +19,8 @@ from evoprompt.jobs.evolve.session import start
 from evoprompt.jobs.play.session import asker_of
 from evoprompt.jobs.serve import CHAT, COMPLETIONS, MODELS, MOST_BYTES, Desk, Handler, listening
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 
 @pytest.fixture
 def run(config_file: Path, tmp_path: Path) -> Path:

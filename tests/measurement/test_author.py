@@ -29,6 +29,8 @@ from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.base import Task
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 POLICY = Policy(
     "Mood?", (Demonstration("lovely", "good"),), Template("T: ", "\nL:", "\n"), (("good", "fine"),)
 )

@@ -27,6 +27,8 @@ from evoprompt.scoring.trie import TokenRequest, count_rows
 from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.render import CONTENT_FREE, render_prompt, render_queries, render_step
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 EXAMPLES = (
     Example("a", "fine film", "good", ("bad", "good")),
     Example("b", "poor", "bad", ("bad", "good")),

@@ -23,6 +23,8 @@ from evoprompt.scoring.engine import Scorer
 from evoprompt.scoring.lm import TransformersLM
 from evoprompt.scoring.tokenizer import Tokenizer
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 MOST = 12
 
 

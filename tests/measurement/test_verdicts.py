@@ -35,6 +35,8 @@ from evoprompt.store.ledger import Ledger
 from evoprompt.tasks.judge import DEFAULT_EVALUATOR, FALSE, TRUE, judgements, verdict_queries
 from evoprompt.tasks.render import render_prompt
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 EXAMPLES = (
     Example("a", "fine film", "good", ("bad", "good")),
     Example("b", "poor", "bad", ("bad", "good")),

@@ -36,6 +36,8 @@ from evoprompt.recurrence.evaluator import LogRatio
 from evoprompt.recurrence.imitation import ImitationFit
 from evoprompt.tasks.load import load_task
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 CONTRACT = (
     *(
         "round",
@@ -91,6 +93,7 @@ def record(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in ("time_ms", "seconds")} for line in lines]
 
 
+@pytest.mark.pages
 def test_a_loop_leaves_a_line_for_each_round_with_all_that_was_promised(
     boost_file: Path, tmp_path: Path
 ):
@@ -159,6 +162,7 @@ def test_the_loop_goes_the_same_way_whatever_the_labels_are(
     assert all(contexts[0][1:])
 
 
+@pytest.mark.pages
 def test_a_loop_without_labels_runs_and_says_what_cannot_be_known(
     boost_file: Path, task_file: Path, tmp_path: Path
 ):
@@ -234,6 +238,7 @@ def test_every_way_of_the_loop_runs_to_its_end(
         assert isinstance(observer.lines[0].threshold, float)
 
 
+@pytest.mark.pages
 def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
     boost_file: Path, tmp_path: Path
 ):
@@ -269,6 +274,7 @@ def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
     assert record(tmp_path / "part") == measured
 
 
+@pytest.mark.pages
 def test_a_loop_that_is_not_expected_to_pay_ends_before_its_first_round_and_says_why(
     boost_file: Path, tmp_path: Path, capsys
 ):
@@ -435,6 +441,7 @@ def test_mistakes_are_named_before_anything_starts(boost_file: Path, tmp_path: P
             check_boost(load_boost(boost_file, overrides))
 
 
+@pytest.mark.pages
 def test_the_command_line_makes_resumes_and_reports_a_loop(
     boost_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -625,6 +632,7 @@ def test_answers_over_a_batch_are_said_to_be_so():
     assert not any("asked together" in text for text in notes(of["pmi"], [unmeasured()]))
 
 
+@pytest.mark.pages
 def test_a_loop_tells_what_its_standing_check_found(boost_file: Path, tmp_path: Path, capsys):
     summary = boost_session.start(load_boost(boost_file), tmp_path / "loop")
     checked = summary["checked"]

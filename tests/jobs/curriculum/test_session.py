@@ -35,7 +35,7 @@ def curriculum_file(tmp_path: Path, long_model: Path, task_file: Path) -> Path:
     task = f'{{path: "{task_file}", validation_examples: 4, test_examples: 6}}'
     path.write_text(
         f"""
-model: {{name: "{long_model}", chunk_tokens: 64, memo: false}}
+model: {{name: "{long_model}", chunk_tokens: 256, memo: false}}
 regions:
   own: {{task: {task}}}
   shown: {{task: {task}, answers: shown}}

@@ -16,6 +16,8 @@ from evoprompt.records import CLONE, FOUND, SURVIVE
 from evoprompt.store.folder import SUMMARY
 from evoprompt.variation.base import Need
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 FOLDER = Path(__file__).parents[3] / "configs" / "algorithms"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
 EXPECTED = {

@@ -35,6 +35,8 @@ from evoprompt.scoring.decoding import Decoding
 from evoprompt.store.folder import SUMMARY
 from evoprompt.tasks.load import load_task
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 OWN = "fitness={kind: metric, metric: {name: 'toys.metrics:early', max_tokens: 6}}"
 FINAL = "final={candidates: 4, metric: {name: 'toys.metrics:early', max_tokens: 6}}"
 
@@ -91,6 +93,7 @@ def test_what_was_written_is_kept_and_graded_again_without_a_model(finished: Pat
     assert "cross_entropy" not in worth["traits"]
 
 
+@pytest.mark.pages
 def test_the_test_is_by_the_metric_and_answers_are_told(finished: Path):
     found, told = summary_of(finished), lines(finished, "predictions.jsonl")
     own = [
@@ -141,6 +144,7 @@ def test_a_resume_writes_nothing_of_the_search_again(
     assert 0 < len(asked) <= compared
 
 
+@pytest.mark.pages
 def test_likelihood_searches_and_the_metric_chooses_and_tests(written_file: Path, tmp_path: Path):
     start(load_config(written_file, [FINAL]), tmp_path / "run")
     found = summary_of(tmp_path / "run")

@@ -26,6 +26,8 @@ from evoprompt.records import Example, LabelScores
 from evoprompt.scoring.tokenizer import Tokenizer
 from evoprompt.tasks.base import Task
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 WINDOW = 100
 PLAIN = Policy("Say it.", template=Template("T: ", "\nL:", "\n"))
 

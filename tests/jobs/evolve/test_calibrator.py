@@ -32,6 +32,8 @@ from evoprompt.policy import Policy
 from evoprompt.records import LabelScores
 from evoprompt.report.text import calibration_text
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 #: no labels beside those of fitness and validation examples, but where it is about them
 SHORT = ["evolution.generations=2", "final.labels=0"]
 
@@ -173,6 +175,7 @@ def measured_again(folder: EvolveFolder, policy: Policy, split: str) -> LabelSco
         parts.close()
 
 
+@pytest.mark.pages
 def test_a_head_is_refitted_too_and_shown_beside_offsets_alone(config_file: Path, tmp_path: Path):
     folder = run(config_file, tmp_path / "run", "head")
     summary, found = folder.read("summary.json"), folder.summary()
@@ -297,6 +300,7 @@ def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
     assert again == {k: v for k, v in summary.items() if k != "checksum"}
 
 
+@pytest.mark.pages
 def test_page_and_description_say_how_answers_are_compared(config_file: Path, tmp_path: Path):
     folder = run(config_file, tmp_path / "run", "batch")
     summary = folder.summary()

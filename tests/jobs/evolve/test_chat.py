@@ -21,6 +21,8 @@ from evoprompt.jobs.evolve.config import load_config
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.variation.edits import ChatChange
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 FEW = ["evolution.generations=2", "evolution.max_demonstrations=1"]
 
 
@@ -67,6 +69,7 @@ def test_an_operator_changes_the_rendering_where_both_ways_are_tried(
     parts.close()
 
 
+@pytest.mark.pages
 def test_the_prompt_is_shown_as_the_template_writes_it(
     config_file: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -23,6 +23,8 @@ from evoprompt.policy import Policy
 from evoprompt.records import LabelScores
 from evoprompt.store.folder import SUMMARY
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 RACED = [
     "task.fitness_examples=16",
     "evolution.racing={method: halving, first: 4}",

@@ -23,6 +23,8 @@ from evoprompt.jobs.evolve.folder import LINEAGE, EvolveFolder
 from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.store.folder import CHECKPOINT, SUMMARY
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 RUN_FILES = {
     "config.yaml",
     "provenance.json",
@@ -50,6 +52,7 @@ def finished(made: Path, tmp_path: Path) -> Path:
     return copytree(made, tmp_path / "run")
 
 
+@pytest.mark.pages
 def test_a_run_leaves_the_whole_record(finished: Path):
     assert {p.name for p in finished.iterdir()} == RUN_FILES | {
         "champion.txt",
@@ -94,7 +97,7 @@ def test_a_run_leaves_the_whole_record(finished: Path):
         "dtype": "float32",
         "path": "packed",
         "arithmetic": summary["model"]["arithmetic"],
-        "chunk_tokens": 64,
+        "chunk_tokens": 256,
         "device": "cpu",
         "threads": 1,
     }

@@ -21,6 +21,8 @@ from evoprompt.jobs.evolve.predictions import (
 from evoprompt.jobs.evolve.session import conduct
 from evoprompt.records import Example, LabelScores
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 CHOICES = ("no", "yes")
 EXAMPLES = [
     Example("a", "one", "no", CHOICES),

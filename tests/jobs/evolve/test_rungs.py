@@ -18,6 +18,8 @@ from evoprompt.jobs.evolve.folder import EvolveFolder
 from evoprompt.jobs.evolve.page import history_of, run_fitness
 from evoprompt.jobs.evolve.session import start
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 #: The second and third set of examples are twice as many; a brood begins with two.
 RACE = (
     "evolution.racing.method=halving",

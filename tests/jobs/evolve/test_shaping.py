@@ -28,6 +28,8 @@ from evoprompt.records import FOUND, Birth, Evaluation, Member, State
 from evoprompt.selection.select import select_survivors
 from evoprompt.store.folder import SUMMARY
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 CONFIG = """
 model: {name: instant, memo: false}
 task: {name: gridworld, difficulty: 1, instructions: marginal, starting_demonstrations: [0, 1, 2],
@@ -119,6 +121,7 @@ def test_a_run_selects_by_fitness_and_weighted_bonus(annealed: EvolveFolder):
         assert generation_metrics(line)["shaping/weight"] == weight
 
 
+@pytest.mark.pages
 def test_the_fitness_is_what_counts_and_prices_parts_add_up(annealed: EvolveFolder):
     assert check(annealed.path)[0] < 1e-12
     assert "named_steps" in annealed.generations()[1].account.price
@@ -174,6 +177,7 @@ def test_the_ways_of_the_page_run(way: str, tmp_path: Path):
     assert "stop" not in way or len(lines) < 5
 
 
+@pytest.mark.pages
 def test_without_a_weight_nothing_is_added(tmp_path: Path):
     plain = run(tmp_path, "evolution.generations=1")
     assert all(line.shaping is None for line in plain.generations())

@@ -29,6 +29,8 @@ from evoprompt.store.folder import PROVENANCE, SUMMARY
 from evoprompt.tasks.auxiliary import auxiliaries_of, before
 from evoprompt.tasks.render import render_prompt
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 INSTANT = ("workers.backend=toys.instant:InstantBackend", "task.starting_demonstrations=[0,1,2]")
 LOOKS = ("side_effects={tasks: [questions], random: 2, examples: 5, suffixes: 2}",)
 PENALISED = (*LOOKS, "side_effects.coefficient=0.5")
@@ -41,17 +43,11 @@ def rows(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
-#: Of the run that most tests here look at.
-RUN: dict[str, Path] = {}
-
-
-@pytest.fixture
-def finished(config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not RUN:
-        folder = tmp_path_factory.mktemp("effects") / "whole"
-        start(load_config(config_file, [*INSTANT, *RACE, *PENALISED]), folder)
-        RUN["whole"] = folder
-    return RUN["whole"]
+@pytest.fixture(scope="module")
+def finished(shared_config: Path) -> Path:
+    folder = shared_config.with_name("whole")
+    start(load_config(shared_config, [*INSTANT, *RACE, *PENALISED]), folder)
+    return folder
 
 
 def test_fitness_is_that_without_less_the_penalty_that_the_file_says(finished: Path):
@@ -114,6 +110,7 @@ def test_page_metrics_and_costs_tell_of_it(finished: Path):
     assert "0.5 times it is taken off the fitness" in page
 
 
+@pytest.mark.pages
 def test_a_coefficient_that_rises_counts_in_selection_and_whole_in_the_fitness(
     config_file: Path, tmp_path: Path
 ):
@@ -155,6 +152,7 @@ def test_a_coefficient_that_rises_counts_in_selection_and_whole_in_the_fitness(
     assert all(worth[0][key] == worth[1][key] for key in shared)
 
 
+@pytest.mark.pages
 def test_without_a_coefficient_the_search_is_the_same_and_the_trait_is_there(
     config_file: Path, tmp_path: Path
 ):

@@ -21,6 +21,8 @@ from evoprompt.jobs.evolve.session import resume, start
 from evoprompt.store.folder import SUMMARY
 from evoprompt.tracking.dashboards import GROUPS
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 RACE = (
     "workers.backend=toys.instant:InstantBackend",
     "evolution.racing.method=halving",
@@ -63,6 +65,7 @@ def recomputed_gains(births: list[dict]) -> list[tuple[str, float]]:
     return [(b["operator"], first(b) - max(survived[p] for p in b["parent_ids"])) for b in born]
 
 
+@pytest.mark.pages
 def test_steered_births_are_the_same_after_a_resume_and_the_record_says_how(
     config_file: Path, tmp_path: Path
 ):
@@ -118,6 +121,7 @@ def check_surrogate(folder: EvolveFolder) -> None:
     assert generation_metrics(used[0])["steering/surrogate_used"] == 1.0
 
 
+@pytest.mark.pages
 def test_a_population_that_gains_nothing_begins_anew_and_prices_terms_add_up(
     config_file: Path, tmp_path: Path
 ):
@@ -143,6 +147,7 @@ def test_a_population_that_gains_nothing_begins_anew_and_prices_terms_add_up(
     assert not {g + 1 for g in again} & again, "it was begun anew before its time"
 
 
+@pytest.mark.pages
 def test_a_run_that_is_not_steered_says_nothing_of_it(config_file: Path, tmp_path: Path):
     start(load_config(config_file, ["evolution.generations=1"]), tmp_path / "run")
     folder = EvolveFolder.open(tmp_path / "run")

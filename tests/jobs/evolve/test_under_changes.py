@@ -30,6 +30,8 @@ from evoprompt.policy import Policy
 from evoprompt.store.folder import SUMMARY
 from evoprompt.store.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 INSTANT = ("workers.backend=toys.instant:InstantBackend", "task.starting_demonstrations=[0,1,2]")
 LOOKS = (
     "robustness={draws: 4, examples: 4, sources: [format, input_casing, paraphrase, input_typos]}",
@@ -46,17 +48,11 @@ def rows(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
-#: Of the run that most tests here look at.
-RUN: dict[str, Path] = {}
-
-
-@pytest.fixture
-def finished(config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not RUN:
-        folder = tmp_path_factory.mktemp("changes") / "whole"
-        start(load_config(config_file, [*INSTANT, *RACE, *WEIGHED]), folder)
-        RUN["whole"] = folder
-    return RUN["whole"]
+@pytest.fixture(scope="module")
+def finished(shared_config: Path) -> Path:
+    folder = shared_config.with_name("whole")
+    start(load_config(shared_config, [*INSTANT, *RACE, *WEIGHED]), folder)
+    return folder
 
 
 def test_fitness_is_that_without_less_the_part_of_the_drop_that_the_file_says(finished: Path):
@@ -132,6 +128,7 @@ def test_whom_a_race_gives_up_before_is_not_measured_under_changes(
     assert taken > 0.1
 
 
+@pytest.mark.pages
 def test_changes_of_finalists_alone_leave_the_search_as_it_is(config_file: Path, tmp_path: Path):
     short = [*INSTANT, *RACE, "evolution.generations=2"]
     start(load_config(config_file, short), tmp_path / "without")
@@ -233,6 +230,7 @@ def test_a_budget_keeps_room_for_changes_of_finalists(config_file: Path, tmp_pat
     assert max(most) <= more <= sum(most)
 
 
+@pytest.mark.pages
 def test_the_head_is_fitted_under_changes_too(config_file: Path, tmp_path: Path):
     """The search stays as it is, and so do the offsets' examples; the head is another."""
     heads = [*RACE, "fitness.calibration=head", "evolution.generations=1"]

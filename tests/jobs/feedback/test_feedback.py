@@ -17,6 +17,8 @@ from evoprompt.jobs.feedback import session
 from evoprompt.jobs.feedback.grounding import features_named
 from evoprompt.jobs.feedback.reading import Reading
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 SHORTER = '{"id": "a", "kind": "imperative", "value": 1, "features": {"prompt_tokens": -1}}\n'
 
 
@@ -32,6 +34,7 @@ def run(config: Path, out: Path, *overrides: str) -> bytes:
     return (out / "lineage.jsonl").read_bytes()
 
 
+@pytest.mark.pages
 @pytest.mark.slow
 def test_remarks_steer_a_run_and_without_strength_change_no_byte_of_its_lineage(
     config_file: Path, tmp_path: Path, remarks_file: Path

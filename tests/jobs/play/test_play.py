@@ -49,6 +49,8 @@ from evoprompt.tasks.load import load_task
 from evoprompt.tasks.render import render_prompt
 from evoprompt.tasks.sources.jsonl import read_jsonl, read_questions
 
+pytestmark = pytest.mark.usefixtures("no_pages")
+
 CHOICES = ("complaint", "praise", "request")
 SHARED = Offer(CHOICES, compares=True)
 

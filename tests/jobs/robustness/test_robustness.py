@@ -34,7 +34,7 @@ def run(long_model: Path, task_file: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("robustness")
     (folder / "tiny.yaml").write_text(
         f"""
-model: {{name: "{long_model}", chunk_tokens: 64, memo: false, prefix_store_mib: 0}}
+model: {{name: "{long_model}", chunk_tokens: 256, memo: false, prefix_store_mib: 0}}
 task: {{path: "{task_file}", fitness_examples: 4, validation_examples: 4, test_examples: 12,
   label_words: {{bad: [poor, sad], good: [great, fine]}}}}
 fitness: {{calibration: labelled, demonstrations_prior: 0}}

@@ -48,7 +48,7 @@ def shots_file(tmp_path: Path, long_model: Path, task_file: Path) -> Path:
     path.write_text(
         f"""
 models: ["{long_model}"]
-model: {{chunk_tokens: 64, memo: false, prefix_store_mib: 0}}
+model: {{chunk_tokens: 256, memo: false, prefix_store_mib: 0}}
 task: {{path: "{task_file}", validation_examples: 6, test_examples: 10,
   starting_policies: [{{instruction: "Mood?", input_prefix: "", output_prefix: ":",
   separator: "\\n"}}]}}

@@ -96,12 +96,6 @@ SMALL = {"task.fitness_examples": 4, "task.validation_examples": 3, "task.test_e
 
 
 @pytest.fixture
-def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No run draws its report: that takes as long as a tiny run."""
-    monkeypatch.setattr("evoprompt.jobs.evolve.loop.write_page", lambda *_: None)
-
-
-@pytest.fixture
 def grid(config_file: Path) -> Path:
     """Two schemes on two seeds, one generation each."""
     return write(
