@@ -28,6 +28,7 @@ def test_a_fault_changes_nothing_and_loses_nothing(site: Site, seed: int, tmp_pa
     assert outcome.is_right, outcome
 
 
+@pytest.mark.usefixtures("no_pages")
 @pytest.mark.parametrize("seed", range(40))
 def test_workers_that_fail_change_nothing(site: Site, seed: int, tmp_path: Path):
     fleet = "simulated workers fail"
