@@ -282,6 +282,18 @@ def test_tables_have_means_over_seeds_and_paired_differences():
     assert line.startswith("| a, calibrated | +0.125 [-0.250, +0.500] | 1 of 2 |")
 
 
+def test_runs_by_another_unit_are_runs_and_a_table_of_their_own():
+    old = result("a", "s", 0, [1, 1, 1, 0])
+    other = old | {"unit": record.FORWARDED}
+    assert record.Key.of(old) == record.Key.of(old | {"unit": record.LOGICAL})
+    assert record.Key.of(old) != record.Key.of(other)
+    heads = [r for r in tables.report([old, other], "a").splitlines() if r.startswith("## ")]
+    assert [head.split(", ")[1].split(" ", 1)[1] for head in heads] == [
+        "logical tokens",
+        "forwarded tokens",
+    ]
+
+
 def test_one_run_has_no_interval_over_tasks_and_seeds():
     rows = [result("a", "s", 0, [1, 1, 1, 0]), result("b", "s", 0, [1, 0, 0, 0])]
     [line] = [r for r in tables.report(rows, "b").splitlines() if r.startswith("| a, calibrated")]

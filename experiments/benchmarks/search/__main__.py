@@ -18,7 +18,14 @@ from pathlib import Path
 
 from experiments.benchmarks.search.contenders import contender
 from experiments.benchmarks.search.ledger import Bench, open_bench
-from experiments.benchmarks.search.record import Key, append, read, record
+from experiments.benchmarks.search.record import (
+    FORWARDED,
+    LOGICAL,
+    Key,
+    append,
+    read,
+    record,
+)
 from experiments.benchmarks.search.tables import report
 from experiments.benchmarks.search.tasks import DEVELOPMENT, TEST, load
 
@@ -61,11 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run what the results lack, task after task."""
     done = {Key.of(row) for row in read(arguments.out)}
-    bench = None
+    bench, unit = None, FORWARDED if arguments.forwarded else LOGICAL
     for name in arguments.tasks:
         task = load(name, arguments.data, arguments.test_examples, arguments.development)
         wanted = [
-            Key(c, name, seed, int(arguments.budget), arguments.model)
+            Key(c, name, seed, int(arguments.budget), arguments.model, unit)
             for seed in arguments.seeds
             for c in arguments.contenders
         ]

@@ -17,6 +17,8 @@ from evoprompt.policy import Policy
 from evoprompt.tasks.render import render_prompt
 from experiments.benchmarks.search.ledger import Bench, Scores
 
+#: What a budget counts.
+LOGICAL, FORWARDED = "logical tokens", "forwarded tokens"
 #: Digits of what is kept, nats.
 DIGITS = 5
 #: How answers are calibrated where no words were read.
@@ -34,11 +36,13 @@ class Key:
     seed: int
     budget: int
     model: str
+    unit: str = LOGICAL  #: what the budget counts
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """Return the key of a line."""
-        return cls(*(row[name] for name in cls.__dataclass_fields__))
+        """Return the key of a line; one that names no unit counts logical tokens."""
+        known = {"unit": LOGICAL, **row}
+        return cls(*(known[name] for name in cls.__dataclass_fields__))
 
 
 def record(key: Key, bench: Bench, policy: Policy, seconds: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from evoprompt.calibration import Calibration
 from experiments.benchmarks.search.record import (
+    Key,
     Scores,
     accuracy,
     fitted,
@@ -196,14 +197,15 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def report(rows: Sequence[Mapping[str, Any]], reference: str, published: Path | None = None) -> str:
-    """Return all tables, those of each model and budget under a heading."""
-    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    """Return all tables, those of each model, budget and unit under a heading."""
+    groups: dict[tuple[str, int, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["model"], row["budget"]), []).append(row)
+        key = Key.of(row)
+        groups.setdefault((key.model, key.budget, key.unit), []).append(row)
     lines: list[str] = []
-    for (model, budget), group in groups.items():
+    for (model, budget, unit), group in groups.items():
         board = Board(group)
-        lines += [f"## {model}, {budget:,} logical tokens", ""]
+        lines += [f"## {model}, {budget:,} {unit}", ""]
         lines += board.table("accuracy: head, calibrated, raw; seeds", lambda r, w: r.accuracy[w])
         lines += ["", *board.table("nats: head, calibrated, raw; seeds", lambda r, w: r.nats[w])]
         for name in dict.fromkeys([reference, "zero_shot"]):
