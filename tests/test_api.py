@@ -33,6 +33,7 @@ def pairs(task_file: Path) -> list[tuple[str, str]]:
     return [(row["input"], row["target"]) for row in rows]
 
 
+@pytest.mark.slow
 def test_ten_lines_lead_from_examples_to_a_champion(tiny_model, task_file, tmp_path):
     task = ep.Task.from_examples(pairs(task_file))
     result = ep.evolve(task, model=str(tiny_model), tokens=60_000, seed=0, settings=SHORT)

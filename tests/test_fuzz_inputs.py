@@ -51,6 +51,7 @@ def test_a_few_damaged_files_are_taken_or_refused_with_a_sentence(kind: Kind, tm
     assert ends["exit 2"] > 0
 
 
+@pytest.mark.slow
 def test_what_is_neither_is_seen_and_its_folder_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

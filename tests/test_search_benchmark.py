@@ -327,6 +327,7 @@ def test_a_ledger_counts_all_kinds():
         found.check(36)
 
 
+@pytest.mark.slow
 def test_the_package_s_own_search_spends_as_the_ledger_counts(
     task: BenchTask, tiny_model: Path, tmp_path: Path
 ):
@@ -362,6 +363,7 @@ def test_the_package_s_own_search_spends_as_the_ledger_counts(
     assert (folder / "lineage.jsonl").stat().st_mtime_ns == changed
 
 
+@pytest.mark.slow
 def test_forwarded_tokens_are_the_package_s_own_budget_alone(
     task: BenchTask, tiny_model: Path, tmp_path: Path
 ):

@@ -47,6 +47,7 @@ def command(*arguments: str | Path) -> int:
     return exit_status(lambda: app([str(a) for a in arguments], standalone_mode=False))
 
 
+@pytest.mark.slow
 def test_a_configuration_that_imports_code_says_so_and_can_be_refused(
     with_code: Path,
     tmp_path: Path,
@@ -113,6 +114,7 @@ def test_a_sweep_has_its_runs_in_its_own_folder(folder: str):
         SweepRow.from_dict(SweepRow(1, folder, {}).to_dict())
 
 
+@pytest.mark.slow
 def test_a_sweep_does_not_write_through_links_of_its_runs(tmp_path: Path, config_file: Path):
     (tmp_path / "s.yaml").write_text(
         f"base: {config_file.name}\nset: {{evolution.generations: 1}}\naxes: {{seed: [0, 1]}}\n"

@@ -258,6 +258,7 @@ def test_double_loops_over_the_definition_say_the_same(lineage):
         )
 
 
+@pytest.mark.slow
 def test_drift_is_zero_in_the_mean_and_its_variance_is_the_closed_form():
     """4,000 broods drawn with known probabilities: |mean| below 4 standard errors (false alarm
     6e-5), variance within 12 %.

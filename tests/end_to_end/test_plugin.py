@@ -144,6 +144,7 @@ def test_each_missing_thing_is_named(config, key, value, tmp_path, tiny_model):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_play_and_score_ask_its_backend(installed, config, address, tmp_path):
     out = tmp_path / "run"
     short = ("--set", "evolution.generations=1")
@@ -158,6 +159,7 @@ def test_play_and_score_ask_its_backend(installed, config, address, tmp_path):
     assert line["log_likelihood"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_job_of_its_own_is_a_command_and_owns_its_folder(installed, tmp_path):
     (tmp_path / "who.txt").write_text("world")
     out = tmp_path / "greeting"

@@ -116,6 +116,7 @@ def test_chances_of_parents_are_those_of_each_island():
         assert found.probability[at].sum() == pytest.approx(slots / total)
 
 
+@pytest.mark.slow
 def test_a_run_on_islands_has_exact_terms_and_the_same_lineage_after_a_resume(
     task_file: Path, tmp_path: Path
 ):

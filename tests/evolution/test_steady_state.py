@@ -43,6 +43,7 @@ def test_generations_are_births_by_default():
         instant(Path("none.jsonl"), {"scheme": "steady_state", "children": 4})
 
 
+@pytest.mark.slow
 def test_a_run_has_exact_terms_and_the_same_lineage_after_a_resume(task_file: Path, tmp_path: Path):
     config = instant(
         task_file,

@@ -133,6 +133,7 @@ def refusals(old: Path, tmp_path: Path, seeds: range) -> int:
     return refused
 
 
+@pytest.mark.slow
 def test_whatever_is_in_a_file_of_an_old_run_is_used_or_refused(old: Path, tmp_path: Path):
     assert refusals(old, tmp_path, range(4)) > 0
 

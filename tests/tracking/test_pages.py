@@ -50,6 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
+@pytest.mark.slow
 def test_the_dashboards_are_there_from_the_first_run_and_the_latest_ones_comes_first(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ):

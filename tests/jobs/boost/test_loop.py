@@ -238,6 +238,7 @@ def test_every_way_of_the_loop_runs_to_its_end(
         assert isinstance(observer.lines[0].threshold, float)
 
 
+@pytest.mark.slow
 @pytest.mark.pages
 def test_measured_imitation_changes_what_is_predicted_and_nothing_that_happens(
     boost_file: Path, tmp_path: Path

@@ -561,6 +561,7 @@ def test_different_tasks_are_a_warning(tmp_path: Path):
 # --- whole
 
 
+@pytest.mark.slow
 def test_real_runs_are_compared_by_the_command_with_their_own_accounts_and_in_their_store(
     config_file: Path,
     tmp_path: Path,

@@ -300,6 +300,7 @@ def test_what_is_reported_is_refitted_on_all_that_came_before_the_test(
     assert again == {k: v for k, v in summary.items() if k != "checksum"}
 
 
+@pytest.mark.slow
 @pytest.mark.pages
 def test_page_and_description_say_how_answers_are_compared(config_file: Path, tmp_path: Path):
     folder = run(config_file, tmp_path / "run", "batch")

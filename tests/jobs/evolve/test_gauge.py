@@ -49,6 +49,7 @@ def raced(made: Path, tmp_path: Path) -> Path:
     return copytree(made, tmp_path / "raced")
 
 
+@pytest.mark.slow
 def test_the_better_half_goes_on_and_the_number_grows(raced: Path):
     births = lines(raced, LINEAGE)
     for generation in range(6):
@@ -81,6 +82,7 @@ def test_no_example_is_measured_twice_and_prices_parts_add_up(raced: Path):
         assert scores.example_ids == order[: len(scores.example_ids)]
 
 
+@pytest.mark.slow
 def test_a_raced_run_goes_on_as_if_it_had_not_stopped(
     config_file: Path, tmp_path: Path, raced: Path
 ):
@@ -169,6 +171,7 @@ def test_a_run_tells_what_a_search_could_win_by_its_founders(config_file: Path, 
     assert found["calibrated"] == pytest.approx(others + handicap, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_side_effects_take_is_not_in_what_a_search_could_win(
     config_file: Path, tmp_path: Path
 ):
@@ -184,6 +187,7 @@ def test_what_side_effects_take_is_not_in_what_a_search_could_win(
     assert max(shown) > 0.5, "a set is penalized"
 
 
+@pytest.mark.slow
 def test_a_search_ends_at_its_founders_where_they_show_little_to_win(
     config_file: Path, tmp_path: Path
 ):
@@ -199,6 +203,7 @@ def test_a_search_ends_at_its_founders_where_they_show_little_to_win(
     assert len(lines(tmp_path / "other", GENERATIONS)) > 1
 
 
+@pytest.mark.slow
 def test_a_start_has_as_many_sets_as_the_budget_has_room_for(config_file: Path, tmp_path: Path):
     many = [*RACED, "task.starting_demonstrations=[0, 2]", "task.starting_sets=6"]
     for name, limit in (("poor", 14_000), ("rich", 200_000)):

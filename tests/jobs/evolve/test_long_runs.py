@@ -76,6 +76,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_resume_reads_the_snapshot_or_all_lines_and_leads_to_the_same_bytes(
     damage: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -121,6 +122,7 @@ def test_a_refusal_leaves_also_what_was_never_committed(runs: Path, tmp_path: Pa
     }
 
 
+@pytest.mark.slow
 def test_a_run_keeps_few_policies_in_memory_and_asks_the_disk_for_the_others(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

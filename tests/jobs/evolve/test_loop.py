@@ -374,6 +374,7 @@ def test_the_lineage_does_not_depend_on_the_prefix_store(config_file: Path, tmp_
     assert stored[0] == 0 < stored[1]
 
 
+@pytest.mark.slow
 def test_a_run_whose_scores_are_wrong_begins_again_and_is_exact(config_file: Path, tmp_path: Path):
     """A way that is wrong for long prompts passes the probe; the run's own requests tell."""
     exact = load_config(config_file, ["model.scoring=plain"])

@@ -56,6 +56,7 @@ def test_the_configuration_of_the_package_asks_for_goals_that_are_not_shown():
         assert (task.name, fitness.name, len(task.test)) == ("gridworld_unseen", "per_token", 40)
 
 
+@pytest.mark.slow
 def test_each_move_is_kept_and_they_sum_to_the_path(folder: EvolveFolder):
     for scores in folder.measurements().values():
         sums = [row[row == row].sum() for row in scores.moves[0]]  # without nan
@@ -67,6 +68,7 @@ def test_each_move_is_kept_and_they_sum_to_the_path(folder: EvolveFolder):
         assert sum(row["moves"]) == pytest.approx(row["log_likelihood"][0])
 
 
+@pytest.mark.slow
 def test_a_run_acts_on_what_its_prompts_write(config_path: Path, tmp_path: Path):
     sets = ["task.instructions=written", "task.instruction_draws=null", "task.stages=true"]
     config = load_config(config_path, [*sets, "evolution.generations=1"])

@@ -106,6 +106,7 @@ def test_a_bonus_that_all_share_chooses_nobody_else_and_another_does():
     assert survivors(with_bonus(rows), 5.0) == others
 
 
+@pytest.mark.slow
 def test_a_run_selects_by_fitness_and_weighted_bonus(annealed: EvolveFolder):
     lines, told = annealed.generations(), births(annealed)
     weights = [line.shaping.weight for line in lines if line.shaping is not None]
@@ -136,6 +137,7 @@ def test_the_fitness_is_what_counts_and_prices_parts_add_up(annealed: EvolveFold
     assert ">Narrated steps<" in page
 
 
+@pytest.mark.slow
 def test_it_resumes_to_the_same_bytes(tmp_path: Path):
     (tmp_path / "whole").mkdir()
     (tmp_path / "part").mkdir()
@@ -168,6 +170,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_the_ways_of_the_page_run(way: str, tmp_path: Path):
     page = Path(__file__).parents[3] / "docs" / "trajectories.md"
@@ -177,6 +180,7 @@ def test_the_ways_of_the_page_run(way: str, tmp_path: Path):
     assert "stop" not in way or len(lines) < 5
 
 
+@pytest.mark.slow
 @pytest.mark.pages
 def test_without_a_weight_nothing_is_added(tmp_path: Path):
     plain = run(tmp_path, "evolution.generations=1")

@@ -110,6 +110,7 @@ def test_page_metrics_and_costs_tell_of_it(finished: Path):
     assert "0.5 times it is taken off the fitness" in page
 
 
+@pytest.mark.slow
 @pytest.mark.pages
 def test_a_coefficient_that_rises_counts_in_selection_and_whole_in_the_fitness(
     config_file: Path, tmp_path: Path

@@ -121,6 +121,7 @@ def check_surrogate(folder: EvolveFolder) -> None:
     assert generation_metrics(used[0])["steering/surrogate_used"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.pages
 def test_a_population_that_gains_nothing_begins_anew_and_prices_terms_add_up(
     config_file: Path, tmp_path: Path

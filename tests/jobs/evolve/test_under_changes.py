@@ -230,6 +230,7 @@ def test_a_budget_keeps_room_for_changes_of_finalists(config_file: Path, tmp_pat
     assert max(most) <= more <= sum(most)
 
 
+@pytest.mark.slow
 @pytest.mark.pages
 def test_the_head_is_fitted_under_changes_too(config_file: Path, tmp_path: Path):
     """The search stays as it is, and so do the offsets' examples; the head is another."""

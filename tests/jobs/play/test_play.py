@@ -646,6 +646,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_later_run_learns_from_what_was_said_to_an_earlier_ones_champion(
     evoprompt, run: Path, config_file: Path, tmp_path: Path
 ):

@@ -149,6 +149,7 @@ def test_a_champion_that_is_the_starting_prompt_is_measured_once(run: Path, tmp_
     assert not found["findings"]["gains"]
 
 
+@pytest.mark.slow
 def test_wrong_scores_are_measured_again_each_sequence_by_itself(run: Path, tmp_path: Path):
     settings = [*SETTINGS[:1], "sources=[input_distractor]", "attack.edits=0"]
     wrong = ["workers.backend=toys.inexact:InexactBackend"]

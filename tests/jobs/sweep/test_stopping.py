@@ -126,6 +126,7 @@ def results(folder: Path) -> list[tuple[str, float | None]]:
     return [(row.status, row.value("objective")) for row in read_state(folder).rows]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_the_beginning_of_the_whole_one_and_can_be_gone_on_with(
     seeds: Path, whole: Path, tmp_path: Path
 ):

@@ -484,6 +484,7 @@ def break_second(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(session, "run", breaks)
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_told_the_others_go_on_and_it_is_tried_again(
     config_file: Path, tmp_path: Path, no_pages, monkeypatch, capsys
 ):
@@ -606,6 +607,7 @@ def test_a_dry_run_loads_no_model_and_counts_the_founders_as_a_run_does(
     assert f"{forecast:,}" in out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
     grid: Path, tmp_path: Path, no_pages
@@ -654,6 +656,7 @@ def test_mlflow_has_the_runs_under_their_sweep_in_the_store_of_all_runs(
     assert home(runs / "single") == runs
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_more_runs_and_other_workers_and_says_so_in_them(
     config_file: Path, tmp_path: Path, no_pages
 ):
@@ -694,6 +697,7 @@ def test_a_sweep_goes_on_with_more_runs_and_other_workers_and_says_so_in_them(
         sweep.resume(folder)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_sweep_that_was_begun_by_other_source_is_refused_unless_it_is_accepted(
     grid: Path, tmp_path: Path, no_pages
 ):
@@ -881,6 +885,7 @@ def test_the_csv_has_a_line_for_every_run_failed_ones_included():
     assert found == [("done", "a", "1.5", "", ""), ("failed", "b", "", "", "it broke")]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_sweep_without_its_store_says_so_once_and_is_told_whole_later(
     grid: Path, tmp_path: Path, no_pages, monkeypatch: pytest.MonkeyPatch, caplog
