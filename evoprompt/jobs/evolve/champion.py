@@ -28,7 +28,7 @@ from evoprompt.stats.two_way import adjusted_means
 
 def finalists(parts: Parts, journal: Journal) -> list[Policy]:
     """Return the policies that go to the validation: the fittest of all that were ever scored, and
-    the baseline, so that none that is worse than it can be the champion.
+    the baseline, so that none of less fitness on all examples together can be the champion.
     """
     fittest = journal.ranked(parts.config.final.candidates)
     return list(dict.fromkeys([*fittest, pick_baseline(parts, journal)]))
