@@ -363,6 +363,18 @@ def test_the_package_s_own_search_spends_as_the_ledger_counts(
     assert (folder / "lineage.jsonl").stat().st_mtime_ns == changed
 
 
+def test_a_run_by_another_unit_is_not_taken_for_one_that_is_there(task: BenchTask, tmp_path: Path):
+    from experiments.benchmarks.search.contenders import contender
+
+    bench, places = bench_of(task, InstantExecutor(), budget=20_000), []
+    for forwarded in (False, True):
+        arguments = SimpleNamespace(forwarded=forwarded, out=tmp_path / "results.jsonl")
+        search = contender("evoprompt", arguments)  # type: ignore[arg-type]
+        places.append(search.place(bench, 1).name)  # type: ignore[attr-defined]
+    named = ["evoprompt-toy-mood-20000-1", "evoprompt-toy-mood-20000-prefill_tokens-1"]
+    assert places == named
+
+
 @pytest.mark.slow
 def test_forwarded_tokens_are_the_package_s_own_budget_alone(
     task: BenchTask, tiny_model: Path, tmp_path: Path

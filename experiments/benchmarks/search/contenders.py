@@ -24,11 +24,11 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 def contender(name: str, arguments: argparse.Namespace) -> Contender:
     """Return a contender: called with a bench and a seed, it returns the policy it would use."""
     if name.partition(":")[0] == PRODUCT:
-        from experiments.benchmarks.search.product import Product
+        from experiments.benchmarks.search.product import LOGICAL, Product
 
         config = name.partition(":")[2]
         file = CONFIGS / f"{config}.yaml" if config else None
-        unit = "prefill_tokens" if arguments.forwarded else "logical_tokens"
+        unit = "prefill_tokens" if arguments.forwarded else LOGICAL
         return Product(arguments.out.parent / "runs", file, name, unit)
     if name not in NAMES:
         raise SystemExit(f"no contender {name!r}; there are {', '.join(NAMES)}")

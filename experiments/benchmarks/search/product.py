@@ -22,6 +22,8 @@ from evoprompt.tasks.load import load_task
 from evoprompt.tasks.order import in_order
 from experiments.benchmarks.search.ledger import Bench
 
+#: The unit in which contenders are compared.
+LOGICAL = "logical_tokens"
 #: Of a task, what is a matter of the search.
 SEARCHED = (
     "starting_demonstrations",
@@ -38,18 +40,21 @@ class Product:
     folder: Path  #: where runs are kept; those that are complete are not done again
     config: Path | None = None  #: what differs from the defaults
     name: str = "evoprompt"
-    unit: str = "logical_tokens"  #: what the budget counts
+    unit: str = LOGICAL  #: what the budget counts, a key of `budget`
 
     def __call__(self, bench: Bench, seed: int) -> Policy:
         """Return the champion. What it cost is taken from the run's own account."""
-        place = self.folder / (
-            f"{self.name.replace(':', '-')}-{bench.task.name.replace('/', '-')}"
-            f"-{bench.ledger.budget:.0f}-{seed}"
-        )
+        place = self.place(bench, seed)
         if not (place / SUMMARY).exists():
             shutil.rmtree(place, ignore_errors=True)
             conduct(check_config(self._values(bench, seed), self.name), place, show=False)
         return self._enter(bench, RunFolder(place))
+
+    def place(self, bench: Bench, seed: int) -> Path:
+        """Return the folder of a run, another for each budget and what that counts."""
+        budget = f"{bench.ledger.budget:.0f}" + ("" if self.unit == LOGICAL else f"-{self.unit}")
+        name, task = self.name.replace(":", "-"), bench.task.name.replace("/", "-")
+        return self.folder / f"{name}-{task}-{budget}-{seed}"
 
     def _values(self, bench: Bench, seed: int) -> dict[str, Any]:
         """Return the configuration: the file's, with what the benchmark decides."""
